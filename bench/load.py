@@ -1,0 +1,49 @@
+"""Load from wrk: one event posted again and again, and every answer a success."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+SCRIPT = """
+local event = io.open({path}, "rb")
+wrk.method = "POST"
+wrk.body = event:read("*a")
+wrk.headers["Content-Type"] = "application/json"
+event:close()
+
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format("\\nRESULT %d %d %d\\n", summary.requests, summary.duration,
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+class Rate(NamedTuple):
+    """What a server did under load, in requests per second, and in requests per second of its CPU time."""
+
+    per_second: float
+    per_cpu_second: float
+
+
+def run(server, event, connections, seconds):
+    """Loads ``server`` for that long. Raises RuntimeError if a single request failed."""
+    used = server.cpu()
+    requests, duration = _wrk(server.url, event, connections, seconds)
+    return Rate(requests / duration, requests / (server.cpu() - used))
+
+
+def _wrk(url, event, connections, seconds):
+    with tempfile.TemporaryDirectory() as directory:
+        script, body = Path(directory, "post.lua"), Path(directory, "event.json")
+        body.write_bytes(event)
+        script.write_text(SCRIPT.format(path=json.dumps(str(body))))
+        command = [shutil.which("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    requests, microseconds, failed = map(int, output.rpartition("RESULT")[2].split())
+    if failed or not requests:
+        raise RuntimeError(f"{failed} of {requests} requests to {url} failed:\n{output}")
+    return requests, microseconds / 1e6

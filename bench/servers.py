@@ -1,0 +1,118 @@
+"""gunicorn serving one application on a free port, and the CPU time its processes have used."""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PATH = "/2015-03-31/functions/echo/invocations"  # for all applications, so that all read the same request
+COMMON = ["--no-control-socket"]
+START = 30.0  # seconds a server may take to answer
+TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
+
+
+class Server:
+    """A gunicorn of its own; what it says on standard error is kept, its standard output goes to /dev/null."""
+
+    def __init__(self, application, options, environ):
+        self.port = _free_port()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{self.port}", *COMMON, *options],
+            cwd=ROOT,
+            env={**_clean_environ(), **environ},
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+        )
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}{PATH}"
+
+    def wait(self, event):
+        """Returns once the server echoes ``event``. Raises RuntimeError if it answers anything else, or not at all."""
+        deadline = time.monotonic() + START
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                status, body = self._post(event)
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+                continue
+            if status == 200 and json.loads(body) == json.loads(event):
+                return
+            raise RuntimeError(f"{self.url} answers {status}: {body[:200]!r}")
+        raise RuntimeError(f"{self.url} does not answer:\n{self.errors()}")
+
+    def _post(self, event):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+            connection.request("POST", PATH, event, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def errors(self):
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")
+
+    def cpu(self):
+        """Seconds of CPU that the master and its workers have used, in user and in system mode."""
+        return sum(_cpu(pid) for pid in (self._process.pid, *_children(self._process.pid)))
+
+    def stop(self):
+        self._process.terminate()
+        try:
+            self._process.wait(40)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+
+@contextlib.contextmanager
+def serving(application, options, environ):
+    server = Server(application, options, environ)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _cpu(pid):
+    utime, stime = _stat(pid)[11:13]
+    return (int(utime) + int(stime)) * TICK
+
+
+def _children(parent):
+    """gunicorn's workers: they are its children, and have none of their own."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in pids if _parent(pid) == parent]
+
+
+def _parent(pid):
+    try:
+        return int(_stat(pid)[1])
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return None
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat from the third on; the second, the program's name, may contain blanks."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def _clean_environ():
+    """The environment without what would configure one of the servers."""
+    prefixes = ("SERVERFULL_", "GUNICORN_", "FUNCTION_", "ENTRY_POINT", "LOG_EXECUTION_ID")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

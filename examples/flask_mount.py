@@ -1,0 +1,36 @@
+"""Lambda functions in a Flask application: they answer under ``/lambda``, the pages stay what they were.
+
+Run it, with ``pip install serverfull-wsgi flask``, from the directory that holds ``examples``:
+
+    gunicorn --threads 8 examples.flask_mount:app
+
+Call it:
+
+    curl http://localhost:8000/
+    A Flask page.
+    curl -d '{"name": "Ada"}' http://localhost:8000/lambda/2015-03-31/functions/hello/invocations
+    "Hello Ada!"
+
+AWS clients take the mount as their endpoint: ``aws lambda invoke --endpoint-url http://localhost:8000/lambda …``.
+Flask's own ``before_request``, sessions and login do not guard what stands beside it.
+"""
+
+from flask import Flask
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from serverfull_wsgi import Application, StaticFetcher
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def index():
+    return "A Flask page.\n"
+
+
+def hello(event, context):
+    return f"Hello {event.get('name', app.name)}!"  # what needs more of Flask: with app.app_context()
+
+
+# Over app.wsgi_app and not over app, so that app stays a Flask for "flask run" and the test client.
+app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/lambda": Application(StaticFetcher({"hello": hello}))})

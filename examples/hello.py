@@ -1,0 +1,5 @@
+"""The smallest function there is."""
+
+
+def handler(event, context):
+    return "Hello ƛ!"

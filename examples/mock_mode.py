@@ -1,0 +1,59 @@
+"""Mock mode: every function answers, none of them runs, and its documented errors can be had for the asking.
+
+Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
+
+    python -m examples.mock_mode
+
+Call it; the answer is the empty value of the handler's return annotation, or what ``mock=`` says:
+
+    curl -d '{"item": "tea"}' http://localhost:8080/2015-03-31/functions/order/invocations
+    {"number": 0, "total": 0, "lines": []}
+    curl -d '{"item": "tea"}' http://localhost:8080/2015-03-31/functions/stock/invocations
+    {"tea": 3}
+
+Ask for one of the errors that a function documents:
+
+    curl -d '{}' -H 'X-Amz-Invocation-Type: Error' -H 'X-Error-Type: OutOfStock' \
+        http://localhost:8080/2015-03-31/functions/order/invocations
+
+The same functions run for real with ``start_http``; any server of functions is mocked with SERVERFULL_MOCK=true.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from serverfull_wsgi import Function, StaticFetcher, start_http_mock
+
+
+class OutOfStock(Exception):
+    pass
+
+
+class PaymentRefused(Exception):
+    pass
+
+
+@dataclass
+class Order:
+    number: int
+    total: Decimal
+    lines: list[str]
+
+
+def order(event, context) -> Order:
+    raise PaymentRefused("this would charge somebody's card")
+
+
+def stock(event, context) -> dict[str, int]:
+    raise ConnectionError("this would ask the warehouse")
+
+
+fetcher = StaticFetcher(
+    {
+        "order": Function(order, errors=[OutOfStock("no tea is left"), PaymentRefused]),  # instances, or classes
+        "stock": Function(stock, mock={"tea": 3}),
+    }
+)
+
+if __name__ == "__main__":
+    start_http_mock(fetcher)

@@ -1,0 +1,96 @@
+"""AWS Lambda functions on your own machines: a WSGI application that speaks the Lambda API.
+
+    >>> from serverfull_wsgi import Application, StaticFetcher
+    >>> application = Application(StaticFetcher({"hello": lambda event, context: "Hello!"}))
+
+``serverfull_wsgi.app`` is the application that the environment variables ``SERVERFULL_*`` describe, made when it is
+first read: ``gunicorn serverfull_wsgi:app``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
+from serverfull_wsgi.assembly import create_app
+from serverfull_wsgi.context import LambdaContext
+from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome
+from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ServiceError, TooManyRequestsException
+from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.fetchers.importing import ImportFetcher
+from serverfull_wsgi.fetchers.mocking import MockingFetcher
+from serverfull_wsgi.fetchers.static import StaticFetcher
+from serverfull_wsgi.hooks import command_line, warn_of_timeouts
+from serverfull_wsgi.names import FunctionName
+from serverfull_wsgi.queues.memory import MemoryQueue
+from serverfull_wsgi.server import start_http, start_http_mock, start_lambda, start_lambda_mock
+from serverfull_wsgi.settings import Settings
+from serverfull_wsgi.telemetry.metrics import Stat
+from serverfull_wsgi.telemetry.scope import Logger, logger_from_context, stat_from_context
+
+if TYPE_CHECKING:
+    app: Application
+
+__version__ = "0.1.0"
+__all__ = [
+    "Application",
+    "ConfigurationError",
+    "EventQueue",
+    "Executor",
+    "Fetcher",
+    "Function",
+    "FunctionName",
+    "ImportFetcher",
+    "InProcessExecutor",
+    "Invocation",
+    "Invoke",
+    "InvokeAsync",
+    "LambdaContext",
+    "Logger",
+    "MemoryQueue",
+    "MockingFetcher",
+    "NotFoundError",
+    "Outcome",
+    "ServiceError",
+    "Settings",
+    "Stat",
+    "StaticFetcher",
+    "TooManyRequestsException",
+    "create_app",
+    "logger_from_context",
+    "start_http",
+    "start_http_mock",
+    "start_lambda",
+    "start_lambda_mock",
+    "stat_from_context",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        application = create_app()
+    except ConfigurationError as error:
+        raise _refusal(error) from None
+    if _gunicorn_asks() and (cfg := command_line()):
+        warn_of_timeouts(application, cfg)
+    globals()["app"] = application
+    return application
+
+
+def _gunicorn_asks() -> bool:
+    return "gunicorn.arbiter" in sys.modules
+
+
+def _refusal(error: ConfigurationError) -> Exception:
+    """The error in the form that gunicorn prints without a traceback, when it is gunicorn that asks."""
+    if not _gunicorn_asks():
+        return error
+    from gunicorn.errors import AppImportError
+
+    return AppImportError(  # type: ignore[no-any-return]
+        f"serverfull_wsgi: the settings cannot be served:\n{error}"
+    )

@@ -1,0 +1,137 @@
+"""The command: ``serverfull serve | check | invoke | functions | lambda``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.api.requests import new_ids
+from serverfull_wsgi.assembly import configure_logging, create_app
+from serverfull_wsgi.domain import Invocation
+from serverfull_wsgi.errors import ConfigurationError, ServiceError
+from serverfull_wsgi.fetchers.listing import functions_of
+from serverfull_wsgi.hooks import timeout_warnings
+from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.server import serve, start_lambda
+from serverfull_wsgi.settings import Settings
+
+
+class _Refusals(click.Group):
+    """Prints what was refused as one message, without a traceback, and exits with status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        sys.path.insert(0, os.getcwd())  # as gunicorn does: functions are found where one stands
+        try:
+            return super().invoke(ctx)
+        except (ConfigurationError, ServiceError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+_APP = click.option(
+    "--app", "target", metavar="MODULE:APPLICATION", help="An application built in code, instead of the settings'."
+)
+
+
+@click.group(cls=_Refusals)
+@click.version_option(package_name="serverfull-wsgi")
+def main() -> None:
+    """Serve AWS Lambda functions on your own machine."""
+
+
+@main.command(name="serve", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@_APP
+@click.pass_context
+def serve_(ctx: click.Context, target: str | None) -> None:
+    """Serve the functions over HTTP with gunicorn, whose own options may follow."""
+    serve(lambda: _application(target), Settings.from_environ(), ctx.args)
+
+
+@main.command()
+@_APP
+def check(target: str | None) -> None:
+    """Say whether the settings are good and every function can be imported."""
+    application = _application(target, aside=True)
+    listed = functions_of(application.dispatcher.fetcher)
+    for line in timeout_warnings(listed):
+        click.echo(f"warning: {line}", err=True)
+    click.echo(f"ok: {len(listed)} function{'' if len(listed) == 1 else 's'}")
+
+
+@main.command()
+@_APP
+def functions(target: str | None) -> None:
+    """List the functions: name, timeout, memory size, description."""
+    for function in functions_of(_application(target, aside=True).dispatcher.fetcher):
+        name = function.name if function.version == LATEST else f"{function.name}:{function.version}"
+        click.echo(f"{name}\t{function.timeout:g} s\t{function.memory_size} MB\t{function.description}".rstrip())
+
+
+@main.command()
+@_APP
+@click.argument("name")
+@click.argument("payload", default="", metavar="[PAYLOAD|-|@FILE]")
+def invoke(target: str | None, name: str, payload: str) -> None:
+    """Run one function. Its result goes to standard output, its log to standard error; status 1 if it failed."""
+    dispatcher = _application(target, aside=True).dispatcher
+    invocation = Invocation(dispatcher.name(name), _payload(payload), new_ids().request_id)
+    with contextlib.redirect_stdout(sys.stderr):
+        outcome = dispatcher.invoke(invocation)
+    click.echo(outcome.payload)
+    if outcome.function_error:
+        sys.exit(1)
+
+
+@main.command(name="lambda")
+@_APP
+@click.argument("name", metavar="TARGET")
+def lambda_(target: str | None, name: str) -> None:
+    """Run one function natively on AWS Lambda, under AWS's runtime client."""
+    start_lambda(_application(target, aside=True).dispatcher.fetcher if target else None, name)
+
+
+def _application(target: str | None, *, aside: bool = False) -> Application:
+    """The application to work with; ``aside``: one that keeps standard output free and sends no metrics."""
+    settings = Settings.from_environ()
+    if aside:
+        settings = replace(settings, logger_output="STDERR", stats_output="NULL")
+    if target is None:
+        return create_app(settings)
+    if aside:
+        configure_logging(settings)
+    return _imported(target)
+
+
+def _imported(target: str) -> Application:
+    module, _, attribute = target.partition(":")
+    try:
+        application = getattr(importlib.import_module(module), attribute or "app")
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"--app {target}: {error}") from error
+    if not isinstance(application, Application):
+        raise ConfigurationError(
+            f"--app {target}: that is a {type(application).__name__}; name a serverfull_wsgi.Application"
+        )
+    return application
+
+
+def _payload(text: str) -> bytes:
+    if text == "-":
+        return sys.stdin.buffer.read()
+    if text.startswith("@"):
+        try:
+            with open(text[1:], "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise ConfigurationError(f"payload {text}: {error.strerror}") from error
+    return text.encode()
+
+
+if __name__ == "__main__":
+    main(prog_name="serverfull")

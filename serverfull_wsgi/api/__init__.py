@@ -1,0 +1,1 @@
+"""The Lambda API over WSGI: routes, endpoints, and errors rendered once."""

@@ -1,0 +1,218 @@
+"""Invoke and InvokeAsync: HTTP to `Invocation`, `Outcome` to HTTP."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+from zlib import crc32
+
+from serverfull_wsgi.api.rendering import render
+from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, TooLarge, new_ids, read_body, trace_id
+from serverfull_wsgi.dispatcher import Dispatcher
+from serverfull_wsgi.domain import Invocation, Outcome
+from serverfull_wsgi.errors import (
+    InvalidParameterValueException,
+    InvalidRequestContentException,
+    RequestEntityTooLargeException,
+    ServiceError,
+    ValidationException,
+    violation,
+)
+from serverfull_wsgi.fetchers.mocking import failing
+from serverfull_wsgi.names import FunctionName, name_violations, qualifier_violations
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+CALL, EVENT, DRY_RUN = "RequestResponse", "Event", "DryRun"
+INVOCATION_TYPES = (EVENT, CALL, DRY_RUN)
+LOG_TYPES = ("None", "Tail")
+MOCK_ERROR = "Error"  # an invocation type of ours: mock mode answers with a documented error
+
+PAYLOAD_LIMIT = 6_291_456  # bytes, of a synchronous call
+EVENT_LIMIT = 1_048_576  # bytes, of an event since late 2025
+INVOKE_ASYNC_LIMIT = 262_144  # bytes, of an event through InvokeAsync
+CLIENT_CONTEXT_LIMIT = 3_583  # bytes of base64
+
+_OK_HEADERS = [("x-amzn-Remapped-Content-Length", "0")]
+
+
+class Invoke:
+    """``POST /2015-03-31/functions/{FunctionName}/invocations``.
+
+    A WSGI application of its own: it takes the function's name, percent-decoded, from
+    ``environ["wsgiorg.routing_args"]``, so any router that fills this in can serve it.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, *, mock: bool = False) -> None:
+        self._dispatcher = dispatcher
+        self._mock = mock
+        self._name = lru_cache(maxsize=1024)(self._parse_name)  # parsing costs 6 µs, and few names are in use
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        ids = environ.get(REQUEST_ID) or new_ids()
+        try:
+            return self.answer(environ, start_response, environ[ROUTING_ARGS][1]["FunctionName"], ids)
+        except ServiceError as error:
+            return render(error, ids.request_id, start_response)
+
+    def answer(self, environ: WSGIEnvironment, start_response: StartResponse, name: str, ids: Ids) -> Iterable[bytes]:
+        """The same for a caller that has the name and renders the `ServiceError` this may raise."""
+        kind = environ.get("HTTP_X_AMZ_INVOCATION_TYPE") or CALL
+        log_type = environ.get("HTTP_X_AMZ_LOG_TYPE") or "None"
+        payload = self._read(environ, kind)
+        if kind not in (CALL, EVENT, DRY_RUN, MOCK_ERROR) or log_type not in LOG_TYPES:
+            raise self._invalid(name, environ.get("QUERY_STRING", ""), kind, log_type)
+        function_name = self._name(name, environ.get("QUERY_STRING", ""))
+        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.root)
+        invocation = Invocation(
+            function_name, payload, ids.request_id, trace_id=trace, tail=log_type == "Tail" and kind != EVENT
+        )
+        if kind == EVENT:
+            return _accepted(self._dispatcher.accept(invocation), invocation, start_response)
+        if context := environ.get("HTTP_X_AMZ_CLIENT_CONTEXT"):
+            invocation.client_context = _client_context(context)
+        if kind == DRY_RUN:
+            self._dispatcher.check(invocation)
+            start_response("204 No Content", [("x-amzn-RequestId", ids.request_id)])
+            return []
+        if kind == MOCK_ERROR:
+            outcome = self._mock_error(invocation, environ.get("HTTP_X_ERROR_TYPE", ""))
+        else:
+            outcome = self._dispatcher.invoke(invocation)
+        return _answered(outcome, invocation, start_response)
+
+    def _read(self, environ: WSGIEnvironment, kind: str) -> bytes:
+        limit = EVENT_LIMIT if kind == EVENT else PAYLOAD_LIMIT
+        try:
+            return read_body(environ, limit)
+        except TooLarge as error:
+            if kind == EVENT:
+                raise _event_too_large(error.size, limit) from None
+            raise RequestEntityTooLargeException(
+                f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
+            ) from None
+
+    def _parse_name(self, name: str, query: str) -> FunctionName:
+        return self._dispatcher.name(name, _qualifier(query))
+
+    def _invalid(self, name: str, query: str, kind: str, log_type: str) -> ValidationException:
+        violations = name_violations(name) + qualifier_violations(_qualifier(query))
+        if kind not in INVOCATION_TYPES:
+            violations.append(_not_among(INVOCATION_TYPES, kind, "invocationType"))
+        if log_type not in LOG_TYPES:
+            violations.append(_not_among(LOG_TYPES, log_type, "logType"))
+        return ValidationException(violations)
+
+    def _mock_error(self, invocation: Invocation, name: str) -> Outcome:
+        if not self._mock:
+            raise InvalidParameterValueException(
+                "The invocation type Error raises a function's documented errors in mock mode only, and this server "
+                "is not in mock mode; start it with SERVERFULL_MOCK=true"
+            )
+        return self._dispatcher.run(failing(self._dispatcher.check(invocation), name), invocation)
+
+
+class InvokeAsync:
+    """``POST /2014-11-13/functions/{FunctionName}/invoke-async``, the older door for events."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        ids = environ.get(REQUEST_ID) or new_ids()
+        try:
+            return self._answer(environ, start_response, ids)
+        except ServiceError as error:
+            return render(error, ids.request_id, start_response)
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+        try:
+            payload = read_body(environ, INVOKE_ASYNC_LIMIT)
+        except TooLarge as error:
+            raise _event_too_large(error.size, INVOKE_ASYNC_LIMIT) from None
+        name = self._dispatcher.name(environ[ROUTING_ARGS][1]["FunctionName"])
+        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.root)
+        invocation = Invocation(name, payload, ids.request_id, trace_id=trace)
+        return _accepted(self._dispatcher.accept(invocation), invocation, start_response)
+
+
+def _event_too_large(size: int, limit: int) -> RequestEntityTooLargeException:
+    return RequestEntityTooLargeException(
+        f"{size} byte payload is too large for the Event invocation type (limit {limit} bytes)"
+    )
+
+
+def _not_among(choices: tuple[str, ...], value: str, member: str) -> str:
+    return violation(value, member, f"satisfy enum value set: [{', '.join(choices)}]")
+
+
+def _qualifier(query: str) -> str | None:
+    """The ``Qualifier`` of a query string, None without one."""
+    if not query:
+        return None
+    return parse_qs(query, keep_blank_values=True, max_num_fields=None).get("Qualifier", [None])[0]
+
+
+def _client_context(header: str) -> dict[str, Any]:
+    """A client context, out of its base64."""
+    if len(header) > CLIENT_CONTEXT_LIMIT:
+        raise InvalidRequestContentException(
+            f"Client context must be at most {CLIENT_CONTEXT_LIMIT} bytes of Base64, but is {len(header)}."
+        )
+    try:
+        context = json.loads(base64.b64decode(header, validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        context = None
+    if not isinstance(context, dict):
+        raise InvalidRequestContentException("Client context must be a valid Base64-encoded JSON object.")
+    return context
+
+
+def _trace_header(invocation: Invocation) -> str:
+    """The trace as AWS answers it: keys in lower case, and the function's place in its lineage."""
+    trace = invocation.trace_id
+    if "Lineage=" not in trace:
+        trace = f"{trace};Lineage={crc32(invocation.function_name.arn.encode()):08x}:0"
+    return (
+        trace.replace("Root", "root")
+        .replace("Parent", "parent")
+        .replace("Sampled", "sampled")
+        .replace("Lineage", "lineage")
+    )
+
+
+def _accepted(request_id: str, invocation: Invocation, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(
+        "202 Accepted",
+        [
+            ("Content-Type", "application/json"),
+            ("Content-Length", "0"),
+            ("x-amzn-RequestId", request_id),
+            ("X-Amzn-Trace-Id", _trace_header(invocation)),
+            *_OK_HEADERS,
+        ],
+    )
+    return []
+
+
+def _answered(outcome: Outcome, invocation: Invocation, start_response: StartResponse) -> Iterable[bytes]:
+    headers = [
+        ("Content-Type", outcome.content_type),
+        ("Content-Length", str(len(outcome.payload))),
+        ("x-amzn-RequestId", invocation.request_id),
+        ("X-Amzn-Trace-Id", _trace_header(invocation)),
+        ("X-Amz-Executed-Version", outcome.executed_version),
+        *_OK_HEADERS,
+    ]
+    if outcome.function_error:
+        headers.append(("X-Amz-Function-Error", outcome.function_error))
+    if invocation.tail:
+        headers.append(("X-Amz-Log-Result", base64.b64encode(outcome.log).decode()))
+    start_response("200 OK", headers)
+    return [outcome.payload]  # one piece with its length: a second costs gunicorn 26 µs

@@ -1,0 +1,125 @@
+"""Where *which*, *how* and *when* meet. Every door asks the dispatcher, and none asks its parts."""
+
+from __future__ import annotations
+
+import logging
+
+from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome, as_function
+from serverfull_wsgi.errors import (
+    AccessDeniedException,
+    NotFoundError,
+    ResourceNotFoundException,
+    TooManyRequestsException,
+)
+from serverfull_wsgi.names import LATEST, FunctionName
+from serverfull_wsgi.telemetry.logs import log_report
+from serverfull_wsgi.telemetry.metrics import Metrics
+from serverfull_wsgi.telemetry.scope import LOGGER
+
+
+class Dispatcher:
+    """Finds the function an invocation names and has it run, now or later.
+
+    ``region`` and ``account_id`` are the server's own; names that leave them out mean these.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        executor: Executor,
+        queue: EventQueue,
+        *,
+        region: str,
+        account_id: str,
+        logger: logging.Logger = LOGGER,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.fetcher = fetcher
+        self._executor = executor
+        self._queue = queue
+        self._region = region
+        self._account_id = account_id
+        self._logger = logger
+        self._metrics = metrics
+
+    def name(self, text: str, qualifier: str | None = None) -> FunctionName:
+        """``text`` and ``qualifier`` as given by a caller. Raises as `FunctionName.parse`."""
+        return FunctionName.parse(text, qualifier, region=self._region, account_id=self._account_id)
+
+    def check(self, invocation: Invocation) -> Function:
+        """The function, if this invocation may run: its dry run.
+
+        Raises `ResourceNotFoundException`, `AccessDeniedException` or, for a payload that is no JSON,
+        `InvalidRequestContentException`.
+        """
+        function = self.resolve(invocation.function_name)
+        invocation.event  # noqa: B018  (raises for what is no JSON; parsed once, for whoever runs it)
+        return function
+
+    def resolve(self, name: FunctionName) -> Function:
+        """The function of this name, if it exists in this region and account."""
+        if name.region != self._region:
+            raise ResourceNotFoundException(
+                f"Functions from '{name.region}' are not reachable in this region ('{self._region}')"
+            )
+        if name.account_id != self._account_id:
+            raise AccessDeniedException(
+                f"User: anonymous is not authorized to perform: lambda:InvokeFunction on resource: {name.arn} "
+                f"because it belongs to another account than this server's ({self._account_id})"
+            )
+        try:
+            return as_function(self.fetcher.fetch(name.name, name.qualifier or LATEST), name.name)
+        except NotFoundError:
+            raise ResourceNotFoundException(f"Function not found: {name.qualified_arn}") from None
+
+    def invoke(self, invocation: Invocation, age: float | None = None) -> Outcome:
+        """Runs the function to its end; ``age`` is how many seconds ago an event was accepted, None for a call.
+
+        Raises as `check` does, and `TooManyRequestsException`.
+        """
+        return self.run(self.check(invocation), invocation, age)
+
+    def run(self, function: Function, invocation: Invocation, age: float | None = None) -> Outcome:
+        """Runs a function that was checked, and tells of it: the REPORT line and the metrics."""
+        concurrent = self._metrics.began(invocation) if self._metrics else 0
+        try:
+            outcome = self._executor.execute(function, invocation)
+        except TooManyRequestsException:
+            self._count(function.name, "Throttles")
+            raise
+        finally:
+            if self._metrics:
+                self._metrics.ended(invocation)
+        self._tell(function, invocation, outcome, concurrent, age)
+        return outcome
+
+    def _tell(
+        self, function: Function, invocation: Invocation, outcome: Outcome, concurrent: int, age: float | None
+    ) -> None:
+        log_report(self._logger, function.name, invocation.request_id, outcome.duration, function.memory_size)
+        overran = outcome.duration > function.timeout
+        if overran:
+            self._logger.warning(
+                "ran for %.2f s, over its timeout of %.2f s; nothing here stops code in the server's own process",
+                outcome.duration,
+                function.timeout,
+                extra={"request_id": invocation.request_id, "function_name": function.name},
+            )
+        if self._metrics:
+            failed = outcome.function_error is not None
+            self._metrics.invocation(function.name, outcome.duration, failed, concurrent, age, overran)
+
+    def accept(self, invocation: Invocation) -> str:
+        """Takes an invocation to run later and returns its request id. Raises as `check`, and as `EventQueue.put`."""
+        function = self.check(invocation)
+        try:
+            request_id = self._queue.put(invocation)
+        except TooManyRequestsException:
+            self._count(function.name, "Throttles")
+            raise
+        self._count(function.name, "AsyncEventsReceived")
+        return request_id
+
+    def _count(self, function_name: str, metric: str) -> None:
+        if self._metrics:
+            self._metrics.count(function_name, metric)

@@ -1,0 +1,209 @@
+"""The words: what a request names, what is run, and what comes back.
+
+A request names a function. *Which?* a `Fetcher` gives a `Function`. *How?* an `Executor` gives an `Outcome`. *When?*
+now, or an `EventQueue` keeps the `Invocation` for later.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from serverfull_wsgi.errors import ConfigurationError, InvalidRequestContentException
+from serverfull_wsgi.names import LATEST, FunctionName
+
+UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # for "not given", where None means null
+
+Handler = Callable[[Any, Any], Any]  # handler(event, context) -> anything JSON can say
+
+
+@dataclass(frozen=True)
+class Function:
+    """A Lambda function: its code and what AWS would call its configuration.
+
+    ``handler`` is a callable, or an AWS Handler string (``"package.module.attribute"``) that is imported at the first
+    invocation. ``timeout`` is in seconds (AWS's default, 3), ``memory_size`` in MiB (AWS's default, 128). Code that
+    runs in the server's own process is not stopped at its timeout nor held to its memory size; it can see both in its
+    context. ``errors`` are the exceptions the function documents, classes or instances, for mock mode to raise;
+    ``mock`` is the value mock mode answers with, or a callable without parameters that makes one. ``source`` is the
+    handler as given, also after a wrapper has put another in its place.
+
+    Raises `ConfigurationError` for values no function can have.
+
+    >>> Function(print, name="hello").timeout
+    3.0
+    """
+
+    handler: Handler | str
+    name: str = ""
+    version: str = LATEST
+    timeout: float = 3.0
+    memory_size: int = 128
+    description: str = ""
+    errors: Sequence[BaseException | type[BaseException]] = ()
+    mock: Any = UNSET
+    source: Any = UNSET
+
+    def __post_init__(self) -> None:
+        if not callable(self.handler) and not isinstance(self.handler, str):
+            self._refuse("handler", self.handler, "a callable or a Handler string such as 'module.function'")
+        if not _is_number(self.timeout) or not 0 < self.timeout < math.inf:
+            self._refuse("timeout", self.timeout, "a number of seconds above 0")
+        if not _is_number(self.memory_size) or not self.memory_size >= 1 or self.memory_size % 1:
+            self._refuse("memory_size", self.memory_size, "a whole number of MiB, 1 or more")
+        if not re.fullmatch(r"\$LATEST|[a-zA-Z0-9-_]{1,128}", self.version):
+            self._refuse("version", self.version, "$LATEST, or letters, digits, '-' and '_'")
+        for error in self.errors:
+            if not isinstance(error, BaseException) and not (
+                isinstance(error, type) and issubclass(error, BaseException)
+            ):
+                self._refuse("errors", error, "a list of exceptions, classes or instances")
+        if self.source is UNSET:
+            object.__setattr__(self, "source", self.handler)
+
+    def _refuse(self, what: str, value: object, rule: str) -> NoReturn:
+        raise ConfigurationError(f"function {self.name or self.handler!r}: {what}={value!r} must be {rule}")
+
+    @classmethod
+    def of(cls, handler: FunctionLike, name: str, version: str = LATEST) -> Function:
+        """``handler`` as a `Function` of this name and version, whether it is one already or a plain callable."""
+        if isinstance(handler, Function):
+            return replace(handler, name=name, version=version)
+        return cls(handler, name=name, version=version)
+
+
+FunctionLike = Function | Handler | str
+
+
+def as_function(found: FunctionLike, name: str) -> Function:
+    """``found`` as a `Function`: as it is, or made of the plain handler that it is."""
+    return found if isinstance(found, Function) else Function(found, name=name)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+class Invocation:
+    """One attempt to run a function: who is called, with what, and how the caller wants it.
+
+    Frozen by custom, not by machinery: it is made on every request (a frozen dataclass costs 1 µs, slots 0.2).
+    """
+
+    __slots__ = ("_event", "client_context", "function_name", "payload", "request_id", "tail", "trace_id")
+
+    def __init__(
+        self,
+        function_name: FunctionName,
+        payload: bytes,
+        request_id: str,
+        *,
+        client_context: dict[str, Any] | None = None,
+        trace_id: str = "",
+        tail: bool = False,
+    ) -> None:
+        self.function_name = function_name
+        self.payload = payload  # JSON text as it came; empty means {}
+        self.request_id = request_id
+        self.client_context = client_context  # as decoded from its header; None without one, and for events
+        self.trace_id = trace_id  # an X-Amzn-Trace-Id, or empty
+        self.tail = tail  # whether the caller asked for the end of the log
+        self._event: Any = UNSET
+
+    @property
+    def event(self) -> Any:
+        """The payload, parsed at the first look; one attempt's handler may change it.
+
+        Raises `InvalidRequestContentException` for what is no JSON.
+        """
+        if self._event is UNSET:
+            self._event = parse_payload(self.payload)
+        return self._event
+
+
+def parse_payload(payload: bytes) -> Any:
+    """The event a payload stands for. As on AWS no payload is ``{}``, and NaN is no JSON.
+
+    Raises `InvalidRequestContentException`, saying where the text goes wrong.
+    """
+    if not payload:
+        return {}
+    try:
+        return _strict.decode(str(payload, "utf-8"))
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:  # of JSON, of UTF-8, or of a number with too many digits
+        reason = str(error)
+    raise InvalidRequestContentException(
+        f"Could not parse request body into json: Could not parse payload into json: {reason}"
+    )
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+_strict = json.JSONDecoder(parse_constant=_no_constant)
+
+
+class Outcome(NamedTuple):
+    """What became of an invocation. A failed handler is an outcome too: ``function_error`` is then ``Unhandled``."""
+
+    payload: bytes
+    executed_version: str = LATEST
+    function_error: str | None = None
+    log: bytes = b""  # the end of the log, if asked for; at most 4,096 bytes
+    duration: float = 0.0  # seconds
+    content_type: str = "application/json"
+
+
+class Fetcher(Protocol):
+    """Answers *which*: finds functions by name. This is the interface to implement for functions from elsewhere."""
+
+    def fetch(self, name: str, qualifier: str = LATEST) -> FunctionLike:
+        """The function of this name, or a plain handler; ``qualifier`` is a version (``"$LATEST"``, ``"1"``) or alias.
+
+        Called on every invocation, from several threads. Raises `NotFoundError`.
+        """
+        ...
+
+
+class Executor(Protocol):
+    """Answers *how*: runs a function to its end."""
+
+    def execute(self, function: Function, invocation: Invocation) -> Outcome:
+        """Never raises for what the handler did; that is in the `Outcome`.
+
+        Raises `TooManyRequestsException` when there is no room for another.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends what the executor has running."""
+        ...
+
+
+Run = Callable[[Invocation, float], Outcome]  # (invocation, seconds since it was accepted)
+
+
+class EventQueue(Protocol):
+    """Answers *when*: keeps an invocation and has it run later."""
+
+    def start(self, run: Run) -> None:
+        """Told once in a process, before the first `put`, what runs an event."""
+        ...
+
+    def put(self, invocation: Invocation) -> str:
+        """Takes an event and returns its request id; what the queue promises holds from then on.
+
+        Raises `TooManyRequestsException` when there is no room, `ServiceException` when the promise cannot be made.
+        """
+        ...
+
+    def close(self) -> None:
+        """Takes no more, and lets what it has come to an end as far as its time allows."""
+        ...

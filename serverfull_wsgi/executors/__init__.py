@@ -1,0 +1,1 @@
+"""Answers to *how*: what runs a function."""

@@ -1,0 +1,163 @@
+"""Runs handlers in the server's own process and in the thread of the request: for code the operator trusts and owns.
+
+It runs to its end: nothing can stop a thread, so the timeout is advisory (the context shows it). Whatever a handler
+raises is caught here, `SystemExit` included, which would otherwise stop a gunicorn master. Nothing can catch
+``os._exit``: it ends the worker and the requests in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import sys
+import time
+from functools import lru_cache
+from time import monotonic, perf_counter
+from typing import NamedTuple
+
+from serverfull_wsgi.context import LambdaContext
+from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.executors.failures import (
+    EXIT_ERROR,
+    RESPONSE_LIMIT,
+    RESPONSE_TOO_LARGE,
+    UNHANDLED,
+    Failure,
+    exit_message,
+    platform_error,
+)
+from serverfull_wsgi.executors.marshalling import JSON, marshal
+from serverfull_wsgi.loading import load_handler
+from serverfull_wsgi.shield import is_the_servers
+from serverfull_wsgi.telemetry.capture import Tail, install
+from serverfull_wsgi.telemetry.logs import report
+from serverfull_wsgi.telemetry.metrics import Stat
+from serverfull_wsgi.telemetry.scope import LOGGER, Scope, current
+
+
+class InProcessExecutor:
+    """An `Executor` for functions whose handler is a callable, or a Handler string this process can import.
+
+    ``logger`` and ``stats`` are what handlers reach through `logger_from_context` and `stat_from_context`.
+    """
+
+    def __init__(self, *, logger: logging.Logger = LOGGER, stats: Stat | None = None) -> None:
+        self._logger = logger
+        self._stats = stats
+
+    def execute(self, function: Function, invocation: Invocation) -> Outcome:
+        install(self._logger)
+        tail = Tail() if invocation.tail else None
+        if tail:
+            tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
+        token = current.set(Scope(invocation.request_id, function.name, self._logger, self._stats, tail))
+        started = perf_counter()
+        try:
+            result = _run(function, invocation)
+        finally:
+            duration = perf_counter() - started
+            current.reset(token)
+        if len(result.payload) > RESPONSE_LIMIT:
+            result = _Result(RESPONSE_TOO_LARGE, JSON, "Function.ResponseSizeTooLarge\n")
+        if result.error_log is not None:
+            fields = {"request_id": invocation.request_id, "function_name": function.name}
+            self._logger.error("%s", result.error_log.rstrip("\n"), extra=fields)
+        if tail:
+            line = report(invocation.request_id, duration, function.memory_size)
+            tail.write(f"{result.error_log or ''}END RequestId: {invocation.request_id}\n{line}\t\n")
+        return Outcome(
+            result.payload,
+            function.version,
+            None if result.error_log is None else UNHANDLED,
+            bytes(tail) if tail else b"",
+            duration,
+            result.content_type,
+        )
+
+    def close(self) -> None:
+        """Nothing outlives the call that ran it."""
+
+
+class _Result(NamedTuple):
+    """What a handler came to; ``error_log`` is what AWS's runtime would log of its failure, None for a success."""
+
+    payload: bytes
+    content_type: str = JSON
+    error_log: str | None = None
+
+
+def _run(function: Function, invocation: Invocation) -> _Result:
+    request_id = ""  # AWS knows none while it loads the code
+    try:
+        handler = function.handler
+        if isinstance(handler, str):
+            handler = load_handler(handler)
+        request_id = invocation.request_id
+        return _Result(*marshal(handler(invocation.event, _context(function, invocation))))
+    except Exception as error:
+        return _failed(error, request_id, invocation)
+    except BaseException as error:
+        if is_the_servers(error):
+            raise
+        return _exited(_exit_of(error), invocation)
+
+
+def _failed(error: Exception, request_id: str, invocation: Invocation) -> _Result:
+    try:
+        failure = Failure.of(error, request_id)
+        failure.log().encode()
+    except Exception:  # an exception whose text cannot be had, or not be written as UTF-8, ends AWS's runtime
+        return _exited(1, invocation)
+    return _Result(failure.payload(), error_log=failure.log())
+
+
+def _exited(how: str | int, invocation: Invocation) -> _Result:
+    message = exit_message(invocation.request_id, how)
+    return _Result(platform_error(EXIT_ERROR, message), error_log=f"{message}\n{EXIT_ERROR}\n")
+
+
+class _Surroundings(NamedTuple):
+    """What all contexts of a function have in common in this process."""
+
+    memory_limit_in_mb: str
+    log_group_name: str
+    log_stream_name: str
+
+
+@lru_cache(maxsize=1024)
+def _surroundings(name: str, version: str, memory_size: int) -> _Surroundings:
+    stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{secrets.token_hex(16)}"
+    return _Surroundings(str(memory_size), f"/aws/lambda/{name}", stream)
+
+
+def _context(function: Function, invocation: Invocation) -> LambdaContext:
+    memory_limit_in_mb, log_group_name, log_stream_name = _surroundings(
+        function.name, function.version, function.memory_size
+    )
+    return LambdaContext(
+        invocation.request_id,
+        function_name=function.name,
+        function_version=function.version,
+        memory_limit_in_mb=memory_limit_in_mb,
+        invoked_function_arn=invocation.function_name.arn,
+        log_group_name=log_group_name,
+        log_stream_name=log_stream_name,
+        deadline=monotonic() + function.timeout,
+        client_context=invocation.client_context,
+    )
+
+
+def _exit_of(error: BaseException) -> str | int:
+    """How a process would have ended that nobody keeps from leaving with this error: its exit status, or a signal."""
+    if isinstance(error, KeyboardInterrupt):
+        return "signal: interrupt"
+    if not isinstance(error, SystemExit):
+        return 1
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF if -(2**63) <= error.code < 2**63 else 0xFF
+    with contextlib.suppress(Exception):  # of a text that cannot be had or written
+        sys.stderr.write(f"{error.code}\n")
+    return 1

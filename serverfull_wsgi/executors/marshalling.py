@@ -1,0 +1,57 @@
+"""From what a handler returns to bytes, as AWS's Python runtime does it (awslambdaric's marshaller is the judge)."""
+
+from __future__ import annotations
+
+import math
+import sys
+from decimal import Decimal
+from typing import Any
+
+import simplejson
+from simplejson.raw_json import RawJSON
+
+from serverfull_wsgi.errors import RuntimeFault
+
+JSON = "application/json"
+UNKNOWN = "application/unknown"
+
+
+class _Encoder(simplejson.JSONEncoder):
+    """simplejson as AWS sets it up: namedtuples are objects, bytes are UTF-8 text, Decimals keep their digits.
+
+    Non-ASCII text is written raw where AWS's runtime of the same Python does so: from 3.12 on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(use_decimal=False, allow_nan=True, ensure_ascii=sys.version_info < (3, 12))
+
+    def default(self, o: Any) -> Any:
+        if isinstance(o, Decimal):
+            return math.nan if o.is_nan() else RawJSON(str(o))
+        return super().default(o)
+
+
+_encode = _Encoder().encode
+
+
+def marshal(result: Any) -> tuple[bytes, str]:
+    """The payload and its content type; bytes are passed as they are.
+
+    Raises `RuntimeFault` for what JSON cannot say. A lone surrogate, which UTF-8 cannot say, ends AWS's runtime with
+    an error it does not catch, and so raises `SystemExit` here.
+    """
+    if isinstance(result, bytes):
+        return result, UNKNOWN
+    try:
+        text = _encode(result)
+    except Exception as error:
+        raise RuntimeFault("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+    try:
+        return text.encode(), JSON
+    except UnicodeEncodeError as error:
+        raise SystemExit(1) from error
+
+
+def to_json(value: Any) -> bytes:
+    """``value`` as AWS's runtime writes its error documents."""
+    return _encode(value).encode("utf-8", "backslashreplace")

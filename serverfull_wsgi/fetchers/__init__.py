@@ -1,0 +1,1 @@
+"""Answers to *which*: where functions come from."""

@@ -1,0 +1,115 @@
+"""gunicorn's master process with defaults that suit functions, and with the signals of the settings."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from gunicorn.app.base import Application as GunicornApplication
+from gunicorn.app.base import get_default_config_file
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import AppImportError
+from gunicorn.workers.base import Worker
+
+from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.hooks import post_worker_init, worker_exit
+from serverfull_wsgi.settings import Settings, parse_address
+from serverfull_wsgi.telemetry.scope import LOGGER
+
+
+class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn over the application that ``load`` returns.
+
+    Precedence as gunicorn's own: its configuration file over our defaults, GUNICORN_CMD_ARGS over that, ``options``
+    over all. A reload (SIGHUP) starts new workers, each of which calls ``load`` again.
+    """
+
+    def __init__(self, load: Callable[[], Application], settings: Settings, options: Sequence[str]) -> None:
+        self._load = load
+        self._settings = settings
+        self._options = list(options)
+        super().__init__("%(prog)s [OPTIONS]", prog="serverfull serve")
+
+    def load_config(self) -> None:
+        parser = self.cfg.parser()
+        arguments = parser.parse_args(self._options)
+        from_environ = parser.parse_args(self.cfg.get_cmd_args_from_env())
+        for name, value in self._defaults().items():
+            self.cfg.set(name, value)
+        self.chdir()
+        if file := arguments.config or from_environ.config or get_default_config_file():
+            self.load_config_from_file(file)
+        for given in (vars(from_environ), vars(arguments)):
+            for name, value in given.items():
+                if value is not None and name != "args":
+                    self.cfg.set(name, value)
+        if self.cfg.settings["worker_class"].get() != "gthread" and arguments.threads is from_environ.threads is None:
+            self.cfg.set("threads", 1)  # our default is for gthread; gunicorn would make gthread of sync with threads
+        self.chdir()
+
+    def _defaults(self) -> dict[str, Any]:
+        host, port = parse_address(self._settings.httpserver_address)
+        return {
+            "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"],
+            "worker_class": "gthread",
+            "workers": 1,  # limits hold for a process, so one process makes them hold for the server
+            "threads": 8,
+            "control_socket_disable": True,  # a socket under the user's home that nobody asked for
+            "post_worker_init": self._started,
+            "worker_exit": worker_exit,
+        }
+
+    def load(self) -> Application:
+        try:
+            return self._load()
+        except ConfigurationError as error:
+            raise AppImportError(f"serverfull: the settings cannot be served:\n{error}") from error
+
+    def run(self) -> None:
+        for bind in filter(_is_exposed, self.cfg.address):
+            LOGGER.warning(
+                "listening on %s: whoever reaches that address can run these functions; put something in front "
+                "that knows its callers, or set SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS=127.0.0.1:8080",
+                ":".join(map(str, bind)),
+            )
+        _DrainingArbiter(self, self._settings.signals).run()
+
+    def _started(self, worker: Worker) -> None:
+        """In each worker, once it has its application."""
+        signals = self._settings.signals
+        if signal.SIGINT in signals and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the master tells workers to drain
+        post_worker_init(worker)
+
+
+class _DrainingArbiter(Arbiter):  # type: ignore[misc]
+    """Finishes what runs on the configured signals; a SIGTERM or SIGINT that is not among them stops at once."""
+
+    def __init__(self, server: Server, signals: Sequence[int]) -> None:
+        super().__init__(server)
+        self._draining = {signal.Signals(number) for number in signals}
+        for number in {signal.SIGTERM, signal.SIGINT} | self._draining:
+            name = self.SIG_NAMES[number]
+            setattr(self, f"handle_{name}", self._drain if number in self._draining else self.handle_quit)
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        for number in self._draining:
+            signal.signal(number, self.signal)
+
+    def _drain(self) -> None:
+        raise StopIteration  # what gunicorn's own SIGTERM handler does
+
+
+def _is_exposed(bind: Any) -> bool:
+    """Whether other machines can reach an address; of a unix socket, the file system says who may."""
+    if not isinstance(bind, tuple):
+        return False
+    try:
+        return not ip_address(bind[0] or "0.0.0.0").is_loopback  # noqa: S104  (asked about, not bound)
+    except ValueError:
+        return bool(bind[0] != "localhost")

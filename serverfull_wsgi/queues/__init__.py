@@ -1,0 +1,1 @@
+"""Answers to *when*: what keeps an event until it runs."""

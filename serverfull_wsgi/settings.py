@@ -1,0 +1,236 @@
+"""Settings: what the environment variables ``SERVERFULL_*`` say, read once and checked as a whole."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from environs import Env, EnvValidationError, ValidationError, validate
+
+from serverfull_wsgi.errors import ConfigurationError
+
+PREFIX = "SERVERFULL_"
+
+# Settings of the Go original that have no meaning here, and why.
+WITHOUT_MEANING = {
+    "RUNTIME_STATS_DATADOG_PACKETSIZE": "an invocation's metrics are one datagram of their own",
+    "RUNTIME_STATS_DATADOG_FLUSHINTERVAL": "metrics are sent when the invocation ends, nothing is held back",
+    "RUNTIME_CONNSTATE_REPORTINTERVAL": "connections are the WSGI server's; gunicorn counts them with --statsd-host",
+    "RUNTIME_CONNSTATE_NEWCOUNTER": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
+    "RUNTIME_CONNSTATE_NEWGAUGE": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
+    "RUNTIME_CONNSTATE_ACTIVEGAUGE": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
+    "RUNTIME_CONNSTATE_IDLEGAUGE": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
+    "RUNTIME_CONNSTATE_CLOSEDCOUNTER": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
+    "RUNTIME_CONNSTATE_HIJACKEDCOUNTER": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
+    "RUNTIME_EXPVAR_REPORTINTERVAL": "it reports Go's own memory statistics",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set from outside, with the defaults of a server that nobody has configured.
+
+    Raises `ConfigurationError` from `from_environ` and `from_mapping`, naming every bad value at once.
+    """
+
+    functions: str = ""
+    aliases: str = ""
+    region: str = "us-east-1"
+    account_id: str = "123456789012"
+    healthcheck: str = "/healthcheck"
+    mock: bool = False
+    mock_values: str = "zero"
+    mock_seed: int | None = None
+    event_workers: int = 4
+    event_queue_size: int = 1000
+    drain: float = 25.0  # seconds
+    httpserver_address: str = "127.0.0.1:8080"
+    logger_output: str = "STDOUT"
+    logger_level: int = logging.INFO
+    logger_format: str = "TEXT"
+    stats_output: str = "NULL"
+    stats_address: tuple[str, int] = ("localhost", 8125)
+    stats_prefix: str = "serverfull"
+    stats_tags: tuple[str, ...] = ()
+    signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
+    notices: tuple[str, ...] = ()  # what deserves a line in the log at the start
+
+    @classmethod
+    def from_environ(cls) -> Settings:
+        """From the process's environment."""
+        return cls.from_mapping(os.environ)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+        """From a mapping with the names the environment variables have.
+
+        >>> Settings.from_mapping({"SERVERFULL_REGION": "eu-west-1"}).region
+        'eu-west-1'
+        """
+        env = _MappingEnv(values)
+        found: dict[str, Any] = {}
+        for setting in fields(cls):
+            if reader := _READERS.get(setting.name):
+                found[setting.name] = reader(env, setting.default)
+        if "SERVERFULL_REGION" not in env.given and (region := env.given.get("AWS_REGION")):
+            found["region"] = region
+        try:
+            env.seal()
+        except EnvValidationError as error:
+            raise ConfigurationError(_explained(error.error_messages, env.given)) from None
+        return cls(**found, notices=_notices(env.given))
+
+
+class _MappingEnv(Env):
+    """environs over any mapping; an empty value is one that was not given."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(eager=False, prefix=PREFIX)
+        self.given = {name: str(value) for name, value in values.items() if str(value).strip()}
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return self.given.get(env_key, default)
+
+    def first_of(self, *names: str) -> str:
+        """The first of these names that is given, else the first of all: for settings that have two names."""
+        return next((name for name in names if PREFIX + name in self.given), names[0])
+
+
+Reader = Callable[[_MappingEnv, Any], Any]
+
+
+def _choice(name: str, *choices: str) -> Reader:
+    def read(env: _MappingEnv, default: Any) -> Any:
+        key = PREFIX + name
+        if key in env.given:
+            given = env.given[key]
+            env.given[key] = next((choice for choice in choices if choice.lower() == given.lower()), given)
+        return env.str(name, default, validate=validate.OneOf(choices, error="Must be one of: {choices}."))
+
+    return read
+
+
+def _matching(name: str, pattern: str, rule: str) -> Reader:
+    return lambda env, default: env.str(name, default, validate=validate.Regexp(re.compile(pattern), error=rule))
+
+
+def _at_least(name: str, least: float, kind: str = "int") -> Reader:
+    rule = validate.Range(min=least, error="Must be {min} or more.")
+    return lambda env, default: getattr(env, kind)(name, default, validate=rule)
+
+
+def _level(env: _MappingEnv, default: Any) -> Any:
+    return env.log_level(env.first_of("RUNTIME_LOGGER_LEVEL", "RUNTIME_LOGGING_LEVEL"), default)
+
+
+def _stats_output(env: _MappingEnv, default: Any) -> Any:
+    output = _choice("RUNTIME_STATS_OUTPUT", "NULL", "NULLSTAT", "STATSD", "DATADOG")(env, default)
+    return "NULL" if output == "NULLSTAT" else output
+
+
+def _stats_address(env: _MappingEnv, default: Any) -> Any:
+    name = env.first_of("RUNTIME_STATS_ADDRESS", "RUNTIME_STATS_DATADOG_ADDRESS")
+    text = env.str(name, "{}:{}".format(*default), validate=_is_address)
+    return parse_address(text) if text else default
+
+
+def _stats_tags(env: _MappingEnv, default: Any) -> Any:
+    text = env.str(env.first_of("RUNTIME_STATS_TAGS", "RUNTIME_STATS_DATADOG_TAGS"), "", validate=_is_ascii)
+    return tuple(filter(None, re.split(r"[,\s]+", text or "")))
+
+
+def _signals(env: _MappingEnv, default: Any) -> Any:
+    if _choice("RUNTIME_SIGNALS_INSTALLED", "OS", "NONE")(env, "OS") == "NONE":
+        return ()
+    text = env.str(
+        "RUNTIME_SIGNALS_OS_SIGNALS", " ".join(str(int(number)) for number in default), validate=_are_signals
+    )
+    return tuple(int(number) for number in (text or "").split())
+
+
+def _is_address(text: str) -> None:
+    try:
+        parse_address(text)
+    except ValueError:
+        raise ValidationError("Must be HOST:PORT, such as localhost:8125.") from None
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """``HOST:PORT`` as a pair; the host may be missing, or an IPv6 address in brackets.
+
+    >>> parse_address("[::1]:8125")
+    ('::1', 8125)
+
+    Raises ValueError.
+    """
+    host, _, port = text.rpartition(":")
+    if not 0 <= int(port) <= 65535:
+        raise ValueError(f"port {port} is not in 0..65535")
+    return host.strip("[]"), int(port)
+
+
+def _is_ascii(text: str) -> None:
+    if not text.isascii():
+        raise ValidationError("Must be ASCII, as statsd's protocol is.")
+
+
+def _are_signals(text: str) -> None:
+    for number in text.split():
+        if not number.isdigit() or int(number) not in set(signal.Signals):
+            raise ValidationError(f"Must be signal numbers parted by blanks; {number} is none.")
+
+
+_READERS: dict[str, Reader] = {
+    "functions": lambda env, default: env.str("FUNCTIONS", default),
+    "aliases": lambda env, default: env.str("ALIASES", default),
+    "region": _matching("REGION", r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
+    "account_id": _matching("ACCOUNT_ID", r"\d{12}\Z", "Must be 12 digits."),
+    "healthcheck": _matching("HEALTHCHECK", r"/[!-~]*\Z", "Must be a path that begins with /."),
+    "mock": lambda env, default: env.bool("MOCK", default),
+    "mock_values": _choice("MOCK_VALUES", "zero", "random"),
+    "mock_seed": lambda env, default: env.int("MOCK_SEED", default),
+    "event_workers": _at_least("EVENT_WORKERS", 1),
+    "event_queue_size": _at_least("EVENT_QUEUE_SIZE", 1),
+    "drain": _at_least("DRAIN", 0, "float"),
+    "httpserver_address": lambda env, default: env.str("RUNTIME_HTTPSERVER_ADDRESS", default, validate=_is_address),
+    "logger_output": _choice("RUNTIME_LOGGER_OUTPUT", "STDOUT", "STDERR", "NULL"),
+    "logger_level": _level,
+    "logger_format": _choice("RUNTIME_LOGGER_FORMAT", "TEXT", "JSON"),
+    "stats_output": _stats_output,
+    "stats_address": _stats_address,
+    "stats_prefix": _matching("RUNTIME_STATS_PREFIX", r"[A-Za-z0-9_.-]*\Z", "Must be letters, digits, '_', '.', '-'."),
+    "stats_tags": _stats_tags,
+    "signals": _signals,
+}
+
+NAMES = (
+    "FUNCTIONS ALIASES REGION ACCOUNT_ID HEALTHCHECK MOCK MOCK_VALUES MOCK_SEED EVENT_WORKERS EVENT_QUEUE_SIZE DRAIN "
+    "RUNTIME_HTTPSERVER_ADDRESS RUNTIME_LOGGER_OUTPUT RUNTIME_LOGGER_LEVEL RUNTIME_LOGGING_LEVEL RUNTIME_LOGGER_FORMAT "
+    "RUNTIME_STATS_OUTPUT RUNTIME_STATS_ADDRESS RUNTIME_STATS_DATADOG_ADDRESS RUNTIME_STATS_PREFIX RUNTIME_STATS_TAGS "
+    "RUNTIME_STATS_DATADOG_TAGS RUNTIME_SIGNALS_INSTALLED RUNTIME_SIGNALS_OS_SIGNALS"
+).split()
+
+
+def _explained(errors: Any, given: Mapping[str, str]) -> str:
+    lines = [f"{name}={given.get(name, '')!r}: {' '.join(rules)}" for name, rules in sorted(errors.items())]
+    return "\n".join(lines)
+
+
+def _notices(given: Mapping[str, str]) -> tuple[str, ...]:
+    """What was set and will not do what whoever set it may think."""
+    notices = []
+    for key in sorted(name for name in given if name.startswith(PREFIX)):
+        name = key.removeprefix(PREFIX)
+        if reason := WITHOUT_MEANING.get(name):
+            notices.append(f"{key} has no meaning here: {reason}")
+        elif name not in NAMES:
+            close = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
+            notices.append(f"{key} is not a setting{hint}")
+    return tuple(notices)

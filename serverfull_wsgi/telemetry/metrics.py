@@ -1,0 +1,186 @@
+"""Metrics under CloudWatch's names, over statsd; one datagram an invocation, and nothing at all when they are off."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+from statsd.client.base import StatsClientBase
+from statsd.client.udp import Pipeline, StatsClient
+
+Stat: TypeAlias = StatsClientBase  # statsd's client interface: incr, decr, gauge, timing, timer, set, pipeline
+
+RESOLVE_AGAIN = 30.0  # seconds between two tries to look up a collector that has no address
+DATAGRAM = 1432  # bytes: what passes an Ethernet unfragmented, statsd's own advice
+
+
+class NullStats(StatsClientBase):  # type: ignore[misc]  # statsd has no types
+    """A client that sends nothing."""
+
+    def _send(self, data: str = "") -> None:
+        pass
+
+    def _send_stat(self, stat: str, value: str, rate: float) -> None:
+        pass
+
+    def pipeline(self) -> NullStats:
+        return self
+
+    def __enter__(self) -> NullStats:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def send(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class UdpStats(StatsClient):  # type: ignore[misc]
+    """A statsd client that never waits and never fails, whatever becomes of its collector.
+
+    ``tags`` (``"env:prod"``) are sent in DogStatsD's form; None speaks plain statsd, which knows no tags. Until
+    `start` has found the collector's address, what is sent is dropped.
+    """
+
+    def __init__(self, host: str, port: int, prefix: str = "", tags: Sequence[str] | None = None) -> None:
+        self._host, self._port = host, port
+        self._prefix = prefix
+        self._maxudpsize = DATAGRAM
+        self._sock: socket.socket | None = None
+        self._closed: threading.Event | None = None
+        self.tags = None if tags is None else tuple(tags)
+
+    def start(self) -> None:
+        """Finds the collector: at once when it is given by address, otherwise in a thread, for as long as it takes."""
+        self._closed = threading.Event()
+        if not self._connect(socket.AI_NUMERICHOST):
+            threading.Thread(target=self._look_up, args=(self._closed,), name="serverfull-stats", daemon=True).start()
+
+    def _look_up(self, closed: threading.Event) -> None:
+        while not self._connect(0) and not closed.wait(RESOLVE_AGAIN):
+            pass
+
+    def _connect(self, flags: int) -> bool:
+        try:
+            found = socket.getaddrinfo(self._host or "127.0.0.1", self._port, type=socket.SOCK_DGRAM, flags=flags)
+            # "localhost" is often ::1 first, and collectors listen on IPv4
+            family, kind, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+            sock = socket.socket(family, kind)
+            sock.setblocking(False)
+            sock.connect(address)
+        except (OSError, UnicodeError):  # (a name with an empty or an overlong label)
+            return False
+        self._sock = sock
+        return True
+
+    def _send(self, data: str) -> None:
+        if self._sock is not None:
+            with contextlib.suppress(OSError):  # nobody listens, or the buffer is full
+                self._sock.send(data.encode("ascii", "replace"))
+
+    def _prepare(self, stat: str, value: str, rate: float) -> str | None:
+        line: str | None = super()._prepare(stat, value, rate)
+        return f"{line}|#{','.join(self.tags)}" if line and self.tags else line
+
+    def pipeline(self) -> _Pipeline:
+        return _Pipeline(self)
+
+    def close(self) -> None:
+        if self._closed is not None:
+            self._closed.set()
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+
+class _Pipeline(Pipeline):  # type: ignore[misc]
+    """statsd's pipeline prepares lines on its own, so it has to ask its client."""
+
+    def __init__(self, client: StatsClientBase) -> None:
+        super().__init__(client)
+        self._prepare = client._prepare
+
+
+class FunctionStats(StatsClientBase):  # type: ignore[misc]
+    """A client whose metrics are about one function: by a tag where there are tags, otherwise by their name."""
+
+    def __init__(self, client: StatsClientBase, function_name: str) -> None:
+        self._client = client
+        self._prefix = client._prefix
+        self._maxudpsize = client._maxudpsize
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", function_name)
+        tags = getattr(client, "tags", None)
+        self._before = f"{name}." if tags is None else ""
+        self._after_line = "" if tags is None else f"{',' if tags else '|#'}functionname:{name}"
+
+    def _prepare(self, stat: str, value: str, rate: float) -> str | None:
+        line = self._client._prepare(self._before + stat, value, rate)
+        return f"{line}{self._after_line}" if line else None
+
+    def _send(self, data: str) -> None:
+        self._client._send(data)
+
+    def pipeline(self) -> _Pipeline:
+        return _Pipeline(self)
+
+    def close(self) -> None:
+        """The client is shared, so it stays open."""
+
+
+@lru_cache(maxsize=1024)
+def for_function(client: StatsClientBase, function_name: str) -> StatsClientBase:
+    """``client`` for the metrics of one function."""
+    return client if isinstance(client, NullStats) else FunctionStats(client, function_name)
+
+
+class Metrics:
+    """CloudWatch's metrics of AWS/Lambda, as far as they have a meaning here; times are in milliseconds."""
+
+    def __init__(self, client: StatsClientBase) -> None:
+        self.client = client
+        self._running: set[object] = set()
+
+    def start(self) -> None:
+        """Opens what a process needs."""
+        self._running.clear()
+        if isinstance(self.client, UdpStats):
+            self.client.start()
+
+    def began(self, invocation: object) -> int:
+        """One more runs in this process; returns how many do."""
+        self._running.add(invocation)  # a set's methods are atomic, so this takes no lock
+        return len(self._running)
+
+    def ended(self, invocation: object) -> None:
+        self._running.discard(invocation)
+
+    def invocation(
+        self, function_name: str, duration: float, failed: bool, concurrent: int, age: float | None, overran: bool
+    ) -> None:
+        """``duration`` and ``age`` (since an event was accepted; None for a synchronous call) are in seconds."""
+        with for_function(self.client, function_name).pipeline() as line:
+            line.incr("Invocations")
+            line.timing("Duration", duration * 1000)
+            line.gauge("ConcurrentExecutions", concurrent)
+            if failed:
+                line.incr("Errors")
+            if overran:
+                line.incr("TimeoutOverruns")
+            if age is not None:
+                line.timing("AsyncEventAge", age * 1000)
+
+    def count(self, function_name: str, metric: str) -> None:
+        """One more ``Throttles``, ``AsyncEventsReceived`` or ``AsyncEventsDropped``."""
+        for_function(self.client, function_name).incr(metric)
+
+    def close(self) -> None:
+        self.client.close()

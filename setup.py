@@ -1,0 +1,60 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "serverfull_wsgi/__init__.py").read_text(), re.MULTILINE)[1]
+
+EXTRAS = {
+    "mock": ["polyfactory>=3"],
+    "gevent": ["gevent>=24.11"],
+    "test": [
+        "attrs",
+        "awscli",
+        "boto3",
+        "Django>=4.2",
+        "Flask>=3",
+        "gevent>=24.11",
+        "hypothesis>=6.100",
+        "polyfactory>=3",
+        "pydantic>=2",
+        "pytest>=8",
+        "pytest-httpserver>=1.1",
+        "waitress>=3",
+    ],
+}
+
+setup(
+    name="serverfull-wsgi",
+    version=VERSION,
+    description="AWS Lambda functions on your own machines: a WSGI application that speaks the Lambda API",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["serverfull_wsgi", "serverfull_wsgi.*"]),
+    package_data={"serverfull_wsgi": ["py.typed"]},
+    install_requires=[
+        "werkzeug>=3",
+        "gunicorn>=25.1",
+        "environs>=14.1",
+        "statsd>=4",
+        "simplejson>=3.20",
+        "click>=8.1",
+        "awslambdaric>=3; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["serverfull=serverfull_wsgi.__main__:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Web Environment",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Topic :: Internet :: WWW/HTTP :: WSGI :: Application",
+        "Typing :: Typed",
+    ],
+)

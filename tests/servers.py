@@ -1,0 +1,93 @@
+"""Real servers, each a child process on a free port of the loopback."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+START = 30.0  # seconds a server may take to answer
+
+
+class Server:
+    """A child process that serves HTTP on ``port``; its output is kept in ``log``."""
+
+    def __init__(self, argv, log, *, port, env=None, cwd=ROOT, ready="/healthcheck"):
+        self.port, self.log, self._ready = port, log, ready
+        self._file = open(log, "wb")  # noqa: SIM115  (closed by stop)
+        self.process = subprocess.Popen(
+            [sys.executable, *argv],
+            cwd=cwd,
+            env={**clean_environ(), **(env or {})},
+            stdout=self._file,
+            stderr=self._file,
+        )
+
+    def wait(self):
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.output()}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
+                    connection.request("GET", self._ready)
+                    if connection.getresponse().status < 500:
+                        return self
+            time.sleep(0.02)
+        raise RuntimeError(f"the server does not answer:\n{self.output()}")
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends it, and says with which status it ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._file.close()
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def clean_environ():
+    """The environment without what would configure the server or an AWS client."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SERVERFULL_", "AWS_", "GUNICORN_"))
+    }
+    return {**kept, "PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
+
+
+@contextlib.contextmanager
+def gunicorn(log, *options, application="tests.site:application", **server):
+    """gunicorn with ``options`` over ``application``, until the block ends."""
+    port = free_port()
+    argv = ["-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--no-control-socket", *options]
+    with running(Server(argv, log, port=port, **server)) as it:
+        yield it
+
+
+@contextlib.contextmanager
+def running(server):
+    try:
+        yield server.wait()
+    finally:
+        server.stop()

@@ -1,0 +1,114 @@
+"""The floors of the house: imports point down, and rooms on one floor never meet."""
+
+import ast
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import serverfull_wsgi
+from tests.servers import ROOT, clean_environ
+
+HOUSE = Path(serverfull_wsgi.__file__).parent
+FLOORS = [
+    {"errors"},  # every refusal, and how it looks on the wire
+    {"names", "context", "loading", "shield"},  # what a request says, a handler is given, a string names; who ends it
+    {"domain"},  # the words
+    {"telemetry"},  # the cellar
+    {"fetchers", "executors", "queues"},  # which, how, when
+    {"dispatcher"},  # the heart
+    {"api", "settings"},  # what HTTP and operators see
+    {"assembly"},  # the one place that names concrete classes
+    {"hooks", "bootstrap"},  # what servers call: gunicorn, and AWS's runtime client
+    {"master"},  # gunicorn's master process
+    {"server"},  # the doors
+    {"__init__", "__main__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(module):
+    """``serverfull_wsgi.api.invoke`` → ``api``; the package itself → ``__init__``."""
+    return [*module.split("."), "__init__"][1]
+
+
+def imports(file):
+    """Every module of ours that a file imports, with the line; also those inside functions and TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "serverfull_wsgi" else []
+            yield from ((name, node.lineno) for name in names or [node.module])
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+FILES = sorted(HOUSE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
+def test_imports_point_down(file):
+    here = file.relative_to(HOUSE).parts[0].removesuffix(".py")
+    for module, line in imports(file):
+        if module.split(".")[0] != "serverfull_wsgi" or room_of(module) == here:
+            continue
+        there = room_of(module)
+        below = LEVEL[there] < LEVEL[here] and there != "__init__"
+        assert below, f"{file.name}:{line}: {here} (floor {LEVEL[here]}) imports {there} (floor {LEVEL[there]})"
+
+
+def test_every_room_has_a_floor():
+    assert {file.relative_to(HOUSE).parts[0].removesuffix(".py") for file in FILES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
+def test_only_the_doors_and_the_settings_read_the_environment(file):
+    if file.stem in ("settings", "bootstrap"):
+        return
+    names = [node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)]
+    assert not {"environ", "getenv", "environb"} & set(names), f"{file.name} reads the environment"
+
+
+def test_every_public_name_has_a_docstring():
+    missing = [
+        name
+        for name in serverfull_wsgi.__all__
+        if not (getattr(serverfull_wsgi, name).__doc__ or "").strip()
+    ]  # fmt: skip
+    assert missing == []
+
+
+SUBMODULES = [info.name for info in pkgutil.walk_packages([str(HOUSE)], "serverfull_wsgi.")]
+
+
+def python(code, **environ):
+    argv = [sys.executable, "-c", code]
+    return subprocess.run(
+        argv, capture_output=True, text=True, cwd=ROOT, env={**clean_environ(), **environ}, check=False
+    )
+
+
+def test_app_is_the_application_after_every_submodule_was_imported():
+    result = python(f"import {', '.join(SUBMODULES)}\nimport serverfull_wsgi\nassert callable(serverfull_wsgi.app)")
+    assert result.returncode == 0, result.stderr
+
+
+def test_importing_opens_nothing_and_reads_no_settings():
+    code = """
+import sys, threading, os
+before, out = set(os.listdir("/proc/self/fd")), sys.stdout
+import serverfull_wsgi, logging
+assert threading.active_count() == 1
+assert sys.stdout is out and not logging.getLogger().handlers
+assert set(os.listdir("/proc/self/fd")) == before
+assert "gunicorn.app.base" not in sys.modules and "awslambdaric" not in sys.modules
+"""
+    result = python(code, SERVERFULL_MOCK="neither true nor false")
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_version_is_the_distributions():
+    from importlib.metadata import version
+
+    assert version("serverfull-wsgi") == serverfull_wsgi.__version__
