@@ -1,3 +1,5 @@
+"""All that is to be known of the project to build and install it."""
+
 import re
 from pathlib import Path
 
@@ -38,7 +40,7 @@ setup(
     package_data={"serverfull_wsgi": ["py.typed"]},
     install_requires=[
         "werkzeug>=3",
-        "gunicorn>=25.1",
+        "gunicorn>=27",
         "environs>=14.1",
         "statsd>=4",
         "simplejson>=3.20",

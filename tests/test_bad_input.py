@@ -728,6 +728,17 @@ def test_a_chunked_body_that_breaks_off_is_refused(wire, rest):
     assert (answer.status, answer.code) == (400, "InvalidRequestContentException")
 
 
+def test_what_follows_a_malformed_body_is_no_request(server):
+    """A server that went on reading would run what a proxy in front took for a part of the body."""
+    broken = head(INVOCATIONS.format("echo"), "Transfer-Encoding: chunked") + b"zz\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(broken + head(INVOCATIONS.format("echo"), "Content-Length: 1") + b"1")
+        connection.shutdown(socket.SHUT_WR)
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answers.startswith(b"HTTP/1.1 400")
+    assert answers.count(b"HTTP/1.1") == 1
+
+
 @pytest.mark.parametrize("size", [PAYLOAD_LIMIT + 1, 7_000_000, 15_000_000])
 @pytest.mark.parametrize("how", ["declared", "chunked"])
 def test_a_client_that_sends_too_much_can_read_why_not(wire, how, size):

@@ -62,36 +62,50 @@ class TooLarge(Exception):
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     """The whole body; refused by its declared length before it is read, or as soon as it is longer than ``limit``.
 
-    Raises `TooLarge`, and `InvalidRequestContentException` for a length that is no number or not kept.
+    Raises `TooLarge`, and `InvalidRequestContentException` for a length that is no number, and for a body that breaks
+    off.
     """
     declared = environ.get("CONTENT_LENGTH")
-    if not declared:
-        # Only a server that ends the input itself (chunked, HTTP/2) can be read without a length.
-        body: bytes = environ["wsgi.input"].read(limit + 1) if environ.get("wsgi.input_terminated") else b""
-        if len(body) > limit:
-            _discard(environ, _DISCARDED)
-            raise TooLarge(len(body))
+    if declared:
+        length = _length(declared)
+        if length > limit:
+            _discard(environ, min(length, _DISCARDED))
+            raise TooLarge(length)
+        body = _read(environ, length)
+        if len(body) < length:
+            raise InvalidRequestContentException(
+                f"The request body ended {length - len(body)} bytes before its Content-Length."
+            )
         return body
-    if not (declared.isascii() and declared.isdigit()):
-        raise InvalidRequestContentException("The Content-Length header must be a whole number of bytes.")
-    length = int(declared[:20])
-    if length > limit:
-        _discard(environ, min(length, _DISCARDED))
-        raise TooLarge(length)
-    body = environ["wsgi.input"].read(length)
-    if len(body) < length:
-        body += _rest(environ, length - len(body))
+    if not environ.get("wsgi.input_terminated"):
+        return b""  # only a server that ends the input itself (chunked, HTTP/2) can be read without a length
+    body = _read(environ, limit + 1)
+    if len(body) > limit:
+        _discard(environ, _DISCARDED)
+        raise TooLarge(len(body))
     return body
 
 
-def _rest(environ: WSGIEnvironment, missing: int) -> bytes:
-    """What a stream that reads in small pieces still has."""
-    pieces = []
-    while missing and (piece := environ["wsgi.input"].read(missing)):
-        pieces.append(piece)
-        missing -= len(piece)
-    if missing:
-        raise InvalidRequestContentException(f"The request body ended {missing} bytes before its Content-Length.")
+def _length(declared: str) -> int:
+    if not (declared.isascii() and declared.isdigit()):
+        raise InvalidRequestContentException("The Content-Length header must be a whole number of bytes.")
+    return int(declared.lstrip("0")[:20] or 0)  # 20 digits are over any limit, and int() refuses some thousands
+
+
+def _read(environ: WSGIEnvironment, size: int) -> bytes:
+    """Up to ``size`` bytes of the input, less only where it ends; some inputs give them in small pieces."""
+    stream = environ["wsgi.input"]
+    try:
+        body: bytes = stream.read(size)
+        if not body or len(body) == size:
+            return body
+        pieces = [body]
+        missing = size - len(body)
+        while missing and (piece := stream.read(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+    except Exception:  # the client has gone, or its chunks are no chunks: what that raises, each server has its own
+        raise InvalidRequestContentException("The request body broke off, or its chunks are malformed.") from None
     return b"".join(pieces)
 
 
@@ -100,7 +114,7 @@ def _discard(environ: WSGIEnvironment, length: int) -> None:
     try:
         while length > 0 and (piece := environ["wsgi.input"].read(min(length, _PIECE))):
             length -= len(piece)
-    except OSError:
+    except Exception:  # noqa: S110  (as in `_read`; the answer is a refusal already)
         pass
 
 
