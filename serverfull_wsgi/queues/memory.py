@@ -11,6 +11,7 @@ import time
 
 from serverfull_wsgi.domain import Invocation, Run
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
+from serverfull_wsgi.shield import is_the_servers
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -80,7 +81,9 @@ class MemoryQueue:
     def _attempt(self, invocation: Invocation, age: float) -> None:
         try:
             failed = self._run(invocation, age).function_error is not None
-        except Exception as error:  # the function has gone since, there is no room, or a part of ours broke
+        except BaseException as error:  # the function has gone since, there is no room, or its fetcher left by an exit
+            if is_the_servers(error):
+                raise
             self._logger.error("an event could not be run: %s", error, extra=_fields(invocation))
             failed = True
         if failed:
