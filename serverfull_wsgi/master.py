@@ -49,7 +49,26 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
                     self.cfg.set(name, value)
         if self.cfg.settings["worker_class"].get() != "gthread" and arguments.threads is from_environ.threads is None:
             self.cfg.set("threads", 1)  # our default is for gthread; gunicorn would make gthread of sync with threads
+        self._add_hooks()
         self.chdir()
+
+    def _add_hooks(self) -> None:
+        """Ours run before those of a configuration file, which would otherwise take their place."""
+        at_start, at_exit = self.cfg.post_worker_init, self.cfg.worker_exit
+
+        def started(worker: Worker) -> None:
+            self._ignore_interrupts()
+            post_worker_init(worker)
+            if at_start is not post_worker_init:
+                at_start(worker)
+
+        def ended(server: Arbiter, worker: Worker) -> None:
+            worker_exit(server, worker)
+            if at_exit is not worker_exit:
+                at_exit(server, worker)
+
+        self.cfg.set("post_worker_init", started)
+        self.cfg.set("worker_exit", ended)
 
     def _defaults(self) -> dict[str, Any]:
         host, port = parse_address(self._settings.httpserver_address)
@@ -59,8 +78,6 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             "workers": 1,  # limits hold for a process, so one process makes them hold for the server
             "threads": 8,
             "control_socket_disable": True,  # a socket under the user's home that nobody asked for
-            "post_worker_init": self._started,
-            "worker_exit": worker_exit,
         }
 
     def load(self) -> Application:
@@ -78,12 +95,10 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             )
         _DrainingArbiter(self, self._settings.signals).run()
 
-    def _started(self, worker: Worker) -> None:
-        """In each worker, once it has its application."""
-        signals = self._settings.signals
-        if signal.SIGINT in signals and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the master tells workers to drain
-        post_worker_init(worker)
+    def _ignore_interrupts(self) -> None:
+        """In a worker. Ctrl-C reaches all processes at once, and it is the master that tells workers to drain."""
+        if signal.SIGINT in self._settings.signals and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _DrainingArbiter(Arbiter):  # type: ignore[misc]

@@ -49,6 +49,17 @@ def write(what, event):
     "hooks.py": """
 from serverfull_wsgi.hooks import post_worker_init, worker_exit
 """,
+    "own_hooks.py": """
+def post_worker_init(worker):
+    write("began", "hook")
+
+def worker_exit(server, worker):
+    write("ended", "hook")
+
+def write(what, event):
+    with open("notes", "a") as notes:
+        notes.write(f"{what} {event}\\n")
+""",
     "bare.py": """
 def application(environ, start_response):
     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -327,6 +338,15 @@ def test_a_stop_lets_what_was_taken_come_to_its_end(start, worker, number, house
     assert answers == [(200, json.dumps(id).encode()) for id in calls]
     assert sorted(ended) == sorted(EVENTS + calls)
     assert status == 0
+
+
+def test_hooks_of_ones_own_run_beside_those_of_the_command(house):
+    (house.folder / "go-event").touch()
+    with house.serve("-c", "own_hooks.py") as server:
+        accept(server.port, EVENTS)
+        server.stop()
+    assert house.noted("began").count("hook") == 1
+    assert sorted(house.noted("ended")) == sorted([*EVENTS, "hook"])
 
 
 def accept(port, ids):
