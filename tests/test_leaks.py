@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -180,10 +181,12 @@ def resident():
 
 
 def slope(sizes, step):
-    """Bytes an invocation, by least squares over samples that are ``step`` invocations apart."""
-    x = [number * step for number in range(len(sizes))]
-    mean_x, mean_y = sum(x) / len(x), sum(sizes) / len(sizes)
-    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, sizes, strict=True)) / sum((a - mean_x) ** 2 for a in x)
+    """Bytes an invocation, from samples that are ``step`` invocations apart: the median over all pairs of samples.
+
+    Theil and Sen's estimate: what grows all the time shows in it, and an allocator's one step up does not.
+    """
+    pairs = itertools.combinations(enumerate(sizes), 2)
+    return statistics.median((later - earlier) / ((j - i) * step) for (i, earlier), (j, later) in pairs)
 
 
 if __name__ == "__main__":
