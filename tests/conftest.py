@@ -13,16 +13,6 @@ from tests.servers import ROOT, gunicorn
 collect_ignore = ["broken_syntax.py", "broken_import.py"]  # handlers that cannot be loaded, for tests of just that
 
 
-KNOWN = (ROOT / "tests/known_failures.txt").read_text().splitlines()
-
-
-def pytest_collection_modifyitems(items):
-    """What is known to fail is counted as such, and fails the run as soon as it passes: then its line can go."""
-    for item in items:
-        if item.nodeid in KNOWN:
-            item.add_marker(pytest.mark.xfail(strict=True, reason="known: see tests/known_failures.txt"))
-
-
 @pytest.fixture(scope="session", params=hosts.NAMES)
 def host(request, tmp_path_factory):
     """The application, served in one of the ways it can be; the HTTP tests run in all of them."""
