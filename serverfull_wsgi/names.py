@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from serverfull_wsgi.errors import InvalidParameterValueException, ValidationException, violation
 
@@ -37,10 +38,12 @@ class FunctionName:
     account_id: str
     partition: str = "aws"
     arn: str = field(init=False)  # exactly as addressed: it has a qualifier when the request had one
+    lineage: str = field(init=False)  # what stands for the function in a trace's lineage: 8 hex digits
 
     def __post_init__(self) -> None:
         arn = f"arn:{self.partition}:lambda:{self.region}:{self.account_id}:function:{self.name}"
         object.__setattr__(self, "arn", f"{arn}:{self.qualifier}" if self.qualifier else arn)
+        object.__setattr__(self, "lineage", f"{crc32(self.arn.encode()):08x}")
 
     @classmethod
     def parse(cls, text: str, qualifier: str | None = None, *, region: str, account_id: str) -> FunctionName:

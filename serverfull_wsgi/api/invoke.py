@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
-from zlib import crc32
 
 from serverfull_wsgi.api.rendering import render
 from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, TooLarge, new_ids, read_body, trace_id
@@ -175,16 +174,9 @@ def _client_context(header: str) -> dict[str, Any]:
 
 
 def _trace_header(invocation: Invocation) -> str:
-    """The trace as AWS answers it: keys in lower case, and the function's place in its lineage."""
-    trace = invocation.trace_id
-    if "Lineage=" not in trace:
-        trace = f"{trace};Lineage={crc32(invocation.function_name.arn.encode()):08x}:0"
-    return (
-        trace.replace("Root", "root")
-        .replace("Parent", "parent")
-        .replace("Sampled", "sampled")
-        .replace("Lineage", "lineage")
-    )
+    """The trace as AWS answers it: keys in lower case, as all values are, and the function in its lineage."""
+    trace = invocation.trace_id.lower()
+    return trace if "lineage=" in trace else f"{trace};lineage={invocation.function_name.lineage}:0"
 
 
 def _accepted(request_id: str, invocation: Invocation, start_response: StartResponse) -> Iterable[bytes]:

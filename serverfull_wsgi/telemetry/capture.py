@@ -125,6 +125,12 @@ class TailHandler(logging.Handler):
         formatter.converter = time.gmtime
         self.setFormatter(formatter)
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without the lock of handlers, and with nothing to do for the REPORT lines that a busy server logs."""
+        if record.levelno >= logging.WARNING or current.get() is not None:
+            self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         scope = current.get()
         alone = logging.getLogger().handlers == [self]
