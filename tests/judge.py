@@ -35,12 +35,19 @@ class Answer(NamedTuple):
     content_type: str
 
 
+class QuickServer(HTTPServer):
+    """An `HTTPServer` that ends within 20 ms of being told to, and not within half a second."""
+
+    def thread_target(self):
+        self.server.serve_forever(poll_interval=0.02)
+
+
 class RuntimeApi:
     """What AWS has inside an environment: hands out invocations one at a time, and keeps what comes back."""
 
     def __init__(self):
         self.answers, self._waiting = queue.SimpleQueue(), queue.SimpleQueue()
-        self._server = HTTPServer(threaded=True)
+        self._server = QuickServer(threaded=True)
         self._server.expect_request(f"{API}/invocation/next").respond_with_handler(self._next)
         for kind, path in {
             "response": re.compile(f"{API}/invocation/[^/]+/response"),
