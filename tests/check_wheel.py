@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PORT = 18080
+PORT = 9380  # outside the range that tests take theirs from
 
 
 def main():
