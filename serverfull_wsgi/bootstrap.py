@@ -22,8 +22,12 @@ def handler_of(function: Function, stats: Stat | None, level: int) -> Handler:
     """The function's handler with the logger and the stats client in its context, as in HTTP mode.
 
     What is logged from ``level`` on goes to AWS's own handler on the root logger. Raises `ConfigurationError` for a
-    Handler string that cannot be loaded.
+    Handler string that cannot be loaded, and for a function whose code lies in a directory of its own.
     """
+    if function.code is not None:
+        raise ConfigurationError(
+            f"function {function.name!r} has a code directory of its own; name its handler instead"
+        )
     try:
         handler = load_handler(function.handler) if isinstance(function.handler, str) else function.handler
     except RuntimeFault as fault:

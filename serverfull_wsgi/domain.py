@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import os.path
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from serverfull_wsgi.errors import ConfigurationError, InvalidRequestContentException
@@ -19,6 +20,35 @@ from serverfull_wsgi.names import LATEST, FunctionName
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # for "not given", where None means null
 
 Handler = Callable[[Any, Any], Any]  # handler(event, context) -> anything JSON can say
+
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+RESERVED_VARIABLES = frozenset(
+    """_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME
+    AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE
+    AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+    AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR""".split()
+)
+
+
+@dataclass(frozen=True)
+class EventConfig:
+    """What becomes of a function's events that fail; None: as AWS does without being told.
+
+    ``maximum_retry_attempts`` is 0 to 2, ``maximum_event_age`` 60 to 21,600 seconds. ``on_success``, ``on_failure`` and
+    ``dead_letter`` are targets, usually ARNs. Raises `ConfigurationError` for numbers out of range.
+    """
+
+    maximum_retry_attempts: int | None = None
+    maximum_event_age: int | None = None
+    on_success: str | None = None
+    on_failure: str | None = None
+    dead_letter: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("maximum_retry_attempts", 0, 2), ("maximum_event_age", 60, 21_600)):
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and least <= value <= most):
+                raise ConfigurationError(f"{name}={value!r} must be a whole number from {least} to {most}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +61,11 @@ class Function:
     context. ``errors`` are the exceptions the function documents, classes or instances, for mock mode to raise;
     ``mock`` is the value mock mode answers with, or a callable without parameters that makes one. ``source`` is the
     handler as given, also after a wrapper has put another in its place.
+
+    ``code`` is the function's own code directory, an absolute path, where it has one (AWS's ``LAMBDA_TASK_ROOT``);
+    ``runtime`` AWS's name of what runs it (``"python3.12"``, ``"nodejs20.x"``, ``"provided.al2023"``, ``"go1.x"``);
+    ``environment`` the function's own variables, without those that Lambda reserves; ``layers`` unpacked layer
+    directories, in the order in which they lie over each other. ``event_config`` is what becomes of its failed events.
 
     Raises `ConfigurationError` for values no function can have.
 
@@ -47,6 +82,11 @@ class Function:
     errors: Sequence[BaseException | type[BaseException]] = ()
     mock: Any = UNSET
     source: Any = UNSET
+    code: str | None = None
+    runtime: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    layers: Sequence[str] = ()
+    event_config: EventConfig | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):
@@ -62,6 +102,11 @@ class Function:
                 isinstance(error, type) and issubclass(error, BaseException)
             ):
                 self._refuse("errors", error, "a list of exceptions, classes or instances")
+        if self.code is not None and not os.path.isabs(self.code):
+            self._refuse("code", self.code, "the absolute path of a directory")
+        for name, value in self.environment.items():
+            if name in RESERVED_VARIABLES or not isinstance(value, str):
+                self._refuse("environment", name, "variables with text values, and none that Lambda reserves")
         if self.source is UNSET:
             object.__setattr__(self, "source", self.handler)
 

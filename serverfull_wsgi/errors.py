@@ -12,6 +12,7 @@
         ├── ResourceNotFoundException        404
         ├── UnknownOperationException        404
         ├── UnknownRequestMockError          404
+        ├── ResourceConflictException        409
         ├── RequestEntityTooLargeException   413
         ├── TooManyRequestsException         429
         └── ServiceException                 500
@@ -153,6 +154,13 @@ class UnknownRequestMockError(ServiceError):
         known = ", ".join(choices) if choices else "none; list them with Function(handler, errors=[...])"
         super().__init__(f"Unknown mock error '{wanted}'. Choose with the X-Error-Type header from: {known}")
         self.choices = tuple(choices)
+
+
+class ResourceConflictException(ServiceError):
+    """The function is there, in a state in which it cannot run: AWS calls that state Failed."""
+
+    code = "ResourceConflictException"
+    status = HTTPStatus.CONFLICT
 
 
 class RequestEntityTooLargeException(ServiceError):

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.failures import (
     EXIT_ERROR,
     RESPONSE_LIMIT,
@@ -47,6 +48,11 @@ class InProcessExecutor:
         self._stats = stats
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
+        if function.code is not None and isinstance(function.handler, str):
+            raise ResourceConflictException(
+                f"function {function.name!r} has a code directory of its own: it runs in a process of its own, "
+                "never in the server's"
+            )
         install(self._logger)
         tail = Tail() if invocation.tail else None
         if tail:
