@@ -1,4 +1,4 @@
-"""All that is to be known of the project to build and install it."""
+"""The package, its dependencies and extras."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "serverfull_wsgi/__init__
 EXTRAS = {
     "mock": ["polyfactory>=3"],
     "gevent": ["gevent>=24.11"],
+    "sam": ["PyYAML>=6"],
     "test": [
         "attrs",
         "awscli",
@@ -23,6 +24,7 @@ EXTRAS = {
         "pydantic>=2",
         "pytest>=8",
         "pytest-httpserver>=1.1",
+        "PyYAML>=6",
         "waitress>=3",
     ],
 }

@@ -16,7 +16,7 @@ from serverfull_wsgi.api.requests import new_ids
 from serverfull_wsgi.assembly import configure_logging, create_app
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
-from serverfull_wsgi.fetchers.listing import functions_of
+from serverfull_wsgi.fetchers.listing import functions_of, problems_of, refused_of
 from serverfull_wsgi.hooks import timeout_warnings
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.server import serve, start_lambda
@@ -56,21 +56,26 @@ def serve_(ctx: click.Context, target: str | None) -> None:
 @main.command()
 @_APP
 def check(target: str | None) -> None:
-    """Say whether the settings are good and every function can be imported."""
+    """Say whether the settings are good and every function can be run."""
     application = _application(target, aside=True)
     listed = functions_of(application.dispatcher.fetcher)
     for line in timeout_warnings(listed):
         click.echo(f"warning: {line}", err=True)
+    if problems := problems_of(application.dispatcher.fetcher):
+        raise ConfigurationError("these cannot run:\n" + "\n".join(problems))
     click.echo(f"ok: {len(listed)} function{'' if len(listed) == 1 else 's'}")
 
 
 @main.command()
 @_APP
 def functions(target: str | None) -> None:
-    """List the functions: name, timeout, memory size, description."""
-    for function in functions_of(_application(target, aside=True).dispatcher.fetcher):
+    """List the functions: name, timeout, memory size, description; or why one cannot run."""
+    fetcher = _application(target, aside=True).dispatcher.fetcher
+    for function in functions_of(fetcher):
         name = function.name if function.version == LATEST else f"{function.name}:{function.version}"
         click.echo(f"{name}\t{function.timeout:g} s\t{function.memory_size} MB\t{function.description}".rstrip())
+    for name, problems in refused_of(fetcher).items():
+        click.echo(f"{name}\tcannot run: {problems[0]}")
 
 
 @main.command()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.domain import Fetcher
+from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.importing import ImportFetcher
+from serverfull_wsgi.fetchers.joined import JoinedFetcher, ListingFetcher
+from serverfull_wsgi.fetchers.listing import notes_of, refused_of
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.values import Random
 from serverfull_wsgi.queues.memory import MemoryQueue
@@ -14,15 +19,17 @@ from serverfull_wsgi.telemetry.metrics import Metrics, Stat, UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 NO_FUNCTIONS = (
-    "serving no functions; name some with SERVERFULL_FUNCTIONS='hello=package.module.handler' and start again"
+    "serving no functions; name some with SERVERFULL_FUNCTIONS='hello=package.module.handler', "
+    "or a template with SERVERFULL_TEMPLATE, and start again"
 )
+TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
 
 
 def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None) -> Application:
     """An application as ``settings`` describe it; those of the environment if None.
 
-    ``fetcher`` takes the place of SERVERFULL_FUNCTIONS and SERVERFULL_ALIASES. The server's logger is set up here, so
-    that what goes wrong at the start is logged as configured.
+    ``fetcher`` takes the place of SERVERFULL_FUNCTIONS, SERVERFULL_ALIASES and SERVERFULL_TEMPLATE. The server's logger
+    is set up here, so that what goes wrong at the start is logged as configured.
 
     Raises `ConfigurationError`, saying of every setting what is wrong with it.
     """
@@ -56,15 +63,55 @@ def configure_logging(settings: Settings) -> None:
 
 def create_fetcher(settings: Settings, fetcher: Fetcher | None = None) -> Fetcher:
     """Where the functions come from: ``fetcher``, or the settings; mocked in mock mode."""
-    if fetcher is None:
-        fetcher = ImportFetcher.parse(settings.functions, settings.aliases)
-        if not fetcher.functions():
-            LOGGER.warning(NO_FUNCTIONS)
+    fetcher = fetcher or _configured(settings)
     if not settings.mock:
         return fetcher
     if settings.mock_values == "random":
         return MockingFetcher(fetcher, Random(settings.mock_seed))
     return MockingFetcher(fetcher)
+
+
+def _configured(settings: Settings) -> Fetcher:
+    """The functions of the settings; without any, those of the template in the working directory."""
+    fetchers: list[ListingFetcher] = []
+    template = settings.template or ("" if settings.functions else _template_here())
+    if settings.functions or settings.aliases or not template:
+        fetchers.append(ImportFetcher.parse(settings.functions, settings.aliases))
+    if template:
+        fetchers.append(_from_template(settings, template))
+    elif settings.template_parameters:
+        LOGGER.warning("SERVERFULL_TEMPLATE_PARAMETERS has no effect: there is no template")
+    fetcher = fetchers[0] if len(fetchers) == 1 else JoinedFetcher(fetchers)
+    for note in notes_of(fetcher):
+        LOGGER.warning("%s", note)
+    if refused := refused_of(fetcher):
+        names = ", ".join(refused)
+        LOGGER.warning("%s cannot run: answers 409 with the reason, and 'serverfull check' lists all", names)
+    if not fetcher.functions() and not refused:
+        LOGGER.warning(NO_FUNCTIONS)
+    return fetcher
+
+
+def _template_here() -> str:
+    """The template that is served when nothing was set; empty where there is none."""
+    for path in filter(os.path.isfile, TEMPLATES):
+        LOGGER.info("serving the functions of %s, since no SERVERFULL_TEMPLATE or SERVERFULL_FUNCTIONS is set", path)
+        return path
+    return ""
+
+
+def _from_template(settings: Settings, path: str) -> ListingFetcher:
+    try:
+        from serverfull_wsgi.fetchers.parameters import parse_parameters
+        from serverfull_wsgi.fetchers.sam import SamFetcher
+    except ImportError as error:
+        if error.name != "yaml":
+            raise
+        raise ConfigurationError(
+            f"SERVERFULL_TEMPLATE={path} needs PyYAML: pip install 'serverfull-wsgi[sam]'"
+        ) from error
+    parameters = parse_parameters(settings.template_parameters)
+    return SamFetcher(path, parameters, region=settings.region, account_id=settings.account_id)
 
 
 def create_stats(settings: Settings) -> Stat | None:

@@ -41,6 +41,8 @@ class Settings:
 
     functions: str = ""
     aliases: str = ""
+    template: str = ""
+    template_parameters: str = ""
     region: str = "us-east-1"
     account_id: str = "123456789012"
     healthcheck: str = "/healthcheck"
@@ -189,6 +191,8 @@ def _are_signals(text: str) -> None:
 _READERS: dict[str, Reader] = {
     "functions": lambda env, default: env.str("FUNCTIONS", default),
     "aliases": lambda env, default: env.str("ALIASES", default),
+    "template": lambda env, default: env.str("TEMPLATE", default),
+    "template_parameters": lambda env, default: env.str("TEMPLATE_PARAMETERS", default),
     "region": _matching("REGION", r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
     "account_id": _matching("ACCOUNT_ID", r"\d{12}\Z", "Must be 12 digits."),
     "healthcheck": _matching("HEALTHCHECK", r"/[!-~]*\Z", "Must be a path that begins with /."),
@@ -210,7 +214,8 @@ _READERS: dict[str, Reader] = {
 }
 
 NAMES = (
-    "FUNCTIONS ALIASES REGION ACCOUNT_ID HEALTHCHECK MOCK MOCK_VALUES MOCK_SEED EVENT_WORKERS EVENT_QUEUE_SIZE DRAIN "
+    "FUNCTIONS ALIASES TEMPLATE TEMPLATE_PARAMETERS REGION ACCOUNT_ID HEALTHCHECK "
+    "MOCK MOCK_VALUES MOCK_SEED EVENT_WORKERS EVENT_QUEUE_SIZE DRAIN "
     "RUNTIME_HTTPSERVER_ADDRESS RUNTIME_LOGGER_OUTPUT RUNTIME_LOGGER_LEVEL RUNTIME_LOGGING_LEVEL RUNTIME_LOGGER_FORMAT "
     "RUNTIME_STATS_OUTPUT RUNTIME_STATS_ADDRESS RUNTIME_STATS_DATADOG_ADDRESS RUNTIME_STATS_PREFIX RUNTIME_STATS_TAGS "
     "RUNTIME_STATS_DATADOG_TAGS RUNTIME_SIGNALS_INSTALLED RUNTIME_SIGNALS_OS_SIGNALS"

@@ -11,6 +11,7 @@ from tests import hosts
 from tests.servers import ROOT, gunicorn
 
 collect_ignore = ["broken_syntax.py", "broken_import.py"]  # handlers that cannot be loaded, for tests of just that
+collect_ignore += ["templates"]  # with the code of functions
 
 
 @pytest.fixture(scope="session", params=hosts.NAMES)

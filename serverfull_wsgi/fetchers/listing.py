@@ -33,3 +33,21 @@ def functions_of(fetcher: Fetcher) -> list[Function]:
             f"{type(fetcher).__name__} finds functions by name and has no functions() to list them"
         )
     return list(listing())
+
+
+def refused_of(fetcher: Fetcher) -> dict[str, list[str]]:
+    """The functions that a fetcher has and that cannot run, by name, with the lines that say why."""
+    refused = getattr(fetcher, "refused", None)
+    return dict(refused()) if callable(refused) else {}
+
+
+def problems_of(fetcher: Fetcher) -> list[str]:
+    """Every line in which a fetcher says what of it cannot run."""
+    problems = getattr(fetcher, "problems", None)
+    return list(problems()) if callable(problems) else []
+
+
+def notes_of(fetcher: Fetcher) -> list[str]:
+    """What a fetcher has to say of functions that do run."""
+    notes = getattr(fetcher, "notes", None)
+    return list(notes()) if callable(notes) else []

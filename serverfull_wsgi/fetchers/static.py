@@ -9,9 +9,9 @@ from serverfull_wsgi.domain import Function, FunctionLike
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
 from serverfull_wsgi.names import LATEST
 
-_name = re.compile(r"[a-zA-Z0-9-_.]{1,64}", re.ASCII)
-_version = re.compile(r"[0-9]{1,20}", re.ASCII)
-_alias = re.compile(r"(?!^[0-9]+$)[a-zA-Z0-9-_]{1,128}", re.ASCII)
+NAME = re.compile(r"[a-zA-Z0-9-_.]{1,64}", re.ASCII)
+_VERSION = re.compile(r"[0-9]{1,20}", re.ASCII)
+ALIAS = re.compile(r"(?!^[0-9]+$)[a-zA-Z0-9-_]{1,128}", re.ASCII)
 
 
 class StaticFetcher:
@@ -40,7 +40,7 @@ class StaticFetcher:
 
     def _alias(self, key: str, version: str) -> tuple[tuple[str, str], Function]:
         name, _, alias = key.partition(":")
-        if not _alias.fullmatch(alias):
+        if not ALIAS.fullmatch(alias):
             raise ConfigurationError(
                 f"alias {key!r} must be 'function:alias', the alias of letters, digits, - and _, and not a number"
             )
@@ -69,10 +69,10 @@ class StaticFetcher:
 
 def _split(key: str) -> tuple[str, str]:
     name, colon, version = key.partition(":")
-    if not _name.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ConfigurationError(f"function {key!r}: a name is 1 to 64 letters, digits, '-', '_' and '.'")
     if not colon or version == LATEST:
         return name, LATEST
-    if not _version.fullmatch(version):
+    if not _VERSION.fullmatch(version):
         raise ConfigurationError(f"function {key!r}: a version is a number, as in '{name}:1'; aliases are set apart")
     return name, version

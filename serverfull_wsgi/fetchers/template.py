@@ -1,0 +1,173 @@
+"""Reading a SAM or CloudFormation template: YAML with CloudFormation's tags, or JSON (the extra ``sam``: PyYAML)."""
+
+from __future__ import annotations
+
+import json
+import os.path
+import re
+from typing import Any, NoReturn
+
+import yaml
+
+from serverfull_wsgi.errors import ConfigurationError
+
+try:
+    from yaml import CSafeLoader as SafeLoader  # ten times as fast; not in every build of PyYAML
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
+SERVERLESS_FUNCTION, LAMBDA_FUNCTION = "AWS::Serverless::Function", "AWS::Lambda::Function"
+FUNCTION_TYPES = (SERVERLESS_FUNCTION, LAMBDA_FUNCTION)
+_CURE = "name a SAM or CloudFormation template, in YAML or JSON"
+
+
+class Template:
+    """What a template says, with the functions' Globals already merged into them.
+
+    ``path`` is as given; ``folder``, absolute, is what its relative paths begin at. Raises `ConfigurationError`, with
+    file and line, for a file that cannot be read, is no template, or declares no function.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.folder = os.path.dirname(os.path.abspath(path))
+        self._text = _text(path)
+        sections, self._lines = _parse(path, self._text)
+        if not isinstance(sections, dict) or not isinstance(sections.get("Resources"), dict):
+            self._refuse(1, f"a template is a mapping with 'Resources'; {_CURE}")
+        self.parameters = self._section(sections, "Parameters")
+        self.mappings = self._section(sections, "Mappings")
+        self.conditions = self._section(sections, "Conditions")
+        self.resources: dict[str, Any] = dict(sections["Resources"])
+        if not self.of_type(*FUNCTION_TYPES):
+            self._refuse(self.line("Resources"), f"no resource is an {' or an '.join(FUNCTION_TYPES)}; {_CURE}")
+        common = self._section(self._section(sections, "Globals"), "Function")
+        for id, resource in self.of_type(SERVERLESS_FUNCTION).items():
+            self.resources[id] = {**resource, "Properties": merged(common, resource.get("Properties") or {})}
+
+    def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
+        """The resources of these types, by their logical ids."""
+        return {
+            id: resource
+            for id, resource in self.resources.items()
+            if isinstance(resource, dict) and resource.get("Type") in types
+        }
+
+    def line(self, name: str) -> int:
+        """The line, from 1, in which a resource or section of this name begins; 1 for what is not found."""
+        if name in self._lines:
+            return self._lines[name]
+        found = re.search(rf'"{re.escape(name)}"\s*:', self._text)
+        return self._text.count("\n", 0, found.start()) + 1 if found else 1
+
+    def where(self, name: str) -> str:
+        """The place of a resource, as it begins a message: ``template.yaml:12: HelloFunction``."""
+        return f"{self.path}:{self.line(name)}: {name}"
+
+    def _section(self, sections: dict[str, Any], name: str) -> dict[str, Any]:
+        section = sections.get(name) or {}
+        if not isinstance(section, dict):
+            self._refuse(self.line(name), f"'{name}' must be a mapping; write 'name: value' below it")
+        return section
+
+    def _refuse(self, line: int, message: str) -> NoReturn:
+        raise ConfigurationError(f"{self.path}:{line}: {message}")
+
+
+def merged(common: Any, own: Any) -> Any:
+    """SAM's rule for Globals: mappings are merged, lists appended, anything else is the function's own.
+
+    >>> merged({"Environment": {"Variables": {"A": 1}}, "Timeout": 3}, {"Environment": {"Variables": {"B": 2}}})
+    {'Environment': {'Variables': {'A': 1, 'B': 2}}, 'Timeout': 3}
+
+    Source: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-template-anatomy-globals.html
+    """
+    if isinstance(common, list) and isinstance(own, list):
+        return common + own
+    if not (isinstance(common, dict) and isinstance(own, dict)) or is_intrinsic(common) or is_intrinsic(own):
+        return own
+    return {**common, **{name: merged(common[name], own[name]) if name in common else own[name] for name in own}}
+
+
+def is_intrinsic(value: Any) -> bool:
+    """Whether a value stands for another: ``{"Ref": …}`` or ``{"Fn::…": …}``."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    (name,) = value
+    return name == "Ref" or str(name).startswith("Fn::")
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path}:1: a template is UTF-8 text, and byte {error.start} is not; {_CURE}"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; {_CURE}") from None
+
+
+def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
+    """The document, and the lines of its sections and resources, where the parser tells."""
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text), {}
+        except ValueError as error:
+            if path.endswith(".json"):
+                line = getattr(error, "lineno", 1)
+                raise ConfigurationError(f"{path}:{line}: this is no JSON: {error}; correct it") from None
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            document = loader.construct_document(node) if node else None
+            return json.loads(json.dumps(document)), _lines(
+                node
+            )  # so that its keys are text, and no anchor is a circle
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}:{line}: this is no YAML: {error.problem}; correct it") from None
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{path}:1: this is no YAML: {reason}; correct it") from None
+
+
+def _lines(node: yaml.Node | None) -> dict[str, int]:
+    lines = {}
+    for name, section in _pairs(node):
+        lines[name.value] = name.start_mark.line + 1
+        if name.value == "Resources":
+            lines |= {id.value: id.start_mark.line + 1 for id, _ in _pairs(section)}
+    return lines
+
+
+def _pairs(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
+    return node.value if isinstance(node, yaml.MappingNode) else []
+
+
+class _Loader(SafeLoader):
+    """Safe YAML in which ``!Sub x`` is ``{"Fn::Sub": "x"}``, and dates are text."""
+
+
+def _tagged(loader: Any, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_UNWANTED = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")  # 2010-09-09 is a version, = an operator
+_Loader.add_multi_constructor("!", _tagged)
+_Loader.yaml_implicit_resolvers = {
+    first: [resolver for resolver in resolvers if resolver[0] not in _UNWANTED]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}

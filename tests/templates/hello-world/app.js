@@ -1,0 +1,1 @@
+exports.lambdaHandler = async () => ({ statusCode: 200 });

@@ -1,0 +1,6 @@
+def list_(event, context):
+    return []
+
+
+def create(event, context):
+    return event
