@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from serverfull_wsgi.fetchers.kinds import KINDS, Kind
 from serverfull_wsgi.fetchers.parameters import SETTING, Unresolvable, as_text, parameter_value
 from serverfull_wsgi.names import partition_of
 
@@ -17,28 +18,6 @@ NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE"})()  # 
 STACK = "local"  # AWS::StackName unless given, as for `sam local`
 
 _variable = re.compile(r"\$\{(!?)([^{}]*)\}")
-
-# What stands for a resource: its property with its name, its Ref, and the attribute that is its ARN. A resource whose
-# name is not written gets one from AWS; here that is its logical id.
-_KINDS: dict[str, tuple[str, str, str, str]] = {
-    "AWS::Serverless::Function": ("FunctionName", "{name}", "Arn", "lambda:{region}:{account}:function:{name}"),
-    "AWS::Lambda::Function": ("FunctionName", "{name}", "Arn", "lambda:{region}:{account}:function:{name}"),
-    "AWS::Serverless::LayerVersion": ("LayerName", "{arn}", "Arn", "lambda:{region}:{account}:layer:{name}:1"),
-    "AWS::Lambda::LayerVersion": ("LayerName", "{arn}", "LayerVersionArn", "lambda:{region}:{account}:layer:{name}:1"),
-    "AWS::DynamoDB::Table": ("TableName", "{name}", "Arn", "dynamodb:{region}:{account}:table/{name}"),
-    "AWS::Serverless::SimpleTable": ("TableName", "{name}", "Arn", "dynamodb:{region}:{account}:table/{name}"),
-    "AWS::Events::EventBus": ("Name", "{name}", "Arn", "events:{region}:{account}:event-bus/{name}"),
-    "AWS::IAM::Role": ("RoleName", "{name}", "Arn", "iam::{account}:role/{name}"),
-    "AWS::Kinesis::Stream": ("Name", "{name}", "Arn", "kinesis:{region}:{account}:stream/{name}"),
-    "AWS::S3::Bucket": ("BucketName", "{name}", "Arn", "s3:::{name}"),
-    "AWS::SNS::Topic": ("TopicName", "{arn}", "TopicArn", "sns:{region}:{account}:{name}"),
-    "AWS::SQS::Queue": (
-        "QueueName",
-        "https://sqs.{region}.{suffix}/{account}/{name}",
-        "Arn",
-        "sqs:{region}:{account}:{name}",
-    ),
-}
 
 
 class Resolver:
@@ -124,10 +103,10 @@ class Resolver:
         return "Condition" not in resource or self.holds(resource["Condition"])
 
     def name_of(self, id: str) -> str:
-        """The name of a resource that is in `_KINDS`: as given or written, else its logical id."""
+        """The name of a resource that is in `KINDS`: as given or written, else its logical id."""
         kind, properties = self._resources[id]["Type"], self._resources[id].get("Properties")
-        property, reference = _KINDS[kind][:2]
-        if reference == "{name}" and id in self._given:
+        property = KINDS[kind].name_property
+        if KINDS[kind].reference == "{name}" and id in self._given:
             self.used.add(id)
             return self._given[id]
         written = properties.get(property, NO_VALUE) if isinstance(properties, dict) else NO_VALUE
@@ -137,8 +116,8 @@ class Resolver:
         return id if name is NO_VALUE else as_text(name)
 
     def arn_of(self, id: str) -> str:
-        """The ARN of a resource that is in `_KINDS`."""
-        return f"arn:{self._pseudo['AWS::Partition']}:{self._filled(_KINDS[self._resources[id]['Type']][3], id)}"
+        """The ARN of a resource that is in `KINDS`."""
+        return f"arn:{self._pseudo['AWS::Partition']}:{self._filled(KINDS[self._resources[id]['Type']].arn, id)}"
 
     def _true(self, term: Any) -> bool:
         if isinstance(term, dict) and len(term) == 1:
@@ -158,7 +137,7 @@ class Resolver:
         if name in self._pseudo:
             return self._pseudo[name]
         kind = self._kind_of(name, f"Ref {name}")
-        return self._filled(kind[1], name)
+        return self._filled(kind.reference, name)
 
     def _attribute(self, path: Any) -> Any:
         id, _, attribute = (".".join(map(as_text, path)) if isinstance(path, list) else as_text(path)).partition(".")
@@ -166,11 +145,11 @@ class Resolver:
             self.used.add(f"{id}.{attribute}")
             return self._given[f"{id}.{attribute}"]
         kind = self._kind_of(id, f"{id}.{attribute}")
-        if attribute != kind[2]:
+        if attribute != kind.arn_attribute:
             raise _unknown(f"{id}.{attribute}")
         return self.arn_of(id)
 
-    def _kind_of(self, id: str, what: str) -> tuple[str, str, str, str]:
+    def _kind_of(self, id: str, what: str) -> Kind:
         resource = self._resources.get(id)
         if not isinstance(resource, dict):
             raise Unresolvable(
@@ -178,9 +157,9 @@ class Resolver:
             )
         if not self.is_made(id):
             raise Unresolvable(f"{id!r} is not made, its condition {resource['Condition']!r} is false; use Fn::If")
-        if str(resource.get("Type")) not in _KINDS:
+        if str(resource.get("Type")) not in KINDS:
             raise _unknown(what)
-        return _KINDS[resource["Type"]]
+        return KINDS[resource["Type"]]
 
     def _filled(self, form: str, id: str) -> str:
         return form.format(

@@ -75,9 +75,14 @@ def as_text(value: Any) -> str:
     """
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (str, int, float)):
+    if is_scalar(value):
         return str(value)
     raise Unresolvable(f"{'null' if value is None else f'a {_kind(value)}'} stands where text is needed; write text")
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is text, a number or a boolean."""
+    return isinstance(value, (str, int, float))
 
 
 def _kind(value: Any) -> str:
@@ -91,8 +96,8 @@ def _broken(declaration: Any, value: str) -> str:
     values = [part.strip() for part in value.split(",")] if "List" in kind else [value]
     if "Number" in kind and not all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", each) for each in values):
         return "a number" if kind == "Number" else "numbers parted by commas"
-    allowed = declaration.get("AllowedValues")
-    allowed = [as_text(each) for each in allowed if each is not None] if isinstance(allowed, list) else []
+    choices = declaration.get("AllowedValues")
+    allowed = [as_text(each) for each in choices if is_scalar(each)] if isinstance(choices, list) else []
     if allowed and not set(values) <= set(allowed):
         return f"one of: {', '.join(allowed)}"
     return ""
