@@ -62,9 +62,15 @@ class Sources:
         before = len(its.problems)
         try:
             found = self._path(its, path, default)
-            return self._packages.folder(found) if len(its.problems) == before else None
+            if len(its.problems) > before:
+                return None
         except BadPackage as reason:
             its.refuse(path, reason)
+            return None
+        try:
+            return self._packages.folder(found)
+        except BadPackage as reason:
+            its.refuse(path, f"{its.text(path)!r} cannot be used: {reason}")
             return None
 
     def _path(self, its: Properties, path: str, default: str) -> str:
