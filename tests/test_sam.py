@@ -644,19 +644,23 @@ def zipped(folder):
     return {"TMPDIR": str(folder / "tmp")}
 
 
+def unpacked(environ):
+    return [name for name in os.listdir(environ["TMPDIR"]) if name.startswith("serverfull-code-")]
+
+
 def test_a_command_leaves_nothing_of_an_archive_behind(tmp_path):
     environ = zipped(tmp_path)
     assert serverfull("check", cwd=tmp_path, **environ).stdout == "ok: 1 function\n"
-    assert os.listdir(environ["TMPDIR"]) == []
+    assert unpacked(environ) == []
 
 
 @pytest.mark.parametrize("options", [[], ["--preload"]])
 def test_gunicorns_workers_leave_nothing_of_an_archive_behind(tmp_path, options):
     environ = zipped(tmp_path)
     with gunicorn(tmp_path / "log", *options, application="serverfull_wsgi:app", cwd=tmp_path, env=environ) as server:
-        assert len([name for name in os.listdir(environ["TMPDIR"]) if name.startswith("serverfull-")]) == 1
+        assert len(unpacked(environ)) == 1
         assert server.process.poll() is None
-    assert [name for name in os.listdir(environ["TMPDIR"]) if name.startswith("serverfull-")] == []
+    assert unpacked(environ) == []
 
 
 def test_the_example_is_what_its_readme_says():

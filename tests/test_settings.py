@@ -25,6 +25,8 @@ def test_nothing_has_to_be_set():
     [
         ("FUNCTIONS", "a=b.c", "functions", "a=b.c"),
         ("ALIASES", "a:p=1", "aliases", "a:p=1"),
+        ("TEMPLATE", "t.yaml", "template", "t.yaml"),
+        ("TEMPLATE_PARAMETERS", "Stage=prod", "template_parameters", "Stage=prod"),
         ("REGION", "eu-central-1", "region", "eu-central-1"),
         ("REGION", "us-gov-west-1", "region", "us-gov-west-1"),
         ("ACCOUNT_ID", "999999999999", "account_id", "999999999999"),

@@ -72,7 +72,7 @@ class Packages:
 
     def _new_folder(self) -> Path:
         if self._root is None:
-            self._root = Path(tempfile.mkdtemp(prefix="serverfull-"))
+            self._root = Path(tempfile.mkdtemp(prefix="serverfull-code-"))
             atexit.register(_remove, self._root, os.getpid())
         return Path(tempfile.mkdtemp(dir=self._root))
 
