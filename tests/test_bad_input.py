@@ -25,6 +25,7 @@ from serverfull_wsgi.errors import (
     ServiceException,
     TooManyRequestsException,
 )
+from serverfull_wsgi.fetchers.sam import SamFetcher
 from tests import handlers
 from tests.battery import SEED, share
 from tests.conftest import aws_client
@@ -818,6 +819,10 @@ def _static(**options):
     return Application(StaticFetcher({"hello": Function(handlers.hello, errors=[KeyError])}), **options)
 
 
+def _template():
+    return Application(SamFetcher(str(ROOT / "tests/templates/image.yaml")))
+
+
 def _closed():
     queue = MemoryQueue()
     application = _static(queue=queue)
@@ -854,6 +859,7 @@ ERRORS = [
     ),
     ("UnknownOperationException", _static, lambda: request("/etc/passwd", method="GET")),
     ("UnknownRequestMockError", lambda: _static(mock=True), lambda: _error("Nothing")),
+    ("ResourceConflictException", _template, lambda: request(INVOCATIONS.format("plain"))),
     ("RequestEntityTooLargeException", _static, lambda: request(CONTENT_LENGTH=str(PAYLOAD_LIMIT + 1))),
     ("RequestEntityTooLargeException", _static, lambda: _event(CONTENT_LENGTH=str(EVENT_LIMIT + 1))),
     ("TooManyRequestsException", lambda: _static(executor=Full()), request),

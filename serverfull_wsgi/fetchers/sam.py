@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping
 
 from serverfull_wsgi.domain import Function
@@ -94,8 +95,12 @@ class SamFetcher(StaticFetcher):
             return super().fetch(name, qualifier)
         except NotFoundError:
             if name in self._refused:
-                raise ResourceConflictException("\n".join(self._refused[name])) from None
+                raise ResourceConflictException("\n".join(map(self._for_callers, self._refused[name]))) from None
             raise
+
+    def _for_callers(self, line: str) -> str:
+        """A line without the folder of the template, which is nobody's business but the operator's."""
+        return os.path.basename(self._template.path) + line.removeprefix(self._template.path)
 
     def refused(self) -> dict[str, list[str]]:
         """The functions that cannot run, by name, with the lines that say why."""
