@@ -23,7 +23,9 @@ from serverfull_wsgi.fetchers.importing import ImportFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.hooks import command_line, warn_of_timeouts
+from serverfull_wsgi.middleware import Credential, CredentialsFile, SigV4Middleware
 from serverfull_wsgi.names import FunctionName
+from serverfull_wsgi.principal import Principal
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.server import start_http, start_http_mock, start_lambda, start_lambda_mock
 from serverfull_wsgi.settings import Settings
@@ -37,6 +39,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Application",
     "ConfigurationError",
+    "Credential",
+    "CredentialsFile",
     "EventQueue",
     "Executor",
     "Fetcher",
@@ -53,8 +57,10 @@ __all__ = [
     "MockingFetcher",
     "NotFoundError",
     "Outcome",
+    "Principal",
     "ServiceError",
     "Settings",
+    "SigV4Middleware",
     "Stat",
     "StaticFetcher",
     "TooManyRequestsException",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.domain import Fetcher
@@ -12,11 +15,16 @@ from serverfull_wsgi.fetchers.joined import JoinedFetcher, ListingFetcher
 from serverfull_wsgi.fetchers.listing import notes_of, refused_of
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.values import Random
+from serverfull_wsgi.middleware.credentials import CredentialsFile
+from serverfull_wsgi.middleware.sigv4 import SigV4Middleware
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.settings import Settings
 from serverfull_wsgi.telemetry.logs import configure
 from serverfull_wsgi.telemetry.metrics import Metrics, Stat, UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 NO_FUNCTIONS = (
     "serving no functions; name some with SERVERFULL_FUNCTIONS='hello=package.module.handler', "
@@ -51,6 +59,7 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
         logger=LOGGER,
         stats=stats,
         queue=queue,
+        authentication=create_authentication(settings),
         region=settings.region,
         account_id=settings.account_id,
     )
@@ -112,6 +121,20 @@ def _from_template(settings: Settings, path: str) -> ListingFetcher:
         ) from error
     parameters = parse_parameters(settings.template_parameters)
     return SamFetcher(path, parameters, region=settings.region, account_id=settings.account_id)
+
+
+def create_authentication(settings: Settings) -> Callable[[WSGIApplication], WSGIApplication] | None:
+    """What asks each request who signed it, if the settings name a file of keys."""
+    if not settings.credentials_file:
+        return None
+    return partial(
+        SigV4Middleware,
+        credentials=CredentialsFile(settings.credentials_file),
+        region=settings.region,
+        account_id=settings.account_id,
+        open_paths=(settings.healthcheck,),
+        replay_guard=settings.replay_guard,
+    )
 
 
 def create_stats(settings: Settings) -> Stat | None:

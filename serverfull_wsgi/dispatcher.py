@@ -96,7 +96,14 @@ class Dispatcher:
     def _tell(
         self, function: Function, invocation: Invocation, outcome: Outcome, concurrent: int, age: float | None
     ) -> None:
-        log_report(self._logger, function.name, invocation.request_id, outcome.duration, function.memory_size)
+        log_report(
+            self._logger,
+            function.name,
+            invocation.request_id,
+            outcome.duration,
+            function.memory_size,
+            invocation.principal,
+        )
         overran = outcome.duration > function.timeout
         if overran:
             self._logger.warning(

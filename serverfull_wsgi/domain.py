@@ -139,7 +139,7 @@ class Invocation:
     Frozen by custom, not by machinery: it is made on every request (a frozen dataclass costs 1 µs, slots 0.2).
     """
 
-    __slots__ = ("_event", "client_context", "function_name", "payload", "request_id", "tail", "trace_id")
+    __slots__ = ("_event", "client_context", "function_name", "payload", "principal", "request_id", "tail", "trace_id")
 
     def __init__(
         self,
@@ -150,6 +150,7 @@ class Invocation:
         client_context: dict[str, Any] | None = None,
         trace_id: str = "",
         tail: bool = False,
+        principal: str | None = None,
     ) -> None:
         self.function_name = function_name
         self.payload = payload  # JSON text as it came; empty means {}
@@ -157,6 +158,7 @@ class Invocation:
         self.client_context = client_context  # as decoded from its header; None without one, and for events
         self.trace_id = trace_id  # an X-Amzn-Trace-Id, or empty
         self.tail = tail  # whether the caller asked for the end of the log
+        self.principal = principal  # the name of who called, None where nobody asked who it is
         self._event: Any = UNSET
 
     @property

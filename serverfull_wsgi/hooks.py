@@ -15,11 +15,12 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 
 def post_worker_init(worker: Any) -> None:
-    """Opens what the worker needs before its first request, and warns of functions it may cut off."""
+    """Opens what the worker needs before its first request; warns of functions it may cut off, and of who may call."""
     application = getattr(worker, "wsgi", None)
     if isinstance(application, Application):
         application.start()
         warn_of_timeouts(application, worker.cfg)
+        application.listens_on(worker.cfg.address, warn=worker.age == 1)  # the first worker speaks for all
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from gunicorn.app.base import Application as GunicornApplication
@@ -18,7 +17,6 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.hooks import post_worker_init, worker_exit
 from serverfull_wsgi.settings import Settings, parse_address
-from serverfull_wsgi.telemetry.scope import LOGGER
 
 
 class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -87,12 +85,6 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             raise AppImportError(f"serverfull: the settings cannot be served:\n{error}") from error
 
     def run(self) -> None:
-        for bind in filter(_is_exposed, self.cfg.address):
-            LOGGER.warning(
-                "listening on %s: whoever reaches that address can run these functions; put something in front "
-                "that knows its callers, or set SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS=127.0.0.1:8080",
-                ":".join(map(str, bind)),
-            )
         _DrainingArbiter(self, self._settings.signals).run()
 
     def _ignore_interrupts(self) -> None:
@@ -118,13 +110,3 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
 
     def _drain(self) -> None:
         raise StopIteration  # what gunicorn's own SIGTERM handler does
-
-
-def _is_exposed(bind: Any) -> bool:
-    """Whether other machines can reach an address; of a unix socket, the file system says who may."""
-    if not isinstance(bind, tuple):
-        return False
-    try:
-        return not ip_address(bind[0] or "0.0.0.0").is_loopback  # noqa: S104  (asked about, not bound)
-    except ValueError:
-        return bool(bind[0] != "localhost")

@@ -52,6 +52,8 @@ class Settings:
     event_workers: int = 4
     event_queue_size: int = 1000
     drain: float = 25.0  # seconds
+    credentials_file: str = ""  # who may call; empty: whoever can reach the server
+    replay_guard: int = 0  # signatures that are remembered, so that each is good once; 0: none
     httpserver_address: str = "127.0.0.1:8080"
     logger_output: str = "STDOUT"
     logger_level: int = logging.INFO
@@ -202,6 +204,8 @@ _READERS: dict[str, Reader] = {
     "event_workers": _at_least("EVENT_WORKERS", 1),
     "event_queue_size": _at_least("EVENT_QUEUE_SIZE", 1),
     "drain": _at_least("DRAIN", 0, "float"),
+    "credentials_file": lambda env, default: env.str("CREDENTIALS_FILE", default),
+    "replay_guard": _at_least("REPLAY_GUARD", 0),
     "httpserver_address": lambda env, default: env.str("RUNTIME_HTTPSERVER_ADDRESS", default, validate=_is_address),
     "logger_output": _choice("RUNTIME_LOGGER_OUTPUT", "STDOUT", "STDERR", "NULL"),
     "logger_level": _level,
@@ -216,6 +220,7 @@ _READERS: dict[str, Reader] = {
 NAMES = (
     "FUNCTIONS ALIASES TEMPLATE TEMPLATE_PARAMETERS REGION ACCOUNT_ID HEALTHCHECK "
     "MOCK MOCK_VALUES MOCK_SEED EVENT_WORKERS EVENT_QUEUE_SIZE DRAIN "
+    "CREDENTIALS_FILE REPLAY_GUARD "
     "RUNTIME_HTTPSERVER_ADDRESS RUNTIME_LOGGER_OUTPUT RUNTIME_LOGGER_LEVEL RUNTIME_LOGGING_LEVEL RUNTIME_LOGGER_FORMAT "
     "RUNTIME_STATS_OUTPUT RUNTIME_STATS_ADDRESS RUNTIME_STATS_DATADOG_ADDRESS RUNTIME_STATS_PREFIX RUNTIME_STATS_TAGS "
     "RUNTIME_STATS_DATADOG_TAGS RUNTIME_SIGNALS_INSTALLED RUNTIME_SIGNALS_OS_SIGNALS"

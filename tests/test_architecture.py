@@ -15,11 +15,12 @@ HOUSE = Path(serverfull_wsgi.__file__).parent
 FLOORS = [
     {"errors"},  # every refusal, and how it looks on the wire
     {"names", "context", "loading", "shield"},  # what a request says, a handler is given, a string names; who ends it
-    {"domain"},  # the words
+    {"domain", "principal"},  # the words; who calls
     {"telemetry"},  # the cellar
     {"fetchers", "executors", "queues"},  # which, how, when
     {"dispatcher"},  # the heart
     {"api", "settings"},  # what HTTP and operators see
+    {"middleware"},  # what stands in front of an application
     {"assembly"},  # the one place that names concrete classes
     {"hooks", "bootstrap"},  # what servers call: gunicorn, and AWS's runtime client
     {"master"},  # gunicorn's master process

@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 from contextlib import closing
+from functools import partial
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from werkzeug.routing import Rule
 
 import serverfull_wsgi
-from serverfull_wsgi import Application, Function, MemoryQueue, StaticFetcher
+from serverfull_wsgi import Application, Function, MemoryQueue, SigV4Middleware, StaticFetcher
 from serverfull_wsgi.errors import (
     ConfigurationError,
     ServiceError,
@@ -835,6 +836,22 @@ def _event(**changes):
     return request(HTTP_X_AMZ_INVOCATION_TYPE="Event", **changes)
 
 
+def _guarded():
+    keys = {"AKID": ("xyz", "a token")}
+    return _static(authentication=partial(SigV4Middleware, credentials=keys, region="us-east-1", clock=lambda: 0))
+
+
+RIGHT = "798a8978810fe2d44bf9e68bd2035dd0c78d95b102948b4bcf4ced7182d713b0"
+
+
+def _signed(signature=RIGHT):
+    """A request of the beginning of 1970, signed with the key AKID, but without its session token."""
+    scope = "AKID/19700101/us-east-1/lambda/aws4_request"
+    authorization = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={signature}"
+    host = {"HTTP_HOST": "localhost", "HTTP_X_AMZ_DATE": "19700101T000000Z"}
+    return request(HTTP_AUTHORIZATION=authorization, RAW_URI=HELLO, **host)
+
+
 def _error(name):
     return request(HTTP_X_AMZ_INVOCATION_TYPE="Error", HTTP_X_ERROR_TYPE=name)
 
@@ -849,6 +866,10 @@ ERRORS = [
     ("InvalidRequestContentException", _static, lambda: request(body=b"[" * 100_000)),
     ("InvalidRequestContentException", _static, lambda: request(HTTP_X_AMZ_CLIENT_CONTEXT="no")),
     ("InvalidRequestContentException", _static, lambda: request(CONTENT_LENGTH="no")),
+    ("MissingAuthenticationTokenException", _guarded, request),
+    ("IncompleteSignatureException", _guarded, lambda: request(HTTP_AUTHORIZATION="Bearer token")),
+    ("InvalidSignatureException", _guarded, lambda: _signed("0" * 64)),
+    ("UnrecognizedClientException", _guarded, _signed),
     ("AccessDeniedException", _static, lambda: request(INVOCATIONS.format("999999999999:function:hello"))),
     ("ResourceNotFoundException", _static, lambda: request(INVOCATIONS.format("unknown"))),
     ("ResourceNotFoundException", _static, lambda: request(INVOCATIONS.format("hello:unknown"))),

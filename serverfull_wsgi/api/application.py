@@ -6,12 +6,13 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
+from serverfull_wsgi.api.access import EXPOSED, exposed, exposed_address, permitted
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.api.rendering import render
 from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
@@ -20,13 +21,14 @@ from serverfull_wsgi.domain import EventQueue, Executor, Fetcher
 from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
+from serverfull_wsgi.principal import OPERATE
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.shield import is_the_servers
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _BEFORE, _AFTER = "/2015-03-31/functions/", "/invocations"
 
@@ -38,7 +40,8 @@ class Application:
     running handlers. ``logger`` and ``stats`` (a statsd client) are the server's, and what handlers are handed.
     ``executor`` and ``queue`` say how and when functions run: in this process, and from its memory, unless given.
     ``routes`` are further werkzeug rules; each endpoint is a WSGI application that finds the rule's values, decoded,
-    in ``environ["wsgiorg.routing_args"]``. ``region`` and ``account_id`` make up the functions' ARNs.
+    in ``environ["wsgiorg.routing_args"]``. ``authentication`` is a WSGI middleware, such as `SigV4Middleware` with its
+    credentials, that every request has to pass. ``region`` and ``account_id`` make up the functions' ARNs.
 
     Making one opens nothing. `start` does, once in a process, at the first request if nobody did before.
     """
@@ -54,6 +57,7 @@ class Application:
         executor: Executor | None = None,
         queue: EventQueue | None = None,
         routes: Sequence[Rule] = (),
+        authentication: Callable[[WSGIApplication], WSGIApplication] | None = None,
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
@@ -85,10 +89,17 @@ class Application:
         ]
         self._urls: MapAdapter
         self._pid = 0
+        self._door: WSGIApplication = authentication(self._answer) if authentication else self._answer
+        self._watching = authentication is None  # for who can reach this, until it is known
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._pid != os.getpid():
             self.start()
+        return self._door(environ, start_response)
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._watching:
+            self._watch(environ)
         ids = new_ids()
         try:
             name = _invoked(environ)
@@ -115,6 +126,8 @@ class Application:
             raise UnknownOperationException(
                 "No operation of the Lambda API that is served here has this method and path."
             ) from None
+        if not isinstance(endpoint, (Invoke, InvokeAsync)):  # which know what is invoked, and ask themselves
+            permitted(environ, OPERATE)
         environ[REQUEST_ID] = ids
         environ[ROUTING_ARGS] = (
             (),
@@ -122,6 +135,19 @@ class Application:
         )
         answer: Iterable[bytes] = endpoint(environ, start_response)
         return answer
+
+    def _watch(self, environ: WSGIEnvironment) -> None:
+        """At the first request that is no health check: warns if others can send such, and nobody asks who they are."""
+        if environ.get("PATH_INFO") != self._healthcheck:
+            self._watching = False
+            if address := exposed_address(environ):
+                self._logger.warning(EXPOSED, address)
+
+    def listens_on(self, binds: Iterable[Any], *, warn: bool = True) -> None:
+        """Told by a server's hook where it listens, as gunicorn has it; the first request then need not find out."""
+        if addresses := [":".join(map(str, bind)) for bind in binds if self._watching and warn and exposed(bind)]:
+            self._logger.warning(EXPOSED, ", ".join(addresses))
+        self._watching = False
 
     def start(self) -> None:
         """Opens what a process needs: called by the first request, or before it, as by a server's hook.

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from serverfull_wsgi.api.access import permitted
 from serverfull_wsgi.api.rendering import render
 from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, TooLarge, new_ids, read_body, trace_id
 from serverfull_wsgi.dispatcher import Dispatcher
@@ -24,6 +25,8 @@ from serverfull_wsgi.errors import (
 )
 from serverfull_wsgi.fetchers.mocking import failing
 from serverfull_wsgi.names import FunctionName, name_violations, qualifier_violations
+from serverfull_wsgi.principal import EVENT as AS_EVENT
+from serverfull_wsgi.principal import INVOKE as AS_CALL
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -68,9 +71,15 @@ class Invoke:
         if kind not in (CALL, EVENT, DRY_RUN, MOCK_ERROR) or log_type not in LOG_TYPES:
             raise self._invalid(name, environ.get("QUERY_STRING", ""), kind, log_type)
         function_name = self._name(name, environ.get("QUERY_STRING", ""))
+        principal = permitted(environ, AS_EVENT if kind == EVENT else AS_CALL, function_name)
         trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.root)
         invocation = Invocation(
-            function_name, payload, ids.request_id, trace_id=trace, tail=log_type == "Tail" and kind != EVENT
+            function_name,
+            payload,
+            ids.request_id,
+            trace_id=trace,
+            tail=log_type == "Tail" and kind != EVENT,
+            principal=principal,
         )
         if kind == EVENT:
             return _accepted(self._dispatcher.accept(invocation), invocation, start_response)
@@ -136,8 +145,9 @@ class InvokeAsync:
         except TooLarge as error:
             raise _event_too_large(error.size, INVOKE_ASYNC_LIMIT) from None
         name = self._dispatcher.name(environ[ROUTING_ARGS][1]["FunctionName"])
+        principal = permitted(environ, AS_EVENT, name)
         trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.root)
-        invocation = Invocation(name, payload, ids.request_id, trace_id=trace)
+        invocation = Invocation(name, payload, ids.request_id, trace_id=trace, principal=principal)
         return _accepted(self._dispatcher.accept(invocation), invocation, start_response)
 
 

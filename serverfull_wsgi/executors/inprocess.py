@@ -57,7 +57,9 @@ class InProcessExecutor:
         tail = Tail() if invocation.tail else None
         if tail:
             tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
-        token = current.set(Scope(invocation.request_id, function.name, self._logger, self._stats, tail))
+        token = current.set(
+            Scope(invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal)
+        )
         started = perf_counter()
         try:
             result = _run(function, invocation)
@@ -68,6 +70,8 @@ class InProcessExecutor:
             result = _Result(RESPONSE_TOO_LARGE, JSON, "Function.ResponseSizeTooLarge\n")
         if result.error_log is not None:
             fields = {"request_id": invocation.request_id, "function_name": function.name}
+            if invocation.principal is not None:
+                fields["principal"] = invocation.principal
             self._logger.error("%s", result.error_log.rstrip("\n"), extra=fields)
         if tail:
             line = report(invocation.request_id, duration, function.memory_size)

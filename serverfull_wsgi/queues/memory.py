@@ -116,4 +116,5 @@ class MemoryQueue:
 
 
 def _fields(invocation: Invocation) -> dict[str, str]:
-    return {"request_id": invocation.request_id, "function_name": invocation.function_name.name}
+    who = {} if invocation.principal is None else {"principal": invocation.principal}
+    return {"request_id": invocation.request_id, "function_name": invocation.function_name.name, **who}

@@ -63,7 +63,7 @@ class _UtcFormatter(logging.Formatter):
 
 
 class TextFormatter(_UtcFormatter):
-    """``TIME [LEVEL] message``, and the function's name and request id where they are known."""
+    """``TIME [LEVEL] message``, and the function's name, the request id and who called, where they are known."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{self.formatTime(record)} [{record.levelname}] {record.getMessage()}"
@@ -72,6 +72,8 @@ class TextFormatter(_UtcFormatter):
             line += f" function_name={name}"
         if (request_id := fields.get("request_id")) and request_id not in line:
             line += f" request_id={request_id}"
+        if principal := fields.get("principal"):
+            line += f" principal={principal}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -130,7 +132,14 @@ class _ReportRecord(logging.LogRecord):
 _TEMPLATE = {**vars(logging.LogRecord("", logging.INFO, __file__, 0, "", None, None)), "threadName": None}
 
 
-def log_report(logger: logging.Logger, function_name: str, request_id: str, duration: float, memory_size: int) -> None:
+def log_report(
+    logger: logging.Logger,
+    function_name: str,
+    request_id: str,
+    duration: float,
+    memory_size: int,
+    principal: str | None = None,
+) -> None:
     """Logs an invocation's REPORT line at INFO; without looking up its caller, which would cost 2 µs of a busy path."""
     if not logger.isEnabledFor(logging.INFO):
         return
@@ -138,4 +147,6 @@ def log_report(logger: logging.Logger, function_name: str, request_id: str, dura
     record.function_name = function_name
     record.request_id = request_id
     record.duration_ms = round(duration * 1000, 3)
+    if principal is not None:
+        record.principal = principal
     logger.handle(record)

@@ -19,16 +19,23 @@ _silence = NullStats()
 class Scope:
     """What is known of the invocation that runs here."""
 
-    __slots__ = ("function_name", "logger", "request_id", "stats", "tail")
+    __slots__ = ("function_name", "logger", "principal", "request_id", "stats", "tail")
 
     def __init__(
-        self, request_id: str, function_name: str, logger: logging.Logger, stats: Stat | None, tail: Tail | None
+        self,
+        request_id: str,
+        function_name: str,
+        logger: logging.Logger,
+        stats: Stat | None,
+        tail: Tail | None,
+        principal: str | None = None,
     ) -> None:
         self.request_id = request_id
         self.function_name = function_name
         self.logger = logger
         self.stats = stats
         self.tail = tail  # collects what the handler prints and logs; None when nobody asked
+        self.principal = principal  # who called, where somebody asked
 
 
 current: ContextVar[Scope | None] = ContextVar("serverfull_invocation", default=None)
@@ -42,7 +49,7 @@ class Logger(logging.LoggerAdapter):  # type: ignore[type-arg]  # (generic for t
 
 
 def logger_from_context() -> Logger:
-    """The server's logger, with ``request_id`` and ``function_name`` on every line.
+    """The server's logger, with ``request_id``, ``function_name`` and, if known, ``principal`` on every line.
 
     Works inside handlers, in HTTP mode, native Lambda mode and background events; elsewhere it is the logger
     ``serverfull_wsgi`` as it stands.
@@ -50,7 +57,8 @@ def logger_from_context() -> Logger:
     scope = current.get()
     if scope is None:
         return Logger(LOGGER, {})
-    return Logger(scope.logger, {"request_id": scope.request_id, "function_name": scope.function_name})
+    who = {} if scope.principal is None else {"principal": scope.principal}
+    return Logger(scope.logger, {"request_id": scope.request_id, "function_name": scope.function_name, **who})
 
 
 def stat_from_context() -> Stat:
