@@ -15,6 +15,7 @@ EXTRAS = {
     "test": [
         "attrs",
         "awscli",
+        "awscrt",
         "boto3",
         "Django>=4.2",
         "Flask>=3",
@@ -25,6 +26,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-httpserver>=1.1",
         "PyYAML>=6",
+        "requests-aws4auth>=1.3",
         "waitress>=3",
     ],
 }

@@ -188,11 +188,9 @@ class SigV4Middleware:
 
 def _headers(environ: WSGIEnvironment) -> dict[str, str]:
     """A request's headers by their names in lower case; WSGI makes one of those that come twice."""
-    headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
-    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if value := environ.get(key):
-            headers[key.replace("_", "-").lower()] = value
-    return headers
+    named = {key[5:]: value for key, value in environ.items() if key.startswith("HTTP_")}
+    named |= {key: environ[key] for key in ("CONTENT_TYPE", "CONTENT_LENGTH") if environ.get(key)}
+    return {name.replace("_", "-").lower(): value.strip(" \t") for name, value in named.items()}
 
 
 def _discard(environ: WSGIEnvironment) -> None:
