@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import json
 import random
 import sys
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from types import SimpleNamespace
 from urllib.parse import quote, unquote_to_bytes
 
 import awscrt.auth
@@ -135,12 +137,30 @@ def _text(value):
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
+def ask(application, environ):
+    """What a WSGI application answers: status, headers by their names in lower case, body."""
+    started = []
+    body = b"".join(application(environ, lambda status, headers, exc_info=None: started.append((status, headers))))
+    status, headers = started[-1]
+    return SimpleNamespace(status=int(status[:3]), headers={k.lower(): v for k, v in headers}, body=body)
+
+
+def message(answer):
+    """The text of a refusal."""
+    members = json.loads(answer.body)
+    return members.get("message") or members.get("Message")
+
+
+def now():
+    return datetime.now(timezone.utc)
+
+
 class Random:
     """Requests as an SDK for Lambda may send them, the same for the same seed."""
 
     NAMES = (
         "hello hello:1 hello:prod hello:$LATEST function:hello 123456789012:function:hello with.dot a-b_c "
-        "arn:aws:lambda:us-east-1:123456789012:function:hello arn:aws:lambda:us-east-1:123456789012:function:hello:prod "
+        "arn:aws:lambda:us-east-1:123456789012:function:hello arn:aws:lambda:eu-west-1:123456789012:function:x:prod "
         "naïve 漢字 a/b a%b a~b x@y a+b"
     ).split()
     WORDS = ["", "1", "prod", "$LATEST", "a b", "a+b", "é", "漢", "~-_.", "a=b&c", "/", "%41", "*'()!", ",;:", "X" * 80]

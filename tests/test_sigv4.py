@@ -1,7 +1,7 @@
 """Who signed this request: what is accepted, what is refused and how, and that nothing forged gets in."""
 
 import contextlib
-import dataclasses
+import hmac
 import http.client
 import io
 import json
@@ -19,12 +19,11 @@ from urllib.parse import quote, unquote_to_bytes
 import flask
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.routing import Rule
 
-from serverfull_wsgi import Application, Credential, SigV4Middleware, StaticFetcher
+from serverfull_wsgi import Credential, SigV4Middleware
 from serverfull_wsgi.api.invoke import PAYLOAD_LIMIT
-from serverfull_wsgi.middleware.claims import claim_of, pairs_of
-from tests import handlers, signed_site, vectors
+from serverfull_wsgi.middleware import signature
+from tests import signed_site, vectors
 from tests.battery import SEED, share
 from tests.servers import gunicorn
 from tests.signing import (
@@ -36,9 +35,12 @@ from tests.signing import (
     TOKEN,
     Random,
     Sent,
+    ask,
     by_awscrt,
     by_botocore,
     by_requests_aws4auth,
+    message,
+    now,
 )
 
 pytest_plugins = ["tests.battery"]
@@ -52,23 +54,11 @@ def guarded(app=signed_site.plain, credentials=signed_site.KEYS, **options):
     return SigV4Middleware(app, credentials, REGION, **{"clock": NOON.timestamp, **options})
 
 
-def ask(application, environ):
-    started = []
-    body = b"".join(application(environ, lambda status, headers, exc_info=None: started.append((status, headers))))
-    status, headers = started[-1]
-    return SimpleNamespace(status=int(status[:3]), headers={k.lower(): v for k, v in headers}, body=body)
-
-
 def code(answer):
     """What became of a request: who sent it, or the code of its refusal."""
     if answer.status == 200:
         return json.loads(answer.body)["principal"]
     return answer.headers["x-amzn-errortype"]
-
-
-def message(answer):
-    members = json.loads(answer.body)
-    return members.get("message") or members.get("Message")
 
 
 def is_accepted(answer, sent):
@@ -127,10 +117,6 @@ def send(server, sent):
         return SimpleNamespace(
             status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=response.read()
         )
-
-
-def now():
-    return datetime.now(timezone.utc)
 
 
 def test_what_is_signed_is_accepted_over_a_socket(server, battery):
@@ -418,8 +404,10 @@ def test_the_day_of_the_scope_is_the_day_of_the_date(day):
         "20261124T120060Z",
         "20261124T120000",
         "00000101T000000Z",
-    ]
-    + ["Tue, 24 Nov 2026 12:00:00 GMT", "\u0662" * 8 + "T120000Z", "20261124T120000Z,20261124T120000Z"],
+        "Tue, 24 Nov 2026 12:00:00 GMT",
+        "\u0662" * 8 + "T120000Z",
+        "20261124T120000Z,20261124T120000Z",
+    ],
 )
 def test_what_is_no_date_is_refused(date):
     sent = by_botocore(Sent("POST", HELLO))
@@ -582,23 +570,26 @@ def test_an_unknown_key_and_a_wrong_signature_are_told_the_same():
     assert message(answers[0]).startswith(MISMATCH)
 
 
-def test_an_unknown_key_costs_what_a_wrong_signature_does(monkeypatch):
-    """The same work, counted in hashes."""
-    from serverfull_wsgi.middleware import signature
+class Counting:
+    """The standard library's hmac, counting what it is asked for."""
 
-    counts = []
-    digest = signature.hmac.digest
-    for wrong in ({"key": "AKIDEVE"}, {"secret": "wrong"}, {}):
-        sizes = []
-        counting = SimpleNamespace(
-            digest=lambda key, text, kind: sizes.append(len(text)) or digest(key, text, kind),
-            compare_digest=signature.hmac.compare_digest,
-        )
-        monkeypatch.setattr(signature, "hmac", counting)
-        ask(guarded(), signed(**wrong).environ())
-        monkeypatch.undo()
-        counts.append(len(sizes))
-    assert counts == [5, 5, 5]
+    compare_digest = staticmethod(hmac.compare_digest)
+
+    def __init__(self):
+        self.calls = 0
+
+    def digest(self, key, text, kind):
+        self.calls += 1
+        return hmac.digest(key, text, kind)
+
+
+@pytest.mark.parametrize("wrong", [{"key": "AKIDEVE"}, {"secret": "wrong"}, {}], ids=["key", "signature", "nothing"])
+def test_an_unknown_key_costs_what_a_wrong_signature_does(monkeypatch, wrong):
+    """The same work, counted in hashes."""
+    sent, counting = signed(**wrong), Counting()
+    monkeypatch.setattr(signature, "hmac", counting)
+    ask(guarded(), sent.environ())
+    assert counting.calls == 5
 
 
 def test_the_log_says_why_and_with_which_request_id(caplog):
@@ -682,3 +673,297 @@ def test_the_principal_is_there_for_any_application():
     assert principal.arn == "arn:aws:iam::111122223333:user/ada"
     assert SECRET not in repr(principal)
     assert SECRET not in repr(keys)
+
+
+# The path as it was sent
+
+
+def test_where_the_server_hides_the_path_a_plain_one_is_enough():
+    assert code(ask(guarded(), signed().environ(RAW_URI=None))) == KEY
+
+
+@pytest.mark.parametrize("label", ["hello%3A1", "hello:1", "a%20b", "%E6%BC%A2", "a%2Fb", "%68ello"])
+def test_where_the_server_hides_the_path_any_other_is_refused_and_the_operator_told_once(label, caplog):
+    middleware = guarded()
+    sent = by_botocore(Sent("POST", f"/2015-03-31/functions/{label}/invocations"))
+    answers = [ask(middleware, sent.environ(RAW_URI=None)) for _ in range(2)]
+    assert [code(answer) for answer in answers] == ["InvalidSignatureException"] * 2
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    if label not in ("a%2Fb", "%68ello"):  # which look plain, and whose signature then differs
+        assert len(told) == 1
+        assert told[0].startswith("this WSGI server hides the path as the client sent it")
+
+
+@pytest.mark.parametrize("label", ["hello%3A1", "hello:1", "a%20b", "a%2Fb", "%68ello", "%E6%BC%A2"])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda target: {"RAW_URI": target},
+        lambda target: {"RAW_URI": None, "REQUEST_URI": target},
+        lambda target: {"RAW_URI": f"http://127.0.0.1:8080{target}"},
+        lambda target: {"RAW_URI": f"HTTPS://127.0.0.1:8080{target}"},
+    ],
+    ids=["RAW_URI", "REQUEST_URI", "a whole URL", "in capitals"],
+)
+@pytest.mark.parametrize("mount", ["", "/lambda", "/a%20lambda/here"])
+def test_the_path_is_verified_as_it_was_sent_wherever_the_application_is_mounted(label, shown, mount):
+    sent = by_botocore(Sent("POST", f"{mount}/2015-03-31/functions/{label}/invocations?Qualifier=%24LATEST"))
+    environ = sent.environ(mount.replace("%20", " "), **shown(sent.target))
+    assert code(ask(guarded(), environ)) == KEY
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"PATH_INFO": "/2015-03-31/functions/other/invocations"},
+        {"SCRIPT_NAME": "/lambda"},
+        {"RAW_URI": "/2015-03-31/functions/other/invocations"},
+        {"RAW_URI": HELLO + "%2F"},
+        {"RAW_URI": HELLO + "#fragment"},
+        {"RAW_URI": "//evil" + HELLO},
+        {"PATH_INFO": "\u6f22"},
+        {"QUERY_STRING": "Qualifier=\u6f22"},
+    ],
+)
+def test_what_was_signed_is_what_is_called(changed):
+    assert code(ask(guarded(), signed().environ(**changed))) == "InvalidSignatureException"
+
+
+# Bodies
+
+
+class Endless(io.RawIOBase):
+    """A body without end that notes how much of it was asked for."""
+
+    def __init__(self):
+        self.most, self.given = 0, 0
+
+    def read(self, size=-1):
+        assert size >= 0, "all of it was asked for"
+        self.most, self.given = max(self.most, size), self.given + size
+        return b"x" * size
+
+
+@pytest.mark.parametrize("length", [str(10**9), None], ids=["declared", "chunked"])
+def test_no_more_of_a_body_is_kept_than_its_limit(length):
+    body = Endless()
+    environ = signed().environ(**{"wsgi.input": body, "wsgi.input_terminated": True, "CONTENT_LENGTH": length})
+    answer = ask(guarded(body_limit=1000), environ)
+    assert (answer.status, code(answer)) == (413, "RequestEntityTooLargeException")
+    assert message(answer) == "Request must be smaller than 1000 bytes for the InvokeFunction operation"
+    assert body.most <= 64 * 1024  # at a time; what is beyond the limit is thrown away
+    assert body.given < 17 * 1024 * 1024
+
+
+@pytest.mark.parametrize(("size", "status"), [(999, 200), (1000, 200), (1001, 413)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_may_be_as_long_as_its_limit(size, status, chunked):
+    sent = signed(body=b"x" * size)
+    changes = {"CONTENT_LENGTH": None, "wsgi.input_terminated": True} if chunked else {}
+    assert ask(guarded(body_limit=1000), sent.environ(**changes)).status == status
+
+
+def test_the_limit_is_lambdas_unless_told():
+    assert guarded()._body_limit == PAYLOAD_LIMIT == 6_291_456
+
+
+class Once(io.BytesIO):
+    """A body that must not be read again once it came to its end, as of servers whose clients keep the connection."""
+
+    def __init__(self, body):
+        super().__init__(body)
+        self._left = len(body)
+
+    def read(self, size=-1):
+        assert 0 <= size <= self._left, "this would wait for the client for ever"
+        self._left -= size
+        return super().read(size)
+
+
+@pytest.mark.parametrize("options", [{}, {"secret": "wrong"}, {"region": "eu-west-1"}], ids=["right", "wrong", "early"])
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+def test_a_body_is_read_to_its_end_and_no_further(options, size):
+    sent = signed(body=b"x" * size, **options)
+    answer = ask(guarded(), sent.environ(**{"wsgi.input": Once(sent.body)}))
+    assert answer.status == (403 if options else 200)
+
+
+def test_a_body_shorter_than_its_length_is_refused():
+    answer = ask(guarded(), signed(body=b"{}").environ(CONTENT_LENGTH="9"))
+    assert (answer.status, code(answer)) == (400, "InvalidRequestContentException")
+
+
+def test_only_what_the_length_says_is_believed_and_passed_on():
+    sent = signed(body=b"{}")
+    answer = ask(guarded(), sent.environ(**{"wsgi.input": io.BytesIO(b"{} and more")}))
+    assert is_accepted(answer, sent)
+
+
+# Paths that are open
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_health_check_is_open(method):
+    assert ask(guarded(), Sent(method, "/healthcheck").environ()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", "/healthcheck"),
+        ("GET", "/"),
+        ("GET", "/healthcheck/"),
+        ("GET", "/healthcheck/x"),
+        ("GET", "//healthcheck"),
+        ("GET", "/Healthcheck"),
+        ("GET", f"{HELLO}?/healthcheck"),
+        ("OPTIONS", HELLO),
+        ("GET", "/lambda/healthcheck"),
+    ],
+)
+def test_everything_else_is_not(method, target):
+    assert code(ask(guarded(), Sent(method, target).environ())) == "MissingAuthenticationTokenException"
+
+
+def test_other_paths_may_be_named_open_and_then_the_health_check_is_not():
+    middleware = guarded(open_paths=["/about", "/status"])
+    assert [ask(middleware, Sent("GET", path).environ()).status for path in ("/about", "/status")] == [200, 200]
+    assert ask(middleware, Sent("GET", "/healthcheck").environ()).status == 403
+
+
+# Signatures that are sent again
+
+
+def test_a_request_may_be_sent_again_unless_told_otherwise():
+    middleware, sent = guarded(), signed()
+    assert [ask(middleware, sent.environ()).status for _ in range(3)] == [200] * 3
+
+
+@pytest.mark.parametrize("make", [signed, partial(presigned, token=None)], ids=["header", "presigned"])
+def test_a_replay_guard_lets_a_signature_in_once(make):
+    middleware, sent = guarded(replay_guard=10), make()
+    answers = [ask(middleware, sent.environ()) for _ in range(3)]
+    assert [code(answer) for answer in answers] == [KEY] + ["InvalidSignatureException"] * 2
+    assert message(answers[1]) == "The signature was used already; sign the request again."
+
+
+def test_a_replay_guard_knows_a_request_in_another_spelling():
+    middleware = guarded(replay_guard=10)
+    sent = by_botocore(Sent("POST", f"{HELLO}?Qualifier=a-b"))
+    assert code(ask(middleware, sent.environ())) == KEY
+    again = sent.but(target=f"{HELLO}?Qualifier=a%2db")
+    assert code(ask(guarded(), again.environ())) == KEY
+    assert code(ask(middleware, again.environ())) == "InvalidSignatureException"
+
+
+def test_a_replay_guard_forgets_what_has_expired_and_never_what_has_not():
+    clock = SimpleNamespace(now=NOON)
+    middleware = guarded(replay_guard=2, clock=lambda: clock.now.timestamp())
+
+    def send_one(number):
+        return ask(middleware, signed({"X-Amz-Number": str(number)}, when=clock.now).environ())
+
+    assert [send_one(number).status for number in range(3)] == [200, 200, 429]
+    clock.now += timedelta(seconds=300)
+    assert send_one(3).status == 429
+    clock.now += timedelta(seconds=1)
+    assert [send_one(number).status for number in range(4, 7)] == [200, 200, 429]
+
+
+def test_a_wrong_signature_takes_no_place_in_the_guard():
+    middleware = guarded(replay_guard=1)
+    assert [ask(middleware, signed(secret="wrong").environ()).status for _ in range(3)] == [403] * 3
+    assert ask(middleware, signed().environ()).status == 200
+
+
+def test_of_many_at_once_the_guard_lets_one_in():
+    middleware, sent = guarded(replay_guard=100), signed()
+    start, statuses = threading.Barrier(8), []
+
+    def send_it():
+        start.wait()
+        statuses.append(ask(middleware, sent.environ()).status)
+
+    threads = [threading.Thread(target=send_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] + [403] * 7
+
+
+# On the wire
+
+
+def wire(server, sent, *more, chunked=False, target=None):
+    """Sends a request line by line, as no client library would, and returns status and code."""
+    lines = [f"{sent.method} {target or sent.target} HTTP/1.1", f"Host: {sent.host}"]
+    lines += [f"{name}: {value}" for name, value in sent.headers.items()]
+    if chunked:
+        lines.append("Transfer-Encoding: chunked")
+        body = b"".join(b"%x\r\n%s\r\n" % (1, sent.body[i : i + 1]) for i in range(len(sent.body))) + b"0\r\n\r\n"
+    else:
+        lines.append(f"Content-Length: {len(sent.body)}")
+        body = sent.body
+    head = "\r\n".join([*lines, *more, "Connection: close", "", ""]).encode("latin-1")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head + body)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return SimpleNamespace(
+            status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=response.read()
+        )
+
+
+def fresh(target=HELLO, **options):
+    return by_botocore(Sent("POST", target, {}, b"{}"), when=now(), **options)
+
+
+def test_a_request_that_is_right_gets_in_by_wire(server):
+    assert code(wire(server, fresh())) == KEY
+
+
+def test_a_chunked_body_is_verified_like_any_other(server):
+    sent = fresh()
+    assert wire(server, sent, chunked=True).status == 200
+    assert wire(server, sent.but(body=b"{ }"), chunked=True).status == 403
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Authorization: AWS4-HMAC-SHA256 Credential=a/b/c/d/e, SignedHeaders=host, Signature=0",
+        "authorization: ",
+        "X-Amz-Date: 20261124T120000Z",
+        "x-amz-date: ",
+        "Host: elsewhere",
+        "X-Amz-Invocation-Type: Event",
+        "X-Amz-Security-Token: token",
+    ],
+)
+def test_a_header_added_on_the_way_is_refused(server, more):
+    assert wire(server, fresh(), more).status in (400, 403)
+
+
+def test_headers_with_underscores_do_not_stand_for_those_with_hyphens(server):
+    """gunicorn drops them; were they passed on, they would have to be signed."""
+    sent = fresh()
+    assert code(wire(server, sent, "X_Amz_Invocation_Type: Event")) in (KEY, "InvalidSignatureException")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/.{}", "//{}", "/x/..{}", "{}/", "{}?", "{}?&", "{}#x", "{}?Qualifier=1", "http://127.0.0.1:8080{}?a", "{}%20"],
+)
+def test_another_target_is_refused_by_wire(server, target):
+    answer = wire(server, fresh(), target=target.format(HELLO))
+    assert answer.status in (400, 403) or target == "{}?"  # an empty query is none
+
+
+def test_a_whole_url_may_stand_in_the_first_line(server):
+    assert code(wire(server, fresh(), target=f"http://127.0.0.1:8080{HELLO}")) == KEY
+
+
+def test_a_large_body_without_a_signature_gets_its_refusal(server):
+    """It is sent before the answer is read: were it not taken, the connection would break under the client."""
+    assert wire(server, Sent("POST", HELLO, {}, b"x" * 6_000_000)).status == 403

@@ -26,7 +26,7 @@ class Vector(NamedTuple):
     target: str
     signature: str
     signed: str = ""  # headers that are signed besides host and x-amz-date
-    headers: dict = {}  # noqa: RUF012  (never changed)
+    headers: dict = {}
     body: bytes = b""
 
     @property

@@ -65,7 +65,7 @@ class CredentialsFile:
     def __init__(self, path: str | os.PathLike[str], *, logger: logging.Logger = LOGGER) -> None:
         self._path = os.path.abspath(os.path.expanduser(path))
         self._logger = logger
-        self._complaint = ""
+        self._complaint, self._readable = "", False  # what was told of it already
         self._stamp = self._changed()
         self._credentials = self._read()
 
@@ -109,7 +109,8 @@ class CredentialsFile:
     def _check(self, mode: int) -> None:
         if mode & 0o022:
             raise ConfigurationError("its group or others may write it, and so make keys; chmod go-w it")
-        if mode & 0o004:
+        was, self._readable = self._readable, bool(mode & 0o004)
+        if self._readable and not was:
             self._logger.warning("%s %s: others may read it, and so sign with its keys; chmod o-r it", SETTING, self)
 
     def _refusal(self, reason: str) -> ConfigurationError:
