@@ -47,7 +47,10 @@ class BearerAuth:
         self.app, self.token, self.healthcheck = app, token.encode(), healthcheck
 
     def __call__(self, environ, start_response):
-        if environ.get("PATH_INFO") == self.healthcheck or self.knows(environ.get("HTTP_AUTHORIZATION", "")):
+        if environ.get("PATH_INFO") == self.healthcheck:
+            return self.app(environ, start_response)
+        if self.knows(environ.get("HTTP_AUTHORIZATION", "")):
+            environ["serverfull.principal"] = "the bearer"  # who called, for the logs; and that somebody asked
             return self.app(environ, start_response)
         discard(environ)
         start_response("401 Unauthorized", HEADERS)

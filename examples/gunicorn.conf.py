@@ -18,7 +18,7 @@ gunicorn reads a ``gunicorn.conf.py`` of the directory it starts in without bein
 # goes.
 from serverfull_wsgi.hooks import post_worker_init, worker_exit  # noqa: F401
 
-# Whoever reaches this address may run every function. Open it to others behind something that knows its callers.
+# Whoever reaches this address may run every function, unless SERVERFULL_CREDENTIALS_FILE says whose signatures count.
 bind = "127.0.0.1:8000"
 
 # Threads keep connections alive, which sync workers never do, and an SDK would pay a new connection for each call.

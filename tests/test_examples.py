@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import boto3
 import botocore
+import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -46,6 +47,7 @@ EXAMPLES = {
     "flask_mount": Call("hello", '{"name": "Ada"}', "Hello Ada!", "/lambda"),
     "django_mount": Call("hello", '{"name": "Ada"}', "Hello Ada!", "/lambda"),
     "bearer_auth": Call("hello", "{}", "Hello ƛ!"),
+    "sigv4": Call("hello", '{"name": "Ada"}', "Hello Ada!"),
     "directory_fetcher": Call("echo", '{"n": 1}', {"n": 1}),
     "serve_http": Call("hello:prod", '{"name": "Ada"}', "Hello Ada!"),
     "mock_mode": Call("order", '{"item": "tea"}', {"number": 0, "total": 0, "lines": []}),
@@ -53,7 +55,7 @@ EXAMPLES = {
     "gunicorn.conf": Call("hello", "{}", "Hello ƛ!"),
 }
 
-COMMAND = r"(?:\w+=\S+ +)*(?:gunicorn|python|curl|mkdir|echo) "
+COMMAND = r"(?:\w+=\S+ +)*(?:gunicorn|python|curl|mkdir|echo|printf|chmod) "
 PASTED = re.compile(rf"^ {{4}}({COMMAND}.+)\n?(?: {{4}}(?!{COMMAND})(.+))?", re.MULTILINE)
 HELLO = (
     "    SERVERFULL_FUNCTIONS=hello=examples.hello.handler gunicorn serverfull_wsgi:app"  # hello.py is but a handler
@@ -90,13 +92,25 @@ def serving(name, directory, **environ):
 
 
 def client_of(name, server):
-    """boto3 for an example; where a token is asked for, as the docstring sets it up."""
+    """boto3 for an example; where a token or a key is asked for, as the docstring sets it up."""
+    if name == "sigv4":
+        return signing_client(server, "ada")
     if name != "bearer_auth":
         return aws_client(server.url + EXAMPLES[name].mount)
     code = re.search(r"^ {4}client = .+?(?=\n\n)", docstring(name), re.MULTILINE | re.DOTALL)[0]
     names = {"boto3": boto3, "botocore": botocore, "Config": Config}
     exec("if True:\n" + code.replace("http://localhost:8000", server.url), names)
     return names["client"]
+
+
+def signing_client(server, profile, secret=None):
+    """boto3 with a key of the example's file, or with another secret."""
+    session = botocore.session.Session(profile=profile)
+    session.set_config_variable("credentials_file", str(server.log.with_name("keys")))
+    session = boto3.Session(botocore_session=session, region_name="us-east-1")
+    return session.client(
+        "lambda", endpoint_url=server.url, aws_access_key_id=secret and "AKIDADA", aws_secret_access_key=secret
+    )
 
 
 @pytest.fixture(scope="module", params=EXAMPLES)
@@ -272,6 +286,38 @@ def test_without_a_secret_there_is_no_start(tmp_path):
         serving("bearer_auth", tmp_path, INVOKE_TOKEN=""),
     ):
         pass
+
+
+# -- keys and signatures
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory):
+    with serving("sigv4", tmp_path_factory.mktemp("sigv4")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("profile", ["ada", "bob"])
+def test_each_key_of_the_file_may_call(keyed, profile):
+    with contextlib.closing(signing_client(keyed, profile)) as client:
+        assert result(client, "hello", '{"name": "Ada"}') == "Hello Ada!"
+
+
+def test_a_key_may_do_what_the_file_says_and_no_more(keyed):
+    with contextlib.closing(signing_client(keyed, "bob")) as client:
+        for refused in ({"FunctionName": "total"}, {"FunctionName": "hello", "InvocationType": "Event"}):
+            with pytest.raises(
+                ClientError, match=r"AccessDeniedException.*user/bob is not authorized to perform: lambda:"
+            ):
+                client.invoke(**refused)
+
+
+def test_who_has_no_key_gets_nothing(keyed):
+    with contextlib.closing(signing_client(keyed, "ada", secret="guessed")) as client:
+        with pytest.raises(ClientError, match="InvalidSignatureException") as refusal:
+            client.invoke(FunctionName="hello")
+    assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert refusal.value.response["ResponseMetadata"]["RetryAttempts"] == 0
 
 
 # -- a fetcher of one's own

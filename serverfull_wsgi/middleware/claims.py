@@ -18,6 +18,7 @@ LONGEST = 7 * 24 * 60 * 60  # seconds that a presigned request may be good for
 SIGNATURE = "X-Amz-Signature"
 _QUERY = "Algorithm", "Credential", "Date", "Expires", "Security-Token", "SignedHeaders", "Signature"
 _IN_QUERY = frozenset(f"X-Amz-{name}" for name in _QUERY)
+_unreserved = re.compile(r"[A-Za-z0-9._~-]*")
 _credential = re.compile("/".join(["([!-.0-~]+)"] * 5))
 
 Pairs = Sequence[tuple[str, str]]
@@ -56,6 +57,8 @@ def pairs_of(query: str) -> list[tuple[str, str]]:
 
 
 def _recoded(text: str) -> str:
+    if _unreserved.fullmatch(text):
+        return text  # as most are; the other way takes 3 µs
     return quote(unquote_to_bytes(text.replace("+", " ").encode("latin-1")), safe="")
 
 
