@@ -110,7 +110,13 @@ def _application(target: str | None, *, aside: bool = False) -> Application:
         return create_app(settings)
     if aside:
         configure_logging(settings)
-    return _imported(target)
+    application = _imported(target)
+    if settings.credentials_file and not application.authenticated:
+        raise ConfigurationError(
+            f"--app {target}: SERVERFULL_CREDENTIALS_FILE is set, and this application asks nobody who signed; "
+            "make it with authentication=, or with create_app"
+        )
+    return application
 
 
 def _imported(target: str) -> Application:

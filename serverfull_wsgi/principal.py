@@ -24,7 +24,7 @@ class Principal:
     """Who signed a request. ``str()`` of it is the name, as the logs have it.
 
     ``functions`` are patterns of names, with ``*`` and ``?``. One without a colon covers all versions and aliases of a
-    function, ``name:qualifier`` only the one; an unqualified call is one of ``$LATEST``.
+    function, ``name:qualifier`` only the one; an unqualified call is one of ``$LATEST``. ``actions`` are among ACTIONS.
 
     >>> ada = Principal("ada", "arn:aws:iam::123456789012:user/ada", functions=("report-*",))
     >>> name = FunctionName.parse("report-daily", region="eu-west-1", account_id="123456789012")
@@ -37,6 +37,10 @@ class Principal:
     access_key_id: str = ""
     functions: tuple[str, ...] = EVERYTHING
     actions: frozenset[str] = frozenset(ACTIONS)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.functions, str):  # whose characters would be patterns, and one of them ``*``
+            raise TypeError("functions is a tuple of patterns, also where it has but one")
 
     def __str__(self) -> str:
         return self.name

@@ -243,4 +243,6 @@ def _notices(given: Mapping[str, str]) -> tuple[str, ...]:
             close = difflib.get_close_matches(name, NAMES, n=1)
             hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
             notices.append(f"{key} is not a setting{hint}")
+    if f"{PREFIX}REPLAY_GUARD" in given and f"{PREFIX}CREDENTIALS_FILE" not in given:
+        notices.append(f"{PREFIX}REPLAY_GUARD has no effect without {PREFIX}CREDENTIALS_FILE")
     return tuple(notices)

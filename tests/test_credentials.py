@@ -68,7 +68,7 @@ def test_a_file_has_a_key_for_each_profile(keys):
     find = keys.write(
         f"# ours\n{ADA}\nregion = eu-west-1\n\n[of AWS]\nrole_arn = arn:aws:iam::1:role/x\n\n{BOB}"
     ).read()
-    assert find("AKIDADA") == Credential("s3cr3t/+%=x", "", "ada")
+    assert find("AKIDADA") == Credential("s3cr3t/+%=x", name="ada")
     assert find("AKIDBOB") == Credential("b0b", "token", "bob")
     assert find("ada") is None
 
@@ -243,6 +243,31 @@ def test_a_key_may_be_for_some_functions(patterns, function, allowed):
 def test_a_key_without_permissions_of_its_own_may_do_everything():
     ada = Credential("xyz", name="ada").principal("AKID", "arn:aws:iam::123456789012:user/")
     assert [ada.may(action, name("hello")) for action in (INVOKE, EVENT, OPERATE)] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("", {INVOKE, EVENT, OPERATE}),
+        ("serverfull_functions = *", {INVOKE, EVENT, OPERATE}),
+        ("serverfull_functions = report-*", {INVOKE, EVENT}),
+        ("serverfull_functions = report-*\nserverfull_actions = invoke operate", {INVOKE, OPERATE}),
+        ("serverfull_actions = event", {EVENT}),
+    ],
+)
+def test_a_key_for_some_functions_does_not_operate_unless_told(text, allowed):
+    (credential,) = parse(f"{ADA}{text}\n").values()
+    assert credential.principal("AKIDADA", "").actions == allowed
+
+
+@pytest.mark.parametrize("wrong", [{"functions": "report-*"}, {"actions": "invoke"}, {"actions": ["destroy"]}])
+def test_permissions_that_are_none_are_refused(wrong):
+    """The characters of a text would be patterns, and one of them the star."""
+    with pytest.raises(ConfigurationError):
+        Credential("xyz", **wrong)
+    if "functions" in wrong:
+        with pytest.raises(TypeError):
+            Principal("ada", **wrong)
 
 
 CONSOLE = [Rule("/console", endpoint=signed_site.plain), Rule("/console/<path:it>", endpoint=signed_site.plain)]
@@ -485,6 +510,22 @@ def test_check_says_what_is_wrong_with_the_file(keys):
 WRITABLE = "its group or others may write it, and so make keys; chmod go-w it"
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_an_application_that_would_ignore_the_file_is_refused(keys, command):
+    keys.write(ADA)
+    result = serverfull(command, "--app", "tests.site:application", **settings(keys))
+    assert result.returncode != 0
+    assert "--app tests.site:application: SERVERFULL_CREDENTIALS_FILE is set, and this application asks nobody" in (
+        result.stderr + result.stdout
+    )
+
+
+def test_an_application_that_asks_itself_may_be_named(keys):
+    keys.write(ADA)
+    result = serverfull("check", "--app", "serverfull_wsgi:app", **settings(keys))
+    assert result.stdout.endswith("ok: 2 functions\n")
+
+
 def test_a_server_with_a_bad_file_of_keys_does_not_start(keys, tmp_path):
     keys.write(ADA, 0o666)
     with pytest.raises(RuntimeError, match=WRITABLE) as caught:
@@ -572,7 +613,9 @@ def test_a_server_that_others_can_reach_says_so_once_unless_callers_sign(keys, t
         for _ in range(4):
             with closing(aws_client(server.url)) if not signed else client(server) as it:
                 it.invoke(FunctionName="hello")["Payload"].close()
-        lines = [line for line in server.output().splitlines() if WARNING in line]
+        if not signed:
+            eventually(lambda: WARNING in server.output())  # the worker that says it need not be the one that answered
+    lines = [line for line in server.output().splitlines() if WARNING in line]
     assert [f"listening on {address}: " in line for line in lines] == [True] * (not signed)
 
 

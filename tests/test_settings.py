@@ -102,6 +102,12 @@ def test_a_misspelt_name_is_told_with_the_one_that_was_meant():
     assert of(FUNCTION="a=b.c").notices == ("SERVERFULL_FUNCTION is not a setting; did you mean SERVERFULL_FUNCTIONS?",)
 
 
+def test_a_replay_guard_without_keys_is_told_to_guard_nothing():
+    (notice,) = of(REPLAY_GUARD="5").notices
+    assert notice == "SERVERFULL_REPLAY_GUARD has no effect without SERVERFULL_CREDENTIALS_FILE"
+    assert of(REPLAY_GUARD="5", CREDENTIALS_FILE="keys").notices == ()
+
+
 def test_a_setting_of_the_go_original_without_meaning_is_told_with_the_reason():
     (notice,) = of(RUNTIME_STATS_DATADOG_PACKETSIZE="32768").notices
     assert notice.startswith("SERVERFULL_RUNTIME_STATS_DATADOG_PACKETSIZE has no meaning here: ")

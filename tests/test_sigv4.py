@@ -9,6 +9,7 @@ import logging
 import random
 import re
 import socket
+import sys
 import threading
 from collections import Counter
 from datetime import datetime, timedelta, timezone
@@ -620,7 +621,7 @@ def test_a_date_that_is_not_the_signatures_own_means_nothing():
     "credentials",
     [
         {KEY: SECRET},
-        {KEY: (SECRET, "")},
+        {KEY: (SECRET, None)},
         {KEY: Credential(SECRET, name=KEY)},
         {KEY: SECRET}.get,
         {KEY: SECRET}.__getitem__,
@@ -650,6 +651,15 @@ def test_credentials_that_fail_are_a_failure_of_ours_and_nobody_gets_in(caplog):
     assert (answer.status, answer.headers["x-amzn-errortype"]) == (500, "ServiceException")
     assert "no database" not in answer.body.decode()
     assert "no database" in caplog.text
+
+
+def test_credentials_that_exit_end_their_request_and_no_more():
+    """An uncaught ``sys.exit(3)`` would stop gunicorn's master."""
+
+    def leaves(key):
+        sys.exit(3)
+
+    assert ask(guarded(credentials=leaves), signed().environ()).status == 500
 
 
 @pytest.mark.parametrize("secret", ["", ("", TOKEN)])

@@ -90,7 +90,8 @@ class Application:
         self._urls: MapAdapter
         self._pid = 0
         self._door: WSGIApplication = authentication(self._answer) if authentication else self._answer
-        self._watching = authentication is None  # for who can reach this, until it is known
+        self.authenticated = authentication is not None
+        self._watching = not self.authenticated  # for who can reach this, until it is known
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._pid != os.getpid():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.principal import ACTIONS, EVERYTHING, Principal
+from serverfull_wsgi.principal import ACTIONS, EVENT, EVERYTHING, INVOKE, Principal
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 SETTING = "SERVERFULL_CREDENTIALS_FILE"
@@ -25,27 +25,32 @@ class Credential:
     """What belongs to an access key id: the secret its holder signs with, and what they may do.
 
     ``session_token`` has to come with each request where there is one. ``name`` is how the logs call the holder, the
-    access key id if empty. ``functions`` and ``actions`` are as a `Principal` has them: everything, unless told.
+    access key id if empty. ``functions`` and ``actions`` are as a `Principal` has them. Without ``actions`` that is
+    everything, but for a key of some functions only: that does not operate the server unless told.
 
     Raises `ConfigurationError`.
     """
 
     secret: str = field(repr=False)
-    session_token: str = field(default="", repr=False)
+    session_token: str | None = field(default=None, repr=False)
     name: str = ""
     functions: Iterable[str] = EVERYTHING
-    actions: Iterable[str] = tuple(ACTIONS)
+    actions: Iterable[str] | None = None
 
     def __post_init__(self) -> None:
         if not self.secret:
             raise ConfigurationError("a credential needs a secret that is not empty")
-        if unknown := sorted(set(self.actions) - set(ACTIONS)):
+        if isinstance(self.functions, str) or isinstance(self.actions, str):
+            raise ConfigurationError("functions and actions are lists, also where they have but one member")
+        if unknown := sorted(set(self.actions or ()) - set(ACTIONS)):
             raise ConfigurationError(f"{unknown[0]!r} is not an action; there are: {', '.join(ACTIONS)}")
 
     def principal(self, access_key_id: str, users: str) -> Principal:
         """Who holds this; ``users`` is what their ARN begins with."""
         name = self.name or access_key_id
-        return Principal(name, users + name, access_key_id, tuple(self.functions), frozenset(self.actions))
+        functions = tuple(self.functions)
+        actions = (ACTIONS if functions == EVERYTHING else (INVOKE, EVENT)) if self.actions is None else self.actions
+        return Principal(name, users + name, access_key_id, functions, frozenset(actions))
 
 
 Found = Credential | str | tuple[str, str] | None  # a secret may do, or a secret and its session token
@@ -173,19 +178,19 @@ def _credential(profile: str, values: Mapping[str, str]) -> Credential:
     try:
         return Credential(
             values[SECRET],
-            values.get(TOKEN, ""),
+            values.get(TOKEN),
             profile,
-            _listed(values, "functions", EVERYTHING),
-            _listed(values, "actions", tuple(ACTIONS)),
+            _listed(values, "functions") or EVERYTHING,
+            _listed(values, "actions"),
         )
     except ConfigurationError as error:
         raise ConfigurationError(f"profile {profile!r}: {error}") from None
 
 
-def _listed(values: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+def _listed(values: Mapping[str, str], name: str) -> tuple[str, ...] | None:
     """A list parted by commas or blanks. An empty one is a mistake: a key that may do nothing is better taken out."""
     if (text := values.get(PREFIX + name)) is None:
-        return default
+        return None
     found = tuple(filter(None, re.split(r"[,\s]+", text)))
     if not found:
         raise ConfigurationError(f"{PREFIX}{name} names none; take the key out, or the line")

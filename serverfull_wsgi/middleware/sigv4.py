@@ -38,6 +38,7 @@ from serverfull_wsgi.middleware.signature import (
 )
 from serverfull_wsgi.names import partition_of
 from serverfull_wsgi.principal import OPERATE, PRINCIPAL, Principal
+from serverfull_wsgi.shield import is_the_servers
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ class SigV4Middleware:
             refusal = error
             reason = getattr(error, "evidence", "") or error.message
             self._logger.info("refused: %s: %s", error.code, reason, extra={"request_id": request_id})
-        except Exception:
+        except BaseException as error:  # of credentials that come from elsewhere; they may even exit
+            if is_the_servers(error):
+                raise
             refusal = ServiceException("The service failed; its log has the reason.")
             self._logger.exception("a signature could not be verified", extra={"request_id": request_id})
         else:
@@ -158,7 +161,7 @@ class SigV4Middleware:
         if not matches(claim, request, digest, secret) or not credential:
             reason = "the signature differs" if credential else "nobody has it"
             raise InvalidSignatureException(MISMATCH, f"key {claim.access_key_id[:128]}: {reason}")
-        if not compare_digest(claim.session_token.encode("latin-1"), credential.session_token.encode()):
+        if not compare_digest(claim.session_token.encode("latin-1"), (credential.session_token or "").encode()):
             raise UnrecognizedClientException()
         return credential.principal(claim.access_key_id, self._users)
 
