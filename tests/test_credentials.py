@@ -469,6 +469,18 @@ def test_a_server_with_a_file_of_keys_lets_in_who_has_one(keys, tmp_path, how):
     assert "whoever reaches that address" not in output
 
 
+def test_boto3_presigns_an_invocation(keys, tmp_path):
+    keys.write(ADA)
+    with serving("gunicorn", tmp_path / "log", settings(keys)) as server, client(server) as it:
+        name = "arn:aws:lambda:us-east-1:123456789012:function:hello"
+        url = it.generate_presigned_url("invoke", Params={"FunctionName": name, "LogType": "None"}, ExpiresIn=3600)
+        target, headers = url.removeprefix(server.url), {"X-Amz-Log-Type": "None"}
+        assert OverSocket(server).request("POST", target, headers=headers).json == "Hello ƛ!"
+        for refused in ({**headers, "X-Amz-Invocation-Type": "Event"}, {}):
+            assert OverSocket(server).request("POST", target, headers=refused).status == 403
+        assert OverSocket(server).request("POST", target, b"{}", headers).status == 403
+
+
 def serving(how, log, environ):
     port = free_port()
     environ = {**environ, "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}"}

@@ -349,6 +349,55 @@ def test_no_forged_request_is_accepted(battery):
     assert refused.total() >= share(20_000, 2_000)
 
 
+ODD = [
+    *"% %z %ff %00 + & = && == ; # ? / // /../ * , ,, : :: \x00 \r\n \x7f \xe9 \xff \u6f22 \ud800".split(" "),
+    *(
+        "",
+        " ",
+        "\t",
+        "0",
+        "-1",
+        "9" * 5000,
+        "a" * 70_000,
+        "AWS4-HMAC-SHA256",
+        "Credential=",
+        "Signature=,SignedHeaders=,",
+    ),
+    *(
+        "20261124T120000Z",
+        "99999999T999999Z",
+        "UNSIGNED-PAYLOAD",
+        "X-Amz-Signature=1",
+        "X-Amz-Expires=\u0661",
+        "aws4_request",
+    ),
+]
+KEYS_OF_ENVIRON = (
+    "HTTP_AUTHORIZATION HTTP_X_AMZ_DATE HTTP_X_AMZ_SECURITY_TOKEN HTTP_X_AMZ_CONTENT_SHA256 HTTP_X_AMZ_ HTTP_HOST "
+    "HTTP_ QUERY_STRING PATH_INFO SCRIPT_NAME RAW_URI REQUEST_URI REQUEST_METHOD CONTENT_LENGTH CONTENT_TYPE"
+).split()
+
+
+def test_whatever_comes_the_answer_is_a_documented_one(battery, caplog):
+    """A signed request of which one thing or more was replaced, doubled, cut or spoilt."""
+    caplog.set_level(logging.CRITICAL)
+    middleware, requests, choose = guarded(), Random(SEED + 4), random.Random(SEED)
+    statuses = Counter()
+    for _ in range(share(20_000, 1_500)):
+        environ = requests.signed(requests.request()).environ()
+        for key in choose.sample(KEYS_OF_ENVIRON, choose.choice([1, 1, 2, 4])):
+            text, odd = environ.get(key, ""), choose.choice(ODD)
+            at = choose.randrange(len(text) + 1)
+            environ[key] = choose.choice([odd, text[:at] + odd + text[at:], text[:at], text + text, f"{text},{text}"])
+        answer = ask(middleware, environ)
+        statuses[answer.status] += 1
+        assert answer.status in (200, 400, 403, 413), (environ, answer.body)
+        if answer.status != 200:
+            assert UUID.fullmatch(answer.headers["x-amzn-requestid"])
+            assert "\n" not in message(answer)
+    battery.record("SigV4, spoilt", wrong=0, **{str(status): count for status, count in statuses.items()})
+
+
 # When
 
 
