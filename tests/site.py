@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from serverfull_wsgi import Application, Function, StaticFetcher
+from serverfull_wsgi import Application, Function, SigV4Middleware, StaticFetcher
 from tests import handlers
 
 HANDLERS = """hello echo describe broken nameless missing_key caused leave nothing unserialisable marshal large noisy
@@ -34,6 +34,7 @@ def make():
 
 
 application = make()
+signed = SigV4Middleware(application, {"key": "secret"}, "us-east-1")  # the key that the tests' clients have
 
 PREFIX = "/a lambda/here"
 

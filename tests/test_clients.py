@@ -1,6 +1,7 @@
 """Real AWS clients over real sockets: boto3, the AWS CLI, and the SDK for JavaScript."""
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -8,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.servers import ROOT, clean_environ
+from tests.servers import ROOT, clean_environ, gunicorn
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -175,3 +177,43 @@ def test_the_javascript_sdk_invokes(javascript, gthread):
     assert answers["absent"]["message"].startswith("Function not found: arn:")
     assert answers["notJson"]["name"] == "InvalidRequestContentException"
     assert answers["attempts"] == 1
+
+
+# The same, asked to sign
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory):
+    log = tmp_path_factory.mktemp("signed") / "log"
+    with gunicorn(log, "--threads", "8", application="tests.site:signed") as server:
+        yield server
+
+
+def test_the_aws_cli_signs(signed, tmp_path):
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:hello:prod"
+    result = aws(signed.url, "invoke", "--function-name", arn, "--log-type", "Tail", "out.json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "out.json").read_text()) == "one"
+
+
+def test_the_javascript_sdk_signs(javascript, signed):
+    answers = javascript(signed.url)
+    assert [answers[call]["status"] for call in ("call", "alias", "event", "dryRun", "broken")] == [
+        200,
+        200,
+        202,
+        204,
+        200,
+    ]
+    assert answers["notJson"]["name"] == "InvalidRequestContentException"
+
+
+@pytest.mark.parametrize("secret", ["secret", "guessed"])
+def test_boto3_signs(signed, secret):
+    session = boto3.Session("key", secret, region_name="us-east-1")
+    with contextlib.closing(session.client("lambda", endpoint_url=signed.url)) as client:
+        if secret == "secret":
+            assert json.load(client.invoke(FunctionName="echo", Payload=b'"\xe6\xbc\xa2"')["Payload"]) == "漢"
+        else:
+            with pytest.raises(ClientError, match="InvalidSignatureException"):
+                client.invoke(FunctionName="echo")
