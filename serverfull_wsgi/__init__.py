@@ -18,7 +18,9 @@ from serverfull_wsgi.assembly import create_app
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ServiceError, TooManyRequestsException
+from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.executors.process import ProcessExecutor
 from serverfull_wsgi.fetchers.importing import ImportFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Application",
+    "ChoosingExecutor",
     "ConfigurationError",
     "Credential",
     "CredentialsFile",
@@ -58,6 +61,7 @@ __all__ = [
     "NotFoundError",
     "Outcome",
     "Principal",
+    "ProcessExecutor",
     "ServiceError",
     "Settings",
     "SigV4Middleware",

@@ -8,8 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.domain import Fetcher
+from serverfull_wsgi.domain import Executor, Fetcher
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.executors.choosing import ChoosingExecutor
+from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.executors.process import ProcessExecutor
 from serverfull_wsgi.fetchers.importing import ImportFetcher
 from serverfull_wsgi.fetchers.joined import JoinedFetcher, ListingFetcher
 from serverfull_wsgi.fetchers.listing import notes_of, refused_of
@@ -58,11 +61,25 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
         mock=settings.mock,
         logger=LOGGER,
         stats=stats,
+        executor=create_executor(settings, stats),
         queue=queue,
         authentication=create_authentication(settings),
         region=settings.region,
         account_id=settings.account_id,
     )
+
+
+def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
+    """How functions run: in this process or in their own, as they are and as the settings say."""
+    isolate = settings.executor == "process" and not settings.mock
+    apart = ProcessExecutor(
+        max_concurrency=settings.max_concurrency,
+        idle=settings.environment_idle,
+        sandbox=settings.sandbox,
+        preload=settings.zygote_preload,
+        eager=isolate,
+    )
+    return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), apart, isolate=isolate)
 
 
 def configure_logging(settings: Settings) -> None:

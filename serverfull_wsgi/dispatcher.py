@@ -103,6 +103,9 @@ class Dispatcher:
             outcome.duration,
             function.memory_size,
             invocation.principal,
+            memory=outcome.memory,
+            init_duration=outcome.init_duration,
+            status=outcome.status,
         )
         overran = outcome.duration > function.timeout
         if overran:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os.path
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,13 @@ UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # for "not
 
 Handler = Callable[[Any, Any], Any]  # handler(event, context) -> anything JSON can say
 
-# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+# What the platform says in a function's environment, and no function may say for itself.
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 RESERVED_VARIABLES = frozenset(
-    """_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME
-    AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE
-    AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
-    AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR""".split()
+    "_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME "
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE "
+    "AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY "
+    "AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR".split()
 )
 
 
@@ -58,14 +59,13 @@ class Function:
     ``handler`` is a callable, or an AWS Handler string (``"package.module.attribute"``) that is imported at the first
     invocation. ``timeout`` is in seconds (AWS's default, 3), ``memory_size`` in MiB (AWS's default, 128). Code that
     runs in the server's own process is not stopped at its timeout nor held to its memory size; it can see both in its
-    context. ``errors`` are the exceptions the function documents, classes or instances, for mock mode to raise;
-    ``mock`` is the value mock mode answers with, or a callable without parameters that makes one. ``source`` is the
-    handler as given, also after a wrapper has put another in its place.
-
-    ``code`` is the function's own code directory, an absolute path, where it has one (AWS's ``LAMBDA_TASK_ROOT``);
-    ``runtime`` AWS's name of what runs it (``"python3.12"``, ``"nodejs20.x"``, ``"provided.al2023"``, ``"go1.x"``);
-    ``environment`` the function's own variables, without those that Lambda reserves; ``layers`` unpacked layer
-    directories, in the order in which they lie over each other. ``event_config`` is what becomes of its failed events.
+    context. ``code`` is the directory of the function's code, an absolute path; the function then runs in processes of
+    its own, under ``runtime`` (``"python3.12"``, ``"nodejs20.x"``, ``"provided.al2023"``, ``"go1.x"``), with the
+    variables of ``environment``, and over the unpacked ``layers``, directories that stand for ``/opt``: their
+    ``python`` is on PYTHONPATH, ``nodejs/node_modules`` on NODE_PATH, ``bin`` on PATH.
+    ``errors`` are the exceptions the function documents, classes or instances, for mock mode to raise; ``mock`` is the
+    value mock mode answers with, or a callable without parameters that makes one. ``source`` is the handler as given,
+    also after a wrapper has put another in its place. ``event_config`` is what becomes of its failed events.
 
     Raises `ConfigurationError` for values no function can have.
 
@@ -79,13 +79,13 @@ class Function:
     timeout: float = 3.0
     memory_size: int = 128
     description: str = ""
-    errors: Sequence[BaseException | type[BaseException]] = ()
-    mock: Any = UNSET
-    source: Any = UNSET
     code: str | None = None
     runtime: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     layers: Sequence[str] = ()
+    errors: Sequence[BaseException | type[BaseException]] = ()
+    mock: Any = UNSET
+    source: Any = UNSET
     event_config: EventConfig | None = None
 
     def __post_init__(self) -> None:
@@ -97,18 +97,23 @@ class Function:
             self._refuse("memory_size", self.memory_size, "a whole number of MiB, 1 or more")
         if not re.fullmatch(r"\$LATEST|[a-zA-Z0-9-_]{1,128}", self.version):
             self._refuse("version", self.version, "$LATEST, or letters, digits, '-' and '_'")
+        if self.code is not None and not os.path.isabs(self.code):
+            self._refuse("code", self.code, "the absolute path of a directory, or None")
+        self._check_environment()
         for error in self.errors:
             if not isinstance(error, BaseException) and not (
                 isinstance(error, type) and issubclass(error, BaseException)
             ):
                 self._refuse("errors", error, "a list of exceptions, classes or instances")
-        if self.code is not None and not os.path.isabs(self.code):
-            self._refuse("code", self.code, "the absolute path of a directory")
-        for name, value in self.environment.items():
-            if name in RESERVED_VARIABLES or not isinstance(value, str):
-                self._refuse("environment", name, "variables with text values, and none that Lambda reserves")
         if self.source is UNSET:
             object.__setattr__(self, "source", self.handler)
+
+    def _check_environment(self) -> None:
+        for name, value in self.environment.items():
+            if name in RESERVED_VARIABLES:
+                self._refuse("environment", name, "without the names that Lambda keeps for itself")
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not _is_text(value):
+                self._refuse("environment", name, "names of letters, digits and '_', with values that are text")
 
     def _refuse(self, what: str, value: object, rule: str) -> NoReturn:
         raise ConfigurationError(f"function {self.name or self.handler!r}: {what}={value!r} must be {rule}")
@@ -127,6 +132,10 @@ FunctionLike = Function | Handler | str
 def as_function(found: FunctionLike, name: str) -> Function:
     """``found`` as a `Function`: as it is, or made of the plain handler that it is."""
     return found if isinstance(found, Function) else Function(found, name=name)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _is_number(value: object) -> bool:
@@ -206,6 +215,9 @@ class Outcome(NamedTuple):
     log: bytes = b""  # the end of the log, if asked for; at most 4,096 bytes
     duration: float = 0.0  # seconds
     content_type: str = "application/json"
+    memory: int | None = None  # MiB: the most its environment had resident; None: it ran in the server's own process
+    init_duration: float | None = None  # seconds that its environment took to start; None for one that was there
+    status: str | None = None  # what REPORT says of an end that was not the function's own: ``timeout``, ``error``
 
 
 class Fetcher(Protocol):
@@ -227,6 +239,10 @@ class Executor(Protocol):
 
         Raises `TooManyRequestsException` when there is no room for another.
         """
+        ...
+
+    def start(self) -> None:
+        """Told once in a process, before the first `execute`: opens what a process needs."""
         ...
 
     def close(self) -> None:

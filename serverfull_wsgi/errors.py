@@ -19,7 +19,8 @@
         ├── ResourceConflictException        409
         ├── RequestEntityTooLargeException   413
         ├── TooManyRequestsException         429
-        └── ServiceException                 500
+        ├── ServiceException                 500
+        └── InvalidRuntimeException          502
 
 The code of an answer travels in the header ``x-amzn-ErrorType``; the case of the message's key differs from error
 to error, as it does on AWS.
@@ -241,4 +242,12 @@ class TooManyRequestsException(ServiceError):
 class ServiceException(ServiceError):
     """Our own failure. Its message never says more than that; the log has the rest."""
 
+    message_key = "Message"
+
+
+class InvalidRuntimeException(ServiceError):
+    """A function whose runtime is not known or cannot be had; the message says what to do."""
+
+    code = "InvalidRuntimeException"
+    status = HTTPStatus.BAD_GATEWAY
     message_key = "Message"

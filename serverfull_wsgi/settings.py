@@ -54,6 +54,11 @@ class Settings:
     drain: float = 25.0  # seconds
     credentials_file: str = ""  # who may call; empty: whoever can reach the server
     replay_guard: int = 0  # signatures that are remembered, so that each is good once; 0: none
+    executor: str = "auto"
+    sandbox: str = "auto"
+    max_concurrency: int = 64
+    environment_idle: float = 300.0  # seconds
+    zygote_preload: tuple[str, ...] = ()
     httpserver_address: str = "127.0.0.1:8080"
     logger_output: str = "STDOUT"
     logger_level: int = logging.INFO
@@ -149,6 +154,17 @@ def _stats_tags(env: _MappingEnv, default: Any) -> Any:
     return tuple(filter(None, re.split(r"[,\s]+", text or "")))
 
 
+def _modules(env: _MappingEnv, default: Any) -> Any:
+    text = env.str("ZYGOTE_PRELOAD", "", validate=_are_modules)
+    return tuple(filter(None, re.split(r"[,\s]+", text or ""))) or default
+
+
+def _are_modules(text: str) -> None:
+    for name in filter(None, re.split(r"[,\s]+", text)):
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValidationError(f"Must be names of modules parted by commas; {name!r} is none.")
+
+
 def _signals(env: _MappingEnv, default: Any) -> Any:
     if _choice("RUNTIME_SIGNALS_INSTALLED", "OS", "NONE")(env, "OS") == "NONE":
         return ()
@@ -206,6 +222,11 @@ _READERS: dict[str, Reader] = {
     "drain": _at_least("DRAIN", 0, "float"),
     "credentials_file": lambda env, default: env.str("CREDENTIALS_FILE", default),
     "replay_guard": _at_least("REPLAY_GUARD", 0),
+    "executor": _choice("EXECUTOR", "auto", "process"),
+    "sandbox": _choice("SANDBOX", "auto", "process", "namespaces"),
+    "max_concurrency": _at_least("MAX_CONCURRENCY", 1),
+    "environment_idle": _at_least("ENVIRONMENT_IDLE", 0, "float"),
+    "zygote_preload": _modules,
     "httpserver_address": lambda env, default: env.str("RUNTIME_HTTPSERVER_ADDRESS", default, validate=_is_address),
     "logger_output": _choice("RUNTIME_LOGGER_OUTPUT", "STDOUT", "STDERR", "NULL"),
     "logger_level": _level,
@@ -221,6 +242,7 @@ NAMES = (
     "FUNCTIONS ALIASES TEMPLATE TEMPLATE_PARAMETERS REGION ACCOUNT_ID HEALTHCHECK "
     "MOCK MOCK_VALUES MOCK_SEED EVENT_WORKERS EVENT_QUEUE_SIZE DRAIN "
     "CREDENTIALS_FILE REPLAY_GUARD "
+    "EXECUTOR SANDBOX MAX_CONCURRENCY ENVIRONMENT_IDLE ZYGOTE_PRELOAD "
     "RUNTIME_HTTPSERVER_ADDRESS RUNTIME_LOGGER_OUTPUT RUNTIME_LOGGER_LEVEL RUNTIME_LOGGING_LEVEL RUNTIME_LOGGER_FORMAT "
     "RUNTIME_STATS_OUTPUT RUNTIME_STATS_ADDRESS RUNTIME_STATS_DATADOG_ADDRESS RUNTIME_STATS_PREFIX RUNTIME_STATS_TAGS "
     "RUNTIME_STATS_DATADOG_TAGS RUNTIME_SIGNALS_INSTALLED RUNTIME_SIGNALS_OS_SIGNALS"

@@ -19,7 +19,9 @@ from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded,
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import EventQueue, Executor, Fetcher
 from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
+from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.executors.process import ProcessExecutor
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.principal import OPERATE
 from serverfull_wsgi.queues.memory import MemoryQueue
@@ -38,7 +40,8 @@ class Application:
 
     ``healthcheck`` is the path that answers ``.`` to GET and HEAD. ``mock`` answers from return annotations instead of
     running handlers. ``logger`` and ``stats`` (a statsd client) are the server's, and what handlers are handed.
-    ``executor`` and ``queue`` say how and when functions run: in this process, and from its memory, unless given.
+    ``executor`` and ``queue`` say how and when functions run. Unless given, callables run in this process, functions
+    with a code directory in processes of their own, and events wait in this process's memory.
     ``routes`` are further werkzeug rules; each endpoint is a WSGI application that finds the rule's values, decoded,
     in ``environ["wsgiorg.routing_args"]``. ``authentication`` is a WSGI middleware, such as `SigV4Middleware` with its
     credentials, that every request has to pass. ``region`` and ``account_id`` make up the functions' ARNs.
@@ -65,7 +68,9 @@ class Application:
         self._logger = logger
         self._healthcheck = healthcheck
         self._metrics = None if stats is None or isinstance(stats, NullStats) else Metrics(stats)
-        self._executor = executor or InProcessExecutor(logger=logger, stats=stats)
+        self._executor: Executor = executor or ChoosingExecutor(
+            InProcessExecutor(logger=logger, stats=stats), ProcessExecutor(logger=logger), logger=logger
+        )
         self._queue = queue or MemoryQueue(logger=logger, metrics=self._metrics)
         self.dispatcher = Dispatcher(
             MockingFetcher(fetcher) if mock and not isinstance(fetcher, MockingFetcher) else fetcher,
@@ -163,6 +168,8 @@ class Application:
             ).bind("localhost")
             if self._metrics:
                 self._metrics.start()
+            if start := getattr(self._executor, "start", None):  # executors that need nothing may have none
+                start()
             self._queue.start(run=self.dispatcher.invoke)
             self._pid = os.getpid()
 

@@ -47,6 +47,9 @@ class InProcessExecutor:
         self._logger = logger
         self._stats = stats
 
+    def start(self) -> None:
+        """Nothing has to be there before the first call."""
+
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         if function.code is not None and isinstance(function.handler, str):
             raise ResourceConflictException(

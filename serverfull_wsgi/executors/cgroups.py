@@ -1,0 +1,137 @@
+"""Control groups: memory and process limits that the kernel keeps for a whole environment, where they can be had.
+
+Version 2 wants a delegated group (systemd's ``Delegate=yes``); version 1 a writable hierarchy, as root has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import NamedTuple
+
+ROOT = "/sys/fs/cgroup"
+PROCESSES = 1024  # Lambda's own limit of processes and threads
+
+
+class Group(NamedTuple):
+    """One environment's groups, one for each hierarchy that was found."""
+
+    paths: tuple[str, ...]
+
+    def doors(self) -> list[str]:
+        """The files into which a process writes 0 to enter."""
+        return [os.path.join(path, "cgroup.procs") for path in self.paths]
+
+    def kill(self) -> None:
+        """SIGKILL for all in it, where the kernel has that (version 2, Linux 5.14)."""
+        for path in self.paths:
+            with contextlib.suppress(OSError):
+                _write(os.path.join(path, "cgroup.kill"), "1")
+
+    def remove(self, patience: float = 1.0) -> bool:
+        """Removes it once it is empty; whether it is gone. ``patience`` in seconds."""
+        deadline = time.monotonic() + patience
+        while not all([_removed(path) for path in self.paths]):  # noqa: C419  (all are tried)
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+        return True
+
+
+class Groups:
+    """Makes groups below the server's own; ``found`` says what they limit, empty where none can be made."""
+
+    def __init__(self, name: str) -> None:
+        self._made = 0
+        self._parents = [path for path in _own_groups(name) if _made(path)]
+        self.found = "control groups" if any(map(_limits_memory, self._parents)) else ""
+
+    def make(self, memory_size: int) -> Group | None:
+        """A group of ``memory_size`` MiB; None where that cannot be had."""
+        if not self.found:
+            return None
+        self._made += 1
+        paths = tuple(os.path.join(parent, str(self._made)) for parent in self._parents)
+        try:
+            for path in paths:
+                os.mkdir(path)
+                _limit(path, memory_size * 1024 * 1024)
+        except OSError:
+            Group(paths).remove(0)
+            return None
+        return Group(paths)
+
+    def close(self) -> None:
+        for path in self._parents:
+            _removed(path)
+
+
+def _own_groups(name: str) -> list[str]:
+    """Where groups may be made for this process: one place, or one each for memory and for processes (version 1)."""
+    paths = []
+    with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
+        for line in file.read().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers and os.path.exists(f"{ROOT}/cgroup.controllers"):
+                if os.path.dirname(path).endswith(".service"):  # systemd's DelegateSubgroup=
+                    path = os.path.dirname(path)
+                paths.append(os.path.join(ROOT + path, name))
+            elif controllers in ("memory", "pids"):
+                paths.append(os.path.join(f"{ROOT}/{controllers}{path}", name))
+    return paths
+
+
+def _made(path: str) -> bool:
+    """Makes a parent for groups; False where it is not allowed, or would limit nothing."""
+    try:
+        if is_version_2 := os.path.exists(os.path.join(os.path.dirname(path), "cgroup.controllers")):
+            _delegate(os.path.dirname(path))
+        os.mkdir(path)
+    except OSError:
+        return False
+    if is_version_2:
+        _delegate(path)
+    if any(os.path.exists(os.path.join(path, name)) for name in ("memory.max", "memory.limit_in_bytes", "pids.max")):
+        return True
+    _removed(path)
+    return False
+
+
+def _delegate(path: str) -> None:
+    """Lets the children of a group have limits; not possible where processes are in the group itself."""
+    with contextlib.suppress(OSError):
+        _write(os.path.join(path, "cgroup.subtree_control"), "+memory +pids")
+
+
+def _limits_memory(path: str) -> bool:
+    return any(os.path.exists(os.path.join(path, name)) for name in ("memory.max", "memory.limit_in_bytes"))
+
+
+def _limit(path: str, size: int) -> None:
+    for name, value, needed in (
+        ("memory.limit_in_bytes", size, True),
+        ("memory.memsw.limit_in_bytes", size, False),
+        ("memory.max", size, True),
+        ("memory.swap.max", 0, False),
+        ("pids.max", PROCESSES, False),
+    ):
+        file = os.path.join(path, name)
+        if os.path.exists(file):
+            with contextlib.nullcontext() if needed else contextlib.suppress(OSError):
+                _write(file, str(value))
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _removed(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

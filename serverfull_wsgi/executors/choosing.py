@@ -1,0 +1,72 @@
+"""Which executor runs a function: its own process for code with a directory, the server's for callables."""
+
+from __future__ import annotations
+
+import logging
+
+from serverfull_wsgi.domain import Executor, Function, Invocation, Outcome
+from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.executors.naming import handler_string
+from serverfull_wsgi.telemetry.scope import LOGGER
+
+
+class ChoosingExecutor:
+    """An `Executor` that has ``inside`` run what is in the server's process, and ``apart`` what has code of its own.
+
+    ``isolate``: ``apart`` also runs what has no code directory, as far as its handler can be imported by name; what
+    cannot stays inside, and a line in the log says so.
+    """
+
+    def __init__(
+        self, inside: Executor, apart: Executor, *, isolate: bool = False, logger: logging.Logger = LOGGER
+    ) -> None:
+        self._inside, self._apart = inside, apart
+        self._isolate, self._logger = isolate, logger
+        self._told: set[tuple[str, str]] = set()
+
+    def start(self) -> None:
+        self._inside.start()
+        self._apart.start()
+
+    def execute(self, function: Function, invocation: Invocation) -> Outcome:
+        return self.choice(function).execute(function, invocation)
+
+    def choice(self, function: Function) -> Executor:
+        """The executor for ``function``.
+
+        Raises `ConfigurationError` for one that asks for what the server's process cannot give: an environment.
+        """
+        if function.source is not function.handler:
+            return self._inside  # a wrapper, such as mock mode's, has put another handler in the place of its own
+        if function.code is not None and isinstance(function.handler, str):
+            return self._apart
+        if self._isolate:
+            if handler_string(function.handler):
+                return self._apart
+            self._tell(function)
+        if function.environment:
+            raise ConfigurationError(
+                f"function {function.name!r}: environment= needs a process of its own; give the function a code "
+                "directory, or a handler that can be imported by name and SERVERFULL_EXECUTOR=process"
+            )
+        return self._inside
+
+    def _tell(self, function: Function) -> None:
+        key = function.name, function.version
+        if key not in self._told:
+            self._told.add(key)
+            self._logger.warning(
+                "function %r runs in the server's own process: %r cannot be imported by name",
+                function.name,
+                function.handler,
+            )
+
+    def stop(self, seconds: float) -> None:
+        """Lets what runs apart go on for at most that long; nothing stops what runs in the server's process."""
+        for executor in (self._inside, self._apart):
+            if stop := getattr(executor, "stop", None):
+                stop(seconds)
+
+    def close(self) -> None:
+        self._inside.close()
+        self._apart.close()

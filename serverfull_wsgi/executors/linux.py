@@ -1,0 +1,141 @@
+"""What Linux offers to keep processes apart: namespaces, capabilities, and who descends from whom.
+
+Needs nothing but the standard library of Python 3.10 or newer, since the zygotes of other interpreters load it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterable
+
+# Sources: prctl(2), unshare(2), mount(2), capabilities(7), and the kernel's headers of these names
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
+_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x40000
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(name: str, *arguments: object) -> None:
+    if getattr(_libc(), name)(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _prctl(option: int, value: int) -> bool:
+    zero = ctypes.c_ulong(0)
+    return not _libc().prctl(option, ctypes.c_ulong(value), zero, zero, zero)
+
+
+def become_subreaper() -> None:
+    """From now on descendants whose parents end become children of this process."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """SIGKILL when the parent ends; sound only if the parent has a single thread."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def drop_privileges() -> None:
+    """Gives up every capability, for good. A root without them cannot look into processes that have some."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    for capability in range(64):
+        if not _prctl(_PR_CAPBSET_DROP, capability):
+            break
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _libc().capset(header, (ctypes.c_uint32 * 6)())
+
+
+def unshare() -> None:
+    """Enters new user, mount and IPC namespaces; the next child is the first of a new process namespace.
+
+    Must be called with a single thread. User and group ids stay what they were. Raises OSError where that is not
+    allowed.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    _checked("unshare", _CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWIPC)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+    _checked("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+
+
+def mount_proc() -> None:
+    """A /proc that shows this process namespace only. Raises OSError where containers hide parts of theirs."""
+    _checked("mount", b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
+
+
+def mount_over(source: str, target: str) -> None:
+    """The directory ``source`` appears at ``target``, with all that is mounted in it."""
+    _checked("mount", os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None)
+
+
+def private_tmp(source: str, keep: Iterable[str]) -> None:
+    """Puts ``source`` in the place of /tmp; of what was there, the paths ``keep`` stay where they are."""
+    kept = [(path, os.open(path, os.O_PATH)) for path in keep if path.startswith("/tmp/")]  # noqa: S108
+    mount_over(source, "/tmp")  # noqa: S108
+    for path, fd in kept:
+        os.makedirs(path, exist_ok=True)
+        mount_over(f"/proc/self/fd/{fd}", path)
+        os.close(fd)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that descend from ``pid``, children first; those of other namespaces that this /proc shows too."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat") as file:
+                children.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(name))
+    found = list(children.get(pid, ()))
+    for one in found:
+        found += children.get(one, ())
+    return found
+
+
+def kill_descendants(patience: float = 5.0) -> None:
+    """SIGKILL for all that descends from this process, which must be a subreaper, until nothing does.
+
+    ``patience`` in seconds: a process in the middle of I/O that cannot be interrupted is left to the kernel after it.
+    """
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        for pid in descendants(os.getpid()):
+            kill(pid)
+        if not _reaped():
+            return
+        time.sleep(0.001)
+
+
+def kill_namespace(patience: float = 5.0) -> None:
+    """The same for the first process of a process namespace: SIGKILL for all others in it."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        kill(-1)
+        if not _reaped():
+            return
+        time.sleep(0.001)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL for a process that may have gone."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _reaped() -> bool:
+    """Reaps the children that have ended; whether there are others."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True

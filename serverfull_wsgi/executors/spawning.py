@@ -1,0 +1,203 @@
+"""The zygotes of a server process, one an interpreter, and how environments are had from them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.executors import zygote
+from serverfull_wsgi.executors.cgroups import Group, Groups
+from serverfull_wsgi.executors.runtimes import OWN
+
+PATIENCE = 30.0  # seconds a zygote may take to import what it preloads
+_LOCALE = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+class ZygoteGone(Exception):
+    """A zygote has ended, or does not start."""
+
+
+class Zygote:
+    """One zygote process; `fork` says whether its forks can be Python environments, `why` why not."""
+
+    def __init__(self, python: str, mode: str, preload: Sequence[str], path: Sequence[str]) -> None:
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
+                [python, "-u", zygote.__file__, str(theirs.fileno()), mode, *preload],
+                env={**_LOCALE, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                cwd="/",
+            )
+        hello = self._hello()
+        self.fork: bool = hello["fork"]
+        self.why: str = hello["why"]
+        self.sandbox: dict[str, str] = hello["sandbox"]  # for each means nothing, or why it cannot be had
+
+    def _hello(self) -> dict[str, Any]:
+        poll = select.poll()
+        poll.register(self._line, select.POLLIN)
+        message = b""
+        if poll.poll(PATIENCE * 1000):
+            with contextlib.suppress(OSError):
+                message = self._line.recv(zygote.MESSAGE)
+        if not message:
+            self.close()
+            raise ZygoteGone
+        hello: dict[str, Any] = json.loads(message)
+        return hello
+
+    def send(self, job: dict[str, Any], fds: Sequence[int]) -> None:
+        """Raises `ZygoteGone`."""
+        try:
+            socket.send_fds(self._line, [json.dumps(job).encode()], list(fds))
+        except OSError as error:
+            raise ZygoteGone from error
+
+    def abandon(self) -> None:
+        """In a fork of the server: this process has nothing to do with it."""
+        self._line.close()
+
+    def close(self) -> None:
+        """Ends it, and with it whatever it has forked."""
+        self._line.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Spawner:
+    """Has zygotes start environments; ``sandbox`` is ``auto``, ``process`` or ``namespaces``.
+
+    ``preload`` are modules that the zygotes import beforehand. Raises `ConfigurationError` from `start` where the
+    protection that was asked for cannot be had.
+    """
+
+    def __init__(self, *, sandbox: str, preload: Sequence[str], logger: logging.Logger) -> None:
+        self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
+        self._lock = threading.Lock()
+        self._zygotes: dict[str, Zygote] = {}
+        self._pythons: dict[str, str] = {}
+        self._tmp = 0
+        self._left: list[Group] = []
+        self.namespaces = self.own_proc = self.own_tmp = False
+
+    def start(self) -> None:
+        """Starts the zygote of the server's own interpreter, and says in one line what protects from what."""
+        if sys.platform != "linux":
+            raise ConfigurationError("processes of their own for functions need Linux")
+        self.base = tempfile.mkdtemp(prefix="serverfull-")
+        self._groups = Groups(os.path.basename(self.base))
+        found = self._zygote(sys.executable).sandbox
+        if self._sandbox == "namespaces" and found["namespaces"]:
+            self.close()
+            raise ConfigurationError(
+                f"SERVERFULL_SANDBOX=namespaces: this machine does not let us make them ({found['namespaces']}); allow "
+                "user namespaces, or set SERVERFULL_SANDBOX=auto to take what there is"
+            )
+        if self._sandbox != "process":
+            self.namespaces, self.own_proc, self.own_tmp = (not found[name] for name in ("namespaces", "proc", "tmp"))
+        self._tell(found)
+
+    def _tell(self, found: dict[str, str]) -> None:
+        reasons = {why for why in found.values() if why} if self._sandbox != "process" else {"not asked for"}
+        off = f" (off: {'; '.join(sorted(reasons))})" if reasons else ""
+        self._logger.info(
+            "isolated functions: process namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
+            "memory limit by %s; capabilities dropped; starts by %s",
+            *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
+            off,
+            self._groups.found or "RLIMIT_DATA and watching",
+            "fork" if self._zygotes[sys.executable].fork else f"exec ({self._zygotes[sys.executable].why})",
+        )
+
+    def python(self, runtime: str) -> str:
+        """The interpreter for a runtime: the one of that name if it can be a zygote, else the server's own."""
+        if runtime in ("", OWN):
+            return sys.executable
+        if runtime not in self._pythons:
+            self._pythons[runtime] = self._found(runtime)
+        return self._pythons[runtime]
+
+    def _found(self, runtime: str) -> str:
+        path = shutil.which(runtime)
+        why = f"no {runtime} is on the server's PATH"
+        if path:
+            with contextlib.suppress(ZygoteGone, OSError):
+                if (found := self._zygote(path)).fork:
+                    return path
+                why = f"{path} cannot serve as one: {found.why}"
+        self._logger.warning("functions of the runtime %s run under the server's own %s: %s", runtime, OWN, why)
+        return sys.executable
+
+    def _zygote(self, python: str) -> Zygote:
+        with self._lock:
+            if python not in self._zygotes:
+                self._zygotes[python] = Zygote(python, "fork", self._preload, [])
+            return self._zygotes[python]
+
+    def can_fork(self, python: str) -> bool:
+        return self._zygote(python).fork
+
+    def spawn(self, python: str, job: dict[str, Any], fds: Sequence[int]) -> None:
+        """Has an environment started; a zygote that has gone is replaced once. Raises `ZygoteGone`."""
+        job = {**job, "base": self.base}
+        found = self._zygote(python)
+        try:
+            found.send(job, fds)
+        except ZygoteGone:
+            with self._lock:
+                if self._zygotes.get(python) is found:
+                    del self._zygotes[python]
+                    found.close()
+            self._zygote(python).send(job, fds)
+
+    def make_tmp(self) -> str:
+        """A new directory for an environment's temporary files."""
+        with self._lock:
+            self._tmp += 1
+            path = os.path.join(self.base, str(self._tmp))
+        os.mkdir(path, 0o700)
+        return path
+
+    def make_group(self, memory_size: int) -> Group | None:
+        """A control group of ``memory_size`` MiB; None where that cannot be had."""
+        with self._lock:
+            self._left = [group for group in self._left if not group.remove(0)]
+            return self._groups.make(memory_size)
+
+    def leave(self, group: Group) -> None:
+        """A group that is not empty yet, to be removed later."""
+        with self._lock:
+            self._left.append(group)
+
+    def abandon(self) -> None:
+        """In a fork of the server: what the parent has started is the parent's."""
+        for one in self._zygotes.values():
+            one.abandon()
+
+    def close(self) -> None:
+        """Ends every zygote, and with them all environments, and removes what they leave in files."""
+        for one in self._zygotes.values():
+            one.close()
+        self._zygotes.clear()
+        for group in self._left:
+            group.remove()
+        self._groups.close()
+        shutil.rmtree(self.base, ignore_errors=True)
