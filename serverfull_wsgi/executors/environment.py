@@ -81,7 +81,7 @@ class Environment:
         fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK)
         self.output = Output(reader, logger)
         self._poll.register(reader, select.POLLIN)
-        self._output_open = True
+        self._output_open = self._line_open = True
         self._group = spawner.make_group(int(function.memory_size))
         self._init = self._pid = 0  # of the init, and of the function's process, as the server sees them
         self._status: Any = None
@@ -237,18 +237,23 @@ class Environment:
             most -= 1
 
     def _read_line(self) -> None:
-        """The init has something to say, or is gone."""
-        try:
-            message, ancillary, _, _ = self._line.recvmsg(_LINE, socket.CMSG_SPACE(12))
-        except BlockingIOError:
-            return
-        except OSError:
-            message, ancillary = b"", []
-        if not message:
-            self.ended = self.ended or Ended()
-            self._poll.unregister(self._line_fd)
-            return
-        told = json.loads(message)
+        """Takes what the init has said, or notices that it is gone."""
+        while self._line_open:
+            try:
+                message, ancillary, _, _ = self._line.recvmsg(_LINE, socket.CMSG_SPACE(12))
+            except BlockingIOError:
+                return
+            except OSError:
+                message, ancillary = b"", []
+            if message:
+                self._understand(json.loads(message), ancillary)
+            else:
+                self.ended = self.ended or Ended()
+                self._line_open = False
+                self._poll.unregister(self._line_fd)
+
+    def _understand(self, told: dict[str, Any], ancillary: list[tuple[int, int, bytes]]) -> None:
+        """One message on the line; the zygote's documentation lists them."""
         if "init" in told:
             self._init = told["init"]
         elif "started" in told:
@@ -272,6 +277,7 @@ class Environment:
 
     def _belongs(self, port: int, server_port: int) -> bool:
         """Whether a connection from ``port`` was made by a process of this environment."""
+        self._read_line()  # which has said who that is, before it could connect
         inodes = _inodes(port, server_port)
         if self._pid and _has_socket(self._pid, inodes):  # nearly always, and quicker than looking for the others
             return True

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 
 # Sources: prctl(2), unshare(2), mount(2), capabilities(7), and the kernel's headers of these names
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
@@ -19,6 +20,7 @@ _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
+@lru_cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 

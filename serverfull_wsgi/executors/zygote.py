@@ -18,6 +18,7 @@ Needs nothing but the standard library, since it also runs under other interpret
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import importlib.util
@@ -38,6 +39,7 @@ from typing import Any, NoReturn
 Job = dict[str, Any]
 MESSAGE = 1 << 20  # bytes; a job is the function's variables and little more
 LOG_FD = 3  # where a runtime finds its telemetry descriptor
+GATE_FD = 5  # where a function's process waits for its limits
 
 
 def _load_linux() -> Any:
@@ -223,9 +225,6 @@ def _watch_children(fd: int) -> None:
 def _begin(job: Job, line: socket.socket, output: int, writer: int) -> bool:
     """In a fork of the zygote's: from here comes the init, and from the init the function's process (True)."""
     try:
-        for path in job["cgroups"]:
-            with open(path, "w") as file:
-                file.write("0")
         if job["namespaces"]:
             linux.unshare()
             if init := os.fork():
@@ -242,11 +241,35 @@ def _begin(job: Job, line: socket.socket, output: int, writer: int) -> bool:
         os._exit(1)
     wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _watch_children(wakeup[1])
+    gate = os.pipe()
     if child := os.fork():
         os.close(output)
+        os.close(gate[0])
+        _limit(job, child, line, gate[1])
         _wait(line, child, wakeup[0], linux.kill_namespace if job["namespaces"] else linux.kill_descendants)
-    _become(job, line, output)
+    _become(job, line, output, gate[0])
     return True
+
+
+def _limit(job: Job, child: int, line: socket.socket, gate: int) -> None:
+    """Puts the function's process into its control groups, which takes the kernel some 10 ms, and lets it go on."""
+    try:
+        for path in job["cgroups"]:
+            with open(path, "w") as file:
+                file.write(str(child))
+    except OSError as error:
+        linux.kill(child)
+        _say(line, failed=str(error))
+        os._exit(1)
+    os.write(gate, b"!")
+    os.close(gate)
+
+
+def _pass(gate: int) -> None:
+    """Waits, before any code of the function's runs, until its limits hold."""
+    if not os.read(gate, 1):
+        os._exit(1)
+    os.close(gate)
 
 
 def _arrange(job: Job) -> None:
@@ -285,7 +308,7 @@ def _say(line: socket.socket, **message: Any) -> None:
         line.send(json.dumps(message).encode())
 
 
-def _become(job: Job, line: socket.socket, output: int) -> None:
+def _become(job: Job, line: socket.socket, output: int, gate: int) -> None:
     """Makes this process the function's; returns for a job that has no command to exec."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
@@ -298,11 +321,13 @@ def _become(job: Job, line: socket.socket, output: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    line_fd = os.dup(fd) if fd == LOG_FD else fd
+    fds = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 200) for one in (fd, gate)]  # out of the way
     os.dup2(output, LOG_FD)
-    os.set_inheritable(line_fd, False)
-    for low, high in ((LOG_FD + 1, line_fd), (line_fd + 1, 65536)):
-        os.closerange(low, high)
+    os.set_inheritable(LOG_FD, True)
+    for target, source in enumerate(fds, LOG_FD + 1):
+        os.dup2(source, target, inheritable=False)
+    line_fd = LOG_FD + 1
+    os.closerange(GATE_FD + 1, 65536)
     for name, limit in job["limits"].items():
         kind = getattr(resource, f"RLIMIT_{name}")
         most = resource.getrlimit(kind)[1]
@@ -312,6 +337,7 @@ def _become(job: Job, line: socket.socket, output: int) -> None:
     try:
         os.chdir(job["cwd"])
         if job["argv"]:
+            _pass(GATE_FD)
             for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
                 signal.signal(getattr(signal, name), signal.SIG_DFL)
             os.execve(job["argv"][0], job["argv"], job["env"])  # noqa: S606
@@ -345,6 +371,7 @@ def become_runtime(job: Job) -> None:
         importlib.reload(bootstrap)
     client = lambda_runtime_client.runtime_client = importlib.import_module("runtime_client")
     client.initialize_client(lambda_runtime_client._user_agent())
+    _pass(GATE_FD)
     sys.argv = [runtime.__file__, job["handler"]]
     runtime.main(sys.argv)
 
