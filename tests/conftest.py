@@ -10,8 +10,8 @@ from botocore.config import Config
 from tests import hosts
 from tests.servers import ROOT, gunicorn
 
-collect_ignore = ["broken_syntax.py", "broken_import.py"]  # handlers that cannot be loaded, for tests of just that
-collect_ignore += ["templates"]  # with the code of functions
+# Handlers that cannot be loaded, for tests of just that, and code that only runs in processes of its own.
+collect_ignore = ["broken_syntax.py", "broken_import.py", "functions", "templates"]
 
 
 @pytest.fixture(scope="session", params=hosts.NAMES)

@@ -299,9 +299,10 @@ def _inodes(port: int, server_port: int) -> set[str]:
 
 def _has_socket(pid: int, inodes: set[str]) -> bool:
     with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
+        folder = f"/proc/{pid}/fd/"
+        for name in os.listdir(folder):
             with contextlib.suppress(OSError):
-                if os.readlink(entry.path) in inodes:
+                if os.readlink(folder + name) in inodes:
                     return True
     return False
 

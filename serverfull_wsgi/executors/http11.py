@@ -15,6 +15,7 @@ HEAD_LIMIT = 2 * 1024 * 1024  # bytes: AWS's Python client may send a trace of 1
 LINE_LIMIT = 16 * 1024  # bytes of a chunk's size, or of a trailer
 PIECE = 65536  # bytes taken from a socket at once
 
+_FRAMING = ("content-length", "transfer-encoding")
 _length = re.compile(rb"[0-9]{1,15}")
 _size = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(;.*)?", re.DOTALL)
 
@@ -151,10 +152,11 @@ class Connection:
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
-    headers = {}
+    headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise Malformed(f"{line[:80]!r} is no header")
-        headers[name.lower()] = value.strip(" \t")
+        if headers.setdefault(name.lower(), value.strip(" \t")) != value.strip(" \t") and name.lower() in _FRAMING:
+            raise Malformed(f"two of {name!r} that differ")
     return headers

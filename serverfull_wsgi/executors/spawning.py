@@ -129,7 +129,7 @@ class Spawner:
 
     def python(self, runtime: str) -> str:
         """The interpreter for a runtime: the one of that name if it can be a zygote, else the server's own."""
-        if runtime in ("", OWN):
+        if runtime == OWN or not runtime.startswith("python"):
             return sys.executable
         if runtime not in self._pythons:
             self._pythons[runtime] = self._found(runtime)

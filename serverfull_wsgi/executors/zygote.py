@@ -18,6 +18,7 @@ Needs nothing but the standard library, since it also runs under other interpret
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -80,6 +81,9 @@ def _preload(modules: list[str]) -> dict[str, Any]:
         with _without_client():
             for name in ("awslambdaric.__main__", "awslambdaric.bootstrap", "concurrent.futures.thread"):
                 importlib.import_module(name)
+        with contextlib.suppress(ImportError, OSError):  # what each fork would load, 1 ms in all; not in every version
+            importlib.import_module("awslambdaric.lambda_literals")
+            ctypes.CDLL("libstdc++.so.6")
         for name in modules:
             importlib.import_module(name)
     except BaseException as error:
@@ -206,6 +210,8 @@ class Zygote:
                 os.waitpid(pid, 0)
             if init:
                 self._inits.add(init)
+                with contextlib.suppress(OSError):
+                    os.write(line, json.dumps({"init": init}).encode())
             for fd in (reader, line, output):
                 os.close(fd)
             return False
@@ -369,6 +375,8 @@ def become_runtime(job: Job) -> None:
 
     if "AWS_LAMBDA_LOG_FORMAT" in os.environ or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
         importlib.reload(bootstrap)
+    # What was decided at import, by variables that were not there yet: how text is written, and where the API is.
+    lambda_runtime_client.LambdaRuntimeClient.marshaller = lambda_runtime_client.LambdaMarshaller()
     client = lambda_runtime_client.runtime_client = importlib.import_module("runtime_client")
     client.initialize_client(lambda_runtime_client._user_agent())
     _pass(GATE_FD)

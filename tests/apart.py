@@ -1,0 +1,103 @@
+"""Functions in processes of their own, and what tests ask of them."""
+
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
+from serverfull_wsgi.executors.linux import descendants
+from serverfull_wsgi.executors.spawning import Spawner
+from serverfull_wsgi.telemetry.scope import LOGGER
+from tests.servers import ROOT
+
+FUNCTIONS = ROOT / "tests/functions"
+NAME = "apart"
+
+
+def function(handler="whoami", *, code=FUNCTIONS, timeout=30, **more):
+    """One of tests/functions/app.py."""
+    handler = handler if "." in handler or more.get("runtime") else f"app.{handler}"
+    return Function(handler, **{"name": NAME, "code": str(code), "timeout": timeout, **more})
+
+
+def invocation(event=None, *, name=NAME, **more):
+    payload = b"" if event is None else json.dumps(event).encode()
+    function_name = FunctionName.parse(name, region="us-east-1", account_id="123456789012")
+    return Invocation(function_name, payload, str(uuid.uuid4()), **{"tail": True, **more})
+
+
+def run(executor, function, event=None, **more):
+    """The outcome, and its payload as an object."""
+    outcome = executor.execute(function, invocation(event, name=function.name, **more))
+    return outcome, json.loads(outcome.payload)
+
+
+def result(executor, function, event=None):
+    """The result of a function that has to succeed."""
+    outcome, value = run(executor, function, event)
+    assert outcome.function_error is None, (value, outcome.log)
+    return value
+
+
+@contextlib.contextmanager
+def executing(**options):
+    executor = ProcessExecutor(**{"eager": True, **options})
+    executor.start()
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+@functools.cache
+def namespaces():
+    """Why there are no namespaces here; an empty text where there are."""
+    spawner = Spawner(sandbox="process", preload=(), logger=LOGGER)
+    spawner.start()
+    try:
+        return spawner._zygote(sys.executable).sandbox["namespaces"]
+    finally:
+        spawner.close()
+
+
+def needs_namespaces():
+    if why := namespaces():
+        pytest.skip(f"no namespaces here: {why}")
+
+
+def population(executor):
+    """All processes that an executor has running, its zygotes apart."""
+    return [pid for zygote in executor._spawner._zygotes.values() for pid in descendants(zygote._process.pid)]
+
+
+def marked(mark):
+    """The processes that have a text in their command line, or in the environment they were exec'ed with."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            with contextlib.suppress(OSError):
+                if path.name != str(os.getpid()) and mark.encode() in (path / name).read_bytes():
+                    found.append(int(path.name))
+    return found
+
+
+def until(condition, seconds=30.0):
+    """Waits for a condition; a test that needs this long has failed."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s"
+        time.sleep(0.01)
+
+
+def python(version):
+    """The path of another Python on this machine that can run awslambdaric, None without one."""
+    found = subprocess.run(["sh", "-c", f"command -v python{version}"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

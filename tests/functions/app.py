@@ -1,0 +1,225 @@
+"""Functions that run in processes of their own, and need nothing but Python."""
+
+import ctypes
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+calls = 0
+
+
+def whoami(event, context):
+    global calls
+    calls += 1
+    return {"pid": os.getpid(), "parent": os.getppid(), "calls": calls, "tmp": tmp(), "uid": os.getuid()}
+
+
+def tmp():
+    return os.environ.get("TMPDIR", "/tmp")
+
+
+def variables(event, context):
+    return dict(os.environ)
+
+
+def surroundings(event, context):
+    return {
+        "cwd": os.getcwd(),
+        "path": sys.path,
+        "fds": {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")[:-1]},
+        "threads": threading.active_count(),
+        "processes": [int(name) for name in os.listdir("/proc") if name.isdigit()],
+        "argv": sys.argv[1:],
+        "encoding": [sys.stdout.encoding, sys.stdout.errors],
+        "timezone": time.strftime("%z"),
+    }
+
+
+def evaluate(event, context):
+    return eval(event, {**globals(), "context": context})
+
+
+def execute(event, context):
+    exec(event, {**globals(), "context": context})
+
+
+def sleep(event, context):
+    time.sleep(event)
+    return context.get_remaining_time_in_millis()
+
+
+def chances(event, context):
+    return [random.random(), uuid.uuid4().hex, os.urandom(8).hex()]
+
+
+def spawn(event, context):
+    """Leaves processes behind: a child, and a grandchild in a session of its own; then waits as long as it is told."""
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\ntime.sleep(60)\n"
+    subprocess.Popen([sys.executable, "-c", code, event["mark"]])
+    time.sleep(0.3)
+    time.sleep(event.get("seconds", 0))
+    return "left"
+
+
+def files(event, context):
+    path = os.path.join(tmp(), "kept")
+    if event:
+        Path(path).write_text(event)
+        os._exit(1)
+    return Path(path).read_text() if os.path.exists(path) else None
+
+
+def hog(event, context):
+    """Takes up to 2 GB, and uses it."""
+    taken = []
+    for _ in range(128):
+        taken.append(bytearray(b"x" * 16 * 1024 * 1024))
+    return len(taken)
+
+
+def flood(event, context):
+    """Prints that many bytes."""
+    line = "x" * 1023 + "\n"
+    for _ in range(event // 1024):
+        sys.stdout.write(line)
+    print("the last line")
+    return "printed"
+
+
+def noise(event, context):
+    os.write(1, b"\x00\xff\xfe broken \xa5\x5a\x00\x03 no frame\n")
+    os.write(1, b"\xa5\x5a\x00\x03" + (2**31).to_bytes(4, "big") + bytes(8) + b"an endless frame\n")
+    for fd in event:
+        os.close(fd)
+    logging.warning("still here")
+    return "closed"
+
+
+def large(event, context):
+    return "x" * (event - 2)
+
+
+def request(method, path, body=b"", address=None, headers=""):
+    """A call of the Runtime API: the first line of the answer, or None if the connection was refused or cut."""
+    host, port = (address or os.environ["AWS_LAMBDA_RUNTIME_API"]).split(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=5) as sock:
+            sock.settimeout(5)
+            line = f"{method} /2018-06-01/runtime/{path} HTTP/1.1\r\n"
+            sock.sendall(f"{line}Host: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            return sock.recv(4096).decode().partition("\r\n")[0] or None
+    except OSError:
+        return None
+
+
+def attack(event, context):
+    """What a function may try with its own Runtime API, or at another's address."""
+    address = event.get("address")
+    return [
+        request("POST", "invocation/00000000-0000-4000-8000-000000000000/response", b"1", address),
+        request("POST", "init/error", b"{}", address),
+        request("GET", "invocation/next", b"", address),
+        request("GET", "nothing", b"", address),
+        request("DELETE", f"invocation/{context.aws_request_id}/response", b"", address),
+        request("GET", "x" * 3_000_000, b"", address),
+        request("POST", "invocation/next", b"", address, headers="Content-Length: -5\r\n"),
+    ]
+
+
+def early(event, context):
+    """Answers its own invocation by hand, and goes on."""
+    first = request("POST", f"invocation/{context.aws_request_id}/response", b'"by hand"')
+    second = request("POST", f"invocation/{context.aws_request_id}/response", b'"again"')
+    Path(tmp(), "answers").write_text(json.dumps([first, second]))
+    return "too late"
+
+
+def crash(event, context):
+    ctypes.string_at(0)
+
+
+def ignore(event, context):
+    """Ends for nobody."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        pass
+
+
+def bomb(event, context):
+    """At most 200 processes, each a session of its own."""
+    for _ in range(200):
+        try:
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(60)
+                os._exit(0)
+        except OSError:
+            return "no more"
+    return "all"
+
+
+def threads(event, context):
+    started = 0
+    try:
+        for _ in range(10_000):
+            threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+            started += 1
+    except (RuntimeError, MemoryError):
+        pass
+    return started
+
+
+def descriptors(event, context):
+    taken = []
+    try:
+        for _ in range(5_000):
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError as error:
+        return [len(taken), error.strerror]
+
+
+def recurse(event, context):
+    sys.setrecursionlimit(10**7)
+    return eval("(" * 0 + "1") + recurse(event, context)
+
+
+def change_everything(event, context):
+    os.chdir("/")
+    os.environ["CHANGED"] = "1"
+    sys.path[:] = []
+    os.umask(0o777)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+    socket.setdefaulttimeout(0.001)
+    sys.stdout = None
+    sys.excepthook = None
+    logging.disable(logging.CRITICAL)
+    random.seed(1)
+    json.dumps = None
+    os.nice(5)
+    return "changed"
+
+
+def search(event, context):
+    """Looks for a text wherever a process can look."""
+    found = []
+    for path in [f"/proc/{name}/{what}" for name in os.listdir("/proc") if name.isdigit() for what in LOOKED_AT]:
+        try:
+            if event.encode() in Path(path).read_bytes():
+                found.append(path)
+        except OSError:
+            pass
+    return found
+
+
+LOOKED_AT = ("environ", "cmdline", "maps", "task/1/environ")
