@@ -1,0 +1,36 @@
+exports.echo = async (event) => event;
+exports.callback = (event, context, callback) => {
+  context.callbackWaitsForEmptyEventLoop = event !== "wait";
+  callback(null, { called: event });
+};
+exports.waiting = (event, context, callback) => {
+  const order = [];
+  setTimeout(() => order.push("timer"), 50);
+  callback(null, order);
+};
+exports.context = async (event, context) => ({ ...context, remaining: context.getRemainingTimeInMillis(), trace: process.env._X_AMZN_TRACE_ID });
+exports.variables = async () => process.env;
+exports.log = async () => {
+  console.log("logged %d", 1, { a: 1 });
+  console.error("two\nlines");
+  process.stdout.write("written\n");
+  return "ok";
+};
+exports.fail = async (event) => {
+  throw Object.assign(new TypeError(event), { code: 5 });
+};
+exports.failCallback = (event, context, callback) => callback(new RangeError("by callback"));
+exports.text = async () => {
+  throw "a text";
+};
+exports.cycle = async () => {
+  const cycle = {};
+  cycle.self = cycle;
+  return cycle;
+};
+exports.exit = async (event) => process.exit(event);
+exports.uncaught = () => new Promise(() => setTimeout(() => { throw new Error("uncaught"); }, 10));
+exports.sleep = (event) => new Promise((resolve) => setTimeout(resolve, event));
+exports.nothing = async () => {};
+exports.silent = () => {};
+exports.notAFunction = 5;
