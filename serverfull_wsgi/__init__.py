@@ -24,7 +24,7 @@ from serverfull_wsgi.executors.process import ProcessExecutor
 from serverfull_wsgi.fetchers.importing import ImportFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
-from serverfull_wsgi.hooks import command_line, warn_of_timeouts
+from serverfull_wsgi.hooks import command_line, follow_worker, warn_of_timeouts
 from serverfull_wsgi.middleware import Credential, CredentialsFile, SigV4Middleware
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.principal import Principal
@@ -85,8 +85,10 @@ def __getattr__(name: str) -> Any:
         application = create_app()
     except ConfigurationError as error:
         raise _refusal(error) from None
-    if _gunicorn_asks() and (cfg := command_line()):
-        warn_of_timeouts(application, cfg)
+    if _gunicorn_asks():
+        follow_worker(application)
+        if cfg := command_line():
+            warn_of_timeouts(application, cfg)
     globals()["app"] = application
     return application
 

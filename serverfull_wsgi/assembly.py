@@ -77,6 +77,7 @@ def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
         idle=settings.environment_idle,
         sandbox=settings.sandbox,
         preload=settings.zygote_preload,
+        drain=settings.drain,
         eager=isolate,
     )
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), apart, isolate=isolate)

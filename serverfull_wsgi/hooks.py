@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from serverfull_wsgi.api.application import Application
@@ -19,6 +22,7 @@ def post_worker_init(worker: Any) -> None:
     application = getattr(worker, "wsgi", None)
     if isinstance(application, Application):
         application.start()
+        application.follow(ends_of(worker))
         warn_of_timeouts(application, worker.cfg)
         application.listens_on(worker.cfg.address, warn=worker.age == 1)  # the first worker speaks for all
 
@@ -28,6 +32,28 @@ def worker_exit(server: Any, worker: Any) -> None:
     application = getattr(worker, "wsgi", None)  # a worker that failed to load it has none
     if isinstance(application, Application):
         application.close()
+
+
+def ends_of(worker: Any) -> Callable[[], float | None]:
+    """What `Application.follow` asks, of a worker. One whose master is gone is told to stop, and so frees its port."""
+
+    def ends() -> float | None:
+        if os.getppid() != worker.ppid:
+            if worker.alive:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return 0.0
+        return None if worker.alive else math.inf
+
+    return ends
+
+
+def follow_worker(application: Application) -> None:
+    """The same for an application that gunicorn has a worker load, without hooks."""
+    from gunicorn.workers.base import Worker
+
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(worker, Worker):
+        application.follow(ends_of(worker))
 
 
 def warn_of_timeouts(application: Application, cfg: Any) -> None:

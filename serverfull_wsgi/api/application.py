@@ -173,6 +173,14 @@ class Application:
             self._queue.start(run=self.dispatcher.invoke)
             self._pid = os.getpid()
 
+    def follow(self, ends: Callable[[], float | None]) -> None:
+        """``ends`` is asked now and then in how many seconds the server ends; None: not, infinity: once all is done.
+
+        What runs in a process of its own has that time, or the drain time, to end; then a 500 answers for it.
+        """
+        if follow := getattr(self._executor, "follow", None):
+            follow(ends)
+
     def close(self) -> None:
         """Takes no more events, and lets those it has run to their end as far as their time allows."""
         if self._pid == os.getpid():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from serverfull_wsgi.domain import Executor, Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError
@@ -61,11 +62,10 @@ class ChoosingExecutor:
                 function.handler,
             )
 
-    def stop(self, seconds: float) -> None:
-        """Lets what runs apart go on for at most that long; nothing stops what runs in the server's process."""
-        for executor in (self._inside, self._apart):
-            if stop := getattr(executor, "stop", None):
-                stop(seconds)
+    def follow(self, ends: Callable[[], float | None]) -> None:
+        """``ends`` is asked now and then in how many seconds the server ends, and with it what runs apart."""
+        if follow := getattr(self._apart, "follow", None):
+            follow(ends)
 
     def close(self) -> None:
         self._inside.close()

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
@@ -36,8 +36,9 @@ class ProcessExecutor:
     ``max_concurrency`` is how many environments there may be at once; one that waits gives way to a function that has
     none. ``idle`` is after how many seconds without work an environment ends. ``sandbox`` is the protection level:
     ``namespaces``, ``process`` (without), or ``auto``, the most that works. ``preload`` are modules that Python
-    environments have imported before they start; ``init_timeout`` is how many seconds a start may
-    take; ``eager`` starts what is needed with the executor, not with the first invocation.
+    environments have imported before they start; ``init_timeout`` is how many seconds a start may take; ``drain`` is
+    how many seconds what runs has to end once the server stops; ``eager`` starts what is needed with the executor,
+    not with the first invocation.
 
     Raises `ConfigurationError` from `start` where processes cannot be had as asked for.
     """
@@ -50,12 +51,14 @@ class ProcessExecutor:
         sandbox: str = "auto",
         preload: Sequence[str] = (),
         init_timeout: float = 10.0,
+        drain: float = 25.0,
         eager: bool = False,
         logger: logging.Logger = LOGGER,
     ) -> None:
         self._max, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
-        self._init_limit = init_timeout
+        self._init_limit, self._drain = init_timeout, drain
+        self._ends: Callable[[], float | None] = lambda: None
         self._pid = 0
 
     def start(self) -> None:
@@ -212,7 +215,9 @@ class ProcessExecutor:
 
     def _keep(self, closing: threading.Event) -> None:
         """In a thread: ends what was idle for too long, or has died, and removes the files of what has gone."""
-        while not closing.wait(max(0.02, min(1.0, self._idle / 2))):
+        while not closing.wait(max(0.02, min(0.25, self._idle / 2))):
+            if (seconds := self._ends()) is not None:
+                self.stop(min(seconds, self._drain))
             with self._lock:
                 since = monotonic() - self._idle
                 gone, self._outdated = self._outdated, []
@@ -226,6 +231,10 @@ class ProcessExecutor:
                 rubbish, self._rubbish = self._rubbish, []
             for path in rubbish:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def follow(self, ends: Callable[[], float | None]) -> None:
+        """``ends`` is asked now and then in how many seconds the server ends; None: not, infinity: once all is done."""
+        self._ends = ends
 
     def stop(self, seconds: float) -> None:
         """Lets what runs go on for at most that long; its callers are told then that the server stops."""
