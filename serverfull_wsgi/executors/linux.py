@@ -81,8 +81,14 @@ def mount_over(source: str, target: str) -> None:
 
 
 def private_tmp(source: str, keep: Iterable[str]) -> None:
-    """Puts ``source`` in the place of /tmp; of what was there, the paths ``keep`` stay where they are."""
-    kept = [(path, os.open(path, os.O_PATH)) for path in keep if path.startswith("/tmp/")]  # noqa: S108
+    """Puts ``source`` in the place of /tmp; of what was there, the directories ``keep`` stay where they are."""
+    places = sorted({os.path.realpath(path) for path in keep if os.path.isdir(path)})
+    if "/tmp" in places:  # noqa: S108  (what has to be seen is all of it)
+        return
+    kept: list[tuple[str, int]] = []
+    for path in places:
+        if path.startswith("/tmp/") and not (kept and path.startswith(kept[-1][0] + "/")):  # noqa: S108
+            kept.append((path, os.open(path, os.O_PATH)))
     mount_over(source, "/tmp")  # noqa: S108
     for path, fd in kept:
         os.makedirs(path, exist_ok=True)

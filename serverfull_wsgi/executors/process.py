@@ -185,6 +185,9 @@ class ProcessExecutor:
         python = self._spawner.python(function.runtime)
         found = beginning(function, handler, region=invocation.function_name.region, python=python)
         if not found.argv and not self._spawner.can_fork(python):
+            paths = [found.variables.get("PYTHONPATH", ""), *self._spawner.client_path]
+            if any(paths):
+                found.variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
             return found._replace(argv=(python, "-u", "-m", "awslambdaric", handler))
         return found
 

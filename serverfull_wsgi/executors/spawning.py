@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
 import select
 import shutil
+import site
 import socket
 import subprocess
 import sys
@@ -16,13 +18,22 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
 from serverfull_wsgi.executors import zygote
 from serverfull_wsgi.executors.cgroups import Group, Groups
 from serverfull_wsgi.executors.runtimes import OWN
 
 PATIENCE = 30.0  # seconds a zygote may take to import what it preloads
 _LOCALE = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def _client_path() -> tuple[str, ...]:
+    """Where the runtime client is, unless the server's interpreter finds it by itself."""
+    spec = importlib.util.find_spec("awslambdaric")
+    if spec is None or not spec.origin:
+        return ()
+    folder = os.path.dirname(os.path.dirname(spec.origin))
+    return () if folder in site.getsitepackages() else (folder,)
 
 
 class ZygoteGone(Exception):
@@ -46,6 +57,7 @@ class Zygote:
         hello = self._hello()
         self.fork: bool = hello["fork"]
         self.why: str = hello["why"]
+        self.client: bool = hello["client"]  # whether the interpreter has AWS's runtime client
         self.sandbox: dict[str, str] = hello["sandbox"]  # for each means nothing, or why it cannot be had
 
     def _hello(self) -> dict[str, Any]:
@@ -102,6 +114,7 @@ class Spawner:
         """Starts the zygote of the server's own interpreter, and says in one line what protects from what."""
         if sys.platform != "linux":
             raise ConfigurationError("processes of their own for functions need Linux")
+        self.client_path = _client_path()
         self.base = tempfile.mkdtemp(prefix="serverfull-")
         self._groups = Groups(os.path.basename(self.base))
         found = self._zygote(sys.executable).sandbox
@@ -149,11 +162,22 @@ class Spawner:
     def _zygote(self, python: str) -> Zygote:
         with self._lock:
             if python not in self._zygotes:
-                self._zygotes[python] = Zygote(python, "fork", self._preload, [])
+                path = self.client_path if python == sys.executable else ()
+                self._zygotes[python] = Zygote(python, "fork", self._preload, path)
             return self._zygotes[python]
 
     def can_fork(self, python: str) -> bool:
-        return self._zygote(python).fork
+        """Whether forks of this interpreter's zygote can be Python environments.
+
+        Raises `InvalidRuntimeException` where it cannot run any.
+        """
+        found = self._zygote(python)
+        if not found.client:
+            raise InvalidRuntimeException(
+                "Functions in Python need awslambdaric, AWS's runtime client, in a process of their own; it has wheels "
+                "for Linux on x86-64: pip install awslambdaric"
+            )
+        return found.fork
 
     def spawn(self, python: str, job: dict[str, Any], fds: Sequence[int]) -> None:
         """Has an environment started; a zygote that has gone is replaced once. Raises `ZygoteGone`."""

@@ -64,7 +64,7 @@ def main(fd: int, mode: str, modules: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # whoever ends the server ends this by it
     linux.become_subreaper()
-    hello = {"fork": False, "why": "", "sandbox": _probe()}
+    hello = {"fork": False, "why": "", "client": False, "sandbox": _probe()}
     if mode == "fork":
         hello.update(_preload(modules))
     control.send(json.dumps(hello).encode())
@@ -77,7 +77,7 @@ def _preload(modules: list[str]) -> dict[str, Any]:
     """Imports the runtime client and ``modules``; whether forks of this process can be environments, or why not."""
     try:
         if not importlib.util.find_spec("runtime_client"):
-            return {"why": "awslambdaric has no client for this interpreter"}
+            return {"why": "there is no awslambdaric for this interpreter"}
         with _without_client():
             for name in ("awslambdaric.__main__", "awslambdaric.bootstrap", "concurrent.futures.thread"):
                 importlib.import_module(name)
@@ -87,12 +87,12 @@ def _preload(modules: list[str]) -> dict[str, Any]:
         for name in modules:
             importlib.import_module(name)
     except BaseException as error:
-        return {"why": f"{type(error).__name__}: {error}"}
+        return {"client": "awslambdaric.__main__" in sys.modules, "why": f"{type(error).__name__}: {error}"}
     if len(os.listdir("/proc/self/task")) > 1:
-        return {"why": "a preloaded module has started a thread"}
+        return {"client": True, "why": "a preloaded module has started a thread"}
     gc.collect()
     gc.freeze()  # what is here now stays, so collections in the forks need not touch, and copy, its pages
-    return {"fork": True}
+    return {"client": True, "fork": True}
 
 
 @contextlib.contextmanager
@@ -281,7 +281,8 @@ def _pass(gate: int) -> None:
 def _arrange(job: Job) -> None:
     """The file system as the environment sees it, as far as it can be had here; the order matters."""
     if job["private_tmp"]:
-        linux.private_tmp(job["tmp"], job["keep"])
+        programs = [os.path.dirname(path) for path in job["argv"]]
+        linux.private_tmp(job["tmp"], [*job["keep"], *programs, sys.prefix, sys.base_prefix, *sys.path])
     if job["own_proc"]:
         linux.mount_proc()
 
