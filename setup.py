@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "serverfull_wsgi/__init__.py").read_text(), re.MULTILINE)[1]
 
 EXTRAS = {
+    "aws": ["boto3>=1.34"],
     "mock": ["polyfactory>=3"],
     "gevent": ["gevent>=24.11"],
     "sam": ["PyYAML>=6"],
@@ -21,6 +22,7 @@ EXTRAS = {
         "Flask>=3",
         "gevent>=24.11",
         "hypothesis>=6.100",
+        "moto[server]>=5",
         "polyfactory>=3",
         "pydantic>=2",
         "pytest>=8",

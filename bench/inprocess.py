@@ -58,7 +58,7 @@ def _collector():
 
 
 def _rows(collector):
-    served = {"SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo"}
+    served = {"SERVERFULL_EVENTS": "memory", "SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo"}
     counted = {
         **served,
         "SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD",

@@ -59,7 +59,11 @@ def _require_tools():
 
 def _compare(name, workers, options):
     """All servers stand ready at once; only the one that is measured has anything to do."""
-    environ = {"SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo", "SERVERFULL_RUNTIME_LOGGER_LEVEL": options.level}
+    environ = {
+        "SERVERFULL_EVENTS": "memory",
+        "SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo",
+        "SERVERFULL_RUNTIME_LOGGER_LEVEL": options.level,
+    }
     with ExitStack() as stack:
         servers = {
             contender: stack.enter_context(serving(application, workers, environ))

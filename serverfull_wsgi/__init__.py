@@ -10,13 +10,14 @@ first read: ``gunicorn serverfull_wsgi:app``.
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.assembly import create_app
 from serverfull_wsgi.context import LambdaContext
-from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome
+from serverfull_wsgi.domain import EventConfig, EventQueue, Executor, Fetcher, Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ServiceError, TooManyRequestsException
 from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
@@ -29,6 +30,7 @@ from serverfull_wsgi.middleware import Credential, CredentialsFile, SigV4Middlew
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.principal import Principal
 from serverfull_wsgi.queues.memory import MemoryQueue
+from serverfull_wsgi.queues.sqlite import SqliteQueue
 from serverfull_wsgi.server import start_http, start_http_mock, start_lambda, start_lambda_mock
 from serverfull_wsgi.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Stat
@@ -44,6 +46,7 @@ __all__ = [
     "ConfigurationError",
     "Credential",
     "CredentialsFile",
+    "EventConfig",
     "EventQueue",
     "Executor",
     "Fetcher",
@@ -65,6 +68,7 @@ __all__ = [
     "ServiceError",
     "Settings",
     "SigV4Middleware",
+    "SqliteQueue",
     "Stat",
     "StaticFetcher",
     "TooManyRequestsException",
@@ -89,12 +93,25 @@ def __getattr__(name: str) -> Any:
         follow_worker(application)
         if cfg := command_line():
             warn_of_timeouts(application, cfg)
+    if _a_worker_asks():
+        try:
+            application.start()
+        except ConfigurationError as error:
+            raise _refusal(error) from None
     globals()["app"] = application
     return application
 
 
 def _gunicorn_asks() -> bool:
     return "gunicorn.arbiter" in sys.modules
+
+
+def _a_worker_asks() -> bool:
+    """Whether one of gunicorn's workers loads the application, and not the master, which forks afterwards."""
+    frame: FrameType | None = sys._getframe()
+    while frame and frame.f_globals.get("__name__") != "gunicorn.workers.base":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _refusal(error: ConfigurationError) -> Exception:

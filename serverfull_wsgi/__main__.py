@@ -1,4 +1,4 @@
-"""The command: ``serverfull serve | check | invoke | functions | lambda``."""
+"""The command: ``serverfull serve | check | invoke | functions | lambda | worker | events``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from serverfull_wsgi.errors import ConfigurationError, ServiceError
 from serverfull_wsgi.fetchers.listing import functions_of, problems_of, refused_of
 from serverfull_wsgi.hooks import timeout_warnings
 from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.operating import events, run_worker
+from serverfull_wsgi.queues.store import StoreError
 from serverfull_wsgi.server import serve, start_lambda
 from serverfull_wsgi.settings import Settings
 
@@ -30,6 +32,8 @@ class _Refusals(click.Group):
         sys.path.insert(0, os.getcwd())  # as gunicorn does: functions are found where one stands
         try:
             return super().invoke(ctx)
+        except StoreError as error:
+            raise click.ClickException(f"the event store: {error}") from error
         except (ConfigurationError, ServiceError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -91,6 +95,16 @@ def invoke(target: str | None, name: str, payload: str) -> None:
     click.echo(outcome.payload)
     if outcome.function_error:
         sys.exit(1)
+
+
+@main.command()
+@_APP
+def worker(target: str | None) -> None:
+    """Run events, so that the web processes leave them to this one; until a signal."""
+    run_worker(_application(target), Settings.from_environ())
+
+
+main.add_command(events)
 
 
 @main.command(name="lambda")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.domain import Executor, Fetcher
+from serverfull_wsgi.domain import EventQueue, Executor, Fetcher
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
@@ -20,7 +21,9 @@ from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.values import Random
 from serverfull_wsgi.middleware.credentials import CredentialsFile
 from serverfull_wsgi.middleware.sigv4 import SigV4Middleware
+from serverfull_wsgi.queues.delivery import Delays
 from serverfull_wsgi.queues.memory import MemoryQueue
+from serverfull_wsgi.queues.sqlite import SqliteQueue
 from serverfull_wsgi.settings import Settings
 from serverfull_wsgi.telemetry.logs import configure
 from serverfull_wsgi.telemetry.metrics import Metrics, Stat, UdpStats
@@ -49,12 +52,6 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
     for notice in settings.notices:
         LOGGER.warning("%s", notice)
     stats = create_stats(settings)
-    queue = MemoryQueue(
-        size=settings.event_queue_size,
-        workers=settings.event_workers,
-        drain=settings.drain,
-        metrics=Metrics(stats) if stats else None,
-    )
     return Application(
         create_fetcher(settings, fetcher),
         healthcheck=settings.healthcheck,
@@ -62,8 +59,9 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
         logger=LOGGER,
         stats=stats,
         executor=create_executor(settings, stats),
-        queue=queue,
         authentication=create_authentication(settings),
+        queue=create_queue(settings, stats),
+        admin=settings.admin,
         region=settings.region,
         account_id=settings.account_id,
     )
@@ -81,6 +79,38 @@ def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
         eager=isolate,
     )
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), apart, isolate=isolate)
+
+
+def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
+    """What keeps events: the file the settings name, or this process's memory if that is what they say."""
+    metrics = Metrics(stats) if stats else None
+    if settings.events == "memory":
+        return MemoryQueue(
+            size=settings.event_queue_size, workers=settings.event_workers, drain=settings.drain, metrics=metrics
+        )
+    first, longest = settings.event_throttle_delays[0], settings.event_throttle_delays[-1]
+    return SqliteQueue(
+        store_path(settings),
+        owner=settings.events_application or os.getcwd(),
+        workers=settings.event_workers,
+        drain=settings.drain,
+        lease=settings.event_lease,
+        retention=settings.events_retention,
+        delays=Delays(settings.event_retry_delays, first, longest),
+        endpoint=settings.destinations_endpoint or None,
+        metrics=metrics,
+    )
+
+
+def store_path(settings: Settings) -> Path:
+    """The file of events that the settings name, whole, since a process may go elsewhere later.
+
+    Raises `ConfigurationError` where events are kept in memory.
+    """
+    if settings.events == "memory":
+        raise ConfigurationError("SERVERFULL_EVENTS=memory: there is no store of events to look at")
+    named = settings.events.removeprefix("sqlite:///")
+    return Path(named or Path(settings.data_dir, "events.sqlite3")).absolute()
 
 
 def configure_logging(settings: Settings) -> None:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import logging
+from hashlib import blake2b
+from uuid import uuid4
 
-from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome, as_function
+from serverfull_wsgi.domain import (
+    EventConfig,
+    EventQueue,
+    Executor,
+    Fetcher,
+    Function,
+    Invocation,
+    Outcome,
+    as_function,
+)
 from serverfull_wsgi.errors import (
     AccessDeniedException,
     NotFoundError,
     ResourceNotFoundException,
     TooManyRequestsException,
 )
+from serverfull_wsgi.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
+
+NO_CONFIG = EventConfig()
 
 
 class Dispatcher:
@@ -119,17 +133,38 @@ class Dispatcher:
             failed = outcome.function_error is not None
             self._metrics.invocation(function.name, outcome.duration, failed, concurrent, age, overran)
 
-    def accept(self, invocation: Invocation) -> str:
-        """Takes an invocation to run later and returns its request id. Raises as `check`, and as `EventQueue.put`."""
+    def accept(self, invocation: Invocation, attempt_of: str = "") -> str:
+        """Takes an invocation to run later and returns its request id, the first one for an accept tried again.
+
+        ``attempt_of`` is the caller's own id of what it tries, ``amz-sdk-invocation-id``; empty where it has none.
+        Raises as `check`, and as `EventQueue.put`.
+        """
+        return self._accept(invocation, _fingerprint(invocation, attempt_of) if attempt_of else "")
+
+    def send(self, target: str, payload: bytes, trace_id: str, dedupe: str) -> str:
+        """Accepts an event that comes from within, as a destination's record does. Raises as `accept`, and `name`."""
+        return self._accept(Invocation(self.name(target), payload, str(uuid4()), trace_id=trace_id), dedupe)
+
+    def _accept(self, invocation: Invocation, dedupe: str) -> str:
         function = self.check(invocation)
+        invocation.trace_id = extended(invocation.trace_id, invocation.function_name.lineage)
         try:
-            request_id = self._queue.put(invocation)
+            request_id = self._queue.put(invocation, function.event_config or NO_CONFIG, dedupe)
         except TooManyRequestsException:
             self._count(function.name, "Throttles")
             raise
-        self._count(function.name, "AsyncEventsReceived")
+        if request_id == invocation.request_id:
+            self._count(function.name, "AsyncEventsReceived")
         return request_id
 
     def _count(self, function_name: str, metric: str) -> None:
         if self._metrics:
             self._metrics.count(function_name, metric)
+
+
+def _fingerprint(invocation: Invocation, attempt_of: str) -> str:
+    """The same for the same caller, function, payload and id of what is tried, and for nothing else."""
+    digest = blake2b(invocation.payload, digest_size=16)
+    for part in (invocation.principal or "", invocation.function_name.arn, attempt_of):
+        digest.update(b"\0" + part.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

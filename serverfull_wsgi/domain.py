@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from serverfull_wsgi.errors import ConfigurationError, InvalidRequestContentException
 from serverfull_wsgi.names import LATEST, FunctionName
@@ -33,23 +33,47 @@ RESERVED_VARIABLES = frozenset(
 
 @dataclass(frozen=True)
 class EventConfig:
-    """What becomes of a function's events that fail; None: as AWS does without being told.
+    """How a function's events are retried, and where what became of them is sent; None stands for AWS's default.
 
-    ``maximum_retry_attempts`` is 0 to 2, ``maximum_event_age`` 60 to 21,600 seconds. ``on_success``, ``on_failure`` and
-    ``dead_letter`` are targets, usually ARNs. Raises `ConfigurationError` for numbers out of range.
+    A target is a function of this server (name or ARN), an ``http://`` or ``https://`` URL, or the ARN of an SQS queue,
+    an SNS topic or an EventBridge bus. ``on_success`` and ``on_failure`` get AWS's invocation record, ``dead_letter``
+    the event itself. A queue that cannot retry or deliver says so.
+
+    Raises `ConfigurationError` for values AWS does not take, and for what is no target.
+
+    >>> EventConfig(maximum_retry_attempts=0, on_failure="https://example.com/failed").maximum_event_age
     """
 
-    maximum_retry_attempts: int | None = None
-    maximum_event_age: int | None = None
+    maximum_retry_attempts: int | None = None  # 0..2, after the first; None: 2
+    maximum_event_age: int | None = None  # seconds, 60..21600; None: 21600
     on_success: str | None = None
     on_failure: str | None = None
     dead_letter: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least, most in (("maximum_retry_attempts", 0, 2), ("maximum_event_age", 60, 21_600)):
-            value = getattr(self, name)
-            if value is not None and not (type(value) is int and least <= value <= most):
-                raise ConfigurationError(f"{name}={value!r} must be a whole number from {least} to {most}")
+        self._check_range("maximum_retry_attempts", 0, 2)
+        self._check_range("maximum_event_age", 60, 21_600)
+        for name in ("on_success", "on_failure", "dead_letter"):
+            target = getattr(self, name)
+            if target is not None and not (isinstance(target, str) and _target.fullmatch(target)):
+                raise ConfigurationError(
+                    f"event_config: {name}={target!r} must be a function's name or ARN, an http(s) URL, or the ARN of "
+                    "an SQS queue, an SNS topic or an EventBridge bus"
+                )
+
+    def _check_range(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if value is not None and not (_is_number(value) and value % 1 == 0 and least <= value <= most):
+            raise ConfigurationError(f"event_config: {name}={value!r} must be a whole number, {least} to {most}")
+
+
+_target = re.compile(
+    r"https?://[^/\s]\S*|arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+|sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+"
+    r"|events:[a-z0-9-]+:\d{12}:event-bus/[A-Za-z0-9-_./]+"
+    r"|lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9-_.]+(:[$A-Za-z0-9-_]+)?)"
+    r"|[A-Za-z0-9-_.]{1,140}(:[$A-Za-z0-9-_]+)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +89,8 @@ class Function:
     ``python`` is on PYTHONPATH, ``nodejs/node_modules`` on NODE_PATH, ``bin`` on PATH.
     ``errors`` are the exceptions the function documents, classes or instances, for mock mode to raise; ``mock`` is the
     value mock mode answers with, or a callable without parameters that makes one. ``source`` is the handler as given,
-    also after a wrapper has put another in its place. ``event_config`` is what becomes of its failed events.
+    also after a wrapper has put another in its place. ``event_config`` says
+    how its events are retried.
 
     Raises `ConfigurationError` for values no function can have.
 
@@ -251,17 +276,24 @@ class Executor(Protocol):
 
 
 Run = Callable[[Invocation, float], Outcome]  # (invocation, seconds since it was accepted)
+Send = Callable[[str, bytes, str, str], str]  # (function, payload, trace id, dedupe) -> request id, as `put` gives it
 
 
 class EventQueue(Protocol):
     """Answers *when*: keeps an invocation and has it run later."""
 
-    def start(self, run: Run) -> None:
-        """Told once in a process, before the first `put`, what runs an event."""
+    def start(self, run: Run, send: Send) -> None:
+        """Told once in a process, before the first `put`: ``run`` runs an event, ``send`` accepts one for a function.
+
+        Raises `ConfigurationError` when what the queue keeps events in cannot be used.
+        """
         ...
 
-    def put(self, invocation: Invocation) -> str:
+    def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
         """Takes an event and returns its request id; what the queue promises holds from then on.
+
+        ``config`` is stamped on the event. ``dedupe`` is the same for an accept that is tried again, and empty where
+        nobody can tell: a queue that knows it already answers with the first request id.
 
         Raises `TooManyRequestsException` when there is no room, `ServiceException` when the promise cannot be made.
         """
@@ -269,4 +301,25 @@ class EventQueue(Protocol):
 
     def close(self) -> None:
         """Takes no more, and lets what it has come to an end as far as its time allows."""
+        ...
+
+
+@runtime_checkable
+class EventLog(Protocol):
+    """What a queue may offer beside: looking after its events. All raise `ServiceException` if they cannot be read.
+
+    An event is a dictionary ready for JSON: ``requestId``, ``function``, ``state`` (``queued``, ``running``,
+    ``succeeded`` or ``failed``), ``attempts``, times in ISO 8601, and more as `event` says.
+    """
+
+    def events(self, state: str = "", limit: int = 50, before: int | None = None) -> list[dict[str, Any]]:
+        """The latest events first; ``before`` is the ``number`` of the last one seen, for the next page."""
+        ...
+
+    def event(self, request_id: str) -> dict[str, Any] | None:
+        """Everything of one event, also its payload, result and records; None for one that is not known."""
+        ...
+
+    def redrive(self, request_id: str) -> bool:
+        """Runs a failed event again, with all its attempts and its age anew; False if there is no such failed event."""
         ...

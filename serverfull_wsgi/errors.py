@@ -19,6 +19,7 @@
         ├── ResourceConflictException        409
         ├── RequestEntityTooLargeException   413
         ├── TooManyRequestsException         429
+        │   └── ZeroReservedConcurrency
         ├── ServiceException                 500
         └── InvalidRuntimeException          502
 
@@ -207,7 +208,7 @@ class UnknownRequestMockError(ServiceError):
 
 
 class ResourceConflictException(ServiceError):
-    """The function is there, in a state in which it cannot run: AWS calls that state Failed."""
+    """What is asked for is in a state that does not allow it, such as a function that cannot run."""
 
     code = "ResourceConflictException"
     status = HTTPStatus.CONFLICT
@@ -237,6 +238,13 @@ class TooManyRequestsException(ServiceError):
 
     def headers(self) -> list[tuple[str, str]]:
         return [("Retry-After", str(self.retry_after))]
+
+
+class ZeroReservedConcurrency(TooManyRequestsException):
+    """The function may not run at all, its reserved concurrency being 0; an event of it ends without a try."""
+
+    def __init__(self) -> None:
+        super().__init__("ReservedFunctionConcurrentInvocationLimitExceeded")
 
 
 class ServiceException(ServiceError):

@@ -80,7 +80,10 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
 
     def load(self) -> Application:
         try:
-            return self._load()
+            application = self._load()
+            if not self.cfg.preload_app:
+                application.start()
+            return application
         except ConfigurationError as error:
             raise AppImportError(f"serverfull: the settings cannot be served:\n{error}") from error
 

@@ -59,6 +59,15 @@ class Settings:
     max_concurrency: int = 64
     environment_idle: float = 300.0  # seconds
     zygote_preload: tuple[str, ...] = ()
+    events: str = ""  # memory, or sqlite:///PATH; empty: events.sqlite3 in the data directory
+    data_dir: str = ".serverfull"
+    events_application: str = ""  # whose events these are; empty: the working directory
+    events_retention: float = 86_400.0  # seconds
+    event_lease: float = 30.0  # seconds
+    event_retry_delays: tuple[float, ...] = (60.0, 120.0)  # seconds
+    event_throttle_delays: tuple[float, ...] = (1.0, 300.0)  # seconds: the first, and the longest
+    destinations_endpoint: str = ""  # empty: AWS's own
+    admin: bool = False
     httpserver_address: str = "127.0.0.1:8080"
     logger_output: str = "STDOUT"
     logger_level: int = logging.INFO
@@ -174,6 +183,19 @@ def _signals(env: _MappingEnv, default: Any) -> Any:
     return tuple(int(number) for number in (text or "").split())
 
 
+def _delays(name: str, least: int) -> Reader:
+    def check(text: str) -> None:
+        words = text.split()
+        if len(words) < least or not all(re.fullmatch(r"\d{1,6}(\.\d+)?", word) for word in words):
+            raise ValidationError(f"Must be {least} or more numbers of seconds, parted by blanks.")
+
+    def read(env: _MappingEnv, default: Any) -> Any:
+        text = env.str(name, " ".join(map(str, default)), validate=check)
+        return tuple(float(word) for word in (text or "").split()) if env.given.get(PREFIX + name) else default
+
+    return read
+
+
 def _is_address(text: str) -> None:
     try:
         parse_address(text)
@@ -227,6 +249,15 @@ _READERS: dict[str, Reader] = {
     "max_concurrency": _at_least("MAX_CONCURRENCY", 1),
     "environment_idle": _at_least("ENVIRONMENT_IDLE", 0, "float"),
     "zygote_preload": _modules,
+    "events": _matching("EVENTS", r"memory\Z|sqlite:///.+\Z", "Must be memory, or sqlite:///PATH."),
+    "data_dir": lambda env, default: env.str("DATA_DIR", default),
+    "events_application": lambda env, default: env.str("EVENTS_APPLICATION", default),
+    "events_retention": _at_least("EVENTS_RETENTION", 0, "float"),
+    "event_lease": _at_least("EVENT_LEASE", 1, "float"),
+    "event_retry_delays": _delays("EVENT_RETRY_DELAYS", 1),
+    "event_throttle_delays": _delays("EVENT_THROTTLE_DELAYS", 2),
+    "destinations_endpoint": _matching("DESTINATIONS_ENDPOINT", r"(https?://\S+)?\Z", "Must be an http(s) URL."),
+    "admin": lambda env, default: env.bool("ADMIN", default),
     "httpserver_address": lambda env, default: env.str("RUNTIME_HTTPSERVER_ADDRESS", default, validate=_is_address),
     "logger_output": _choice("RUNTIME_LOGGER_OUTPUT", "STDOUT", "STDERR", "NULL"),
     "logger_level": _level,
@@ -243,6 +274,8 @@ NAMES = (
     "MOCK MOCK_VALUES MOCK_SEED EVENT_WORKERS EVENT_QUEUE_SIZE DRAIN "
     "CREDENTIALS_FILE REPLAY_GUARD "
     "EXECUTOR SANDBOX MAX_CONCURRENCY ENVIRONMENT_IDLE ZYGOTE_PRELOAD "
+    "EVENTS DATA_DIR EVENTS_APPLICATION EVENTS_RETENTION EVENT_LEASE EVENT_RETRY_DELAYS EVENT_THROTTLE_DELAYS "
+    "DESTINATIONS_ENDPOINT ADMIN "
     "RUNTIME_HTTPSERVER_ADDRESS RUNTIME_LOGGER_OUTPUT RUNTIME_LOGGER_LEVEL RUNTIME_LOGGING_LEVEL RUNTIME_LOGGER_FORMAT "
     "RUNTIME_STATS_OUTPUT RUNTIME_STATS_ADDRESS RUNTIME_STATS_DATADOG_ADDRESS RUNTIME_STATS_PREFIX RUNTIME_STATS_TAGS "
     "RUNTIME_STATS_DATADOG_TAGS RUNTIME_SIGNALS_INSTALLED RUNTIME_SIGNALS_OS_SIGNALS"

@@ -79,7 +79,8 @@ def clean_environ():
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("SERVERFULL_", "AWS_", "GUNICORN_"))
     }
-    return {**kept, "PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
+    ours = {"PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
+    return {**kept, **ours, "SERVERFULL_EVENTS": "memory"}  # tests of durable events name a folder of their own
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from tests.servers import ROOT, clean_environ
 HOUSE = Path(serverfull_wsgi.__file__).parent
 FLOORS = [
     {"errors"},  # every refusal, and how it looks on the wire
-    {"names", "context", "loading", "shield"},  # what a request says, a handler is given, a string names; who ends it
+    {"names", "context", "loading", "shield", "lineage"},  # what a request says, a handler is given, a string names, …
     {"domain", "principal"},  # the words; who calls
     {"telemetry"},  # the cellar
     {"fetchers", "executors", "queues"},  # which, how, when
@@ -24,7 +24,7 @@ FLOORS = [
     {"assembly"},  # the one place that names concrete classes
     {"hooks", "bootstrap"},  # what servers call: gunicorn, and AWS's runtime client
     {"master"},  # gunicorn's master process
-    {"server"},  # the doors
+    {"server", "operating"},  # the doors, and what operators do to events
     {"__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

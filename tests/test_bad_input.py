@@ -790,7 +790,7 @@ class Failing:
 
     fetch = execute = put = staticmethod(fails)
 
-    def start(self, run):
+    def start(self, run, send):
         pass
 
     def close(self):
@@ -812,7 +812,7 @@ class Full(Failing):
 
 class Refusing(Failing):
     @staticmethod
-    def put(invocation):
+    def put(invocation, config, dedupe=""):
         raise ServiceException("The server is stopping and takes no more events; send this one again.")
 
 

@@ -87,7 +87,11 @@ def measured(tmp_path, count, warm_up):
 
 def main(count, warm_up, path):
     """The child: calls an application as `create_app` makes it, metrics on, from several threads."""
-    settings = {"SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD", "SERVERFULL_RUNTIME_STATS_ADDRESS": "127.0.0.1:9"}
+    settings = {
+        "SERVERFULL_EVENTS": "memory",
+        "SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD",
+        "SERVERFULL_RUNTIME_STATS_ADDRESS": "127.0.0.1:9",
+    }
     application = create_app(Settings.from_mapping(settings), StaticFetcher(functions(), aliases={"hello:prod": "1"}))
     with ThreadPoolExecutor(THREADS) as pool:
         callers = Callers(application, pool)

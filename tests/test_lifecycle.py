@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from serverfull_wsgi import FunctionName, Invocation, MemoryQueue, Outcome
+from serverfull_wsgi import EventConfig, FunctionName, Invocation, MemoryQueue, Outcome
 from tests.battery import WHOLE, share
 from tests.servers import Server, free_port, running
 
@@ -385,8 +385,9 @@ def test_an_event_that_ends_in_an_exit_does_not_take_its_worker_along():
         return Outcome(b"null")
 
     ran, queue = [], MemoryQueue(workers=1, drain=5.0)
-    queue.start(run)
+    queue.start(run, send=None)
     for id in ("first", "second"):
-        queue.put(Invocation(FunctionName.parse("hello", region="us-east-1", account_id="123456789012"), b"{}", id))
+        name = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+        queue.put(Invocation(name, b"{}", id), EventConfig())
     queue.close()
     assert ran == ["second"]

@@ -137,7 +137,7 @@ def serve(collector, gate):
             name.removeprefix("RUNTIME_"): value for name, value in settings.items() if name.startswith("RUNTIME_")
         }
         rest = {name: value for name, value in settings.items() if not name.startswith("RUNTIME_")}
-        names = {f"RUNTIME_{name}": value for name, value in given.items()} | rest
+        names = {f"RUNTIME_{name}": value for name, value in given.items()} | {"EVENTS": "memory"} | rest
         fetcher = StaticFetcher(functions, aliases={"hello:prod": "1"})
         application = create_app(
             Settings.from_mapping({f"SERVERFULL_{name}": value for name, value in names.items()}), fetcher
@@ -454,7 +454,7 @@ from werkzeug.test import Client
 from serverfull_wsgi import Settings, StaticFetcher, create_app
 from tests import handlers
 given = dict(argument.split("=") for argument in sys.argv[1:])
-settings = Settings.from_mapping({"SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL", **given})
+settings = Settings.from_mapping({"SERVERFULL_EVENTS": "memory", "SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL", **given})
 client = Client(create_app(settings, StaticFetcher({"hello": handlers.hello})))
 assert client.post("/2015-03-31/functions/hello/invocations").status_code == 200
 client.application.close()

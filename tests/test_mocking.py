@@ -280,7 +280,7 @@ def returning(annotation):
 
 
 def mocked(handler, **settings):
-    given = {"SERVERFULL_MOCK": "true", "SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL"}
+    given = {"SERVERFULL_MOCK": "true", "SERVERFULL_EVENTS": "memory", "SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL"}
     given |= {f"SERVERFULL_{name}": value for name, value in settings.items()}
     fetcher = handler if hasattr(handler, "fetch") else StaticFetcher({"mocked": handler})
     return InProcess(create_app(Settings.from_mapping(given), fetcher))
@@ -436,7 +436,8 @@ def test_annotations_may_be_evaluated_late(tmp_path, monkeypatch, name, value):
     (tmp_path / "late_annotations.py").write_text(LATE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "late_annotations", raising=False)
-    given = {"SERVERFULL_MOCK": "true", "SERVERFULL_FUNCTIONS": f"mocked=late_annotations.{name}"}
+    functions = f"mocked=late_annotations.{name}"
+    given = {"SERVERFULL_MOCK": "true", "SERVERFULL_EVENTS": "memory", "SERVERFULL_FUNCTIONS": functions}
     server = InProcess(create_app(Settings.from_mapping(given)))
     assert result(invoke(server)) == value
 
@@ -662,7 +663,7 @@ def test_versions_are_mocked_each_by_its_own_annotation():
 def test_an_event_does_not_run_the_handler_either():
     ran = []
     application = create_app(
-        Settings.from_mapping({"SERVERFULL_MOCK": "true"}),
+        Settings.from_mapping({"SERVERFULL_MOCK": "true", "SERVERFULL_EVENTS": "memory"}),
         StaticFetcher({"mocked": lambda event, context: ran.append(1)}),
     )
     assert invoke(InProcess(application), X_Amz_Invocation_Type="Event").status == 202

@@ -16,6 +16,11 @@ def of(**values):
     return Settings.from_mapping({f"SERVERFULL_{name}": value for name, value in values.items()})
 
 
+def served(**values):
+    """An application of these settings, which leaves no file."""
+    return create_app(of(**{"EVENTS": "memory", **values}))
+
+
 def test_nothing_has_to_be_set():
     assert Settings.from_mapping({}) == Settings()
 
@@ -41,6 +46,16 @@ def test_nothing_has_to_be_set():
         ("DRAIN", "1.5", "drain", 1.5),
         ("CREDENTIALS_FILE", "keys", "credentials_file", "keys"),
         ("REPLAY_GUARD", "1000", "replay_guard", 1000),
+        ("EVENTS", "memory", "events", "memory"),
+        ("EVENTS", "sqlite:////var/lib/events", "events", "sqlite:////var/lib/events"),
+        ("DATA_DIR", "/var/lib/serverfull", "data_dir", "/var/lib/serverfull"),
+        ("EVENTS_APPLICATION", "orders", "events_application", "orders"),
+        ("EVENTS_RETENTION", "60", "events_retention", 60.0),
+        ("EVENT_LEASE", "5", "event_lease", 5.0),
+        ("EVENT_RETRY_DELAYS", "1 2.5", "event_retry_delays", (1.0, 2.5)),
+        ("EVENT_THROTTLE_DELAYS", "0.1 3", "event_throttle_delays", (0.1, 3.0)),
+        ("DESTINATIONS_ENDPOINT", "http://localhost:5000", "destinations_endpoint", "http://localhost:5000"),
+        ("ADMIN", "true", "admin", True),
         ("RUNTIME_HTTPSERVER_ADDRESS", ":8080", "httpserver_address", ":8080"),
         ("RUNTIME_LOGGER_OUTPUT", "null", "logger_output", "NULL"),
         ("RUNTIME_LOGGER_LEVEL", "debug", "logger_level", logging.DEBUG),
@@ -77,6 +92,13 @@ BAD = {
     "EVENT_QUEUE_SIZE": "-1",
     "DRAIN": "long",
     "REPLAY_GUARD": "yes",
+    "EVENTS": "amqp://localhost",
+    "EVENTS_RETENTION": "-1",
+    "EVENT_LEASE": "0",
+    "EVENT_RETRY_DELAYS": "soon",
+    "EVENT_THROTTLE_DELAYS": "1",
+    "DESTINATIONS_ENDPOINT": "localhost",
+    "ADMIN": "maybe",
     "RUNTIME_HTTPSERVER_ADDRESS": "8080x",
     "RUNTIME_LOGGER_OUTPUT": "PRINTER",
     "RUNTIME_LOGGER_LEVEL": "LOUD",
@@ -143,20 +165,26 @@ def post(application, name, payload=b"", headers=None):
 
 
 def test_functions_and_aliases_are_served_as_set():
-    settings = of(FUNCTIONS="hello=tests.handlers.hello, hello:1=tests.handlers:version_one", ALIASES="hello:prod=1")
+    settings = of(
+        EVENTS="memory",
+        FUNCTIONS="hello=tests.handlers.hello, hello:1=tests.handlers:version_one",
+        ALIASES="hello:prod=1",
+    )
     application = create_app(settings)
     assert post(application, "hello").json == "Hello ƛ!"
     assert post(application, "hello:prod").json == "one"
 
 
 def test_region_and_account_are_set():
-    application = create_app(of(FUNCTIONS="d=tests.handlers.describe", REGION="eu-west-1", ACCOUNT_ID="111122223333"))
+    application = create_app(
+        of(EVENTS="memory", FUNCTIONS="d=tests.handlers.describe", REGION="eu-west-1", ACCOUNT_ID="111122223333")
+    )
     arn = "arn:aws:lambda:eu-west-1:111122223333:function:d"
     assert post(application, "d").json["invoked_function_arn"] == arn
 
 
 def test_with_nothing_set_one_line_says_so_and_404_is_answered(capsys):
-    response = post(create_app(of()), "hello")
+    response = post(served(), "hello")
     lines = [line for line in capsys.readouterr().out.splitlines() if "serving no functions" in line]
     assert response.status == 404
     assert len(lines) == 1
@@ -164,7 +192,7 @@ def test_with_nothing_set_one_line_says_so_and_404_is_answered(capsys):
 
 
 def test_the_log_has_one_report_line_an_invocation_and_no_payload(capsys):
-    application = create_app(of(FUNCTIONS="echo=tests.handlers.echo"))
+    application = served(FUNCTIONS="echo=tests.handlers.echo")
     response = post(application, "echo", b'{"password": "hunter2"}')
     out = capsys.readouterr().out
     assert [line for line in out.splitlines() if "REPORT" in line] == [
@@ -175,7 +203,7 @@ def test_the_log_has_one_report_line_an_invocation_and_no_payload(capsys):
 
 
 def test_the_log_can_be_json(capsys):
-    response = post(create_app(of(FUNCTIONS="broken=tests.handlers.broken", RUNTIME_LOGGER_FORMAT="JSON")), "broken")
+    response = post(served(FUNCTIONS="broken=tests.handlers.broken", RUNTIME_LOGGER_FORMAT="JSON"), "broken")
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     error, report = records[-2:]
     assert error["message"].startswith("[ERROR] ValueError: boom\nTraceback")
@@ -186,7 +214,7 @@ def test_the_log_can_be_json(capsys):
 
 @pytest.mark.parametrize(("setting", "value"), [("OUTPUT", "NULL"), ("LEVEL", "CRITICAL")])
 def test_the_log_can_be_silenced(capsys, setting, value):
-    post(create_app(of(FUNCTIONS="broken=tests.handlers.broken", **{f"RUNTIME_LOGGER_{setting}": value})), "broken")
+    post(served(FUNCTIONS="broken=tests.handlers.broken", **{f"RUNTIME_LOGGER_{setting}": value}), "broken")
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
 

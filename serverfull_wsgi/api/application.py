@@ -13,11 +13,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from serverfull_wsgi.api.access import EXPOSED, exposed, exposed_address, permitted
+from serverfull_wsgi.api.events import event_rules
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.api.rendering import render
 from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.domain import EventQueue, Executor, Fetcher
+from serverfull_wsgi.domain import EventLog, EventQueue, Executor, Fetcher
 from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
 from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
@@ -44,7 +45,9 @@ class Application:
     with a code directory in processes of their own, and events wait in this process's memory.
     ``routes`` are further werkzeug rules; each endpoint is a WSGI application that finds the rule's values, decoded,
     in ``environ["wsgiorg.routing_args"]``. ``authentication`` is a WSGI middleware, such as `SigV4Middleware` with its
-    credentials, that every request has to pass. ``region`` and ``account_id`` make up the functions' ARNs.
+    credentials, that every request has to pass. ``admin`` lets whoever can reach the application, and may operate it,
+    look after its events, at ``/serverfull/events``, where the queue keeps a log of them. ``region`` and ``account_id``
+    make up the functions' ARNs.
 
     Making one opens nothing. `start` does, once in a process, at the first request if nobody did before.
     """
@@ -61,6 +64,7 @@ class Application:
         queue: EventQueue | None = None,
         routes: Sequence[Rule] = (),
         authentication: Callable[[WSGIApplication], WSGIApplication] | None = None,
+        admin: bool = False,
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
@@ -71,11 +75,11 @@ class Application:
         self._executor: Executor = executor or ChoosingExecutor(
             InProcessExecutor(logger=logger, stats=stats), ProcessExecutor(logger=logger), logger=logger
         )
-        self._queue = queue or MemoryQueue(logger=logger, metrics=self._metrics)
+        self.queue = queue or MemoryQueue(logger=logger, metrics=self._metrics)
         self.dispatcher = Dispatcher(
             MockingFetcher(fetcher) if mock and not isinstance(fetcher, MockingFetcher) else fetcher,
             self._executor,
-            self._queue,
+            self.queue,
             region=region,
             account_id=account_id,
             logger=logger,
@@ -90,6 +94,7 @@ class Application:
                 endpoint=InvokeAsync(self.dispatcher),
                 strict_slashes=False,
             ),
+            *(event_rules(self.queue) if admin and isinstance(self.queue, EventLog) else ()),
             *routes,
         ]
         self._urls: MapAdapter
@@ -170,7 +175,7 @@ class Application:
                 self._metrics.start()
             if start := getattr(self._executor, "start", None):  # executors that need nothing may have none
                 start()
-            self._queue.start(run=self.dispatcher.invoke)
+            self.queue.start(run=self.dispatcher.invoke, send=self.dispatcher.send)
             self._pid = os.getpid()
 
     def follow(self, ends: Callable[[], float | None]) -> None:
@@ -184,7 +189,7 @@ class Application:
     def close(self) -> None:
         """Takes no more events, and lets those it has run to their end as far as their time allows."""
         if self._pid == os.getpid():
-            self._queue.close()
+            self.queue.close()
             self._executor.close()
             if self._metrics:
                 self._metrics.close()

@@ -82,7 +82,8 @@ class Invoke:
             principal=principal,
         )
         if kind == EVENT:
-            return _accepted(self._dispatcher.accept(invocation), invocation, start_response)
+            request_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
+            return _accepted(request_id, invocation, start_response)
         if context := environ.get("HTTP_X_AMZ_CLIENT_CONTEXT"):
             invocation.client_context = _client_context(context)
         if kind == DRY_RUN:
@@ -148,7 +149,8 @@ class InvokeAsync:
         principal = permitted(environ, AS_EVENT, name)
         trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.root)
         invocation = Invocation(name, payload, ids.request_id, trace_id=trace, principal=principal)
-        return _accepted(self._dispatcher.accept(invocation), invocation, start_response)
+        request_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
+        return _accepted(request_id, invocation, start_response)
 
 
 def _event_too_large(size: int, limit: int) -> RequestEntityTooLargeException:

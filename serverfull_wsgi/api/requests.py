@@ -136,7 +136,7 @@ def new_ids() -> Ids:
 
 _fields = re.compile(
     r"\s*(?:(?P<Root>Root=1-[0-9a-f]{8}-[0-9a-f]{24})|(?P<Parent>Parent=[0-9a-f]{16})|(?P<Sampled>Sampled=[01?])"
-    r"|(?P<Lineage>Lineage=[0-9a-f:|]{1,128}))\s*",
+    r"|(?P<Lineage>Lineage=[0-9a-f:|]{1,512}))\s*",
     re.ASCII,
 )
 

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 
-from serverfull_wsgi.domain import Invocation, Run
+from serverfull_wsgi.domain import EventConfig, Invocation, Run, Send
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
 from serverfull_wsgi.shield import is_the_servers
 from serverfull_wsgi.telemetry.metrics import Metrics
@@ -42,7 +42,7 @@ class MemoryQueue:
         self._run: Run
         self._threads: list[threading.Thread] = []
 
-    def start(self, run: Run) -> None:
+    def start(self, run: Run, send: Send) -> None:
         self._run = run
         self._events: queue.Queue[tuple[Invocation, float] | None] = queue.Queue(self._size)
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class MemoryQueue:
         self._closing = False
         self._logger.warning(IN_MEMORY)
 
-    def put(self, invocation: Invocation) -> str:
+    def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
         with self._lock:
             if self._closing:
                 raise ServiceException("The server is stopping and takes no more events; send this one again.")

@@ -1,0 +1,73 @@
+"""Threads that deliver records: claim one, send it, and write down whether it was accepted."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+
+from serverfull_wsgi.names import FunctionName
+from serverfull_wsgi.queues import delivery, events
+from serverfull_wsgi.queues.destinations import DEAD_LETTER, Parcel, Senders
+from serverfull_wsgi.queues.events import Record
+from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.threads import AGAIN, Threads
+
+
+class Courier(Threads):
+    """Delivers records; ``senders`` sends one."""
+
+    table = "record"
+
+    def __init__(self, store: Store, senders: Senders, **common: object) -> None:
+        super().__init__(store, **common)  # type: ignore[arg-type]
+        self._senders = senders
+
+    def work(self) -> None:
+        """What each thread does until it is stopped."""
+        while not self._stopped:
+            try:
+                record = self._store.write(self._claiming, vital=True) if self.claims else None
+                if record is None:
+                    self._bell.wait()
+                    continue
+                self._took(record.id)
+                try:
+                    self._deliver(record)
+                finally:
+                    self._finished(record.id)
+            except StoreError as error:
+                self._logger.error("records cannot be delivered yet: %s", error)
+                time.sleep(AGAIN)
+
+    def _claiming(self, db: sqlite3.Connection) -> Record | None:
+        return events.claim_record(db, self._name, self._store.now(), self._lease)
+
+    def _deliver(self, record: Record) -> None:
+        state, due, error = self._sent(record)
+        self._mark("sent")
+        self._store.write(lambda db: events.settle_record(db, record, state, due, error), vital=True)
+        self._mark("delivered")
+
+    def _sent(self, record: Record) -> tuple[str, float | None, str]:
+        """What became of one try: the record's state, when it is due again, and what went wrong."""
+        name = FunctionName.parse(record.function, region="us-east-1", account_id="0" * 12).name
+        parcel = Parcel(
+            record.kind,
+            record.target,
+            record.body,
+            json.loads(record.attributes),
+            record.request_id,
+            record.function,
+            record.trace_id,
+            f"{record.request_id}-{record.id}",
+        )
+        try:
+            self._senders(parcel)
+        except Exception as error:  # of whatever a socket, boto3 or a function's queue may raise
+            metric = "DeadLetterErrors" if record.kind == DEAD_LETTER else "DestinationDeliveryFailures"
+            self._count(name, metric)
+            text = f"{type(error).__name__}: {error}"[:1024]
+            self._logger.error("%s %s did not take a record: %s", record.kind, record.target, text)
+            return "waiting", self._store.now() + delivery.backoff(record.tries, self._delays), text
+        return "delivered", None, ""
