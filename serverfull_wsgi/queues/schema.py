@@ -97,7 +97,7 @@ def check(path: Path, steps: Sequence[str] = STEPS, *, thoroughly: bool) -> None
     Raises `ConfigurationError` for what is no store, a damaged one, or one of a newer version.
     """
     if path.stat().st_size == 0:
-        raise _damaged(path, "the file is empty")
+        raise damaged(path, "the file is empty")
     try:
         db = connect(path)
         try:
@@ -105,9 +105,7 @@ def check(path: Path, steps: Sequence[str] = STEPS, *, thoroughly: bool) -> None
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
-        if _is_damage(error):
-            raise _damaged(path, str(error)) from None
-        raise ConfigurationError(f"the event store {path} cannot be opened: {error}") from None
+        raise refusal(path, error) from None
 
 
 def _check(db: sqlite3.Connection, path: Path, steps: Sequence[str], thoroughly: bool) -> None:
@@ -122,7 +120,7 @@ def _check(db: sqlite3.Connection, path: Path, steps: Sequence[str], thoroughly:
     if thoroughly:
         found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise _damaged(path, found)
+            raise damaged(path, found)
     if version < len(steps):
         _advance(db, version, steps)
 
@@ -132,11 +130,15 @@ def _advance(db: sqlite3.Connection, version: int, steps: Sequence[str]) -> None
         db.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version={number}; COMMIT;")
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return any(word in str(error) for word in ("malformed", "not a database", "disk image", "encrypted"))
+def refusal(path: Path, error: sqlite3.DatabaseError) -> ConfigurationError:
+    """Why the store cannot be opened."""
+    if any(word in str(error) for word in ("malformed", "not a database", "disk image", "encrypted")):
+        return damaged(path, str(error))
+    return ConfigurationError(f"the event store {path} cannot be opened: {error}")
 
 
-def _damaged(path: Path, what: str) -> ConfigurationError:
+def damaged(path: Path, what: str) -> ConfigurationError:
+    """The refusal of a store that is not as it was written."""
     return ConfigurationError(
         f"the event store {path} is damaged ({what}), so nothing starts and nothing was changed. Bring it back from a "
         f"backup with its -wal file; or save what can be saved with `sqlite3 {path.name} .recover`; or, giving its "

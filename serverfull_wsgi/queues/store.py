@@ -72,7 +72,13 @@ class Store:
             self.reserve = _Reserve(path.with_name(f"{path.name}.reserve"))
             with contextlib.suppress(OSError):  # on a full disk: no event is accepted until there is room for it
                 self.reserve.fill()
-        except (OSError, sqlite3.Error) as error:
+        except ConfigurationError:
+            raise
+        except (ValueError, TypeError) as error:  # text that is none, even in SQLite's own messages
+            raise schema.damaged(path, str(error)) from None
+        except sqlite3.DatabaseError as error:
+            raise schema.refusal(path, error) from None
+        except OSError as error:
             raise ConfigurationError(
                 f"the event store {path} cannot be opened: {error}; SERVERFULL_DATA_DIR names a folder this process "
                 "may write to, and SERVERFULL_EVENTS=memory does without one"
@@ -166,7 +172,7 @@ class Store:
             raise StoreError("another process or the disk takes too long")
         try:
             return operation(self._db)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise StoreError(str(error)) from error
         finally:
             self._gate.leave()
