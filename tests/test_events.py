@@ -1,0 +1,616 @@
+"""Durable events, end to end: real servers are killed, and what got a 202 is run to its one end."""
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.battery import SEED, share
+from tests.conftest import aws_client
+from tests.servers import Server, clean_environ, free_port, running
+
+pytest_plugins = ["tests.battery"]
+
+FUNCTIONS = """
+import os, signal, time
+from serverfull_wsgi import EventConfig, Function
+
+def write(what, event, context):
+    with open("notes", "a") as notes:
+        notes.write(f"{what} {context.aws_request_id} {event}\\n")
+
+def note(event, context):
+    write("ran", event, context)
+    return event
+
+def work(event, context):
+    write("began", event, context)
+    time.sleep(event)
+    write("ended", event, context)
+
+def broken(event, context):
+    write("ran", event, context)
+    raise ValueError("no good")
+
+def flaky(event, context):
+    write("ran", event, context)
+    if not os.path.exists("healed"):
+        raise ValueError("not yet")
+
+def poison(event, context):
+    write("ran", event, context)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def told(event, context):
+    write("told", __import__("json").dumps(event), context)
+
+def config(**values):
+    return EventConfig(**values)
+
+broken_to_told = Function(broken, event_config=config(maximum_retry_attempts=0, on_failure="told", dead_letter="note"))
+note_to_told = Function(note, event_config=config(on_success="told"))
+def again(event, context):
+    write("ran", 0, context)
+
+again_and_again = Function(again, event_config=config(on_success="loop", on_failure="loop"))
+broken_to_hook = Function(broken, event_config=config(maximum_retry_attempts=0, on_failure=os.environ.get("HOOK")))
+AWS = "arn:aws:{}:us-east-1:123456789012:{}"
+to_sqs = Function(note, event_config=config(on_success=AWS.format("sqs", "jobs")))
+to_bus = Function(note, event_config=config(on_success=AWS.format("events", "event-bus/default")))
+to_sns = Function(broken, event_config=config(maximum_retry_attempts=0, dead_letter=AWS.format("sns", "topic")))
+"""
+NAMES = "note work broken flaky poison told broken_to_told note_to_told broken_to_hook to_sqs to_bus to_sns".split()
+SETTINGS = {
+    "SERVERFULL_EVENTS": "",
+    "SERVERFULL_FUNCTIONS": ", ".join(f"{name}=functions.{name}" for name in NAMES) + ", loop=functions.again_and_again",
+    "SERVERFULL_EVENT_RETRY_DELAYS": "0.1 0.2",
+    "SERVERFULL_EVENT_THROTTLE_DELAYS": "0.1 0.5",
+    "SERVERFULL_EVENT_LEASE": "1",
+    "SERVERFULL_ADMIN": "true",
+    "SERVERFULL_RUNTIME_LOGGER_LEVEL": "WARNING",
+}
+GTHREAD = ("--worker-class", "gthread", "--threads", "8", "-c", "hooks.py")
+
+
+class House:
+    """A folder with functions, their events, and servers."""
+
+    def __init__(self, folder):
+        self.folder, self.notes, self.servers = folder, folder / "notes", 0
+        self.port = free_port()
+        self.notes.touch()
+        (folder / "functions.py").write_text(FUNCTIONS)
+        (folder / "hooks.py").write_text("from serverfull_wsgi.hooks import post_worker_init, worker_exit\n")
+
+    def gunicorn(self, *options, **environ):
+        self.port = free_port()
+        bind = f"127.0.0.1:{self.port}"
+        argv = ["-m", "gunicorn", "serverfull_wsgi:app", "--bind", bind, "--no-control-socket", *(options or GTHREAD)]
+        return running(self._server(argv, environ))
+
+    def _server(self, argv, environ):
+        self.servers += 1
+        settings = {**SETTINGS, **environ}
+        return Server(argv, self.folder / f"log{self.servers}", port=self.port, env=settings, cwd=self.folder)
+
+    @contextlib.contextmanager
+    def worker(self, **environ):
+        server = self._server(["-m", "serverfull_wsgi", "worker"], environ)
+        try:
+            yield server
+        finally:
+            assert server.stop() == 0, server.output()
+
+    def command(self, *argv, **environ):
+        return subprocess.run(
+            [sys.executable, "-m", "serverfull_wsgi", *argv],
+            cwd=self.folder,
+            env={**clean_environ(), **SETTINGS, **environ},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def send(self, name, event=None, **headers):
+        """The status and the request id of an accept; None where the server went away."""
+        headers = {header.replace("_", "-"): value for header, value in headers.items()}
+        answer = self.request(
+            "POST",
+            f"/2015-03-31/functions/{name}/invocations",
+            json.dumps(event).encode(),
+            {"X-Amz-Invocation-Type": "Event", **headers},
+        )
+        return answer and (answer[0], answer[1]["x-amzn-RequestId"])
+
+    def accept(self, name, event=None, **headers):
+        status, id = self.send(name, event, **headers)
+        assert status == 202
+        return id
+
+    def request(self, method, target, body=None, headers=None):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            try:
+                connection.request(method, target, body, headers or {})
+                response = connection.getresponse()
+                return response.status, response.headers, response.read()
+            except (OSError, http.client.HTTPException):
+                return None
+
+    def event(self, id):
+        return json.loads(self.request("GET", f"/serverfull/events/{id}")[2])
+
+    def noted(self, what):
+        """The request ids of what ``ran``, ``began`` or ``ended``, each as often as it did."""
+        lines = [line.split() for line in self.notes.read_text().splitlines()]
+        return [line[1] for line in lines if len(line) > 1 and line[0] == what]
+
+    def told(self):
+        """The records that a function was told, parsed."""
+        lines = self.notes.read_text().splitlines()
+        return [json.loads(line.split(" ", 2)[2]) for line in lines if line.startswith("told ")]
+
+    def rows(self, query="SELECT request_id, state FROM event"):
+        path = self.folder / ".serverfull/events.sqlite3"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
+            return db.execute(query).fetchall()
+
+    def waiting(self):
+        return self.rows("SELECT count(*) FROM event WHERE due IS NOT NULL")[0][0]
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path)
+
+
+@pytest.fixture
+def patiently():
+    """Waits for a condition for as long as a loaded machine may take."""
+
+    def patiently(condition, seconds=120):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+            time.sleep(0.05)
+
+    return patiently
+
+
+def children(parent):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+
+
+# Runs, retries, ends
+
+
+def test_an_event_is_in_the_file_before_its_202(house):
+    with house.gunicorn():
+        id = house.accept("work", 5)
+        assert (id,) in house.rows("SELECT request_id FROM event")
+
+
+def test_a_failing_function_is_tried_three_times_with_one_request_id(house, patiently):
+    with house.gunicorn():
+        id = house.accept("broken")
+        patiently(lambda: house.event(id)["state"] == "failed")
+        found = house.event(id)
+    assert house.noted("ran") == [id] * 3
+    assert (found["attempts"], found["condition"], found["lastError"]) == (3, "RetriesExhausted", "no good")
+    assert json.loads(found["result"])["errorType"] == "ValueError"
+
+
+def test_an_event_that_gets_well_ends_well(house, patiently):
+    with house.gunicorn(SERVERFULL_EVENT_RETRY_DELAYS="1"):
+        id = house.accept("flaky")
+        patiently(lambda: house.noted("ran"))
+        (house.folder / "healed").touch()
+        patiently(lambda: house.event(id)["state"] == "succeeded")
+    assert len(house.noted("ran")) == 2
+
+
+def test_an_event_whose_function_has_gone_waits_for_it(house, patiently):
+    with house.gunicorn("--workers", "1", SERVERFULL_EVENT_WORKERS="1"):
+        house.accept("work", 3)
+        id = house.accept("note")
+    with house.gunicorn(SERVERFULL_FUNCTIONS="work=functions.work"):
+        patiently(lambda: house.event(id)["throttles"] > 1)
+        assert house.event(id)["state"] in ("queued", "running")
+    with house.gunicorn():
+        patiently(lambda: house.event(id)["state"] == "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "status"),
+    [("absent", b"{}", 404), ("note", b"{", 400), ("no!te", b"{}", 400), ("note", b'"' + b"x" * 1_048_577 + b'"', 413)],
+    ids=["unknown", "malformed", "bad name", "oversized"],
+)
+def test_what_is_refused_is_never_queued(name, payload, status, house):
+    with house.gunicorn():
+        target = f"/2015-03-31/functions/{name}/invocations"
+        assert house.request("POST", target, payload, {"X-Amz-Invocation-Type": "Event"})[0] == status
+        assert house.rows() == []
+
+
+def test_a_retried_accept_is_accepted_once(house):
+    with house.gunicorn():
+        ids = [house.accept("note", 1, amz_sdk_invocation_id="first") for _ in range(3)]
+        others = [
+            house.accept("note", 2, amz_sdk_invocation_id="first"),
+            house.accept("note", 1),
+            house.accept("note", 1),
+        ]
+        assert len(house.rows()) == 4
+    assert len(set(ids)) == 1
+    assert len({*ids, *others}) == 4
+
+
+def test_boto3_over_two_workers_loses_nothing(house, patiently):
+    with house.gunicorn("--workers", "2", *GTHREAD):
+        client = aws_client(f"http://127.0.0.1:{house.port}")
+
+        def call(number):
+            with (answer := client.invoke(FunctionName="note", InvocationType="Event", Payload=str(number)))["Payload"]:
+                return answer["ResponseMetadata"]["RequestId"]
+
+        with contextlib.closing(client), ThreadPoolExecutor(8) as pool:
+            accepted = list(pool.map(call, range(100)))
+        patiently(lambda: not house.waiting())
+    assert sorted(house.noted("ran")) == sorted(accepted)
+    assert sorted(house.rows()) == sorted((id, "succeeded") for id in accepted)
+
+
+# Stops and kills
+
+
+def test_a_stop_gives_back_what_runs_and_the_next_start_runs_it(house, patiently):
+    with house.gunicorn(SERVERFULL_DRAIN="0.1", SERVERFULL_EVENT_LEASE="600") as server:
+        id = house.accept("work", 2)
+        patiently(lambda: house.noted("began"))
+        server.stop()
+    assert house.rows() == [(id, "queued")]
+    with house.gunicorn():
+        patiently(lambda: house.event(id)["state"] == "succeeded")
+        assert (house.event(id)["lostLeases"], house.event(id)["attempts"]) == (0, 1)
+
+
+def test_a_stop_waits_for_what_ends_in_time(house, patiently):
+    with house.gunicorn() as server:
+        id = house.accept("work", 1)
+        patiently(lambda: house.noted("began"))
+        server.stop()
+    assert house.noted("ended") == [id]
+    assert house.rows() == [(id, "succeeded")]
+
+
+@needs_proc
+def test_killed_workers_lose_nothing(house, patiently, battery):
+    """A1."""
+    rng, accepted, kills = random.Random(SEED), [], 0
+    count = share(20_000, 400)
+    with house.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5") as server:
+        done = threading.Event()
+
+        def client(_):
+            mine = []
+            while not done.is_set():
+                if (answer := house.send("note", 1)) and answer[0] == 202:
+                    mine.append(answer[1])
+            return mine
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(client, number) for number in range(4)]
+            try:
+                while (
+                    house.waiting() + house.rows("SELECT count(*) FROM event WHERE due IS NULL")[0][0] < count
+                    or kills < 3
+                ):
+                    time.sleep(0.2)
+                    for pid in rng.sample(pids, 1) if (pids := children(server.process.pid)) else ():
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                            kills += 1
+            finally:
+                done.set()
+            accepted = [id for answer in answers for id in answer.result()]
+        patiently(lambda: not house.waiting(), 600)
+        rows = dict(house.rows())
+        ran = house.noted("ran")
+    lost = [id for id in accepted if rows.get(id) != "succeeded"]
+    extra = len(ran) - len(set(ran))
+    battery.record("A1 workers killed", accepted=len(accepted), kills=kills, lost=len(lost), extra_runs=extra)
+    assert lost == []
+    assert set(accepted) <= set(ran)
+    assert set(rows.values()) == {"succeeded"}
+    assert extra <= kills * 4
+
+
+@needs_proc
+def test_killed_servers_lose_nothing(house, patiently, battery):
+    """A2."""
+    accepted, kills = [], share(100, 3)
+    for _ in range(kills):
+        with house.gunicorn() as server:
+            accepted += [house.accept("work", 0.05) for _ in range(8)]
+            pids = [server.process.pid, *children(server.process.pid)]
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            server.process.wait()
+    with house.gunicorn():
+        patiently(lambda: not house.waiting(), 600)
+        rows = dict(house.rows())
+        runs = len(house.noted("began"))
+    assert sorted(rows) == sorted(accepted)
+    ended = {state: list(rows.values()).count(state) for state in set(rows.values())}
+    battery.record("A2 servers killed", accepted=len(accepted), kills=kills, lost=0, runs=runs, ended=ended)
+    assert set(rows.values()) <= {"succeeded", "failed"}  # failed: those that were in work at five kills
+    assert ended.get("failed", 0) <= kills * 4 // 5
+
+
+@needs_proc
+def test_another_worker_takes_over_without_a_request(house, patiently):
+    with house.gunicorn("--workers", "3", *GTHREAD) as server:
+        house.accept("note")
+        patiently(lambda: house.noted("ran"))
+        ids = [house.accept("work", 0.1) for _ in range(40)]
+        for pid in children(server.process.pid)[:2]:
+            os.kill(pid, signal.SIGKILL)
+        patiently(lambda: not house.waiting())
+        assert {id for id, state in house.rows() if state == "succeeded"} >= set(ids)
+
+
+@needs_proc
+def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, patiently, battery):
+    """A12."""
+    with house.gunicorn():
+        id = house.accept("poison")
+        others = [house.accept("note", number) for number in range(share(100, 10))]
+        patiently(lambda: house.waiting() == 0, 300)
+        rows = dict(house.rows())
+        lost = house.event(id)["lostLeases"]
+    battery.record("A12 an event that kills", lost_leases=lost, runs=house.noted("ran").count(id), others=len(others))
+    assert rows[id] == "failed"
+    assert {rows[other] for other in others} == {"succeeded"}
+    assert lost == house.noted("ran").count(id) == 5
+
+
+# A worker, and looking after events
+
+
+def test_a_worker_runs_events_before_the_web_processes_do(house, patiently):
+    with house.gunicorn():
+        with house.worker(SERVERFULL_RUNTIME_LOGGER_LEVEL="INFO") as worker:
+            patiently(lambda: "running the events of" in worker.output())
+            before = house.accept("work", 0.01)
+            patiently(lambda: house.event(before)["state"] == "succeeded")
+            patiently(lambda: house.accept("note") and "REPORT" in worker.output())
+        after = house.accept("note")
+        patiently(lambda: house.event(after)["state"] == "succeeded")
+
+
+def test_a_worker_needs_events_that_processes_share(house):
+    result = house.command("worker", SERVERFULL_EVENTS="memory")
+    assert result.returncode == 1
+    assert "a worker needs events that processes can share" in result.stderr
+
+
+def test_the_command_looks_after_events(house, patiently):
+    with house.gunicorn():
+        failed, fine = [house.accept("broken") for _ in range(3)], house.accept("note", {"n": 1})
+        patiently(lambda: house.waiting() == 0)
+    listed = house.command("events", "list", "--state", "failed", "--limit", "2")
+    assert [line.split("\t")[1] for line in listed.stdout.splitlines()] == failed[:0:-1]
+    assert listed.stderr == "more: --before 2\n"
+    shown = json.loads(house.command("events", "show", fine).stdout)
+    assert (shown["state"], shown["payload"], shown["result"]) == ("succeeded", '{"n": 1}', '{"n": 1}')
+    assert house.command("events", "redrive", failed[0]).stdout == "1 to be run again\n"
+    assert house.command("events", "redrive", "--failed").stdout == "2 to be run again\n"
+    assert "there is no event" in house.command("events", "redrive", fine).stderr
+    assert house.command("events", "purge", "--yes").stdout == "1 removed\n"
+    with house.gunicorn():
+        patiently(lambda: house.waiting() == 0)
+    assert sorted(house.noted("ran")) == sorted(failed * 6 + [fine])
+
+
+def test_the_operator_looks_after_events_over_http(house, patiently):
+    with house.gunicorn():
+        ids = [house.accept("broken") for _ in range(3)]
+        patiently(lambda: house.waiting() == 0)
+        page = json.loads(house.request("GET", "/serverfull/events?state=failed&limit=2")[2])
+        following = json.loads(house.request("GET", page["next"])[2])
+        assert [one["requestId"] for one in page["events"] + following["events"]] == ids[::-1]
+        assert following["next"] is None
+        assert house.request("POST", f"/serverfull/events/{ids[0]}/redrive")[0] == 202
+        patiently(lambda: house.noted("ran").count(ids[0]) == 6 and house.waiting() == 0)
+        assert house.request("GET", "/serverfull/events/none")[0] == 404
+        assert house.request("POST", "/serverfull/events/none/redrive")[0] == 404
+        assert house.request("GET", "/serverfull/events?limit=501")[0] == 400
+        fine = house.accept("note")
+        patiently(lambda: house.waiting() == 0)
+        assert house.request("POST", f"/serverfull/events/{fine}/redrive")[0] == 409
+
+
+def test_nobody_looks_after_events_unless_it_is_set(house):
+    with house.gunicorn(SERVERFULL_ADMIN="false"):
+        assert house.request("GET", "/serverfull/events")[0] == 404
+
+
+def test_a_damaged_store_keeps_the_server_from_starting(house):
+    (house.folder / ".serverfull").mkdir()
+    (house.folder / ".serverfull/events.sqlite3").write_bytes(b"nothing of ours" * 1000)
+    with pytest.raises(RuntimeError) as caught:
+        with house.gunicorn():
+            pass
+    assert "is damaged (file is not a database), so nothing starts and nothing was changed" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+# Destinations
+
+
+def test_a_function_is_told_of_a_failure_and_a_dead_letter_is_the_event(house, patiently):
+    with house.gunicorn():
+        id = house.accept("broken_to_told", {"n": 1})
+        patiently(lambda: house.told() and house.waiting() == 0 and len(house.rows()) == 3)
+        assert [one["state"] for one in house.event(id)["records"]] == ["delivered"] * 2
+    (record,) = house.told()
+    assert list(record) == [
+        "version", "timestamp", "requestContext", "requestPayload", "responseContext", "responsePayload"
+    ]  # fmt: skip
+    assert record["requestContext"] == {
+        "requestId": id,
+        "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:broken_to_told:$LATEST",
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 1,
+    }
+    assert record["requestPayload"] == {"n": 1}
+    assert record["responseContext"] == {
+        "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"
+    }  # fmt: skip
+    assert record["responsePayload"]["errorMessage"] == "no good"
+    assert "{'n': 1}" in house.notes.read_text()
+
+
+def test_a_function_is_told_of_a_success(house, patiently):
+    with house.gunicorn():
+        house.accept("note_to_told", 7)
+        patiently(house.told)
+    (record,) = house.told()
+    assert record["requestContext"]["condition"] == "Success"
+    assert (record["requestPayload"], record["responsePayload"]) == (7, 7)
+    assert record["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST"}
+
+
+def test_a_chain_without_end_is_stopped_after_16_hops(house, patiently, battery):
+    with house.gunicorn():
+        house.accept("loop", 0)
+        patiently(lambda: len(house.rows()) >= 17 and not house.waiting())
+        patiently(lambda: not house.rows("SELECT 1 FROM record WHERE due IS NOT NULL"))
+        conditions = [row[0] for row in house.rows("SELECT condition FROM event ORDER BY id")]
+    battery.record("A10 a destination that is the function itself", runs=len(house.noted("ran")))
+    assert conditions == ["Success"] * 16 + ["RecursiveInvocationDetected"]
+    assert len(house.noted("ran")) == 16
+
+
+class Hook:
+    """A webhook that does what it is told to for each request, and keeps what it accepted."""
+
+    def __init__(self, *ways):
+        hook, self.accepted, self.tries, ways = self, [], 0, list(ways)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                hook.tries += 1
+                way = ways.pop(0) if ways else 200
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if way == "hang up":
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                if 200 <= way < 300:
+                    hook.accepted.append((self.headers, body))
+                self.send_response(way)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?x=1"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+def test_a_record_is_sent_to_a_webhook_until_it_is_taken(house, patiently, battery):
+    ways = [500, "hang up", 302, 404, 204]
+    with contextlib.closing(Hook(*ways)) as hook, house.gunicorn(HOOK=hook.url):
+        id = house.accept("broken_to_hook")
+        patiently(lambda: house.event(id).get("records") and house.event(id)["records"][0]["state"] == "delivered")
+    battery.record("A10 a webhook that refuses", tries=hook.tries, accepted=len(hook.accepted))
+    ((headers, body),) = hook.accepted
+    assert hook.tries == len(ways)
+    assert json.loads(body)["requestContext"]["requestId"] == headers["X-Serverfull-Request-Id"] == id
+
+
+def test_a_destination_that_is_down_loses_nothing(house, patiently):
+    port = free_port()
+    with house.gunicorn(HOOK=f"http://127.0.0.1:{port}/"):
+        id = house.accept("broken_to_hook")
+        patiently(lambda: house.event(id).get("records") and house.event(id)["records"][0]["tries"] > 1)
+    ((state, target, body),) = house.rows("SELECT state, target, body FROM record")
+    assert (state, target) == ("waiting", f"http://127.0.0.1:{port}/")
+    assert json.loads(body)["requestContext"]["requestId"] == id
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    port = free_port()
+    argv = ["-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with running(Server(argv, log, port=port, ready="/moto-api/", env={"PYTHONWARNINGS": "ignore"})) as server:
+        yield server
+
+
+def test_records_go_to_sqs_sns_and_eventbridge(house, moto, patiently):
+    keys = {"AWS_ACCESS_KEY_ID": "123456789012", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+    def client(service):
+        return boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=moto.url,
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key="secret",
+        )
+
+    with contextlib.ExitStack() as stack:
+        sqs, sns, bus = (stack.enter_context(contextlib.closing(client(name))) for name in ("sqs", "sns", "events"))
+        urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("jobs", "from-topic", "from-bus")}
+        topic = sns.create_topic(Name="topic")["TopicArn"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:from-topic")
+        bus.put_rule(Name="all", EventPattern='{"source": ["lambda"]}')
+        bus.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": "arn:aws:sqs:us-east-1:123456789012:from-bus"}])
+        stack.enter_context(house.gunicorn(SERVERFULL_DESTINATIONS_ENDPOINT=moto.url, **keys))
+        ids = [house.accept(name, {"n": 1}) for name in ("to_sqs", "to_sns", "to_bus")]
+        patiently(lambda: house.rows("SELECT state FROM record") == [("delivered",)] * 3)
+        jobs, topic, bus = (_only_message(sqs, url) for url in urls.values())
+    assert json.loads(jobs["Body"])["requestContext"]["requestId"] == ids[0]
+    letter = json.loads(topic["Body"])
+    assert json.loads(letter["Message"]) == {"n": 1}
+    assert {name: one["Value"] for name, one in letter["MessageAttributes"].items()} == {
+        "RequestID": ids[1], "ErrorCode": "200", "ErrorMessage": "no good"
+    }  # fmt: skip
+    event = json.loads(bus["Body"])
+    assert event["detail-type"] == "Lambda Function Invocation Result - Success"
+    assert event["detail"]["requestContext"]["requestId"] == ids[2]
+
+
+def _only_message(sqs, url):
+    (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    return message
