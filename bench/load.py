@@ -12,6 +12,7 @@ local event = io.open({path}, "rb")
 wrk.method = "POST"
 wrk.body = event:read("*a")
 wrk.headers["Content-Type"] = "application/json"
+{headers}
 event:close()
 
 done = function(summary, latency, requests)
@@ -29,18 +30,19 @@ class Rate(NamedTuple):
     per_cpu_second: float
 
 
-def run(server, event, connections, seconds):
+def run(server, event, connections, seconds, headers=None):
     """Loads ``server`` for that long. Raises RuntimeError if a single request failed."""
     used = server.cpu()
-    requests, duration = _wrk(server.url, event, connections, seconds)
+    requests, duration = _wrk(server.url, event, connections, seconds, headers or {})
     return Rate(requests / duration, requests / (server.cpu() - used))
 
 
-def _wrk(url, event, connections, seconds):
+def _wrk(url, event, connections, seconds, headers):
     with tempfile.TemporaryDirectory() as directory:
         script, body = Path(directory, "post.lua"), Path(directory, "event.json")
         body.write_bytes(event)
-        script.write_text(SCRIPT.format(path=json.dumps(str(body))))
+        lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(text)}" for name, text in headers.items())
+        script.write_text(SCRIPT.format(path=json.dumps(str(body)), headers=lines))
         command = [shutil.which("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     requests, microseconds, failed = map(int, output.rpartition("RESULT")[2].split())

@@ -1,6 +1,6 @@
 """Events: an upload is processed; a webhook hears of success, and a second function of failure.
 
-    SERVERFULL_DATA_DIR=pipeline-events SERVERFULL_EVENT_RETRY_DELAYS="1 2" gunicorn examples.event_pipeline:app --threads 8
+    SERVERFULL_DATA_DIR=pipeline SERVERFULL_EVENT_RETRY_DELAYS="1 2" gunicorn examples.event_pipeline:app --threads 8
 
 Upload a text, and one that cannot be processed:
 
@@ -8,8 +8,8 @@ Upload a text, and one that cannot be processed:
 
     curl --request POST --header 'X-Amz-Invocation-Type: Event' --data '{"name": "nothing"}' http://localhost:8000/2015-03-31/functions/process/invocations
 
-The webhook here is a route of the same server, so that everything can be seen in one place; in life it is somebody else's
-URL. What both were told is at:
+The webhook here is a route of the same server, so that all can be seen in one place; in life it is somebody else's URL.
+What both were told is at:
 
     curl http://localhost:8000/told
 
@@ -18,6 +18,7 @@ The failure comes after two retries. Kill the server with `kill -9` in between a
 
 import json
 import os
+from pathlib import Path
 
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
@@ -54,7 +55,7 @@ def hook(environ, start_response):
 
 
 def told(environ, start_response):
-    text = open(TOLD).read() if os.path.exists(TOLD) else ""
+    text = Path(TOLD).read_text() if os.path.exists(TOLD) else ""
     return Response(text, mimetype="application/jsonl")(environ, start_response)
 
 

@@ -5,6 +5,9 @@ import http.client
 import json
 import os
 import random
+import re
+import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -21,7 +24,7 @@ import pytest
 
 from tests.battery import SEED, share
 from tests.conftest import aws_client
-from tests.servers import Server, clean_environ, free_port, running
+from tests.servers import ROOT, Server, clean_environ, free_port, running
 
 pytest_plugins = ["tests.battery"]
 
@@ -76,7 +79,8 @@ to_sns = Function(broken, event_config=config(maximum_retry_attempts=0, dead_let
 NAMES = "note work broken flaky poison told broken_to_told note_to_told broken_to_hook to_sqs to_bus to_sns".split()
 SETTINGS = {
     "SERVERFULL_EVENTS": "",
-    "SERVERFULL_FUNCTIONS": ", ".join(f"{name}=functions.{name}" for name in NAMES) + ", loop=functions.again_and_again",
+    "SERVERFULL_FUNCTIONS": ", ".join(f"{name}=functions.{name}" for name in NAMES)
+    + ", loop=functions.again_and_again",
     "SERVERFULL_EVENT_RETRY_DELAYS": "0.1 0.2",
     "SERVERFULL_EVENT_THROTTLE_DELAYS": "0.1 0.5",
     "SERVERFULL_EVENT_LEASE": "1",
@@ -614,3 +618,189 @@ def test_records_go_to_sqs_sns_and_eventbridge(house, moto, patiently):
 def _only_message(sqs, url):
     (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
     return message
+
+
+# The example
+
+
+def test_the_example_does_what_its_docstring_says(tmp_path, patiently):
+    text = (ROOT / "examples/event_pipeline.py").read_text()
+    start, poem, nothing, told = re.findall(
+        r"^ {4}((?:SERVERFULL|curl).+)$", text.partition('"""\n\nimport')[0], re.MULTILINE
+    )
+    words = shlex.split(start)
+    settings = dict(word.split("=") for word in words[: words.index("gunicorn")])
+    port = free_port()
+    environ = {
+        **settings,
+        "SERVERFULL_DATA_DIR": str(tmp_path / settings["SERVERFULL_DATA_DIR"]),
+        "SERVERFULL_EVENTS": "",
+    }
+    environ |= {"TOLD": str(tmp_path / "told"), "WEBHOOK": f"http://127.0.0.1:{port}/hook"}
+    argv = ["-m", *words[words.index("gunicorn") :], "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+
+    def paste(line):
+        argv = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{port}"))
+        return subprocess.run([*argv, "--silent", "--show-error"], capture_output=True, text=True, check=True).stdout
+
+    def serving():
+        return running(Server(argv, tmp_path / "log", port=port, env=environ))
+
+    with serving() as server:
+        paste(poem)
+        paste(nothing)
+        patiently(lambda: "webhook" in paste(told))
+        server.stop(signal.SIGKILL)
+    port = free_port()
+    argv[argv.index("--bind") + 1] = f"127.0.0.1:{port}"
+    with serving():
+        paste(told)
+        patiently(lambda: "clean-up" in paste(told))
+        lines = [json.loads(line) for line in paste(told).splitlines()]
+    assert {"who": "webhook", "upload": "poem", "condition": "Success", "words": 3} in lines
+    assert {"who": "clean-up", "upload": "nothing", "condition": "RetriesExhausted"} in lines
+
+
+# Marked points, a disk that fails, and a disk that is asked: A11, A4, A3
+
+CHILD = """
+import json, os, signal, sys, time
+from pathlib import Path
+from serverfull_wsgi import Application, EventConfig, Function, SqliteQueue, StaticFetcher
+from serverfull_wsgi.queues.delivery import Delays
+from tests.hosts import InProcess
+
+point, folder = sys.argv[1], Path(sys.argv[2])
+
+def mark(here):
+    if here == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def note(event, context):
+    with open(folder / "notes", "a") as notes:
+        notes.write(f"ran {context.aws_request_id} {event}\\n")
+
+def told(event, context):
+    with open(folder / "notes", "a") as notes:
+        notes.write("told " + context.aws_request_id + " " + json.dumps(event) + "\\n")
+
+queue = SqliteQueue(folder / "events.sqlite3", lease=1.0, delays=Delays((0.1,), 0.1, 0.5), mark=mark)
+functions = {"note": Function(note, event_config=EventConfig(on_success="told")), "told": told}
+application = Application(StaticFetcher(functions), queue=queue)
+application.start()
+if point != "-":
+    target = "/2015-03-31/functions/note/invocations"
+    response = InProcess(application).request("POST", target, b"1", {"X-Amz-Invocation-Type": "Event"})
+    assert response.status == 202
+deadline = time.monotonic() + 120
+while time.monotonic() < deadline:
+    found = queue.events()
+    if len(found) == 2 and all(one["state"] == "succeeded" for one in found):
+        if all(one["state"] == "delivered" for event in found for one in queue.event(event["requestId"])["records"]):
+            break
+    time.sleep(0.05)
+application.close()
+"""
+
+
+def child(*argv, before=()):
+    command = [*before, sys.executable, "-c", *argv]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=clean_environ(), timeout=200, check=False
+    )
+
+
+@pytest.mark.parametrize("point", ["claimed", "ran", "recorded", "sent", "delivered"])
+def test_a_process_that_dies_at_any_point_leaves_one_end_and_one_record(point, tmp_path, battery):
+    """A11."""
+    assert child(CHILD, point, str(tmp_path)).returncode == -signal.SIGKILL
+    again = child(CHILD, "-", str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "events.sqlite3")) as db:
+        ends = db.execute("SELECT state, condition, lost FROM event ORDER BY id").fetchall()
+        records = db.execute("SELECT kind, state FROM record").fetchall()
+    lines = (tmp_path / "notes").read_text().splitlines()
+    runs, told = (sum(line.startswith(what) for line in lines) for what in ("ran ", "told "))
+    battery.record(f"A11 killed where it is {point}", runs=runs, records_taken=told, ends=len(ends))
+    assert [end[:2] for end in ends] == [("succeeded", "Success")] * 2  # the event's, and that of the one who was told
+    assert records == [("on_success", "delivered")]
+    assert 1 <= runs <= 2
+    assert 1 <= told <= 2
+
+
+def traces():
+    """Whether strace is here and may trace."""
+    if not shutil.which("strace"):
+        return False
+    return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
+
+
+needs_strace = pytest.mark.skipif(not traces(), reason="needs strace, and the right to trace")
+
+ACCEPT = """
+import sys
+from pathlib import Path
+from tests.test_event_store import put, states
+from serverfull_wsgi.queues.store import Store, StoreError
+store, accepted = Store(Path(sys.argv[1]), "tests"), []
+for number in range(int(sys.argv[2])):
+    try:
+        id = put(store, f"id-{number}", b'"' + b"x" * 3000 + b'"')
+        print("accepted", id, flush=True)
+    except StoreError as error:
+        print("refused", error, flush=True)
+"""
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_a_write_that_fails_accepts_nothing_and_loses_nothing(error, tmp_path, battery):
+    """A4: the n-th write or sync of the store fails."""
+    tried, refused = share(300, 4), 0
+    whole = range(1, 301)
+    for n in whole if tried == 300 else random.Random(SEED).sample(whole, tried):
+        folder = tmp_path / f"{n}"
+        folder.mkdir()
+        path = folder / "events.sqlite3"
+        assert child(ACCEPT, str(path), "1").returncode == 0
+        call, most = ("pwrite64", 60) if n % 2 else ("fdatasync", 14)
+        inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64,fdatasync"]
+        inject += ["-e", f"inject={call}:error={error}:when={(n + 1) // 2 % most + 1}"]
+        result = child(ACCEPT, str(path), "12", before=inject)
+        accepted = {line.split()[1] for line in result.stdout.splitlines() if line.startswith("accepted")}
+        refused += result.stdout.count("refused")
+        result = child(ACCEPT, str(path), "0")
+        assert result.returncode == 0, result.stderr
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            found = {row[0] for row in db.execute("SELECT request_id FROM event")}
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert accepted <= found, (n, call)
+    battery.record(f"A4 {error} of the n-th write or sync", tried=tried, refused=refused, false_202=0, lost=0)
+
+
+@needs_strace
+def test_the_store_is_synced_between_a_request_and_its_202(house, tmp_path, patiently, battery):
+    """A3."""
+    count, trace = share(1000, 40), tmp_path / "trace"
+    with house.gunicorn("--worker-class", "sync", "-c", "hooks.py", SERVERFULL_EVENTS="") as server:
+        with house.worker():  # so that all syncs of the web process are for accepts
+            (pid,) = children(server.process.pid)
+            calls = "trace=recvfrom,sendto,fdatasync,fsync"
+            strace = subprocess.Popen(["strace", "-f", "-qq", "-s", "64", "-o", trace, "-e", calls, "-p", str(pid)])
+            try:
+                patiently(lambda: "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text())
+                for _ in range(count):
+                    house.accept("note")
+            finally:
+                strace.terminate()
+                strace.wait(30)
+    synced, answered, read = 0, 0, False
+    for line in trace.read_text().splitlines():
+        if "POST /2015-03-31" in line:
+            read, done = True, False
+        elif read and ("fdatasync" in line or "fsync" in line):
+            done = True
+        elif "HTTP/1.1 202" in line and read:
+            answered, synced, read = answered + 1, synced + done, False
+    battery.record("A3 synced before its 202", answered=answered, synced=synced)
+    assert (answered, synced) == (count, count)

@@ -1,0 +1,159 @@
+"""Durable events: accepted and run per second, beside what bounds them: python -m bench.durable."""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from bench import load
+from bench.events import SMALL
+from bench.servers import ROOT, serving
+
+GTHREAD = ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+HOOKS = ["--config", str(ROOT / "examples/gunicorn.conf.py")]
+EVENT = {"X-Amz-Invocation-Type": "Event"}
+
+
+def main():
+    options = _options()
+    if not shutil.which("wrk"):
+        sys.exit("bench.durable needs wrk (Debian: apt-get install wrk)")
+    print(f"{options.rounds} rounds of {options.seconds} s; a JSON event of {len(SMALL)} bytes; medians")
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        _floor(Path(folder))
+        for clients in (1, 16):
+            _accepts(Path(folder, f"clients-{clients}"), clients, options)
+        _end_to_end(Path(folder, "end-to-end"), options)
+        _backlog(Path(folder, "backlog"), options.backlog)
+
+
+def _options():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="alternations of both servers (default: 5)")
+    parser.add_argument("--seconds", type=int, default=2, help="of load on each server and round (default: 2)")
+    parser.add_argument("--backlog", type=int, default=100_000, help="events that wait (default: 100000)")
+    parser.add_argument("--folder", default=None, help="where to write; its disk is what is measured")
+    return parser.parse_args()
+
+
+def _floor(folder):
+    with open(folder / "sync", "wb") as file:
+        times = []
+        for _ in range(300):
+            file.write(b"x" * 4096)
+            file.flush()
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began)
+    print(f"  fdatasync of 4 KiB                   {median(times) * 1e6:8.0f} us")
+    with contextlib.closing(sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, body BLOB)")
+        began = time.perf_counter()
+        for _ in range(2000):
+            db.execute("INSERT INTO event (body) VALUES (?)", (SMALL,))
+        print(f"  a bare SQLite insert loop, one thread{2000 / (time.perf_counter() - began):8.0f} inserts/s")
+
+
+def _environ(folder, **settings):
+    functions = {"SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo", "SERVERFULL_RUNTIME_LOGGER_LEVEL": "WARNING"}
+    return {**functions, "SERVERFULL_DATA_DIR": str(folder), **settings}
+
+
+@contextlib.contextmanager
+def _worker(environ):
+    """Something else that runs the events, so that the server has only to accept them."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "serverfull_wsgi", "worker"], cwd=ROOT, env={**os.environ, **environ}
+    )
+    try:
+        time.sleep(2)
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+def _accepts(folder, clients, options):
+    environ = _environ(folder)
+    with (
+        serving("bench.apps:bare", GTHREAD, {}) as bare,
+        serving("serverfull_wsgi:app", GTHREAD + HOOKS, environ) as ours,
+    ):
+        for server in (bare, ours):
+            server.wait(SMALL)
+        found = {"with another process running them": None, "running them as well": None}
+        with _worker(environ):
+            found["with another process running them"] = _rates(bare, ours, clients, options)
+        found["running them as well"] = _rates(bare, ours, clients, options)
+    for how, rates in found.items():
+        base, accepted = (median(rate) for rate in zip(*rates, strict=True))
+        ratio = median(ours / bare for bare, ours in rates)
+        print(
+            f"  accepts, {clients:2} clients, {how:33}{accepted:8.0f} /s; bare application {base:6.0f} /s; ratio {ratio:.2f}"
+        )
+
+
+def _rates(bare, ours, clients, options):
+    pairs = []
+    for _ in range(options.rounds):
+        base = load.run(bare, SMALL, clients, options.seconds).per_second
+        pairs.append((base, load.run(ours, SMALL, clients, options.seconds, EVENT).per_second))
+    return pairs
+
+
+def _end_to_end(folder, options):
+    with serving("serverfull_wsgi:app", GTHREAD + HOOKS, _environ(folder)) as server:
+        server.wait(SMALL)
+        began = time.perf_counter()
+        load.run(server, SMALL, 16, options.seconds, EVENT)
+        with contextlib.closing(sqlite3.connect(folder / "events.sqlite3", timeout=30)) as db:
+            while db.execute("SELECT 1 FROM event WHERE due IS NOT NULL LIMIT 1").fetchone():
+                time.sleep(0.05)
+            took = time.perf_counter() - began
+            count, failed = db.execute("SELECT count(*), sum(state != 'succeeded') FROM event").fetchone()
+    print(
+        f"  end to end, no-op function           {count / took:8.0f} events/s ({count} events, {failed} not succeeded)"
+    )
+
+
+def _backlog(folder, size):
+    """The time of one accept, one client, when nothing waits and when ``size`` events do."""
+    from serverfull_wsgi import EventConfig, FunctionName, Invocation
+    from serverfull_wsgi.queues import events
+    from serverfull_wsgi.queues.store import Store
+
+    name = FunctionName.parse("echo", region="us-east-1", account_id="123456789012")
+    folder.mkdir()
+    with contextlib.closing(Store(folder / "events.sqlite3")) as store:
+
+        def accept(number):
+            invocation = Invocation(name, SMALL, f"{number:036}")
+            return lambda db: events.insert(db, invocation, EventConfig(), "", store.now(), time.time())
+
+        def latency(first):
+            times = []
+            for number in range(first, first + 300):
+                began = time.perf_counter()
+                store.write(accept(number))
+                times.append(time.perf_counter() - began)
+            return median(times) * 1e6
+
+        empty = latency(0)
+        for first in range(1000, 1000 + size, 1000):
+            store.write(lambda db, first=first: [accept(number)(db) for number in range(first, first + 1000)])
+        full = latency(10_000_000)
+    print(json.dumps({"accept, nothing waits, us": round(empty), f"accept, {size} wait, us": round(full)}))
+
+
+if __name__ == "__main__":
+    main()
