@@ -98,9 +98,7 @@ def _accepts(folder, clients, options):
     for how, rates in found.items():
         base, accepted = (median(rate) for rate in zip(*rates, strict=True))
         ratio = median(ours / bare for bare, ours in rates)
-        print(
-            f"  accepts, {clients:2} clients, {how:33}{accepted:8.0f} /s; bare application {base:6.0f} /s; ratio {ratio:.2f}"
-        )
+        print(f"  accepts, {clients:2} clients, {how:33}{accepted:8.0f} /s; bare {base:6.0f} /s; ratio {ratio:.2f}")
 
 
 def _rates(bare, ours, clients, options):

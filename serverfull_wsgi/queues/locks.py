@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
-_PAUSE = 0.001  # seconds between two looks at a lock that is taken
+_PAUSES = (0.00005, 0.001)  # seconds between two looks at a lock that is taken: at first, and after a while
+_WHILE = 40  # looks
 
 _open: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
@@ -32,7 +35,7 @@ class FileLock:
             _open.add(self)
         deadline = time.monotonic() + wait
         how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
-        while True:
+        for look in itertools.count():
             try:
                 fcntl.flock(self._fd, how)
                 self.held = True
@@ -40,7 +43,8 @@ class FileLock:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     return False
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSES[look > _WHILE])
+        raise AssertionError("there is always another look")
 
     def release(self) -> None:
         if self._fd is not None:
@@ -60,13 +64,13 @@ class Gate:
         self._threads = threading.Lock()
         self._processes = FileLock(path)
 
-    def enter(self, wait: float) -> bool:
-        """Whether the gate was passed within ``wait`` seconds."""
+    def enter(self, wait: float, needless: Callable[[], bool] = lambda: False) -> bool:
+        """Whether the gate was passed within ``wait`` seconds; what became ``needless`` meanwhile is let go at once."""
         deadline = time.monotonic() + wait
         if not self._threads.acquire(timeout=wait):
             return False
         try:
-            if self._processes.acquire(max(0.0, deadline - time.monotonic())):
+            if not needless() and self._processes.acquire(max(0.0, deadline - time.monotonic())):
                 return True
         except BaseException:
             self._threads.release()

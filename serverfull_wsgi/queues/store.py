@@ -122,19 +122,20 @@ class Store:
         mine = _Write(operation)
         with self._list:
             self._waiting.append(mine)
-        if not self._gate.enter(WAIT):
+        if self._gate.enter(WAIT, lambda: mine.done):
+            try:
+                with self._list:
+                    batch, self._waiting = self._waiting, []
+                if batch:
+                    self._commit(batch)
+            finally:
+                self._gate.leave()
+        elif not mine.done:
             with self._list, contextlib.suppress(ValueError):
                 self._waiting.remove(mine)
             raise StoreError("another process or the disk takes too long")
-        try:
-            if not mine.done:
-                with self._list:
-                    batch, self._waiting = self._waiting, []
-                self._commit(batch)
-            if mine.error is not None and vital and _is_full(mine.error) and self.reserve.release():
-                self._commit([mine])
-        finally:
-            self._gate.leave()
+        if mine.error is not None and vital and _is_full(mine.error) and self.reserve.release():
+            return self.write(operation)
         if mine.error is not None:
             raise StoreError(str(mine.error)) from mine.error
         return mine.result  # type: ignore[no-any-return]
