@@ -83,7 +83,7 @@ SETTINGS = {
     + ", loop=functions.again_and_again",
     "SERVERFULL_EVENT_RETRY_DELAYS": "0.1 0.2",
     "SERVERFULL_EVENT_THROTTLE_DELAYS": "0.1 0.5",
-    "SERVERFULL_EVENT_LEASE": "1",
+    "SERVERFULL_EVENT_LEASE": "10",  # no pause of a busy machine is as long
     "SERVERFULL_ADMIN": "true",
     "SERVERFULL_RUNTIME_LOGGER_LEVEL": "WARNING",
 }
@@ -314,7 +314,7 @@ def test_killed_workers_lose_nothing(house, patiently, battery):
     """A1."""
     rng, accepted, kills = random.Random(SEED), [], 0
     count = share(20_000, 400)
-    with house.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5") as server:
+    with house.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5", SERVERFULL_EVENT_LEASE="2") as server:
         done = threading.Event()
 
         def client(_):
@@ -356,13 +356,13 @@ def test_killed_servers_lose_nothing(house, patiently, battery):
     """A2."""
     accepted, kills = [], share(100, 3)
     for _ in range(kills):
-        with house.gunicorn() as server:
+        with house.gunicorn(SERVERFULL_EVENT_LEASE="2") as server:
             accepted += [house.accept("work", 0.05) for _ in range(8)]
             pids = [server.process.pid, *children(server.process.pid)]
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             server.process.wait()
-    with house.gunicorn():
+    with house.gunicorn(SERVERFULL_EVENT_LEASE="2"):
         patiently(lambda: not house.waiting(), 600)
         rows = dict(house.rows())
         runs = len(house.noted("began"))
@@ -375,7 +375,7 @@ def test_killed_servers_lose_nothing(house, patiently, battery):
 
 @needs_proc
 def test_another_worker_takes_over_without_a_request(house, patiently):
-    with house.gunicorn("--workers", "3", *GTHREAD) as server:
+    with house.gunicorn("--workers", "3", *GTHREAD, SERVERFULL_EVENT_LEASE="2") as server:
         house.accept("note")
         patiently(lambda: house.noted("ran"))
         ids = [house.accept("work", 0.1) for _ in range(40)]
@@ -388,7 +388,7 @@ def test_another_worker_takes_over_without_a_request(house, patiently):
 @needs_proc
 def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, patiently, battery):
     """A12."""
-    with house.gunicorn():
+    with house.gunicorn(SERVERFULL_EVENT_LEASE="1"):
         id = house.accept("poison")
         others = [house.accept("note", number) for number in range(share(100, 10))]
         patiently(lambda: house.waiting() == 0, 300)
@@ -398,6 +398,26 @@ def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, pat
     assert rows[id] == "failed"
     assert {rows[other] for other in others} == {"succeeded"}
     assert lost == house.noted("ran").count(id) == 5
+
+
+@needs_proc
+def test_a_process_that_ends_lets_another_lead_while_it_finishes(house, patiently):
+    with house.gunicorn() as server:
+        house.accept("work", 3)
+        patiently(lambda: house.noted("began"))
+        (old,) = children(server.process.pid)
+        server.process.send_signal(signal.SIGHUP)
+        patiently(lambda: any(pid != old for pid in children(server.process.pid)))
+        patiently(lambda: house.send("note"))
+        patiently(lambda: house.noted("ran") and not house.waiting())
+    assert len(house.noted("ended")) == 1
+
+
+def test_an_event_may_take_longer_than_its_lease(house, patiently):
+    with house.gunicorn(SERVERFULL_EVENT_LEASE="3"):
+        id = house.accept("work", 7)
+        patiently(lambda: house.event(id)["state"] == "succeeded")
+        assert house.event(id)["lostLeases"] == 0
 
 
 # A worker, and looking after events
@@ -684,7 +704,7 @@ def told(event, context):
     with open(folder / "notes", "a") as notes:
         notes.write("told " + context.aws_request_id + " " + json.dumps(event) + "\\n")
 
-queue = SqliteQueue(folder / "events.sqlite3", lease=1.0, delays=Delays((0.1,), 0.1, 0.5), mark=mark)
+queue = SqliteQueue(folder / "events.sqlite3", lease=2.0, delays=Delays((0.1,), 0.1, 0.5), mark=mark)
 functions = {"note": Function(note, event_config=EventConfig(on_success="told")), "told": told}
 application = Application(StaticFetcher(functions), queue=queue)
 application.start()

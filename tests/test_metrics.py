@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from serverfull_wsgi import Function, Settings, StaticFetcher, create_app, stat_from_context
+from serverfull_wsgi import EventConfig, Function, Settings, StaticFetcher, create_app, stat_from_context
 from serverfull_wsgi.telemetry.metrics import UdpStats
 from tests import handlers
 from tests.hosts import InProcess
@@ -481,3 +481,57 @@ def test_no_socket_is_made_until_metrics_are_asked_for(settings, sockets):
         timeout=60,
     )
     assert (run.stdout, run.stderr) == (sockets, "")
+
+
+# Durable events
+
+
+@pytest.fixture
+def durable(serve, tmp_path):
+    """The same with events in a file, and quick about it."""
+
+    def durable(**options):
+        settings = {"EVENTS": f"sqlite:///{tmp_path}/events.sqlite3", "EVENT_RETRY_DELAYS": "0.01"}
+        return serve(**settings, EVENT_THROTTLE_DELAYS="0.01 0.02", **options)
+
+    return durable
+
+
+def test_a_durable_event_is_counted_when_it_is_taken_and_each_time_it_runs(durable, collector):
+    later(durable(), "broken")
+    lines = collector.until("AsyncEventsDropped")
+    assert lines.count("serverfull.broken.AsyncEventsReceived:1|c") == 1
+    assert lines.count("serverfull.broken.Errors:1|c") == 3
+    assert len([line for line in lines if "broken.AsyncEventAge:" in line]) == 3
+
+
+def test_an_accept_tried_again_is_received_once(durable, collector):
+    client = durable()
+    for _ in range(3):
+        headers = {"X-Amz-Invocation-Type": "Event", "amz-sdk-invocation-id": "the same"}
+        assert client.request("POST", "/2015-03-31/functions/hello/invocations", b"{}", headers).status == 202
+    later(client, "broken")
+    lines = collector.until("AsyncEventsDropped")
+    assert lines.count("serverfull.hello.AsyncEventsReceived:1|c") == 1
+
+
+def test_records_that_are_not_taken_are_counted(tmp_path, collector):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        nobody = "http://127.0.0.1:{1}/".format(*sock.getsockname())
+        config = EventConfig(maximum_retry_attempts=0, on_failure=nobody, dead_letter=nobody)
+        settings = {
+            "SERVERFULL_EVENTS": f"sqlite:///{tmp_path}/events.sqlite3",
+            "SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD",
+            "SERVERFULL_RUNTIME_STATS_ADDRESS": collector.address,
+            "SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL",
+        }
+        fetcher = StaticFetcher({"broken": Function(handlers.broken, event_config=config)})
+        application = create_app(Settings.from_mapping(settings), fetcher)
+        try:
+            later(InProcess(application), "broken")
+            seen = []
+            while not {"DestinationDeliveryFailures", "DeadLetterErrors"} <= set(seen):
+                seen += [line.partition(":")[0].rpartition(".")[2] for line in collector.lines()]
+        finally:
+            application.close()

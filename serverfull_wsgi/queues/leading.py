@@ -12,10 +12,16 @@ class Leader:
         self._store = store
         self.is_worker = False
         self.leads = False
+        self.resigns = False  # set by a process that ends: whatever it finishes yet, another may lead
 
     def look(self) -> bool:
         """Whether this process leads now. What it has in work it may finish either way: leases see to that."""
         store = self._store
+        if self.resigns:
+            if self.leads:
+                store.dispatching.release()
+            self.leads = False
+            return False
         if self.is_worker:
             may = store.worker.held or store.worker.acquire()
         else:

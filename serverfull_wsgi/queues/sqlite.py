@@ -142,7 +142,7 @@ class SqliteQueue:
             self._renewed = time.monotonic()
             self._attempts.renew()
             self._courier.renew()
-        leads = self._leader.look() and not self._closing
+        leads = self._leader.look()
         self._attempts.claims = self._courier.claims = leads
         if leads:
             self._lead(store)
@@ -167,7 +167,7 @@ class SqliteQueue:
         store = self._store
         if store is None or self._closing or store.pid != os.getpid():
             return
-        self._closing = True
+        self._closing = self._leader.resigns = True
         self._attempts.claims = self._courier.claims = False
         if not self._attempts.drained(self._drain):
             self._logger.warning("events that run longer than a stop waits are left to be run again")
