@@ -816,6 +816,23 @@ class Refusing(Failing):
         raise ServiceException("The server is stopping and takes no more events; send this one again.")
 
 
+class Ended(Failing):
+    """A queue with one event, which ended well."""
+
+    def events(self, state="", limit=50, before=None):
+        return []
+
+    def event(self, request_id):
+        return {} if request_id == "ended" else None
+
+    def redrive(self, request_id):
+        return False
+
+
+def _looked_after():
+    return _static(queue=Ended(), admin=True)
+
+
 def _static(**options):
     return Application(StaticFetcher({"hello": Function(handlers.hello, errors=[KeyError])}), **options)
 
@@ -879,6 +896,13 @@ ERRORS = [
         lambda: request(INVOCATIONS.format("eu-west-1:123456789012:function:hello")),
     ),
     ("UnknownOperationException", _static, lambda: request("/etc/passwd", method="GET")),
+    ("ResourceNotFoundException", _looked_after, lambda: request("/serverfull/events/none", method="GET")),
+    ("ResourceConflictException", _looked_after, lambda: request("/serverfull/events/ended/redrive")),
+    (
+        "InvalidParameterValueException",
+        _looked_after,
+        lambda: request("/serverfull/events", method="GET", QUERY_STRING="state=lost&before=x"),
+    ),
     ("UnknownRequestMockError", lambda: _static(mock=True), lambda: _error("Nothing")),
     ("ResourceConflictException", _template, lambda: request(INVOCATIONS.format("plain"))),
     ("RequestEntityTooLargeException", _static, lambda: request(CONTENT_LENGTH=str(PAYLOAD_LIMIT + 1))),

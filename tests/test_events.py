@@ -22,8 +22,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.battery import SEED, share
+from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
+from tests.battery import SEED, WHOLE, share
 from tests.conftest import aws_client
+from tests.hosts import InProcess
 from tests.servers import ROOT, Server, clean_environ, free_port, running
 
 pytest_plugins = ["tests.battery"]
@@ -824,3 +826,106 @@ def test_the_store_is_synced_between_a_request_and_its_202(house, tmp_path, pati
             answered, synced, read = answered + 1, synced + done, False
     battery.record("A3 synced before its 202", answered=answered, synced=synced)
     assert (answered, synced) == (count, count)
+
+
+SMALL_DISK = """
+import sys, time
+from pathlib import Path
+from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
+from tests.hosts import InProcess
+
+folder, begun, go = Path(sys.argv[1]), [], []
+
+def work(event, context):
+    begun.append(1)
+    while not go:
+        time.sleep(0.01)
+    return "done"
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+queue = SqliteQueue(folder / "events.sqlite3", workers=2)
+application = InProcess(Application(StaticFetcher({"work": work, "quick": lambda event, context: 1}), queue=queue))
+
+def send(name, payload=b"1", kind="Event"):
+    target = f"/2015-03-31/functions/{name}/invocations"
+    return application.request("POST", target, payload, {"X-Amz-Invocation-Type": kind})
+
+accepted = [send("work").headers["x-amzn-RequestId"] for _ in range(4)]
+until(lambda: len(begun) == 2)
+with open(folder / "filler", "wb", buffering=0) as filler:
+    piece = 65536
+    while piece:
+        try:
+            filler.write(b"x" * piece)
+        except OSError:
+            piece //= 2
+refused = 0
+for _ in range(200):
+    response = send("work", b'"' + b"x" * 50_000 + b'"')
+    if response.status == 202:
+        accepted.append(response.headers["x-amzn-RequestId"])
+    else:
+        assert (response.status, response.headers["x-amzn-ErrorType"]) == (500, "ServiceException"), response
+        refused += 1
+    assert send("quick", kind="RequestResponse").status == 200
+assert refused
+go.append(1)
+until(lambda: all(queue.event(id)["state"] == "succeeded" for id in accepted))
+(folder / "filler").unlink()
+until(lambda: send("work").status == 202)
+print(len(accepted), refused)
+"""
+PRIVATE = ["unshare", "--mount", "--map-root-user", "sh", "-c", 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"']
+
+
+def mounts(folder):
+    """Whether a small file system of one's own can be had here."""
+    if not shutil.which("unshare"):
+        return False
+    return subprocess.run([*PRIVATE, folder, "true"], capture_output=True, check=False).returncode == 0
+
+
+def test_a_full_disk_accepts_nothing_and_what_runs_comes_to_its_end(tmp_path, battery):
+    """A5."""
+    if not mounts(tmp_path):
+        pytest.skip("needs the right to mount a tmpfs")
+    result = child(SMALL_DISK, str(tmp_path), before=[*PRIVATE, str(tmp_path)])
+    assert result.returncode == 0, result.stderr
+    accepted, refused = map(int, result.stdout.split()[-2:])
+    battery.record("A5 a disk that is full, then freed", accepted=accepted, refused=refused, false_202=0, lost=0)
+
+
+def test_a_wall_clock_that_jumps_expires_nothing_and_sticks_nothing(tmp_path, monkeypatch, patiently, battery):
+    """A9."""
+    rng, wall, queue = random.Random(SEED), time.time, SqliteQueue(tmp_path / "events.sqlite3")
+    monkeypatch.setattr(time, "time", lambda: wall() + rng.choice([-7 * 3600, 7 * 3600, -1, 1]))
+    ran, runs = [], StaticFetcher({"note": lambda event, context: ran.append(event)})
+    application, count = Application(runs, queue=queue), share(5000, 300)
+    served = InProcess(application)
+    target = "/2015-03-31/functions/note/invocations"
+    try:
+        for number in range(count):
+            assert served.request("POST", target, b"%d" % number, {"X-Amz-Invocation-Type": "Event"}).status == 202
+        patiently(lambda: not queue.events("queued") and not queue.events("running"))
+        assert queue.events("failed") == []
+    finally:
+        application.close()
+    battery.record("A9 a wall clock that jumps at every look", events=count, ran=len(ran), expired=0, stuck=0)
+    assert sorted(ran) == list(range(count))
+
+
+@pytest.mark.battery
+@pytest.mark.skipif(not WHOLE, reason="takes as long as a destination may: in the battery only")
+def test_a_destination_that_hangs_is_given_up_for_now_and_others_are_told(house, patiently):
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        with house.gunicorn(HOOK="http://127.0.0.1:{1}/".format(*hanging.getsockname())):
+            id = house.accept("broken_to_hook")
+            house.accept("note_to_told", 1)
+            patiently(house.told)
+            patiently(lambda: house.event(id)["records"][0]["tries"] > 1)
+            assert house.event(id)["records"][0]["state"] == "waiting"
