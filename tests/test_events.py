@@ -114,12 +114,18 @@ class House:
         return Server(argv, self.folder / f"log{self.servers}", port=self.port, env=settings, cwd=self.folder)
 
     @contextlib.contextmanager
-    def worker(self, **environ):
-        server = self._server(["-m", "serverfull_wsgi", "worker"], environ)
+    def worker(self):
+        """A worker that has begun its work."""
+        server = self._server(["-m", "serverfull_wsgi", "worker"], {"SERVERFULL_RUNTIME_LOGGER_LEVEL": "INFO"})
         try:
+            deadline = time.monotonic() + 60
+            while "running the events of" not in server.output():
+                assert time.monotonic() < deadline, server.output()
+                time.sleep(0.05)
             yield server
         finally:
-            assert server.stop() == 0, server.output()
+            status = server.stop()
+        assert status == 0, server.output()
 
     def command(self, *argv, **environ):
         return subprocess.run(
@@ -427,8 +433,7 @@ def test_an_event_may_take_longer_than_its_lease(house, patiently):
 
 def test_a_worker_runs_events_before_the_web_processes_do(house, patiently):
     with house.gunicorn():
-        with house.worker(SERVERFULL_RUNTIME_LOGGER_LEVEL="INFO") as worker:
-            patiently(lambda: "running the events of" in worker.output())
+        with house.worker() as worker:
             before = house.accept("work", 0.01)
             patiently(lambda: house.event(before)["state"] == "succeeded")
             patiently(lambda: house.accept("note") and "REPORT" in worker.output())

@@ -68,10 +68,14 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on the disk when they return; transactions are begun by hand."""
     db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     db.text_factory = lambda text: text.decode(errors="replace")  # damage is for the checksum to find
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute("PRAGMA fullfsync=ON")  # where a disk would only be asked to write, macOS
-    db.execute("PRAGMA journal_size_limit=33554432")
-    db.execute("PRAGMA cell_size_check=ON")
+    try:
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA fullfsync=ON")  # where a disk would only be asked to write, macOS
+        db.execute("PRAGMA journal_size_limit=33554432")  # bytes
+        db.execute("PRAGMA cell_size_check=ON")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
