@@ -23,6 +23,7 @@ import boto3
 import pytest
 
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
+from serverfull_wsgi.queues.store import Store
 from tests.battery import SEED, WHOLE, share
 from tests.conftest import aws_client
 from tests.hosts import InProcess
@@ -424,7 +425,7 @@ def test_a_process_that_ends_lets_another_lead_while_it_finishes(house, patientl
 
 def test_an_event_may_take_longer_than_its_lease(house, patiently):
     with house.gunicorn(SERVERFULL_EVENT_LEASE="3"):
-        id = house.accept("work", 7)
+        id = house.accept("work", 5)
         patiently(lambda: house.event(id)["state"] == "succeeded")
         assert house.event(id)["lostLeases"] == 0
 
@@ -784,21 +785,20 @@ for number in range(int(sys.argv[2])):
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_a_write_that_fails_accepts_nothing_and_loses_nothing(error, tmp_path, battery):
     """A4: the n-th write or sync of the store fails."""
-    tried, refused = share(300, 4), 0
+    tried, refused = share(300, 2), 0
     whole = range(1, 301)
     for n in whole if tried == 300 else random.Random(SEED).sample(whole, tried):
         folder = tmp_path / f"{n}"
         folder.mkdir()
         path = folder / "events.sqlite3"
-        assert child(ACCEPT, str(path), "1").returncode == 0
+        Store(path, "tests").close()
         call, most = ("pwrite64", 60) if n % 2 else ("fdatasync", 14)
         inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64,fdatasync"]
         inject += ["-e", f"inject={call}:error={error}:when={(n + 1) // 2 % most + 1}"]
         result = child(ACCEPT, str(path), "12", before=inject)
         accepted = {line.split()[1] for line in result.stdout.splitlines() if line.startswith("accepted")}
         refused += result.stdout.count("refused")
-        result = child(ACCEPT, str(path), "0")
-        assert result.returncode == 0, result.stderr
+        Store(path, "tests").close()  # which reads all of it
         with contextlib.closing(sqlite3.connect(path)) as db:
             found = {row[0] for row in db.execute("SELECT request_id FROM event")}
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
