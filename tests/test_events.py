@@ -280,8 +280,17 @@ def test_a_retried_accept_is_accepted_once(house):
     assert len({*ids, *others}) == 4
 
 
-def test_boto3_over_two_workers_loses_nothing(house, patiently):
-    with house.gunicorn("--workers", "2", *GTHREAD):
+WORKERS = {
+    "gthread": GTHREAD,
+    "sync": ("--worker-class", "sync"),
+    "gevent": ("--worker-class", "gevent"),
+    "preload": (*GTHREAD, "--preload"),
+}
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_boto3_over_two_workers_loses_nothing(kind, house, patiently):
+    with house.gunicorn("--workers", "2", *WORKERS[kind]):
         client = aws_client(f"http://127.0.0.1:{house.port}")
 
         def call(number):
