@@ -17,7 +17,7 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 IN_MEMORY = (
     "events (invocation type Event) are kept in this process's memory: a stop drains them, a crash loses them, "
-    "and one that fails is not tried again"
+    "and one that fails is neither tried again nor sent to a destination"
 )
 
 
