@@ -1,0 +1,124 @@
+"""Where a function runs: in the server's process, or in one of its own."""
+
+import importlib.util
+import json
+import logging
+import os
+import sys
+import time
+
+import pytest
+
+from serverfull_wsgi import (
+    Application,
+    ChoosingExecutor,
+    ConfigurationError,
+    Function,
+    MockingFetcher,
+    Outcome,
+    Settings,
+    StaticFetcher,
+    create_app,
+)
+from tests import handlers
+from tests.apart import FUNCTIONS
+from tests.hosts import InProcess
+
+needs_client = pytest.mark.skipif(
+    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+    reason="awslambdaric has wheels for Linux on x86-64 only",
+)
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+    def start(self):
+        pass
+
+    def execute(self, function, invocation):
+        return Outcome(self.name.encode())
+
+    def close(self):
+        pass
+
+
+def local(event, context):
+    return os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("function", "isolate", "where"),
+    [
+        (Function(handlers.hello), False, "inside"),
+        (Function("tests.handlers.hello"), False, "inside"),
+        (Function(lambda event, context: None), False, "inside"),
+        (Function("app.handler", code="/srv/app"), False, "apart"),
+        (Function("app.handler", code="/srv/app", environment={"A": "1"}), False, "apart"),
+        (Function(handlers.hello, code="/srv/app"), False, "inside"),
+        (Function(handlers.hello), True, "apart"),
+        (Function("tests.handlers.hello", environment={"A": "1"}), True, "apart"),
+        (Function(lambda event, context: None), True, "inside"),
+        (Function(time.sleep), True, "apart"),
+        (MockingFetcher(StaticFetcher({"a": Function("a.b", code="/srv/app")})).fetch("a"), True, "inside"),
+    ],
+)
+def test_code_with_a_directory_runs_apart_and_all_else_where_it_is_told(function, isolate, where):
+    executor = ChoosingExecutor(Named("inside"), Named("apart"), isolate=isolate)
+    assert executor.choice(function).name == where
+
+
+def test_an_environment_needs_a_process():
+    executor = ChoosingExecutor(Named("inside"), Named("apart"))
+    with pytest.raises(ConfigurationError, match="SERVERFULL_EXECUTOR=process"):
+        executor.choice(Function(handlers.hello, environment={"A": "1"}))
+
+
+def test_what_cannot_be_isolated_is_told_once(caplog):
+    executor = ChoosingExecutor(Named("inside"), Named("apart"), isolate=True)
+    function = Function(lambda event, context: None, name="nameless")
+    with caplog.at_level(logging.WARNING, "serverfull_wsgi"):
+        for _ in range(3):
+            executor.choice(function)
+    assert caplog.text.count("'nameless' runs in the server's own process") == 1
+
+
+def post(application, name, event=None):
+    path = f"/2015-03-31/functions/{name}/invocations"
+    return InProcess(application).request("POST", path, json.dumps(event).encode())
+
+
+@needs_client
+def test_an_application_serves_both_kinds_side_by_side():
+    application = Application(
+        StaticFetcher({"here": local, "there": Function("app.evaluate", code=str(FUNCTIONS), timeout=30)})
+    )
+    try:
+        here, there = post(application, "here").json, post(application, "there", "os.getpid()").json
+    finally:
+        application.close()
+    assert here == os.getpid() != there
+
+
+@needs_client
+def test_the_setting_isolates_import_strings():
+    settings = {
+        "SERVERFULL_FUNCTIONS": "here=tests.test_choosing.local",
+        "SERVERFULL_EXECUTOR": "process",
+        "SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL",
+    }
+    application = create_app(Settings.from_mapping(settings))
+    try:
+        assert post(application, "here").json != os.getpid()
+    finally:
+        application.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"code": "relative"}, {"environment": {"AWS_REGION": "x"}}, {"environment": {"A": 1}}, {"environment": {"": "x"}}],
+)
+def test_what_no_function_can_have_is_refused(wrong):
+    with pytest.raises(ConfigurationError):
+        Function("app.handler", **wrong)

@@ -1,0 +1,216 @@
+"""The Runtime API, spoken to by clients of every manner."""
+
+import base64
+import contextlib
+import json
+import select
+import socket
+import threading
+
+import pytest
+
+from serverfull_wsgi.executors.runtime_api import RuntimeApi
+
+ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
+PREFIX = "/2018-06-01/runtime/"
+
+
+class Attended:
+    """A Runtime API, and somebody who attends to it until there is an answer."""
+
+    def __init__(self):
+        self.poll = select.poll()
+        self.api = RuntimeApi(self.poll, lambda client, server: True)
+        self.client = socket.create_connection(("127.0.0.1", self.api.port))
+
+    def send(self, *pieces, turns=50):
+        """Sends them one by one, as a slow network would bring them; returns what came back meanwhile."""
+        for piece in pieces:
+            self.client.sendall(piece)
+            self.turn()
+        self.client.settimeout(0.05)
+        received = b""
+        for _ in range(turns):
+            self.turn()
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                data = self.client.recv(65536)
+                received += data
+                if data:
+                    break
+        return received.decode()
+
+    def turn(self):
+        for fd, event in self.poll.poll(5):
+            self.api.attend(fd, event)
+
+    def begin(self, payload=b"{}"):
+        """Has an invocation handed out to a client that asks for it."""
+        self.client.sendall(f"GET {PREFIX}invocation/next HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        while not self.api.ready:
+            self.turn()
+        self.api.hand_out(ID, {"Lambda-Runtime-Deadline-Ms": "5"}, payload)
+        return self.client.recv(65536).decode()
+
+
+@pytest.fixture
+def attended():
+    it = Attended()
+    yield it
+    it.client.close()
+    it.api.close()
+
+
+def head(operation, *headers, method="POST", version="1.1"):
+    lines = [f"{method} {PREFIX}{operation} HTTP/{version}", "Host: x", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+RESPONSE = f"invocation/{ID}/response"
+
+
+def test_an_event_is_handed_out_with_its_headers(attended):
+    answer = attended.begin(b'{"n": 1}')
+    assert answer.startswith("HTTP/1.1 200 OK\r\n")
+    assert f"Lambda-Runtime-Aws-Request-Id: {ID}\r\nLambda-Runtime-Deadline-Ms: 5\r\n" in answer
+    assert "Content-Length: 8\r\n" in answer
+    assert answer.endswith('{"n": 1}')
+
+
+def test_a_response_in_one_piece_is_taken(attended):
+    attended.begin()
+    assert attended.send(head(RESPONSE, "Content-Length: 4") + b"null").startswith("HTTP/1.1 202 Accepted\r\n")
+    assert attended.api.answer == ("response", b"null", "application/json", False)
+
+
+def test_a_response_byte_by_byte_is_taken(attended):
+    attended.begin()
+    attended.send(*(bytes([byte]) for byte in head(RESPONSE, "content-length:4") + b"null"))
+    assert attended.api.answer.payload == b"null"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"4\r\nnull\r\n0\r\n\r\n", b"2\r\nnu\r\n002;x=y\r\nll\r\n0\r\n\r\n", b"4 \r\nnull\r\n0\r\nTrailer: x\r\n\r\n"],
+)
+def test_a_response_in_chunks_is_taken(attended, body):
+    attended.begin()
+    sent = head(RESPONSE, "Transfer-Encoding: chunked") + body
+    assert attended.send(*(sent[at : at + 7] for at in range(0, len(sent), 7))).startswith("HTTP/1.1 202")
+    assert attended.api.answer.payload == b"null"
+
+
+def test_a_stream_that_ends_in_an_error_is_one(attended):
+    attended.begin()
+    error = base64.b64encode(b'{"errorType":"Mid"}').decode()
+    trailers = f"Lambda-Runtime-Function-Error-Type: Mid\r\nLambda-Runtime-Function-Error-Body: {error}\r\n\r\n"
+    body = f"2\r\nha\r\n0\r\n{trailers}"
+    attended.send(head(RESPONSE, "Transfer-Encoding: chunked") + body.encode())
+    assert attended.api.answer[:2] == ("error", b'{"errorType":"Mid"}')
+
+
+def test_a_client_that_waits_to_continue_is_told_to(attended):
+    attended.begin()
+    assert "100 Continue" in attended.send(head(RESPONSE, "Content-Length: 4", "Expect: 100-continue"))
+    attended.send(b"null")
+    assert attended.api.answer.payload == b"null"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        head(RESPONSE, "Content-Length: 6291557"),
+        head(RESPONSE, "Transfer-Encoding: chunked") + b"600065\r\n",
+        head(RESPONSE, "Content-Length: 2000000000") + b"x" * 1000,
+    ],
+)
+def test_a_response_over_the_limit_is_refused_before_it_is_read(attended, body):
+    attended.begin()
+    assert "413" in attended.send(body)
+    assert attended.api.answer.too_large
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET /x HTTP/1.1 more\r\n\r\n",
+        head(RESPONSE, "Content-Length: -1"),
+        head(RESPONSE, "Content-Length: 1, 2"),
+        head(RESPONSE, "Content-Length: 1", "Content-Length: 2") + b"x",
+        head(RESPONSE, "No colon"),
+        head(RESPONSE, "Transfer-Encoding: chunked") + b"zz\r\n",
+        head(RESPONSE, "Transfer-Encoding: chunked") + b"1\r\nxyz",
+        b"x" * 2_200_000,
+    ],
+)
+def test_nonsense_ends_its_connection_and_answers_nothing(attended, nonsense):
+    attended.begin()
+    sender = threading.Thread(target=_send, args=[attended.client, nonsense])
+    sender.start()
+    for _ in range(200):
+        attended.turn()
+    sender.join(10)
+    assert attended.api.answer is None
+    other = socket.create_connection(("127.0.0.1", attended.api.port))
+    attended.client.close()
+    attended.client = other
+    assert attended.send(head(RESPONSE, "Content-Length: 4") + b"null").startswith("HTTP/1.1 202")
+
+
+def _send(sock, data):
+    with contextlib.suppress(OSError):
+        sock.sendall(data)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "error_type"),
+    [
+        (head("invocation/other/response", "Content-Length: 0"), 400, "InvalidRequestID"),
+        (head("invocation/other/error", "Content-Length: 0"), 400, "InvalidRequestID"),
+        (head("invocation/next", method="GET"), 403, "InvalidStateTransition"),
+        (head("init/error", "Content-Length: 2") + b"{}", 403, "InvalidStateTransition"),
+        (head("restore/next", method="GET"), 404, "NotFound"),
+        (head("invocation/next"), 404, "NotFound"),
+    ],
+)
+def test_what_may_not_be_asked_gets_the_apis_error(attended, request_, status, error_type):
+    attended.begin()
+    answer = attended.send(request_)
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert json.loads(answer.partition("\r\n\r\n")[2])["errorType"] == error_type
+    assert attended.api.answer is None
+
+
+def test_a_second_answer_is_refused(attended):
+    attended.begin()
+    attended.send(head(RESPONSE, "Content-Length: 1") + b"1")
+    assert attended.send(head(RESPONSE, "Content-Length: 1") + b"2").startswith("HTTP/1.1 400")
+    assert attended.api.answer.payload == b"1"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("application/unknown", "application/unknown"),
+        ("application/x-www-form-urlencoded", "application/json"),
+        ("text/x\x7f", "application/json"),
+        ("", "application/json"),
+    ],
+)
+def test_a_content_type_that_is_none_is_not_passed_on(attended, given, kept):
+    attended.begin()
+    attended.send(head(RESPONSE, f"Content-Type: {given}", "Content-Length: 1") + b"1")
+    assert attended.api.answer.content_type == kept
+
+
+def test_strangers_are_turned_away():
+    poll = select.poll()
+    api = RuntimeApi(poll, lambda client, server: False)
+    with socket.create_connection(("127.0.0.1", api.port)) as client:
+        client.settimeout(10)
+        for fd, event in poll.poll(1000):
+            api.attend(fd, event)
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(1) == b""
+    api.close()
