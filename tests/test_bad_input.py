@@ -790,7 +790,7 @@ class Failing:
 
     fetch = execute = put = staticmethod(fails)
 
-    def start(self, run, send):
+    def start(self, *_, **__):
         pass
 
     def close(self):
@@ -849,6 +849,10 @@ def _closed():
     return application
 
 
+def _unknown_runtime():
+    return Application(StaticFetcher({"hello": Function("app.handler", code=str(ROOT), runtime="ruby3.4")}))
+
+
 def _event(**changes):
     return request(HTTP_X_AMZ_INVOCATION_TYPE="Event", **changes)
 
@@ -905,6 +909,7 @@ ERRORS = [
     ),
     ("UnknownRequestMockError", lambda: _static(mock=True), lambda: _error("Nothing")),
     ("ResourceConflictException", _template, lambda: request(INVOCATIONS.format("plain"))),
+    ("InvalidRuntimeException", _unknown_runtime, request),
     ("RequestEntityTooLargeException", _static, lambda: request(CONTENT_LENGTH=str(PAYLOAD_LIMIT + 1))),
     ("RequestEntityTooLargeException", _static, lambda: _event(CONTENT_LENGTH=str(EVENT_LIMIT + 1))),
     ("TooManyRequestsException", lambda: _static(executor=Full()), request),

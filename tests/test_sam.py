@@ -200,7 +200,7 @@ EXPECTED = {
             "imports.yaml:30: Destined.EventInvokeConfig.DestinationConfig.OnFailure: "
             "AWS would make its target; name it as Destination",
             "imports.yaml:30: Destined.EventInvokeConfig: "
-            "maximum_retry_attempts=3 must be a whole number from 0 to 2; correct it",
+            "event_config: maximum_retry_attempts=3 must be a whole number, 0 to 2; correct it",
             "imports.yaml:30: Destined.AutoPublishAlias: "
             "'1' must be letters, digits, '-', '_', and no number; choose another",
             "imports.yaml:40: Remote.FunctionName: "
