@@ -31,7 +31,8 @@ def build(folder):
 
 def look_inside(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "serverfull_wsgi").rglob("*.[mp][jy]*")}
+    package = ROOT / "serverfull_wsgi"
+    sources = {str(path.relative_to(ROOT)) for kind in ("*.py", "*.mjs") for path in package.rglob(kind)}
     missing = (sources | {"serverfull_wsgi/py.typed"}) - set(names)
     strangers = [name for name in names if not name.startswith("serverfull_wsgi")]
     assert not missing, f"not in the wheel: {missing}"
