@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -98,13 +99,14 @@ class Application:
             *routes,
         ]
         self._urls: MapAdapter
-        self._pid = 0
+        self._started = False  # in this process
+        os.register_at_fork(after_in_child=_forgetting(self))
         self._door: WSGIApplication = authentication(self._answer) if authentication else self._answer
         self.authenticated = authentication is not None
         self._watching = not self.authenticated  # for who can reach this, until it is known
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._pid != os.getpid():
+        if not self._started:
             self.start()
         return self._door(environ, start_response)
 
@@ -166,7 +168,7 @@ class Application:
         Once in a process; after a fork the child opens its own.
         """
         with self.__dict__.setdefault("_starting", threading.Lock()):
-            if self._pid == os.getpid():
+            if self._started:
                 return
             self._urls = Map(
                 [rule.empty() for rule in self._routes], merge_slashes=False, redirect_defaults=False
@@ -176,7 +178,7 @@ class Application:
             if start := getattr(self._executor, "start", None):  # executors that need nothing may have none
                 start()
             self.queue.start(run=self.dispatcher.invoke, send=self.dispatcher.send)
-            self._pid = os.getpid()
+            self._started = True
 
     def follow(self, ends: Callable[[], float | None]) -> None:
         """``ends`` is asked now and then in how many seconds the server ends; None: not, infinity: once all is done.
@@ -188,11 +190,22 @@ class Application:
 
     def close(self) -> None:
         """Takes no more events, and lets those it has run to their end as far as their time allows."""
-        if self._pid == os.getpid():
+        if self._started:
             self.queue.close()
             self._executor.close()
             if self._metrics:
                 self._metrics.close()
+
+
+def _forgetting(application: Application) -> Callable[[], None]:
+    """Has a forked child find the application not started; to ask for the process's id at each call takes 2 µs."""
+    known = weakref.ref(application)
+
+    def forget() -> None:
+        if (found := known()) is not None:
+            found._started = False
+
+    return forget
 
 
 def _invoked(environ: WSGIEnvironment) -> str:
