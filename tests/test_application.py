@@ -26,6 +26,7 @@ from serverfull_wsgi import (
     logger_from_context,
     stat_from_context,
 )
+from serverfull_wsgi.api.requests import new_ids
 from tests import handlers
 from tests.hosts import InProcess
 
@@ -146,6 +147,23 @@ def test_start_and_close_may_be_called_more_than_once():
     assert post(application, "hello").status == 200
     application.close()
     application.close()
+
+
+def test_request_ids_are_never_those_of_another_request_or_of_another_process():
+    mine = {new_ids() for _ in range(1_000)}
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, "\n".join(new_ids().request_id for _ in range(300)).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        childs = set(pipe.read().split())
+    mine |= {new_ids() for _ in range(300)}
+    assert len(mine) == 1_300
+    assert len({ids.root for ids in mine}) == 1_300
+    assert len(childs) == 300
+    assert not childs & {ids.request_id for ids in mine}
 
 
 def test_an_application_works_after_a_fork():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
@@ -126,13 +127,28 @@ class Ids(NamedTuple):
 
 
 def new_ids() -> Ids:
-    """A random UUID (version 4) and an X-Ray root, both from one read of the system's randomness.
+    """A random UUID (version 4) and an X-Ray root, both from the system's randomness.
 
-    `uuid.uuid4` alone takes 2.5 µs of a path that has 10.
+    It is read for 128 requests at once: each reading lets go of the interpreter's lock, and between busy threads that
+    costs 25 µs. `uuid.uuid4` alone takes 2.5 µs.
     """
-    h = os.urandom(28).hex()
+    try:
+        h = _drawn.pop()
+    except IndexError:
+        h = _draw()
     return Ids(f"{h[:8]}-{h[8:12]}-4{h[13:16]}-a{h[17:20]}-{h[20:32]}", f"1-{int(time()):08x}-{h[32:]}")
 
+
+def _draw() -> str:
+    """Some randomness, and more for those who ask next; a forked child must not have what its parent has."""
+    drawn = os.urandom(28 * 128).hex()
+    first, *others = (drawn[begin : begin + 56] for begin in range(0, len(drawn), 56))
+    _drawn.extend(others)
+    return first
+
+
+_drawn: deque[str] = deque()
+os.register_at_fork(after_in_child=_drawn.clear)
 
 _fields = re.compile(
     r"\s*(?:(?P<Root>Root=1-[0-9a-f]{8}-[0-9a-f]{24})|(?P<Parent>Parent=[0-9a-f]{16})|(?P<Sampled>Sampled=[01?])"
