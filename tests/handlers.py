@@ -50,7 +50,14 @@ def describe(event, context):
         and {
             "custom": client_context.custom,
             "env": client_context.env,
-            "client": client_context.client and client_context.client.app_title,
+            "client": client_context.client
+            and [
+                client_context.client.installation_id,
+                client_context.client.app_title,
+                client_context.client.app_version_name,
+                client_context.client.app_version_code,
+                client_context.client.app_package_name,
+            ],
         },
         "repr": repr(context),
         "class": type(context).__name__,

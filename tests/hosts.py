@@ -42,7 +42,7 @@ class InProcess:
             "QUERY_STRING": query,
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
-            **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in (headers or {}).items()},
+            **{_variable(name): value for name, value in (headers or {}).items()},
             **({"RAW_URI": target} if self._raw else {}),
         }
         setup_testing_defaults(environ)
@@ -55,6 +55,12 @@ class InProcess:
         with contextlib.closing(self._application(environ, start_response)) as pieces:
             answer = b"".join(pieces)
         return Response(*answers[-1], answer)
+
+
+def _variable(header):
+    """Where WSGI has a header."""
+    name = header.upper().replace("-", "_")
+    return name if name == "CONTENT_TYPE" else f"HTTP_{name}"
 
 
 class OverSocket:

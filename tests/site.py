@@ -7,10 +7,28 @@ from django.core.handlers.wsgi import WSGIHandler
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from serverfull_wsgi import Application, Function, SigV4Middleware, StaticFetcher
+from serverfull_wsgi.errors import InvalidRuntimeException, ResourceConflictException, ZeroReservedConcurrency
 from tests import handlers
 
 HANDLERS = """hello echo describe broken nameless missing_key caused leave nothing unserialisable marshal large noisy
 chatty slow record"""
+
+
+REFUSED = {
+    "pending": ResourceConflictException("The function is pending"),
+    "reserved": ZeroReservedConcurrency(),
+    "outdated": InvalidRuntimeException("No such runtime"),
+    "faulty": RuntimeError("the cause is for the log"),
+}
+
+
+class Fetcher(StaticFetcher):
+    """As a team writes its own: some functions cannot run now, and one is looked for in vain."""
+
+    def fetch(self, name, qualifier="$LATEST"):
+        if name in REFUSED:
+            raise REFUSED[name]
+        return super().fetch(name, qualifier)
 
 
 def make():
@@ -25,12 +43,13 @@ def make():
         "no-module": "no_such_module.handler",
         "no-handler": "tests.handlers.no_such_handler",
         "no-dot": "handler",
+        "slashes": "tests/handlers.nothing",
         "builtin": "sys.exit",
         "syntax": "tests.broken_syntax.handler",
         "raises-at-import": "tests.broken_import.handler",
     }
     aliases = {"hello:prod": "1", "hello:latest": "$LATEST", "describe:live": "7"}
-    return Application(StaticFetcher(functions, aliases))
+    return Application(Fetcher(functions, aliases))
 
 
 application = make()

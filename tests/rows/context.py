@@ -1,0 +1,103 @@
+"""What a handler is given besides its event."""
+
+import json
+
+from tests.rows.row import AS_EVENT, Ask, Between, Having, Like, Row, accepted, answered, encoded, refusal
+
+APP = {
+    "installation_id": "i",
+    "app_title": "t",
+    "app_version_name": "n",
+    "app_version_code": "c",
+    "app_package_name": "p",
+}
+STREAM = r"\d{4}/\d\d/\d\d/\[%s\][0-9a-f]{32}"
+
+
+def client_context(what, given, seen):
+    ask = Ask("describe", headers=encoded(json.dumps(given)))
+    return answered(f"a client context: {what}", ask, Having(client_context=seen))
+
+
+def no_client_context(what, header):
+    message = "Client context must be a valid Base64-encoded JSON object."
+    answer = refusal(400, "InvalidRequestContentException", message)
+    return Row(f"no client context: {what}", Ask("hello", headers={"X-Amz-Client-Context": header}), answer)
+
+
+ROWS = [
+    answered(
+        "the context has AWS's attributes",
+        Ask("describe"),
+        {
+            "aws_request_id": "ID",
+            "function_name": "describe",
+            "function_version": "$LATEST",
+            "invoked_function_arn": "arn:aws:lambda:us-east-1:123456789012:function:describe",
+            "memory_limit_in_mb": "128",
+            "log_group_name": "/aws/lambda/describe",
+            "log_stream_name": Like(STREAM % r"\$LATEST"),
+            "tenant_id": None,
+            "identity": [None, None],
+            "remaining": Between(0, 3000),
+            "client_context": None,
+            "repr": Like(
+                r"LambdaContext\(\[aws_request_id=ID,log_group_name=/aws/lambda/describe,log_stream_name=.*\]\)"
+            ),
+            "class": "LambdaContext",
+        },
+    ),
+    answered(
+        "the context is a version's own",
+        Ask("describe:7"),
+        Having(memory_limit_in_mb="512", remaining=Between(3000, 60_000), log_stream_name=Like(STREAM % "7")),
+        version="7",
+    ),
+    Row("the context is that of AWS's own runtime", test="test_judge.py::test_the_context_is_the_judges"),
+    answered("the remaining time is never below zero", Ask("quick", b"0.02"), b"0"),
+    client_context(
+        "whole",
+        {"custom": {"k": 1}, "env": {"e": 2}, "client": APP},
+        {"custom": {"k": 1}, "env": {"e": 2}, "client": [*APP.values()]},
+    ),
+    client_context("what is left out is None", {"client": {}}, {"custom": None, "env": None, "client": [None] * 5}),
+    client_context("nothing in it", {}, {"custom": None, "env": None, "client": None}),
+    client_context(
+        "what is not known is dropped",
+        {"client": {"app_title": "t", "other": 1}, "unknown": 1},
+        {"custom": None, "env": None, "client": [None, "t", None, None, None]},
+    ),
+    Row("a client context is that of AWS's own runtime", test="test_judge.py::test_a_client_context_is_the_judges"),
+    no_client_context("no base64", "%%%"),
+    no_client_context("base64 without its padding", "e30"),
+    no_client_context("an array", "W10="),
+    no_client_context("no JSON, so that it never fails in the runtime", "bm90IGpzb24="),
+    no_client_context("no UTF-8", "IuKCrCI="),
+    no_client_context("two of them", "e30=e30="),
+    accepted("an event drops its client context", Ask("hello", headers={"X-Amz-Client-Context": "%%%", **AS_EVENT})),
+    Row("who called with Cognito", reason="`context.identity` is always empty"),
+    Row(
+        "the environment's variables are Lambda's and the function's own",
+        test="test_isolation.py::test_the_variables_are_lambdas_and_the_functions_own",
+        reason="**Lambda's environment variables are not set**",
+    ),
+    Row(
+        "the function has variables of its own",
+        test="test_choosing.py::test_an_environment_needs_a_process",
+        reason="**`environment=`** is refused",
+    ),
+    Row(
+        "the trace is a variable of each invocation",
+        test="test_isolation.py::test_a_trace_is_a_variable_of_its_invocation",
+        reason="`_X_AMZN_TRACE_ID`",
+    ),
+    Row("the code lies in /var/task, and layers in /opt", reason="Layers and the code are where they are"),
+    Row(
+        "the environment has credentials", reason="No credentials: a function finds AWS's by what its own variables say"
+    ),
+    Row(
+        "one invocation at a time in an environment",
+        test="test_isolation.py::test_an_environment_is_used_again",
+        reason="**One process, many invocations at once.**",
+    ),
+]

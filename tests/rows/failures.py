@@ -1,0 +1,197 @@
+"""Function errors, how a handler may end, and what its results become."""
+
+import json
+
+from tests.rows.row import RAW_TEXT, Ask, Having, Like, Row, answered, encoded, failed
+
+NOT_STOPPED = "**Timeouts are advisory**"
+NOT_REPLACED = "**The process is not replaced.**"
+FRAME = r'  File ".*handlers\.py", line \d+, in '
+
+
+def exception(what, name, error_type, message, stack_trace, payload=b"", request_id="ID"):
+    """Four members, in AWS's order."""
+    body = {"errorMessage": message, "errorType": error_type, "requestId": request_id, "stackTrace": stack_trace}
+    return failed(f"a failure: {what}", Ask(name, payload), body)
+
+
+def unloadable(what, name, error_type, message, stack_trace=()):
+    return exception(what, name, f"Runtime.{error_type}", message, list(stack_trace), request_id="")
+
+
+def ended(what, how, reason):
+    body = {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: ID Error: {reason}"}
+    return failed(f"an exit: {what}", Ask("leave", json.dumps({"how": how}).encode()), body)
+
+
+def marshalled(what, value, body, **headers):
+    return answered(f"a result is marshalled: {what}", Ask("marshal", json.dumps(value).encode()), body, **headers)
+
+
+ROWS = [
+    exception(
+        "four members in order, and a stack trace that begins in the user's code",
+        "broken",
+        "ValueError",
+        "nope",
+        [Like(FRAME + r"broken\n    raise ValueError\(.*\n")],
+        b'{"message": "nope"}',
+    ),
+    failed(
+        "a failure: separators as json has them",
+        Ask("broken"),
+        Like(
+            r'\{"errorMessage": "boom", "errorType": "ValueError", "requestId": "ID", "stackTrace": \["  File .*"\]\}'
+        ),
+    ),
+    exception(
+        "no message",
+        "nameless",
+        "NamelessError",
+        "",
+        [Like(FRAME + r"nameless\n    raise NamelessError\n")],
+    ),
+    exception(
+        "a KeyError's quotes",
+        "missing_key",
+        "KeyError",
+        "'absent'",
+        [Like(FRAME + r'missing_key\n    return \{\}\["absent"\]\n')],
+    ),
+    exception(
+        "without its cause",
+        "caused",
+        "RuntimeError",
+        "outer",
+        [Like(FRAME + r'caused\n    raise RuntimeError\("outer"\) from error\n')],
+    ),
+    Row(
+        "a failure leaves the environment as it was",
+        test="test_isolation.py::test_a_failed_function_keeps_its_environment",
+    ),
+    exception(
+        "a result that is no JSON",
+        "unserialisable",
+        "Runtime.MarshalError",
+        "Unable to marshal response: Object of type set is not JSON serializable",
+        [],
+    ),
+    unloadable(
+        "a module that is not there",
+        "no-module",
+        "ImportModuleError",
+        "Unable to import module 'no_such_module': No module named 'no_such_module'",
+    ),
+    unloadable(
+        "a module without the handler",
+        "no-handler",
+        "HandlerNotFound",
+        "Handler 'no_such_handler' missing on module 'tests.handlers'",
+    ),
+    unloadable(
+        "a syntax error, with its line",
+        "syntax",
+        "UserCodeSyntaxError",
+        Like(r"Syntax error in module 'tests\.broken_syntax': .+ \(broken_syntax\.py, line 1\)"),
+        [Like(r'  File ".*broken_syntax\.py" Line 1\n    def handler\(event, context:\n')],
+    ),
+    unloadable(
+        "a handler without a dot",
+        "no-dot",
+        "MalformedHandlerName",
+        "Bad handler 'handler': not enough values to unpack (expected 2, got 1)",
+    ),
+    unloadable(
+        "a module that is built in",
+        "builtin",
+        "BuiltInModuleConflict",
+        "Cannot use built-in module sys as a handler module",
+    ),
+    *(
+        failed(
+            f"a failure: an exception at the import, without a request id and with importlib's frames, {time}",
+            Ask("raises-at-import"),
+            Like(
+                r'\{"errorMessage": "no database", "errorType": "RuntimeError", "requestId": "", '
+                r'"stackTrace": \["  File .*importlib.*broken_import.*"\]\}'
+            ),
+        )
+        for time in ("the first time", "and each time after")
+    ),
+    answered("a handler may be named with slashes", Ask("slashes"), b"null"),
+    failed(
+        "a failure: a client context whose client is no object",
+        Ask("nothing", headers=encoded('{"client": 5}')),
+        Having(errorType="AttributeError", errorMessage="'int' object has no attribute 'get'", requestId="ID"),
+    ),
+    # Ends
+    ended("0", 0, "Runtime exited without providing a reason"),
+    ended("nothing said", "none", "Runtime exited without providing a reason"),
+    ended("a status", 127, "Runtime exited with error: exit status 127"),
+    ended("a status beyond a byte", 256 + 3, "Runtime exited with error: exit status 3"),
+    ended("a message", "a message", "Runtime exited with error: exit status 1"),
+    ended("an exception that is none of Exception's", "generator", "Runtime exited with error: exit status 1"),
+    ended("an interrupt", "interrupt", "Runtime exited with error: signal: interrupt"),
+    Row(
+        "an exit: os._exit and fatal signals",
+        test="test_isolation.py::test_an_end_is_told_in_awss_words",
+        reason=NOT_REPLACED,
+    ),
+    Row(
+        "a timeout is told as Sandbox.Timedout, and the next call gets a new process",
+        test="test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
+        reason=NOT_STOPPED,
+    ),
+    Row(
+        "after an exit the next call gets a new process",
+        test="test_isolation.py::test_an_end_is_told_in_awss_words",
+        reason=NOT_REPLACED,
+    ),
+    Row(
+        "temporary files outlive a process that is replaced",
+        test="test_isolation.py::test_temporary_files_are_a_functions_own_and_outlive_its_process",
+        reason="**One process, many invocations at once.** They share",
+    ),
+    Row(
+        "more memory than the function may have ends its process",
+        test="test_isolation.py::test_a_hog_is_stopped",
+        reason="**Memory is not limited**",
+    ),
+    Row(
+        "a start may take ten seconds",
+        test="test_isolation.py::test_a_start_has_its_own_time",
+        reason="**No cold starts**",
+    ),
+    Row(
+        "a handler that takes no arguments shows a line of the runtime",
+        reason="A handler that cannot take two arguments",
+    ),
+    # Results
+    marshalled("Decimals keep their digits", "decimal", b'{"n": 1.10}'),
+    marshalled("a tuple is an array", "tuple", b"[1, 2]"),
+    marshalled("a namedtuple is an object", "namedtuple", b'{"x": 1, "y": 2}'),
+    marshalled(
+        "nested bytes are text", "nested bytes", '{"b": "café"}'.encode() if RAW_TEXT else rb'{"b": "caf\u00e9"}'
+    ),
+    marshalled("keys become text", "keys", b'{"1": "a", "null": "b", "false": "c", "1.5": "d"}'),
+    marshalled("an IntEnum is a number", "intenum", b"1"),
+    marshalled("NaN", "nan", b"NaN"),
+    marshalled("a Decimal's NaN", "decimal nan", b"NaN"),
+    marshalled(
+        "bytes are sent as they are, of unknown type", "bytes", b"\x00raw\xff", Content_Type="application/unknown"
+    ),
+    marshalled("an empty object", "empty", b"{}"),
+    marshalled(
+        "text beyond ASCII, as AWS does for this Python",
+        "non-ascii",
+        '"ƛ é 漢"'.encode() if RAW_TEXT else rb'"\u019b \u00e9 \u6f22"',
+    ),
+    Row(
+        "results are marshalled as by AWS's own runtime",
+        test="test_judge.py::test_a_result_is_marshalled_as_by_the_judge",
+    ),
+    Row(
+        "text beyond ASCII, as AWS does for the function's Python",
+        reason="**Non-ASCII results** are written as AWS does",
+    ),
+]

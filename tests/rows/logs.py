@@ -1,0 +1,79 @@
+"""The tail of the log."""
+
+from tests.rows.row import HELLO, TAIL, Ask, Having, Like, Row, answered, failed
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+REPORT = (
+    r"REPORT RequestId: ID\tDuration: \d+\.\d\d ms\tBilled Duration: \d+ ms\tMemory Size: 128 MB\t"
+    r"Max Memory Used: \d+ MB\t\n"
+)
+
+REST = 4096 - 2 * len("00000000-0000-0000-0000-000000000000") + 2 * len("ID")  # of a full tail with two ids
+
+ROWS = [
+    answered(
+        "the tail has START, what is printed and logged from WARNING on, END and REPORT",
+        Ask("noisy", headers=TAIL),
+        b'"ok"',
+        log=Like(
+            r"START RequestId: ID Version: \$LATEST\n"
+            r"printed\n"
+            r"to stderr\n"
+            r"as bytes\n"
+            rf"\[WARNING\]\t{TIME}\tID\twarned 1\n"
+            r"through the context\n"
+            rf"END RequestId: ID\n{REPORT}"
+        ),
+    ),
+    answered(
+        "the tail names the version",
+        Ask("hello:1", headers=TAIL),
+        b'"one"',
+        version="1",
+        log=Like(rf"START RequestId: ID Version: 1\nEND RequestId: ID\n{REPORT}"),
+    ),
+    answered(
+        "the tail is the last 4,096 bytes",
+        Ask("chatty", headers=TAIL),
+        b"null",
+        log=Like(rf"(?=.{{{REST}}}\Z).*line 0998\nline 0999\nEND RequestId: ID\n{REPORT}"),
+    ),
+    failed(
+        "the tail comes with a failure, and shows it once, indented by U+00A0",
+        Ask("broken", headers=TAIL),
+        Having(errorType="ValueError"),
+        log=Like(
+            r"START RequestId: ID Version: \$LATEST\n"
+            r"\[ERROR\] ValueError: boom\nTraceback \(most recent call last\):\n"
+            '\u00a0\u00a0File ".*handlers\\.py", line \\d+, in broken\n'
+            "\u00a0\u00a0\u00a0\u00a0raise ValueError\\([^\n]*\n"
+            rf"END RequestId: ID\n{REPORT}"
+        ),
+    ),
+    answered("no tail is sent unasked", Ask("hello", headers={"X-Amz-Log-Type": "None"}), HELLO),
+    Row(
+        "a log is that of AWS's own runtime",
+        test="test_judge.py::test_what_a_statement_logs_is_what_it_logs_with_the_judge",
+    ),
+    Row(
+        "the first REPORT of an environment tells the Init Duration",
+        test="test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
+        reason="no `INIT_START` line, no `Init Duration`",
+    ),
+    Row("a start has an INIT_START line", reason="There is no `INIT_START` line"),
+    Row(
+        "a timeout is told in REPORT, and in a line of its own",
+        test="test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
+        reason="**Timeouts are advisory**",
+    ),
+    Row(
+        "Max Memory Used is the function's",
+        test="test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
+        reason="REPORT's `Max Memory Used` is the peak of the whole server process",
+    ),
+    Row(
+        "the tail has what other processes and threads of the function write",
+        test="test_isolation.py::test_a_shell_script_is_a_runtime",
+        reason="**The tail has what Python code writes**",
+    ),
+]

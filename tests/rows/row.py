@@ -1,0 +1,156 @@
+"""What a row of the table of AWS's behaviour is: a request and its answer, or the test elsewhere that checks it.
+
+In an answer, the request's own id is written ``ID``. Headers and members may be exact, a `Like`, or None for absent.
+"""
+
+import base64
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+REGION, ACCOUNT = "us-east-1", "123456789012"
+ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
+FILE = b"FILE"  # in a payload: a path that is this row's alone
+RAW_TEXT = sys.version_info >= (3, 12)  # from here on AWS's runtime writes text that is not ASCII as it is
+HELLO = '"Hello ƛ!"'.encode() if RAW_TEXT else rb'"Hello \u019b!"'
+MANAGEMENT = "Creating, updating and listing functions"  # the README's words for what is not served
+
+
+class Like:
+    """Equals any text that matches a pattern as a whole."""
+
+    def __init__(self, pattern):
+        self._pattern = re.compile(pattern, re.DOTALL)
+
+    def __eq__(self, other):
+        return isinstance(other, str) and bool(self._pattern.fullmatch(other))
+
+    def __repr__(self):
+        return f"Like({self._pattern.pattern!r})"
+
+
+class Between(NamedTuple):
+    """Equals any number above ``low``, up to ``high``."""
+
+    low: float
+    high: float
+
+    def __eq__(self, other):
+        return isinstance(other, int) and self.low < other <= self.high
+
+
+class Having(dict):
+    """Equals any object that has at least these members."""
+
+    def __eq__(self, other):
+        return isinstance(other, dict) and all(name in other and value == other[name] for name, value in self.items())
+
+
+class Ask(NamedTuple):
+    """A request, Invoke of the function ``name`` unless there is a ``path``."""
+
+    name: str = ""
+    payload: bytes = b""
+    query: str = ""
+    headers: dict = {}
+    method: str = "POST"
+    path: str = ""
+
+    @property
+    def target(self):
+        return self.path or f"/2015-03-31/functions/{self.name}/invocations{self.query and '?'}{self.query}"
+
+
+class Answer(NamedTuple):
+    """What comes back: ``body`` is bytes, a `Like`, a size in bytes, or JSON whose members come in this order."""
+
+    status: int
+    headers: dict
+    body: Any
+    log: Like | None = None  # the tail of the log; None where none is sent
+    file: str | None = None  # what is in the row's FILE in the end: nothing, or what the handler leaves there
+
+
+@dataclass(frozen=True)
+class Row:
+    """One statement of how AWS behaves; ``id`` is the statement.
+
+    ``test`` names what checks a row that is more than one request and its answer. ``reason`` says in the README's words
+    why the row does not hold for functions in the server's own process, or not at all.
+    """
+
+    id: str
+    ask: Ask | None = None
+    answer: Answer | None = None
+    where_decoded: Answer | None = None  # where the server hides the path as it was sent, and that makes a difference
+    test: str = ""
+    reason: str = ""
+
+    @property
+    def in_process(self):
+        return not self.reason
+
+
+UUID = Like(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+JSON = {"Content-Type": "application/json"}
+KNOWN = {"x-amzn-RequestId": UUID}
+NO_RESULT = {"X-Amz-Executed-Version": None, "X-Amz-Function-Error": None}
+TRACED = {
+    **KNOWN,
+    "X-Amzn-Trace-Id": Like(r"root=1-[0-9a-f]{8}-[0-9a-f]{24};sampled=[01];lineage=[0-9a-f]+:\d+"),
+    "x-amzn-Remapped-Content-Length": "0",
+    "x-amzn-ErrorType": None,
+}
+
+
+def answered(id, ask, body, *, version="$LATEST", log=None, **headers):
+    """A row of a function that returns."""
+    common = {**JSON, **TRACED, "X-Amz-Executed-Version": version, "X-Amz-Function-Error": None}
+    return Row(id, ask, Answer(200, {**common, **named(headers)}, body, log))
+
+
+def failed(id, ask, body, *, log=None):
+    """A row of a function that fails."""
+    common = {**JSON, **TRACED, "X-Amz-Executed-Version": "$LATEST", "X-Amz-Function-Error": "Unhandled"}
+    return Row(id, ask, Answer(200, common, body, log))
+
+
+def accepted(id, ask, *, file=None):
+    """A row of an event that is taken, to run later."""
+    return Row(id, ask, Answer(202, {**TRACED, **NO_RESULT}, b"", file=file))
+
+
+def refusal(status, code, message, key="message", type="User", **headers):
+    """A refusal with AWS's members; ``type`` is empty for an error without."""
+    members = {**({"Type": type} if type else {}), key: message}
+    return Answer(status, {**JSON, **KNOWN, **NO_RESULT, "x-amzn-ErrorType": code, **named(headers)}, members)
+
+
+def invalid(*violations):
+    """A refusal of parameters, in the order in which they are told."""
+    count = f"{len(violations)} validation error{'s' if len(violations) > 1 else ''} detected: "
+    return refusal(400, "ValidationException", Like(re.escape(count) + "; ".join(violations)), type="")
+
+
+def violation(value, member, rule):
+    return f"Value '{re.escape(value)}' at '{member}' failed to satisfy constraint: Member must {rule}"
+
+
+def unknown_operation():
+    return refusal(404, "UnknownOperationException", Like("No operation of the Lambda API .*"))
+
+
+def named(headers):
+    """``Content_Type`` → ``Content-Type``."""
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def encoded(text):
+    """A client context as it travels."""
+    return {"X-Amz-Client-Context": base64.b64encode(text.encode()).decode()}
+
+
+TAIL = {"X-Amz-Log-Type": "Tail"}
+AS_EVENT = {"X-Amz-Invocation-Type": "Event"}
+DRY = {"X-Amz-Invocation-Type": "DryRun"}
