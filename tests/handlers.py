@@ -7,7 +7,7 @@ import time
 from decimal import Decimal
 from enum import IntEnum
 
-from serverfull_wsgi import Function
+from serverfull_wsgi import Function, logger_from_context
 
 Point = collections.namedtuple("Point", "x y")
 
@@ -156,6 +156,12 @@ def noisy(event, context):
     logging.info("too quiet to hear")
     context.log("through the context\n")
     return "ok"
+
+
+def complain(event, context):
+    """Tells the server's log, and fails."""
+    logger_from_context().warning("told")
+    raise ValueError("failed")
 
 
 def chatty(event, context):

@@ -164,6 +164,30 @@ def test_serve_warns_of_an_address_that_others_can_reach(tmp_path):
         assert f"listening on {address}: whoever reaches that address can run these functions" in server.output()
 
 
+HOST = """
+import logging
+logging.basicConfig(level=logging.INFO)
+from serverfull_wsgi import create_app
+application = create_app()
+"""
+
+
+@pytest.mark.parametrize("start", ["serve", "gunicorn", "host"])
+def test_a_line_of_the_servers_log_is_written_once(start, tmp_path):
+    (tmp_path / "host.py").write_text(HOST)
+    environ = {"SERVERFULL_FUNCTIONS": "complain=tests.handlers.complain", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    application = "host:application" if start == "host" else "serverfull_wsgi:app"
+    served = (
+        serving(tmp_path / "log", **environ)
+        if start == "serve"
+        else gunicorn(tmp_path / "log", application=application, env=environ)
+    )
+    with served as server:
+        call(server, "complain")
+    assert server.output().count("told") == 1
+    assert server.output().count("ValueError: failed") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_ends_well_on_the_configured_signals(tmp_path, number):
     with serving(tmp_path / "log") as server:

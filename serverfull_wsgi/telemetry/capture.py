@@ -113,12 +113,14 @@ class RoutedBuffer(io.RawIOBase):
 class TailHandler(logging.Handler):
     """Log records in the form AWS's Python runtime gives them, into the tail of the invocation that logs.
 
-    It stands on the root logger, as AWS's does. Where it stands alone it also does what the root logger would have
-    done without it: inside an invocation the line goes to standard output, elsewhere warnings go to standard error.
+    It stands on the root logger, as AWS's does, and on the server's where that passes nothing on. Where it stands alone
+    it also does what its logger would have done without it: inside an invocation the line goes to standard output,
+    elsewhere warnings go to standard error.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: logging.Logger) -> None:
         super().__init__()
+        self._place = place
         formatter = logging.Formatter(
             "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n", "%Y-%m-%dT%H:%M:%S"
         )
@@ -133,7 +135,7 @@ class TailHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         scope = current.get()
-        alone = logging.getLogger().handlers == [self]
+        alone = self._place.handlers == [self]
         if scope is None:
             if alone and logging.lastResort and record.levelno >= logging.lastResort.level:
                 logging.lastResort.handle(record)
@@ -149,7 +151,8 @@ class TailHandler(logging.Handler):
 
 
 _installing = threading.Lock()
-_handler = TailHandler()
+_root = logging.getLogger()
+_handler = TailHandler(_root)
 
 
 def install(logger: logging.Logger) -> None:
@@ -167,12 +170,12 @@ def install(logger: logging.Logger) -> None:
                     old.retired = True
                 _installed[name] = RoutedStream(stream)
                 setattr(sys, name, _installed[name])
-        for place in (_root, logger):
-            if (place is _root or not logger.propagate) and _handler not in place.handlers:
-                place.addHandler(_handler)
+        if _handler not in _root.handlers:
+            _root.addHandler(_handler)
+        if not logger.propagate and not any(isinstance(it, TailHandler) for it in logger.handlers):
+            logger.addHandler(TailHandler(logger))
 
 
-_root = logging.getLogger()
 _installed: dict[str, RoutedStream] = {}
 
 
