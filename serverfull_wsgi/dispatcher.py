@@ -23,7 +23,7 @@ from serverfull_wsgi.errors import (
     TooManyRequestsException,
 )
 from serverfull_wsgi.lineage import extended
-from serverfull_wsgi.names import LATEST, FunctionName
+from serverfull_wsgi.names import LATEST, FunctionName, partition_of
 from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -66,25 +66,31 @@ class Dispatcher:
         Raises `ResourceNotFoundException`, `AccessDeniedException` or, for a payload that is no JSON,
         `InvalidRequestContentException`.
         """
-        function = self.resolve(invocation.function_name)
+        function = self.resolve(invocation.function_name, invocation.principal)
         invocation.event  # noqa: B018  (raises for what is no JSON; parsed once, for whoever runs it)
         return function
 
-    def resolve(self, name: FunctionName) -> Function:
-        """The function of this name, if it exists in this region and account."""
+    def resolve(self, name: FunctionName, principal: str | None = None) -> Function:
+        """The function of this name, if it exists in this region and account; a refusal names who asked."""
         if name.region != self._region:
             raise ResourceNotFoundException(
                 f"Functions from '{name.region}' are not reachable in this region ('{self._region}')"
             )
         if name.account_id != self._account_id:
             raise AccessDeniedException(
-                f"User: anonymous is not authorized to perform: lambda:InvokeFunction on resource: {name.arn} "
-                f"because it belongs to another account than this server's ({self._account_id})"
+                f"User: {self._user(principal)} is not authorized to perform: lambda:InvokeFunction on resource: "
+                f"{name.arn} because it belongs to another account than this server's ({self._account_id})"
             )
         try:
             return as_function(self.fetcher.fetch(name.name, name.qualifier or LATEST), name.name)
         except NotFoundError:
             raise ResourceNotFoundException(f"Function not found: {name.qualified_arn}") from None
+
+    def _user(self, principal: str | None) -> str:
+        """Who asked, as AWS names users: those that are known here belong to this account."""
+        if principal is None or principal.startswith("arn:"):
+            return principal or "anonymous"
+        return f"arn:{partition_of(self._region)}:iam::{self._account_id}:user/{principal}"
 
     def invoke(self, invocation: Invocation, age: float | None = None) -> Outcome:
         """Runs the function to its end; ``age`` is how many seconds ago an event was accepted, None for a call.

@@ -377,6 +377,15 @@ def test_a_refusal_is_in_awss_words():
     )
 
 
+@pytest.mark.parametrize("kind", ["RequestResponse", "Event", "DryRun"])
+def test_a_refusal_of_another_accounts_function_names_who_asked(kind):
+    arn = "arn:aws:lambda:us-east-1:999999999999:function:hello"
+    assert message(post(served(), arn.replace(":", "%3A"), kind)) == (
+        "User: arn:aws:iam::123456789012:user/ada is not authorized to perform: lambda:InvokeFunction on resource: "
+        f"{arn} because it belongs to another account than this server's (123456789012)"
+    )
+
+
 def test_a_refused_call_runs_nothing():
     ran = []
     application = served({"hello": lambda event, context: ran.append(event)}, functions=["other"])

@@ -59,7 +59,7 @@ ROWS = [
         refusal(
             403,
             "AccessDeniedException",
-            Like(".* is not authorized to perform: lambda:InvokeFunction on resource: arn:aws:lambda:.*:hello .*"),
+            Like("User: anonymous is not authorized to perform: lambda:InvokeFunction on resource: .*:hello .*"),
             "Message",
             type="",
         ),
