@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ NO_FUNCTIONS = (
     "or a template with SERVERFULL_TEMPLATE, and start again"
 )
 TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
+_declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # without which a file declares no function
 
 
 def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None) -> Application:
@@ -150,11 +152,24 @@ def _configured(settings: Settings) -> Fetcher:
 
 
 def _template_here() -> str:
-    """The template that is served when nothing was set; empty where there is none."""
+    """The template that is served when nothing was set; empty where there is none.
+
+    Others call their files ``template.yaml`` too: what nobody named and declares no function is no mistake.
+    """
     for path in filter(os.path.isfile, TEMPLATES):
+        if not _declares_functions(path):
+            LOGGER.warning("%s is left alone: it is no SAM or CloudFormation template that declares a function", path)
+            continue
         LOGGER.info("serving the functions of %s, since no SERVERFULL_TEMPLATE or SERVERFULL_FUNCTIONS is set", path)
         return path
     return ""
+
+
+def _declares_functions(path: str) -> bool:
+    try:
+        return bool(_declaration.search(Path(path).read_bytes()))
+    except OSError:  # told by who reads it as a template
+        return True
 
 
 def _from_template(settings: Settings, path: str) -> ListingFetcher:

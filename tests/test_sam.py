@@ -530,6 +530,37 @@ def test_what_was_built_goes_before_its_source(project, tmp_path, capsys):
     assert f"serving the functions of .aws-sam/build/template.yaml, {FOUND}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "apiVersion: v1\nkind: Pod\n",
+        "name: {{ .Values.name }}\n",
+        b"\xff\xfe",
+        "Resources:\n  Files:\n    Type: AWS::S3::Bucket\n",
+    ],
+    ids=["empty", "of Kubernetes", "no YAML", "no text", "without functions"],
+)
+def test_a_file_here_that_declares_no_function_is_left_alone_in_one_line(project, capsys, text):
+    Path("template.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert names(create_app(of())) == []
+    said = [line for line in capsys.readouterr().out.splitlines() if "template.yaml" in line]
+    assert len(said) == 1
+    assert "[WARNING] template.yaml is left alone: it is no SAM or CloudFormation template" in said[0]
+
+
+def test_a_template_here_that_declares_functions_and_cannot_be_read_is_told(project):
+    Path("template.yaml").write_text("Resources:\n  A:\n    Type: AWS::Serverless::Function\n B: 1\n")
+    with pytest.raises(ConfigurationError, match=r"template\.yaml:4: this is no YAML"):
+        create_app(of())
+
+
+def test_an_unrelated_file_that_is_named_is_refused(project):
+    Path("template.yaml").write_text("kind: Pod\n")
+    with pytest.raises(ConfigurationError, match="a template is a mapping with 'Resources'"):
+        create_app(of(TEMPLATE="template.yaml"))
+
+
 def test_functions_that_are_set_are_served_alone(project, capsys):
     project("template.yaml")
     assert names(create_app(of(FUNCTIONS="a=json.dumps", TEMPLATE_PARAMETERS="A=1"))) == ["a"]
