@@ -1,4 +1,4 @@
-"""Every refusal, and how it looks on the wire.
+"""Every refusal, and how it looks on the wire (those of signatures are in middleware/refusals.py).
 
     ServerfullError
     ├── ConfigurationError               the start is refused; also a ValueError
@@ -8,10 +8,6 @@
         ├── ValidationException              400
         ├── InvalidParameterValueException   400
         ├── InvalidRequestContentException   400
-        ├── MissingAuthenticationTokenException   403
-        ├── IncompleteSignatureException     403
-        ├── InvalidSignatureException        403
-        ├── UnrecognizedClientException      403
         ├── AccessDeniedException            403
         ├── ResourceNotFoundException        404
         ├── UnknownOperationException        404
@@ -124,51 +120,6 @@ class InvalidRequestContentException(ServiceError):
 
     code = "InvalidRequestContentException"
     status = HTTPStatus.BAD_REQUEST
-
-
-class MissingAuthenticationTokenException(ServiceError):
-    """The request is not signed."""
-
-    code = "MissingAuthenticationTokenException"
-    status = HTTPStatus.FORBIDDEN
-    fault = None
-
-    def __init__(self) -> None:
-        super().__init__("Missing Authentication Token")
-
-
-class IncompleteSignatureException(ServiceError):
-    """The request is signed in a form that is not Signature Version 4's."""
-
-    code = "IncompleteSignatureException"
-    status = HTTPStatus.FORBIDDEN
-    fault = None
-
-
-class InvalidSignatureException(ServiceError):
-    """The signature is not this request's, not of this time or not for this service; or nobody has the key.
-
-    ``evidence`` is for the server's log only.
-    """
-
-    code = "InvalidSignatureException"
-    status = HTTPStatus.FORBIDDEN
-    fault = None
-
-    def __init__(self, message: str, evidence: str = "") -> None:
-        super().__init__(message)
-        self.evidence = evidence
-
-
-class UnrecognizedClientException(ServiceError):
-    """The signature is right, and the session token beside it is not the key's."""
-
-    code = "UnrecognizedClientException"
-    status = HTTPStatus.FORBIDDEN
-    fault = None
-
-    def __init__(self) -> None:
-        super().__init__("The security token included in the request is invalid.")
 
 
 class AccessDeniedException(ServiceError):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from serverfull_wsgi.errors import IncompleteSignatureException
+from serverfull_wsgi.middleware.refusals import IncompleteSignatureException
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 LONGEST = 7 * 24 * 60 * 60  # seconds that a presigned request may be good for

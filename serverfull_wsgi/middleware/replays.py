@@ -6,7 +6,8 @@ import heapq
 import threading
 from functools import cached_property
 
-from serverfull_wsgi.errors import InvalidSignatureException, TooManyRequestsException
+from serverfull_wsgi.errors import TooManyRequestsException
+from serverfull_wsgi.middleware.refusals import InvalidSignatureException
 
 
 class ReplayGuard:

@@ -17,8 +17,8 @@ from hashlib import sha256
 from time import gmtime, strftime
 from urllib.parse import quote
 
-from serverfull_wsgi.errors import IncompleteSignatureException, InvalidSignatureException
 from serverfull_wsgi.middleware.claims import ALGORITHM, SIGNATURE, Claim, Request
+from serverfull_wsgi.middleware.refusals import IncompleteSignatureException, InvalidSignatureException
 
 TERMINATOR = "aws4_request"
 WINDOW = 300  # seconds that a signature's date may be away from ours, either way

@@ -17,16 +17,14 @@ from urllib.parse import unquote
 from serverfull_wsgi.api.invoke import PAYLOAD_LIMIT
 from serverfull_wsgi.api.rendering import render
 from serverfull_wsgi.api.requests import TooLarge, new_ids, read_body
-from serverfull_wsgi.errors import (
-    InvalidSignatureException,
-    MissingAuthenticationTokenException,
-    RequestEntityTooLargeException,
-    ServiceError,
-    ServiceException,
-    UnrecognizedClientException,
-)
+from serverfull_wsgi.errors import RequestEntityTooLargeException, ServiceError, ServiceException
 from serverfull_wsgi.middleware.claims import Claim, Request, claim_of, pairs_of
 from serverfull_wsgi.middleware.credentials import Credential, Credentials
+from serverfull_wsgi.middleware.refusals import (
+    InvalidSignatureException,
+    MissingAuthenticationTokenException,
+    UnrecognizedClientException,
+)
 from serverfull_wsgi.middleware.replays import ReplayGuard
 from serverfull_wsgi.middleware.signature import (
     MISMATCH,
