@@ -16,7 +16,8 @@ from gunicorn.workers.base import Worker
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.hooks import post_worker_init, worker_exit
-from serverfull_wsgi.settings import Settings, parse_address
+from serverfull_wsgi.reading import parse_address
+from serverfull_wsgi.settings import Settings
 
 
 class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no types

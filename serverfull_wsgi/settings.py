@@ -5,17 +5,30 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from environs import Env, EnvValidationError, ValidationError, validate
+from environs import EnvValidationError
 
 from serverfull_wsgi.errors import ConfigurationError
-
-PREFIX = "SERVERFULL_"
+from serverfull_wsgi.reading import (
+    PREFIX,
+    MappingEnv,
+    Reader,
+    at_least,
+    choice,
+    delays,
+    is_address,
+    level,
+    matching,
+    modules,
+    signals,
+    stats_address,
+    stats_output,
+    stats_tags,
+)
 
 # Settings of the Go original that have no meaning here, and why.
 WITHOUT_MEANING = {
@@ -91,7 +104,7 @@ class Settings:
         >>> Settings.from_mapping({"SERVERFULL_REGION": "eu-west-1"}).region
         'eu-west-1'
         """
-        env = _MappingEnv(values)
+        env = MappingEnv(values)
         found: dict[str, Any] = {}
         for setting in fields(cls):
             if reader := _READERS.get(setting.name):
@@ -105,168 +118,45 @@ class Settings:
         return cls(**found, notices=_notices(env.given))
 
 
-class _MappingEnv(Env):
-    """environs over any mapping; an empty value is one that was not given."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(eager=False, prefix=PREFIX)
-        self.given = {name: str(value) for name, value in values.items() if str(value).strip()}
-
-    def _get_value(self, env_key: str, default: Any) -> Any:
-        return self.given.get(env_key, default)
-
-    def first_of(self, *names: str) -> str:
-        """The first of these names that is given, else the first of all: for settings that have two names."""
-        return next((name for name in names if PREFIX + name in self.given), names[0])
-
-
-Reader = Callable[[_MappingEnv, Any], Any]
-
-
-def _choice(name: str, *choices: str) -> Reader:
-    def read(env: _MappingEnv, default: Any) -> Any:
-        key = PREFIX + name
-        if key in env.given:
-            given = env.given[key]
-            env.given[key] = next((choice for choice in choices if choice.lower() == given.lower()), given)
-        return env.str(name, default, validate=validate.OneOf(choices, error="Must be one of: {choices}."))
-
-    return read
-
-
-def _matching(name: str, pattern: str, rule: str) -> Reader:
-    return lambda env, default: env.str(name, default, validate=validate.Regexp(re.compile(pattern), error=rule))
-
-
-def _at_least(name: str, least: float, kind: str = "int") -> Reader:
-    rule = validate.Range(min=least, error="Must be {min} or more.")
-    return lambda env, default: getattr(env, kind)(name, default, validate=rule)
-
-
-def _level(env: _MappingEnv, default: Any) -> Any:
-    return env.log_level(env.first_of("RUNTIME_LOGGER_LEVEL", "RUNTIME_LOGGING_LEVEL"), default)
-
-
-def _stats_output(env: _MappingEnv, default: Any) -> Any:
-    output = _choice("RUNTIME_STATS_OUTPUT", "NULL", "NULLSTAT", "STATSD", "DATADOG")(env, default)
-    return "NULL" if output == "NULLSTAT" else output
-
-
-def _stats_address(env: _MappingEnv, default: Any) -> Any:
-    name = env.first_of("RUNTIME_STATS_ADDRESS", "RUNTIME_STATS_DATADOG_ADDRESS")
-    text = env.str(name, "{}:{}".format(*default), validate=_is_address)
-    return parse_address(text) if text else default
-
-
-def _stats_tags(env: _MappingEnv, default: Any) -> Any:
-    text = env.str(env.first_of("RUNTIME_STATS_TAGS", "RUNTIME_STATS_DATADOG_TAGS"), "", validate=_is_ascii)
-    return tuple(filter(None, re.split(r"[,\s]+", text or "")))
-
-
-def _modules(env: _MappingEnv, default: Any) -> Any:
-    text = env.str("ZYGOTE_PRELOAD", "", validate=_are_modules)
-    return tuple(filter(None, re.split(r"[,\s]+", text or ""))) or default
-
-
-def _are_modules(text: str) -> None:
-    for name in filter(None, re.split(r"[,\s]+", text)):
-        if not all(part.isidentifier() for part in name.split(".")):
-            raise ValidationError(f"Must be names of modules parted by commas; {name!r} is none.")
-
-
-def _signals(env: _MappingEnv, default: Any) -> Any:
-    if _choice("RUNTIME_SIGNALS_INSTALLED", "OS", "NONE")(env, "OS") == "NONE":
-        return ()
-    text = env.str(
-        "RUNTIME_SIGNALS_OS_SIGNALS", " ".join(str(int(number)) for number in default), validate=_are_signals
-    )
-    return tuple(int(number) for number in (text or "").split())
-
-
-def _delays(name: str, least: int) -> Reader:
-    def check(text: str) -> None:
-        words = text.split()
-        if len(words) < least or not all(re.fullmatch(r"\d{1,6}(\.\d+)?", word) for word in words):
-            raise ValidationError(f"Must be {least} or more numbers of seconds, parted by blanks.")
-
-    def read(env: _MappingEnv, default: Any) -> Any:
-        text = env.str(name, " ".join(map(str, default)), validate=check)
-        return tuple(float(word) for word in (text or "").split()) if env.given.get(PREFIX + name) else default
-
-    return read
-
-
-def _is_address(text: str) -> None:
-    try:
-        parse_address(text)
-    except ValueError:
-        raise ValidationError("Must be HOST:PORT, such as localhost:8125.") from None
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """``HOST:PORT`` as a pair; the host may be missing, or an IPv6 address in brackets.
-
-    >>> parse_address("[::1]:8125")
-    ('::1', 8125)
-
-    Raises ValueError.
-    """
-    host, _, port = text.rpartition(":")
-    if not 0 <= int(port) <= 65535:
-        raise ValueError(f"port {port} is not in 0..65535")
-    return host.strip("[]"), int(port)
-
-
-def _is_ascii(text: str) -> None:
-    if not text.isascii():
-        raise ValidationError("Must be ASCII, as statsd's protocol is.")
-
-
-def _are_signals(text: str) -> None:
-    for number in text.split():
-        if not number.isdigit() or int(number) not in set(signal.Signals):
-            raise ValidationError(f"Must be signal numbers parted by blanks; {number} is none.")
-
-
 _READERS: dict[str, Reader] = {
     "functions": lambda env, default: env.str("FUNCTIONS", default),
     "aliases": lambda env, default: env.str("ALIASES", default),
     "template": lambda env, default: env.str("TEMPLATE", default),
     "template_parameters": lambda env, default: env.str("TEMPLATE_PARAMETERS", default),
-    "region": _matching("REGION", r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
-    "account_id": _matching("ACCOUNT_ID", r"\d{12}\Z", "Must be 12 digits."),
-    "healthcheck": _matching("HEALTHCHECK", r"/[!-~]*\Z", "Must be a path that begins with /."),
+    "region": matching("REGION", r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
+    "account_id": matching("ACCOUNT_ID", r"\d{12}\Z", "Must be 12 digits."),
+    "healthcheck": matching("HEALTHCHECK", r"/[!-~]*\Z", "Must be a path that begins with /."),
     "mock": lambda env, default: env.bool("MOCK", default),
-    "mock_values": _choice("MOCK_VALUES", "zero", "random"),
+    "mock_values": choice("MOCK_VALUES", "zero", "random"),
     "mock_seed": lambda env, default: env.int("MOCK_SEED", default),
-    "event_workers": _at_least("EVENT_WORKERS", 1),
-    "event_queue_size": _at_least("EVENT_QUEUE_SIZE", 1),
-    "drain": _at_least("DRAIN", 0, "float"),
+    "event_workers": at_least("EVENT_WORKERS", 1),
+    "event_queue_size": at_least("EVENT_QUEUE_SIZE", 1),
+    "drain": at_least("DRAIN", 0, "float"),
     "credentials_file": lambda env, default: env.str("CREDENTIALS_FILE", default),
-    "replay_guard": _at_least("REPLAY_GUARD", 0),
-    "executor": _choice("EXECUTOR", "auto", "process"),
-    "sandbox": _choice("SANDBOX", "auto", "process", "namespaces"),
-    "max_concurrency": _at_least("MAX_CONCURRENCY", 1),
-    "environment_idle": _at_least("ENVIRONMENT_IDLE", 0, "float"),
-    "zygote_preload": _modules,
-    "events": _matching("EVENTS", r"memory\Z|sqlite:///.+\Z", "Must be memory, or sqlite:///PATH."),
+    "replay_guard": at_least("REPLAY_GUARD", 0),
+    "executor": choice("EXECUTOR", "auto", "process"),
+    "sandbox": choice("SANDBOX", "auto", "process", "namespaces"),
+    "max_concurrency": at_least("MAX_CONCURRENCY", 1),
+    "environment_idle": at_least("ENVIRONMENT_IDLE", 0, "float"),
+    "zygote_preload": modules,
+    "events": matching("EVENTS", r"memory\Z|sqlite:///.+\Z", "Must be memory, or sqlite:///PATH."),
     "data_dir": lambda env, default: env.str("DATA_DIR", default),
     "events_application": lambda env, default: env.str("EVENTS_APPLICATION", default),
-    "events_retention": _at_least("EVENTS_RETENTION", 0, "float"),
-    "event_lease": _at_least("EVENT_LEASE", 1, "float"),
-    "event_retry_delays": _delays("EVENT_RETRY_DELAYS", 1),
-    "event_throttle_delays": _delays("EVENT_THROTTLE_DELAYS", 2),
-    "destinations_endpoint": _matching("DESTINATIONS_ENDPOINT", r"(https?://\S+)?\Z", "Must be an http(s) URL."),
+    "events_retention": at_least("EVENTS_RETENTION", 0, "float"),
+    "event_lease": at_least("EVENT_LEASE", 1, "float"),
+    "event_retry_delays": delays("EVENT_RETRY_DELAYS", 1),
+    "event_throttle_delays": delays("EVENT_THROTTLE_DELAYS", 2),
+    "destinations_endpoint": matching("DESTINATIONS_ENDPOINT", r"(https?://\S+)?\Z", "Must be an http(s) URL."),
     "admin": lambda env, default: env.bool("ADMIN", default),
-    "httpserver_address": lambda env, default: env.str("RUNTIME_HTTPSERVER_ADDRESS", default, validate=_is_address),
-    "logger_output": _choice("RUNTIME_LOGGER_OUTPUT", "STDOUT", "STDERR", "NULL"),
-    "logger_level": _level,
-    "logger_format": _choice("RUNTIME_LOGGER_FORMAT", "TEXT", "JSON"),
-    "stats_output": _stats_output,
-    "stats_address": _stats_address,
-    "stats_prefix": _matching("RUNTIME_STATS_PREFIX", r"[A-Za-z0-9_.-]*\Z", "Must be letters, digits, '_', '.', '-'."),
-    "stats_tags": _stats_tags,
-    "signals": _signals,
+    "httpserver_address": lambda env, default: env.str("RUNTIME_HTTPSERVER_ADDRESS", default, validate=is_address),
+    "logger_output": choice("RUNTIME_LOGGER_OUTPUT", "STDOUT", "STDERR", "NULL"),
+    "logger_level": level,
+    "logger_format": choice("RUNTIME_LOGGER_FORMAT", "TEXT", "JSON"),
+    "stats_output": stats_output,
+    "stats_address": stats_address,
+    "stats_prefix": matching("RUNTIME_STATS_PREFIX", r"[A-Za-z0-9_.-]*\Z", "Must be letters, digits, '_', '.', '-'."),
+    "stats_tags": stats_tags,
+    "signals": signals,
 }
 
 NAMES = (

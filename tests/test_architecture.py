@@ -14,7 +14,7 @@ from tests.servers import ROOT, clean_environ
 HOUSE = Path(serverfull_wsgi.__file__).parent
 FLOORS = [
     {"errors"},  # every refusal, and how it looks on the wire
-    {"names", "context", "loading", "shield", "lineage"},  # what a request says, a handler is given, a string names, …
+    {"names", "context", "loading", "shield", "lineage", "reading"},  # what a request says, a handler is given, …
     {"domain", "principal"},  # the words; who calls
     {"telemetry"},  # the cellar
     {"fetchers", "executors", "queues"},  # which, how, when
