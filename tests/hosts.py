@@ -2,14 +2,18 @@
 
 import contextlib
 import http.client
+import importlib.util
 import io
 import json
+import sys
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
+import pytest
 from werkzeug.datastructures import Headers
 
+from serverfull_wsgi import ChoosingExecutor, InProcessExecutor, ProcessExecutor
 from tests import site
 from tests.servers import Server, free_port, gunicorn, running
 
@@ -90,13 +94,24 @@ GUNICORN = {
     "gthread-preload": (*_GTHREAD, "--preload"),
     "gevent-preload": ("--worker-class", "gevent", "--preload"),
 }
-NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress"]
+APART = pytest.param(
+    "apart",
+    marks=pytest.mark.skipif(
+        sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+        reason="awslambdaric has wheels for Linux on x86-64 only",
+    ),
+)
+NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress", APART]
 
 
 @contextlib.contextmanager
 def host(name, log):
     if name in IN_PROCESS:
         yield IN_PROCESS[name]()
+    elif name == "apart":  # without a private /tmp, so that tests see what handlers leave there
+        executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(sandbox="process"), isolate=True)
+        with contextlib.closing(site.make(executor=executor)) as application:
+            yield InProcess(application)
     elif name == "waitress":
         port = free_port()
         argv = ["-m", "waitress", f"--listen=127.0.0.1:{port}", "tests.site:application"]

@@ -31,7 +31,7 @@ class Fetcher(StaticFetcher):
         return super().fetch(name, qualifier)
 
 
-def make():
+def make(**options):
     """A fresh one: an application belongs to a process, and the tests have many."""
     functions = {name: getattr(handlers, name) for name in HANDLERS.split()}
     functions |= {
@@ -49,7 +49,7 @@ def make():
         "raises-at-import": "tests.broken_import.handler",
     }
     aliases = {"hello:prod": "1", "hello:latest": "$LATEST", "describe:live": "7"}
-    return Application(Fetcher(functions, aliases))
+    return Application(Fetcher(functions, aliases), **options)
 
 
 application = make()

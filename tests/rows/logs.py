@@ -1,5 +1,7 @@
 """The tail of the log."""
 
+from dataclasses import replace
+
 from tests.rows.row import HELLO, TAIL, Ask, Having, Like, Row, answered, failed
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -9,6 +11,13 @@ REPORT = (
 )
 
 REST = 4096 - 2 * len("00000000-0000-0000-0000-000000000000") + 2 * len("ID")  # of a full tail with two ids
+
+
+def of_environments(row):
+    """The row, where a REPORT may tell of the start of an environment."""
+    pattern = row.answer.log.pattern.removesuffix(r"\n") + r"(Init Duration: \d+\.\d\d ms\t)?\n"
+    return replace(row, where={"apart": row.answer._replace(log=Like(pattern))})
+
 
 ROWS = [
     answered(
@@ -77,3 +86,5 @@ ROWS = [
         reason="**The tail has what Python code writes**",
     ),
 ]
+
+ROWS = [of_environments(row) if row.answer and row.answer.log else row for row in ROWS]

@@ -113,7 +113,7 @@ ROWS = [
         "no function name: an encoded slash, which is part of the name",
         Ask("a%2Fb"),
         invalid(violation("a/b", "functionName", PATTERN)),
-        where_decoded=unknown_operation(),
+        where={"no-raw-path": unknown_operation()},
     ),
     no_name("$LATES", "hello:$LATES"),
     no_name("two qualifiers", "hello:1:2"),

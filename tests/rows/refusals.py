@@ -136,7 +136,7 @@ ROWS = [
         "an unknown path or method is a 404: a slash of the path that is encoded",
         Ask(path="/2015-03-31%2Ffunctions/hello/invocations"),
         unknown_operation(),
-        where_decoded=Answer(200, {}, HELLO),
+        where={"no-raw-path": Answer(200, {}, HELLO)},
     ),
     unknown("GET", "/2014-11-13/functions/hello/invoke-async"),
     unknown("GET", "/"),
