@@ -174,8 +174,8 @@ def _declares_functions(path: str) -> bool:
 
 def _from_template(settings: Settings, path: str) -> ListingFetcher:
     try:
-        from serverfull_wsgi.fetchers.parameters import parse_parameters
-        from serverfull_wsgi.fetchers.sam import SamFetcher
+        from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
+        from serverfull_wsgi.fetchers.sam.parameters import parse_parameters
     except ImportError as error:
         if error.name != "yaml":
             raise

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serverfull_wsgi.fetchers.intrinsics import NO_VALUE, Resolver
-from serverfull_wsgi.fetchers.parameters import SETTING, Unresolvable, parse_parameters
-from serverfull_wsgi.fetchers.template import merged
+from serverfull_wsgi.fetchers.sam.intrinsics import NO_VALUE, Resolver
+from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, parse_parameters
+from serverfull_wsgi.fetchers.sam.template import merged
 
 PARAMETERS = {
     "Stage": {"Type": "String", "Default": "dev"},

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serverfull_wsgi.fetchers.packages import UNZIPPED_LIMIT, BadPackage, Packages
 from serverfull_wsgi.fetchers.sam import SamFetcher
+from serverfull_wsgi.fetchers.sam.packages import UNZIPPED_LIMIT, BadPackage, Packages
 
 LINK, FIFO, DEVICE = stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644, stat.S_IFCHR | 0o644
 
@@ -229,7 +229,7 @@ def test_it_is_gone_when_the_process_ends_but_not_when_a_fork_does(tmp_path, pri
     path = packed(tmp_path, ("a", "x", 0o644))
     code = f"""
 import os, sys
-from serverfull_wsgi.fetchers.packages import Packages
+from serverfull_wsgi.fetchers.sam.packages import Packages
 packages = Packages()
 folder = packages.folder({path!r})
 if os.fork() == 0:

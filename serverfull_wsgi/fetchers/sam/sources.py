@@ -6,10 +6,10 @@ import os.path
 import re
 from typing import Any
 
-from serverfull_wsgi.fetchers.intrinsics import Resolver
-from serverfull_wsgi.fetchers.packages import BadPackage, Packages
-from serverfull_wsgi.fetchers.properties import UNRESOLVED, Properties
-from serverfull_wsgi.fetchers.template import Template
+from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
+from serverfull_wsgi.fetchers.sam.packages import BadPackage, Packages
+from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
+from serverfull_wsgi.fetchers.sam.template import Template
 
 SERVERLESS_LAYER, LAMBDA_LAYER = "AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"
 _CURE = "name a folder or zip archive that is there"

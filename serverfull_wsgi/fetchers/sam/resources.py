@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from serverfull_wsgi.domain import RESERVED_VARIABLES, EventConfig, Function
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.fetchers.intrinsics import Resolver
-from serverfull_wsgi.fetchers.parameters import Unresolvable, as_text
-from serverfull_wsgi.fetchers.properties import UNRESOLVED, Properties
-from serverfull_wsgi.fetchers.sources import Sources
+from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
+from serverfull_wsgi.fetchers.sam.parameters import Unresolvable, as_text
+from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
+from serverfull_wsgi.fetchers.sam.sources import Sources
+from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, Template
 from serverfull_wsgi.fetchers.static import ALIAS, NAME
-from serverfull_wsgi.fetchers.template import SERVERLESS_FUNCTION, Template
 
 _RUNTIMES = re.compile(r"python3\.\d+|nodejs\d+\.x|provided(\.al2|\.al2023)?|go1\.x", re.ASCII)
 _KNOWN = "python3.x, nodejs*.x, provided.al2023, provided.al2, provided or go1.x"

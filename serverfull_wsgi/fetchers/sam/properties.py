@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from serverfull_wsgi.fetchers.intrinsics import NO_VALUE, Resolver
-from serverfull_wsgi.fetchers.parameters import Unresolvable, as_text
-from serverfull_wsgi.fetchers.template import is_intrinsic
+from serverfull_wsgi.fetchers.sam.intrinsics import NO_VALUE, Resolver
+from serverfull_wsgi.fetchers.sam.parameters import Unresolvable, as_text
+from serverfull_wsgi.fetchers.sam.template import is_intrinsic
 
 UNRESOLVED: Any = type("Unresolved", (), {"__repr__": lambda self: "UNRESOLVED"})()  # told in `Properties.problems`
 
