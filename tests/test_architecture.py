@@ -46,6 +46,7 @@ def imports(file):
 
 
 FILES = sorted(HOUSE.rglob("*.py"))
+ZYGOTE = [*sorted((HOUSE / "executors/zygote").glob("*.py")), HOUSE / "executors/linux.py"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
@@ -65,10 +66,15 @@ def test_every_room_has_a_floor():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
 def test_only_the_doors_and_the_settings_read_the_environment(file):
-    if file.stem in ("settings", "bootstrap", "zygote"):  # (a zygote's forks make one of their own)
+    if file.stem in ("settings", "bootstrap") or file in ZYGOTE:  # (a zygote's forks make one of their own)
         return
     names = [node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)]
     assert not {"environ", "getenv", "environb"} & set(names), f"{file.name} reads the environment"
+
+
+@pytest.mark.parametrize("file", ZYGOTE, ids=lambda file: str(file.relative_to(HOUSE)))
+def test_what_runs_under_other_interpreters_needs_nothing_of_ours(file):
+    assert {name.split(".")[0] for name, _ in imports(file)} <= {"awslambdaric", *sys.stdlib_module_names}
 
 
 def test_every_public_name_has_a_docstring():

@@ -268,7 +268,7 @@ def test_beyond_the_cap_calls_are_refused_and_what_waits_gives_way():
     with executing(max_concurrency=2) as executor, ThreadPoolExecutor(2) as pool:
         result(executor, function(name="waits"))
         running = [pool.submit(result, executor, function("sleep", name=f"busy{n}"), 1.5) for n in range(2)]
-        until(lambda: executor._count == 2 and not any(p.idle for p in executor._pools.values()))
+        until(lambda: executor._fleet.count == 2 and not any(p.idle for p in executor._fleet.pools.values()))
         with pytest.raises(TooManyRequestsException) as refusal:
             executor.execute(function(name="waits"), invocation(name="waits"))
         assert [type(future.result()) for future in running] == [int, int]
@@ -280,12 +280,12 @@ def test_beyond_the_cap_calls_are_refused_and_what_waits_gives_way():
 def test_the_most_recent_environment_is_used_and_idle_ones_end():
     with executing(idle=1.0) as executor, ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: result(executor, function("sleep", name="recent"), 0.5), range(3)))
-        assert executor._count == 3
-        used = [pool.idle[-1] for pool in executor._pools.values()]
+        assert executor._fleet.count == 3
+        used = [pool.idle[-1] for pool in executor._fleet.pools.values()]
         for _ in range(10):
             result(executor, function("sleep", name="recent"), 0)
-            assert [pool.idle[-1] for pool in executor._pools.values()] == used
-        until(lambda: executor._count == 0)
+            assert [pool.idle[-1] for pool in executor._fleet.pools.values()] == used
+        until(lambda: executor._fleet.count == 0)
         until(lambda: os.listdir(executor._spawner.base) == [])
 
 
@@ -373,7 +373,7 @@ def test_a_fork_of_the_server_starts_its_own_and_leaves_its_parents_alone(execut
 def test_a_stop_gives_up_on_what_runs_with_a_whole_answer():
     with executing() as executor, ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, executor, function("sleep"), 60)
-        until(lambda: executor._count == 1)
+        until(lambda: executor._fleet.count == 1)
         executor.stop(0.1)
         with pytest.raises(ServiceError, match="stopping"):
             running.result(20)

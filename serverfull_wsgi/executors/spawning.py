@@ -47,7 +47,7 @@ class Zygote:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
-                [python, "-u", zygote.__file__, str(theirs.fileno()), mode, *preload],
+                [python, "-u", zygote.PROGRAM, str(theirs.fileno()), mode, *preload],
                 env={**_LOCALE, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

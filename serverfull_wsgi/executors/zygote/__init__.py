@@ -1,0 +1,24 @@
+"""The program that execution environments are forked from: ``python __main__.py FD MODE [MODULE…]``.
+
+It has one thread, so that a fork of it is sound, and was exec'ed with an environment of its own, so that it holds
+nothing of the server's. On the socket FD it is sent jobs, each with two descriptors: the environment's line to the
+server, and what its output goes to. Of a job come
+
+- the *init*, which waits: it reports how the function's process ended, and ends what that leaves behind. When the
+  server says so, or its end of the line is closed because the server is gone, it ends everything at once;
+- its child, the function's process: it execs the job's command, or, in a zygote of MODE ``fork``, which has imported
+  AWS's runtime client, becomes the runtime.
+
+On the line go JSON objects: ``{"init": pid}``, ``{"started": true}`` with the sender's credentials,
+``{"ended": wait status, "peak": KiB}``, ``{"failed": reason}``, ``{"exec": errno}``.
+
+All in here needs nothing but the standard library of Python 3.10 or newer, and imports by relative names, since it
+also runs under other interpreters than the server's.
+"""
+
+import os
+from typing import Any
+
+Job = dict[str, Any]
+MESSAGE = 1 << 20  # bytes; a job is the function's variables and little more
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
