@@ -75,6 +75,16 @@ def test_an_environment_needs_a_process():
         executor.choice(Function(handlers.hello, environment={"A": "1"}))
 
 
+def test_functions_that_want_an_environment_and_no_process_are_refused_when_the_application_is_made():
+    wants = Function(lambda event, context: None, environment={"A": "1"})
+    with pytest.raises(ConfigurationError) as refusal:
+        Application(StaticFetcher({"good": handlers.hello, "one": wants, "two": wants}))
+    lines = str(refusal.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["function 'one'", "function 'two'"]
+    assert all("give the function a code directory" in line for line in lines)
+    Application(StaticFetcher({"one": wants}), mock=True)
+
+
 def test_what_cannot_be_isolated_is_told_once(caplog):
     executor = ChoosingExecutor(Named("inside"), Named("apart"), isolate=True)
     function = Function(lambda event, context: None, name="nameless")

@@ -24,7 +24,9 @@ from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperat
 from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.process import ProcessExecutor
+from serverfull_wsgi.fetchers.joined import JoinedFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
+from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.principal import OPERATE
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.shield import is_the_servers
@@ -51,6 +53,8 @@ class Application:
     make up the functions' ARNs.
 
     Making one opens nothing. `start` does, once in a process, at the first request if nobody did before.
+
+    Raises `ConfigurationError` for functions that are known by then and that nothing here can run as they want it.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Application:
             logger=logger,
             metrics=self._metrics,
         )
+        _check(self.dispatcher.fetcher, self._executor)
         self._invoke = Invoke(self.dispatcher, mock=mock)
         self._routes = [
             Rule(f"{_BEFORE}<FunctionName>{_AFTER}", methods=["POST"], endpoint=self._invoke),
@@ -206,6 +211,12 @@ def _forgetting(application: Application) -> Callable[[], None]:
             found._started = False
 
     return forget
+
+
+def _check(fetcher: Fetcher, executor: Executor) -> None:
+    """Refuses now what ``executor`` would refuse at every call."""
+    if isinstance(executor, ChoosingExecutor) and isinstance(fetcher, (StaticFetcher, JoinedFetcher)):
+        executor.check(fetcher.functions())
 
 
 def _invoked(environ: WSGIEnvironment) -> str:

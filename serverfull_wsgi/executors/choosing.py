@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from serverfull_wsgi.domain import Executor, Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError
@@ -51,6 +51,17 @@ class ChoosingExecutor:
                 "directory, or a handler that can be imported by name and SERVERFULL_EXECUTOR=process"
             )
         return self._inside
+
+    def check(self, functions: Iterable[Function]) -> None:
+        """Raises `ConfigurationError` if there is no executor for some of them, with a line for each."""
+        wrong = []
+        for function in functions:
+            try:
+                self.choice(function)
+            except ConfigurationError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ConfigurationError("\n".join(wrong))
 
     def _tell(self, function: Function) -> None:
         key = function.name, function.version
