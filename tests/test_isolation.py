@@ -241,11 +241,31 @@ def test_a_start_that_ends_at_once_is_told_and_backed_off_from(executor, tmp_pat
         assert 3 <= len(starts.read_text()) < 50
 
 
-def test_a_start_has_its_own_time():
+def test_a_start_has_its_own_time_and_then_the_invocations():
+    hanging = function("hangs.handler", code=FUNCTIONS / "broken", name="hanging", timeout=0.7)
     with executing(init_timeout=0.5) as executor:
-        outcome, error = run(executor, function("hangs.handler", code=FUNCTIONS / "broken", name="hanging"))
-    assert (outcome.function_error, error["errorType"]) == ("Unhandled", "Sandbox.Timedout")
-    assert error["errorMessage"].endswith("Task timed out after 0.50 seconds")
+        outcome, error = run(executor, hanging)
+        assert (outcome.function_error, outcome.duration) == ("Unhandled", 0.7)
+        assert error["errorType"] == "Sandbox.Timedout"
+        assert error["errorMessage"].endswith("Task timed out after 0.70 seconds")
+        assert executor._fleet.count == 0
+
+
+def test_a_start_that_took_too_long_is_begun_again_in_the_invocations_own_time():
+    sleeper = function("oversleeps.handler", code=FUNCTIONS / "broken", name="sleeper")
+    with executing(init_timeout=1) as executor:
+        outcome, value = run(executor, sleeper)
+        assert value == "late, but here"
+        assert run(executor, sleeper)[0].init_duration is outcome.init_duration is None
+    log = outcome.log.decode()
+    assert re.fullmatch(r"asleep\nSTART .*\nawake\nat work\nEND .*\nREPORT .*\n", log)
+
+
+def test_what_a_start_prints_stands_before_the_invocations_log(executor):
+    log = run(executor, function("talkative.handler", name="talkative"))[0].log.decode()
+    assert re.fullmatch(
+        r"at the start .*to the end\nSTART .*\nhandled\nEND .*\nREPORT .*\n", log[log.index("at the") :]
+    )
 
 
 @pytest.mark.parametrize(

@@ -63,38 +63,43 @@ class Attempt:
         self._function, self._invocation, self._logger = function, invocation, logger
         self._fields = {"request_id": invocation.request_id, "function_name": function.name}
         self._tail = Tail() if invocation.tail else None
-        self._write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
+        self._begun = False  # whether the log has its START
         self._payload, self._content_type, self._failed = b"", JSON, True
         self._duration, self._memory = 0.0, 0
         self._init_duration: float | None = None
         self._status: str | None = None
         self.reusable = False  # whether the environment can run another
         self.stopped = False  # the server gave up on it
+        self.overslept = False  # the environment took too long to start
         self.failed_start: FailedStart | None = None
 
     def start(self, environment: Environment, limit: float) -> None:
-        """Waits until a new environment is ready, for at most ``limit`` seconds."""
+        """Waits until a new environment is ready, for at most ``limit`` seconds; what it prints stands before START."""
         environment.output.begin(self._fields, self._tail)
         began = monotonic()
-        answer, timed_out = None, 0.0
         try:
             answer = environment.wait_until_ready(began + limit)
         except TimedOut:
-            timed_out = limit
+            self.overslept = True
+            environment.kill()
+            self._settle(environment)
+            return
         except Stopped:
             self.stopped = True
             return
         self._init_duration = monotonic() - began
-        if timed_out or answer or environment.ended:
-            if timed_out:
-                environment.kill()
+        if answer or environment.ended:
             self._settle(environment)
-            self.failed_start = FailedStart(answer, environment.ended, environment.exec_error, timed_out)
-            self.fail(self.failed_start)
+            self._start_failed(environment, answer)
+
+    def _start_failed(self, environment: Environment, answer: Answer | None, timed_out: float = 0.0) -> None:
+        self.failed_start = FailedStart(answer, environment.ended, environment.exec_error, timed_out)
+        self.fail(self.failed_start)
 
     def run(self, environment: Environment) -> None:
-        """Runs the invocation in an environment that is ready."""
+        """Runs the invocation; the start of an environment that is not ready yet counts against its timeout."""
         function, invocation = self._function, self._invocation
+        self._begin()
         environment.output.begin(self._fields, self._tail)
         began = monotonic()
         try:
@@ -105,13 +110,18 @@ class Attempt:
             self._duration = function.timeout
             environment.kill()
             self._settle(environment)
-            self._time_out(function.timeout)
+            if environment.was_ready:
+                self._time_out(function.timeout)
+            else:
+                self._start_failed(environment, None, function.timeout)
         except Stopped:
             self.stopped = True
         else:
             self._duration = min(monotonic() - began, function.timeout)
             self._settle(environment)
-            if answer:
+            if not environment.was_ready:
+                self._start_failed(environment, answer)
+            elif answer:
                 self._take(answer)
             else:
                 self._exit(environment.ended or Ended())
@@ -143,6 +153,7 @@ class Attempt:
 
     def fail(self, failed: FailedStart) -> None:
         """The start of the environment failed; or an earlier one did, and is not tried again so soon."""
+        self._begin()
         if failed.timed_out:
             self._time_out(failed.timed_out)
         elif failed.answer:
@@ -185,6 +196,11 @@ class Attempt:
         self._payload = payload
         self._logger.error("%s", message, extra=self._fields)
         self._write(log)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._write(f"START RequestId: {self._invocation.request_id} Version: {self._function.version}\n")
 
     def _write(self, text: str) -> None:
         if self._tail is not None:

@@ -114,11 +114,15 @@ class Environment:
 
         ``deadline`` is a reading of `time.monotonic`. Raises `TimedOut`.
         """
-        while not self._api.ready:
-            if self._api.answer or self.ended:
-                return self._api.answer
+        while not (self._api.ready or self._api.answer or self.ended):
             self._turn(deadline)
-        return None
+        self._drain()
+        return self._api.answer
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether the runtime has ever asked for an event."""
+        return self._api.begun
 
     def is_alive(self) -> bool:
         """Whether it has not ended since; looks at what has come, and does not wait."""
@@ -126,19 +130,23 @@ class Environment:
         return self.ended is None
 
     def run(self, request_id: str, headers: Mapping[str, str], payload: bytes, deadline: float) -> Answer | None:
-        """Has the runtime run one invocation; None if the process ended instead. Raises `TimedOut`."""
-        while not self._api.ready:
+        """Has the runtime run one invocation; None if the process ended instead. Raises `TimedOut`.
+
+        The answer of one whose start fails is what `wait_until_ready` says.
+        """
+        if not self._api.ready:
+            if answer := self.wait_until_ready(deadline):
+                return answer
             if self.ended:
                 return None
-            self._turn(deadline)
         self._api.hand_out(request_id, headers, payload)
         try:
-            while not (answer := self._api.answer) and not self.ended:
+            while not self._api.answer and not self.ended:
                 self._turn(deadline)
             self._drain()
         finally:
-            self._api.take_back()
-        return answer or self._api.answer
+            answer = self._api.take_back()
+        return answer
 
     @property
     def ended(self) -> Ended | None:

@@ -83,14 +83,22 @@ class ProcessExecutor:
         if failed:
             attempt.fail(failed)
             return attempt.outcome()
+        start = partial(self._begin, pool.function, invocation)
         environment = fleet.take(pool)
         try:
             if environment is None:
-                environment = fleet.begin(pool, partial(self._begin, pool.function, invocation))
+                environment = fleet.begin(pool, start)
                 attempt.start(environment, self._init_limit)
-                fleet.started(pool, attempt.failed_start)
+                if not attempt.overslept:
+                    fleet.started(pool, attempt.failed_start)
+            if attempt.overslept:  # as on AWS it is begun once more, in the invocation's own time
+                late, environment = environment, None
+                fleet.give_back(pool, late, reusable=False)
+                environment = fleet.take(pool) or fleet.begin(pool, start)
             if not (attempt.stopped or attempt.failed_start):
                 attempt.run(environment)
+            if attempt.overslept:
+                fleet.started(pool, attempt.failed_start)
         finally:
             if environment is not None:
                 fleet.give_back(pool, environment, attempt.reusable)

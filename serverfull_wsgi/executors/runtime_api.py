@@ -53,7 +53,7 @@ class RuntimeApi:
         self._connections: dict[int, Connection] = {}
         self._asking: Connection | None = None  # who waits for the next event
         self._current: str | None = None  # the request id of the invocation that was handed out
-        self._begun = False  # whether the runtime ever asked: its start is over
+        self.begun = False  # whether the runtime ever asked: its start is over
         self.answer: Answer | None = None
 
     @property
@@ -74,9 +74,10 @@ class RuntimeApi:
             + payload,
         )
 
-    def take_back(self) -> None:
-        """The invocation is over: nobody can answer it any more."""
-        self._current = None
+    def take_back(self) -> Answer | None:
+        """The invocation is over: nobody can answer it any more. Returns what it was answered with."""
+        answer, self._current, self.answer = self.answer, None, None
+        return answer
 
     def attend(self, fd: int, event: int) -> None:
         """Something has happened to a descriptor of this API's; others are ignored."""
@@ -128,7 +129,7 @@ class RuntimeApi:
             return
         if self._asking not in (None, connection):
             self._drop(self._asking)  # it asks anew, so it has given up that one
-        self._asking, self._begun = connection, True
+        self._asking, self.begun = connection, True
 
     def _take(self, connection: Connection, request: Request, request_id: str, kind: str) -> None:
         if request_id != self._current:
@@ -143,7 +144,7 @@ class RuntimeApi:
             self._send(connection, _ACCEPTED)
 
     def _take_init_error(self, connection: Connection, request: Request) -> None:
-        if self._begun or self.answer:
+        if self.begun or self.answer:
             message = "The runtime has started already"
             self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
             return
