@@ -16,6 +16,7 @@ import pytest
 
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
 from serverfull_wsgi.domain import RESERVED_VARIABLES
+from serverfull_wsgi.executors import cgroups
 from tests.apart import (
     FUNCTIONS,
     executing,
@@ -155,6 +156,33 @@ def test_the_first_report_tells_the_init_duration_and_memory_is_the_functions(ex
     before = outcome.memory
     after, _ = run(executor, function("evaluate", name="reported"), "len(bytearray(b'x' * 40 * 2**20))")
     assert 30 <= after.memory - before <= 120
+
+
+@pytest.fixture(params=["control groups", "none"])
+def groups(request, monkeypatch, tmp_path):
+    """With control groups, where they can be had, and without."""
+    if request.param == "none":
+        monkeypatch.setattr(cgroups, "ROOT", str(tmp_path))
+    with executing() as executor:
+        if request.param != (executor._spawner._groups.found or "none"):
+            pytest.skip("no control group can be made here")
+        yield executor
+
+
+def test_memory_is_that_of_all_processes(groups):
+    breeding = function("breed", name="breeding", memory_size=256)
+    before = run(groups, breeding, {"mib": 1, "seconds": 0})[0].memory
+    after = run(groups, breeding, {"mib": 80, "seconds": 0.5})[0].memory
+    assert 60 <= after - before <= 200
+
+
+def test_processes_that_have_too_much_together_are_ended(groups):
+    """The kernel ends the largest of a control group, the watch ends the environment."""
+    _, value = run(groups, function("breed", name="overbreeding", memory_size=128), {"mib": 140, "seconds": 20})
+    if groups._spawner._groups.found:
+        assert value == "it ended with -9"
+    else:
+        assert value["errorMessage"].endswith("Runtime exited with error: signal: killed")
 
 
 # Ends

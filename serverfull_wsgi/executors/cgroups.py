@@ -23,6 +23,20 @@ class Group(NamedTuple):
         """The files into which a process writes 0 to enter."""
         return [os.path.join(path, "cgroup.procs") for path in self.paths]
 
+    def peak_files(self) -> list[str]:
+        """Files one of which, if there is any, says how many bytes the group has had at most."""
+        return [
+            os.path.join(path, name) for path in self.paths for name in ("memory.peak", "memory.max_usage_in_bytes")
+        ]
+
+    def files(self) -> int:
+        """How many of its bytes are copies of what is on a disk."""
+        for path in self.paths:
+            with contextlib.suppress(OSError), open(os.path.join(path, "memory.stat")) as file:
+                counts = dict(line.split() for line in file)
+                return int(counts.get("active_file", 0)) + int(counts.get("inactive_file", 0))
+        return 0
+
     def kill(self) -> None:
         """SIGKILL for all in it, where the kernel has that (version 2, Linux 5.14)."""
         for path in self.paths:

@@ -18,7 +18,7 @@ from typing import Any
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.executors.line import Ended, Line
 from serverfull_wsgi.executors.linux import descendants, kill
-from serverfull_wsgi.executors.memory import Status, end_if_over
+from serverfull_wsgi.executors.memory import Memory
 from serverfull_wsgi.executors.output import Output
 from serverfull_wsgi.executors.peers import is_of
 from serverfull_wsgi.executors.runtime_api import Answer, RuntimeApi
@@ -68,7 +68,7 @@ class Environment:
         self._poll.register(reader, select.POLLIN)
         self._closed, self._output_open, self._line_open = False, True, True
         self._group = spawner.make_group(int(function.memory_size))
-        self._status: Status | None = None
+        self._memory = Memory(int(function.memory_size) * MIB, self._group)
         self.used = self._watched = monotonic()
         with self._line.theirs as theirs:
             try:
@@ -159,11 +159,8 @@ class Environment:
         return self._line.exec_error
 
     def peak_memory(self) -> int:
-        """The most the function's process has had resident, in MiB."""
-        kib = self.ended.peak if self.ended else 0
-        if not kib and self._status:
-            kib = self._status.peak()
-        return kib // 1024
+        """The most that its processes have had resident, in MiB."""
+        return max(self._memory.peak(), self.ended.peak if self.ended else 0) // 1024
 
     def kill(self, patience: float = GRACE) -> None:
         """Ends the process and all that it started; waits ``patience`` seconds to see it."""
@@ -194,8 +191,7 @@ class Environment:
         self._line.close()
         self._api.close()
         os.close(self.output.fd)
-        if self._status:
-            self._status.close()
+        self._memory.close()
 
     # What can happen meanwhile
 
@@ -209,7 +205,7 @@ class Environment:
             raise Stopped
         if self._group is None and monotonic() - self._watched > WATCH:
             self._watched = monotonic()
-            end_if_over(self._line.pid, int(self.function.memory_size) * MIB)
+            self._memory.watch(self._line.init, self._line.pid)
 
     def _look(self, seconds: float) -> None:
         """Attends to what is ready, waiting for it for at most that long."""
@@ -238,8 +234,8 @@ class Environment:
         if self._line_open and not self._line.read():
             self._line_open = False
             self._poll.unregister(self._line.fd)
-        if self._line.pid and self._status is None:
-            self._status = Status(self._line.pid)
+        if self._line.pid:
+            self._memory.begin(self._line.pid)
 
     def _belongs(self, port: int, server_port: int) -> bool:
         """Whether a connection from ``port`` was made by a process of this environment."""

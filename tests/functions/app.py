@@ -86,6 +86,16 @@ def hog(event, context):
     return len(taken)
 
 
+def breed(event, context):
+    """Starts a process that has so many MiB, and keeps it for so many seconds."""
+    code = f"taken = bytearray(b'x' * {event['mib']} * 2**20); print('has it', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        if not child.stdout.readline():
+            return f"it ended with {child.wait()}"
+        time.sleep(event["seconds"])
+    return "kept"
+
+
 def flood(event, context):
     """Prints that many bytes."""
     line = "x" * 1023 + "\n"
