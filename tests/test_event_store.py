@@ -26,6 +26,7 @@ from tests.servers import ROOT, clean_environ
 pytest_plugins = ["tests.battery"]
 
 LEASE = 30.0
+SUCCEEDED = Ending("succeeded", "Success", Counts(1))
 NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
 
 
@@ -59,7 +60,7 @@ def claim(store, owner="one"):
     return store.write(lambda db: events.claim(db, owner, store.now(), LEASE, 0.0))
 
 
-def end(store, event, ending=Ending("succeeded", "Success", Counts(1))):  # noqa: B008
+def end(store, event, ending=SUCCEEDED):
     return store.write(lambda db: events.end(db, event, ending, store.now(), 0.0))
 
 

@@ -23,11 +23,11 @@ import boto3
 import pytest
 
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
-from serverfull_wsgi.queues.store import Store
 from tests.battery import SEED, WHOLE, share
 from tests.conftest import aws_client
 from tests.hosts import InProcess
 from tests.servers import ROOT, Server, clean_environ, free_port, running
+from tests.tracing import needs_strace
 
 pytest_plugins = ["tests.battery"]
 
@@ -699,7 +699,7 @@ def test_the_example_does_what_its_docstring_says(tmp_path, patiently):
     assert {"who": "clean-up", "upload": "nothing", "condition": "RetriesExhausted"} in lines
 
 
-# Marked points, a disk that fails, and a disk that is asked: A11, A4, A3
+# Marked points, and a disk that is asked: A11, A3 (A4 is in test_disk.py)
 
 CHILD = """
 import json, os, signal, sys, time
@@ -764,55 +764,6 @@ def test_a_process_that_dies_at_any_point_leaves_one_end_and_one_record(point, t
     assert records == [("on_success", "delivered")]
     assert 1 <= runs <= 2
     assert 1 <= told <= 2
-
-
-def traces():
-    """Whether strace is here and may trace."""
-    if not shutil.which("strace"):
-        return False
-    return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
-
-
-needs_strace = pytest.mark.skipif(not traces(), reason="needs strace, and the right to trace")
-
-ACCEPT = """
-import sys
-from pathlib import Path
-from tests.test_event_store import put, states
-from serverfull_wsgi.queues.store import Store, StoreError
-store, accepted = Store(Path(sys.argv[1]), "tests"), []
-for number in range(int(sys.argv[2])):
-    try:
-        id = put(store, f"id-{number}", b'"' + b"x" * 3000 + b'"')
-        print("accepted", id, flush=True)
-    except StoreError as error:
-        print("refused", error, flush=True)
-"""
-
-
-@needs_strace
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-def test_a_write_that_fails_accepts_nothing_and_loses_nothing(error, tmp_path, battery):
-    """A4: the n-th write or sync of the store fails."""
-    tried, refused = share(300, 2), 0
-    whole = range(1, 301)
-    for n in whole if tried == 300 else random.Random(SEED).sample(whole, tried):
-        folder = tmp_path / f"{n}"
-        folder.mkdir()
-        path = folder / "events.sqlite3"
-        Store(path, "tests").close()
-        call, most = ("pwrite64", 60) if n % 2 else ("fdatasync", 14)
-        inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64,fdatasync"]
-        inject += ["-e", f"inject={call}:error={error}:when={(n + 1) // 2 % most + 1}"]
-        result = child(ACCEPT, str(path), "12", before=inject)
-        accepted = {line.split()[1] for line in result.stdout.splitlines() if line.startswith("accepted")}
-        refused += result.stdout.count("refused")
-        Store(path, "tests").close()  # which reads all of it
-        with contextlib.closing(sqlite3.connect(path)) as db:
-            found = {row[0] for row in db.execute("SELECT request_id FROM event")}
-            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert accepted <= found, (n, call)
-    battery.record(f"A4 {error} of the n-th write or sync", tried=tried, refused=refused, false_202=0, lost=0)
 
 
 @needs_strace
