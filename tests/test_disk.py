@@ -7,16 +7,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from serverfull_wsgi.queues.store import Store
+from serverfull_wsgi import ConfigurationError
+from serverfull_wsgi.queues.store import Store, StoreError
 from tests.battery import SEED, share
 from tests.failing_disk import CALLS, MOST
 from tests.servers import ROOT, clean_environ
-from tests.test_event_store import fill
+from tests.test_event_store import claim, end, fill, payload, put
 from tests.tracing import needs_strace
 
 pytest_plugins = ["tests.battery"]
@@ -80,3 +82,56 @@ def _left(case):
         sorted({*case["accepted"], *there} - set(found)),
         sorted(id for id in case["ended"] if found.get(id) != "succeeded"),
     )
+
+
+def test_a_damaged_store_is_refused_or_serves_what_was_committed(tmp_path, battery):
+    """A6: bytes flipped, and ends cut off, in the main file, its WAL, or the index of the WAL that processes share."""
+    rng, whole = random.Random(SEED), _files(tmp_path / "whole.sqlite3")
+    found = {file: Counter(refused=0, served=0, set_aside=0, missing=0, wrong=0) for file in whole}
+    for number in range(share(240, 60)):
+        file = rng.choice(["", "", "", "-wal", "-wal", "-shm"])
+        path = tmp_path / f"{number}.sqlite3"
+        for name, content in whole.items():
+            Path(f"{path}{name}").write_bytes(_damaged(content, rng) if name == file else content)
+        found[file].update(_served(path))
+    for file, counts in found.items():
+        battery.record(f"A6 flips and truncations, events.sqlite3{file}", **counts)
+    assert sum(counts["wrong"] for counts in found.values()) == 0
+    assert found[""]["refused"]
+    assert found[""]["served"]
+    assert found[""]["missing"] == 0  # of a damaged WAL SQLite takes what is before the damage, and says nothing
+    assert +found["-shm"] == Counter(served=found["-shm"]["served"])
+
+
+def _files(path):
+    """A store of which half is in the main file and half in the WAL, as a crash leaves it."""
+    fill(path)
+    store = Store(path, "tests")
+    for number in range(20, 40):
+        put(store, f"id-{number}", payload(number))
+    found = {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal", "-shm")}
+    store.close()
+    return found
+
+
+def _served(path):
+    """What became of the 40 events of a damaged store."""
+    counts = Counter()
+    try:
+        store = Store(path, "tests")
+    except ConfigurationError:
+        return Counter(refused=1)
+    with closing(store), suppress(StoreError):
+        while event := claim(store):
+            counts["set_aside" if event.is_damaged else "served"] += 1
+            counts["wrong"] += not event.is_damaged and payload(int(event.request_id[3:])) != event.payload
+            end(store, event)
+    counts["missing"] = 40 - counts["served"] - counts["set_aside"]
+    return counts
+
+
+def _damaged(whole, rng):
+    if rng.random() < 0.2:
+        return whole[: rng.randrange(len(whole))]
+    place = rng.randrange(len(whole))
+    return whole[:place] + bytes([whole[place] ^ rng.randrange(1, 256)]) + whole[place + 1 :]

@@ -2,13 +2,12 @@
 
 import json
 import os
-import random
 import resource
 import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, suppress
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,7 +19,7 @@ from serverfull_wsgi.queues import events, looking, schema
 from serverfull_wsgi.queues.delivery import Counts
 from serverfull_wsgi.queues.events import Ending
 from serverfull_wsgi.queues.store import Store, StoreError
-from tests.battery import SEED, share
+from tests.battery import share
 from tests.servers import ROOT, clean_environ
 
 pytest_plugins = ["tests.battery"]
@@ -198,7 +197,11 @@ def test_threads_share_commits_and_each_has_its_own_answer(store):
 def fill(path, count=20):
     with closing(Store(path, "tests")) as store:
         for number in range(count):
-            put(store, f"id-{number}", json.dumps({"number": number, "text": "x" * 200}).encode())
+            put(store, f"id-{number}", payload(number))
+
+
+def payload(number):
+    return json.dumps({"number": number, "text": "x" * 200}).encode()
 
 
 def test_a_store_of_an_older_version_opens(tmp_path):
@@ -259,36 +262,6 @@ def test_a_folder_that_cannot_be_made_names_the_setting(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="SERVERFULL_DATA_DIR names a folder"):
         Store(tmp_path / "file/events.sqlite3", "tests")
-
-
-def test_a_damaged_store_is_refused_or_serves_what_was_committed(tmp_path, battery):
-    rng, path = random.Random(SEED), tmp_path / "whole.sqlite3"
-    fill(path)
-    whole = path.read_bytes()
-    due = {f"id-{number}": json.dumps({"number": number, "text": "x" * 200}).encode() for number in range(20)}
-    counts = {"refused": 0, "served": 0, "set_aside": 0, "wrong": 0}
-    for number in range(share(200, 60)):
-        damaged = tmp_path / f"{number}.sqlite3"
-        damaged.write_bytes(_damaged(whole, rng))
-        try:
-            with closing(Store(damaged, "tests")) as store, suppress(StoreError):
-                while event := claim(store):
-                    counts["set_aside" if event.is_damaged else "served"] += 1
-                    counts["wrong"] += not event.is_damaged and due.get(event.request_id) != event.payload
-                    end(store, event)
-        except ConfigurationError:
-            counts["refused"] += 1
-    battery.record("A6 flips and truncations", **counts)
-    assert counts["wrong"] == 0
-    assert counts["refused"]
-    assert counts["served"]
-
-
-def _damaged(whole, rng):
-    if rng.random() < 0.2:
-        return whole[: rng.randrange(len(whole))]
-    place = rng.randrange(len(whole))
-    return whole[:place] + bytes([whole[place] ^ rng.randrange(1, 256)]) + whole[place + 1 :]
 
 
 # A disk that is full: a limit on the size of files stands in for it
