@@ -23,7 +23,7 @@ import boto3
 import pytest
 
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
-from tests.battery import SEED, WHOLE, share
+from tests.battery import SEED, share
 from tests.conftest import aws_client
 from tests.hosts import InProcess
 from tests.servers import ROOT, Server, clean_environ, free_port, running
@@ -883,15 +883,3 @@ def test_a_wall_clock_that_jumps_expires_nothing_and_sticks_nothing(tmp_path, mo
         application.close()
     battery.record("A9 a wall clock that jumps at every look", events=count, ran=len(ran), expired=0, stuck=0)
     assert sorted(ran) == list(range(count))
-
-
-@pytest.mark.battery
-@pytest.mark.skipif(not WHOLE, reason="takes as long as a destination may: in the battery only")
-def test_a_destination_that_hangs_is_given_up_for_now_and_others_are_told(house, patiently):
-    with socket.create_server(("127.0.0.1", 0)) as hanging:
-        with house.gunicorn(HOOK="http://127.0.0.1:{1}/".format(*hanging.getsockname())):
-            id = house.accept("broken_to_hook")
-            house.accept("note_to_told", 1)
-            patiently(house.told)
-            patiently(lambda: house.event(id)["records"][0]["tries"] > 1)
-            assert house.event(id)["records"][0]["state"] == "waiting"

@@ -5,23 +5,18 @@ A sender raises for whatever was not accepted; the record is then kept, and sent
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import socket
-import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from serverfull_wsgi.domain import EventConfig, Outcome, Send, parse_payload
 from serverfull_wsgi.errors import InvalidRequestContentException
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.queues.delivery import SUCCESS
+from serverfull_wsgi.queues.webhook import TIMEOUT, post
 
-TIMEOUT = 10.0  # seconds a destination may take to answer
 DEAD_LETTER = "dead_letter"
 
 
@@ -137,7 +132,7 @@ class Senders:
         service = parcel.target.split(":")[2] if parcel.target.startswith("arn:") else ""
         aws: dict[str, Sender] = {"sqs": self._to_sqs, "sns": self._to_sns, "events": self._to_bus}
         if parcel.target.startswith(("http://", "https://")):
-            post(parcel)
+            _to_webhook(parcel)
         elif service in aws:
             aws[service](parcel)
         else:
@@ -191,35 +186,13 @@ def _message_attributes(parcel: Parcel) -> dict[str, Any]:
     }
 
 
-def post(parcel: Parcel) -> None:
-    """To a webhook. Raises RuntimeError for any answer but a 2xx, OSError and `http.client.HTTPException` for none."""
-    url = urlsplit(parcel.target)
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=TIMEOUT)
+def _to_webhook(parcel: Parcel) -> None:
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "serverfull-wsgi",
         "X-Serverfull-Request-Id": parcel.request_id,
         "X-Serverfull-Delivery-Id": parcel.key,
     }
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    try:
-        connection.connect()
-        limit = threading.Timer(
-            TIMEOUT, _cut, [connection.sock]
-        )  # its own timeout is for each piece, and they may drip
-        limit.start()
-        try:
-            connection.request("POST", path, parcel.body, headers)
-            status = connection.getresponse().status
-        finally:
-            limit.cancel()
-    finally:
-        connection.close()
+    status = post(parcel.target, parcel.body, headers)
     if not 200 <= status < 300:
         raise RuntimeError(f"it answered {status}")
-
-
-def _cut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
