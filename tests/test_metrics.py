@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -39,6 +40,13 @@ class Collector:
         """The first metric of this name, and all that comes before it."""
         lines = self.lines()
         while not any(f"{name}:" in line for line in lines):
+            lines += self.lines()
+        return lines
+
+    def waiting(self):
+        """All that has come; the sender has to have ended."""
+        lines = []
+        while select.select([self._socket], [], [], 0)[0]:
             lines += self.lines()
         return lines
 
