@@ -6,9 +6,8 @@ import json
 import sqlite3
 import time
 
-from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.queues import delivery, events
-from serverfull_wsgi.queues.destinations import DEAD_LETTER, Parcel, Senders
+from serverfull_wsgi.queues.destinations import Parcel, Senders
 from serverfull_wsgi.queues.events import Record
 from serverfull_wsgi.queues.store import Store, StoreError
 from serverfull_wsgi.queues.threads import AGAIN, Threads
@@ -51,7 +50,6 @@ class Courier(Threads):
 
     def _sent(self, record: Record) -> tuple[str, float | None, str]:
         """What became of one try: the record's state, when it is due again, and what went wrong."""
-        name = FunctionName.parse(record.function, region="us-east-1", account_id="0" * 12).name
         parcel = Parcel(
             record.kind,
             record.target,
@@ -62,12 +60,6 @@ class Courier(Threads):
             record.trace_id,
             f"{record.request_id}-{record.id}",
         )
-        try:
-            self._senders(parcel)
-        except Exception as error:  # of whatever a socket, boto3 or a function's queue may raise
-            metric = "DeadLetterErrors" if record.kind == DEAD_LETTER else "DestinationDeliveryFailures"
-            self._count(name, metric)
-            text = f"{type(error).__name__}: {error}"[:1024]
-            self._logger.error("%s %s did not take a record: %s", record.kind, record.target, text)
-            return "waiting", self._store.now() + delivery.backoff(record.tries, self._delays), text
+        if error := parcel.sent(self._senders, self._logger, self._metrics):
+            return "waiting", self._store.now() + delivery.backoff(record.tries, self._delays), error
         return "delivered", None, ""

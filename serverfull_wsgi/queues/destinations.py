@@ -6,6 +6,7 @@ A sender raises for whatever was not accepted; the record is then kept, and sent
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -16,6 +17,7 @@ from serverfull_wsgi.errors import InvalidRequestContentException
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.queues.delivery import SUCCESS
 from serverfull_wsgi.queues.webhook import TIMEOUT, post
+from serverfull_wsgi.telemetry.metrics import Metrics
 
 DEAD_LETTER = "dead_letter"
 
@@ -32,8 +34,11 @@ class Ended(NamedTuple):
     outcome: Outcome | None = None  # None: it never ran, or what it came to is not known
 
 
-def records(ended: Ended, config: EventConfig) -> list[tuple[str, str, str, bytes]]:
-    """What is to be delivered, as (kind, target, attributes, body)."""
+Record = tuple[str, str, str, bytes]  # kind, target, attributes, body
+
+
+def records(ended: Ended, config: EventConfig) -> list[Record]:
+    """What is to be delivered."""
     found = []
     kind = "on_success" if ended.condition == SUCCESS else "on_failure"
     if target := getattr(config, kind):
@@ -112,6 +117,19 @@ class Parcel(NamedTuple):
     function: str  # ARN of the function whose event this was
     trace_id: str
     key: str  # the same each time it is sent
+
+    def sent(self, send: Sender, logger: logging.Logger, metrics: Metrics | None) -> str:
+        """Sends it, and says what went wrong; empty where it was accepted."""
+        try:
+            send(self)
+        except Exception as error:  # of whatever a socket, boto3 or a function's queue may raise
+            text = f"{type(error).__name__}: {error}"[:1024]
+            logger.error("%s %s did not take a record: %s", self.kind, self.target, text)
+            if metrics:
+                name = FunctionName.parse(self.function, region="us-east-1", account_id="0" * 12).name
+                metrics.count(name, "DeadLetterErrors" if self.kind == DEAD_LETTER else "DestinationDeliveryFailures")
+            return text
+        return ""
 
 
 Sender = Callable[[Parcel], None]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from serverfull_wsgi.domain import EventConfig, Invocation
 from serverfull_wsgi.queues.delivery import Counts
+from serverfull_wsgi.queues.trying import Ending
 
 DEDUPE = 600.0  # seconds in which a repeated accept is known
 
@@ -128,17 +129,6 @@ def postpone(db: sqlite3.Connection, event: Event, counts: Counts, due: float, e
         (due, counts.attempts, counts.throttles, error, *event.fence),
     )
     return done.rowcount == 1
-
-
-class Ending(NamedTuple):
-    """What became of an event in the end; ``records`` are (kind, target, attributes, body)."""
-
-    state: str
-    condition: str
-    counts: Counts
-    error: str = ""
-    result: bytes | None = None
-    records: Sequence[tuple[str, str, str, bytes]] = ()
 
 
 def end(db: sqlite3.Connection, event: Event, ending: Ending, now: float, wall: float) -> bool:

@@ -89,7 +89,3 @@ class Threads:
     def stop(self) -> None:
         self._stopped = True
         self._bell.ring(64)
-
-    def _count(self, function: str, metric: str) -> None:
-        if self._metrics:
-            self._metrics.count(function, metric)
