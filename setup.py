@@ -10,6 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "serverfull_wsgi/__init__
 
 EXTRAS = {
     "aws": ["boto3>=1.34"],
+    "celery": ["celery[redis]>=5.7"],
     "mock": ["polyfactory>=3"],
     "gevent": ["gevent>=24.11"],
     "sam": ["PyYAML>=6"],
@@ -18,6 +19,7 @@ EXTRAS = {
         "awscli",
         "awscrt",
         "boto3",
+        "celery[redis]>=5.7",
         "Django>=4.2",
         "Flask>=3",
         "gevent>=24.11",

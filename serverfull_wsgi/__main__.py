@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import sys
 from dataclasses import replace
@@ -13,7 +12,7 @@ import click
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.requests import new_ids
-from serverfull_wsgi.assembly import configure_logging, create_app
+from serverfull_wsgi.assembly import configure_logging, create_app, imported
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
 from serverfull_wsgi.fetchers.listing import functions_of, problems_of, refused_of
@@ -124,24 +123,11 @@ def _application(target: str | None, *, aside: bool = False) -> Application:
         return create_app(settings)
     if aside:
         configure_logging(settings)
-    application = _imported(target)
+    application = imported(target, f"--app {target}")
     if settings.credentials_file and not application.authenticated:
         raise ConfigurationError(
             f"--app {target}: SERVERFULL_CREDENTIALS_FILE is set, and this application asks nobody who signed; "
             "make it with authentication=, or with create_app"
-        )
-    return application
-
-
-def _imported(target: str) -> Application:
-    module, _, attribute = target.partition(":")
-    try:
-        application = getattr(importlib.import_module(module), attribute or "app")
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"--app {target}: {error}") from error
-    if not isinstance(application, Application):
-        raise ConfigurationError(
-            f"--app {target}: that is a {type(application).__name__}; name a serverfull_wsgi.Application"
         )
     return application
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable
@@ -37,6 +38,11 @@ NO_FUNCTIONS = (
     "serving no functions; name some with SERVERFULL_FUNCTIONS='hello=package.module.handler', "
     "or a template with SERVERFULL_TEMPLATE, and start again"
 )
+NO_LOG = (
+    "a broker keeps no log of events to look at, redrive or purge; its own tools show what waits "
+    "('rabbitmqctl list_queues', 'celery -A serverfull_wsgi.celery inspect active'), and an event that failed is where "
+    "its on_failure or dead_letter says"
+)
 TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
 _declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # without which a file declares no function
 
@@ -69,6 +75,21 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
     )
 
 
+def imported(target: str, named: str) -> Application:
+    """The application that MODULE:APPLICATION names; ``named`` is what said so, for the refusal.
+
+    Raises `ConfigurationError`.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        application = getattr(importlib.import_module(module), attribute or "app")
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{named}: {error}") from error
+    if not isinstance(application, Application):
+        raise ConfigurationError(f"{named}: that is a {type(application).__name__}; name a serverfull_wsgi.Application")
+    return application
+
+
 def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
     """How functions run: in this process or in their own, as they are and as the settings say."""
     isolate = settings.executor == "process" and not settings.mock
@@ -90,7 +111,9 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
         return MemoryQueue(
             size=settings.event_queue_size, workers=settings.event_workers, drain=settings.drain, metrics=metrics
         )
-    first, longest = settings.event_throttle_delays[0], settings.event_throttle_delays[-1]
+    delays = Delays(settings.event_retry_delays, settings.event_throttle_delays[0], settings.event_throttle_delays[-1])
+    if settings.are_events_carried:
+        return _celery_queue(settings, delays, metrics)
     return SqliteQueue(
         store_path(settings),
         owner=settings.events_application or os.getcwd(),
@@ -98,7 +121,27 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
         drain=settings.drain,
         lease=settings.event_lease,
         retention=settings.events_retention,
-        delays=Delays(settings.event_retry_delays, first, longest),
+        delays=delays,
+        endpoint=settings.destinations_endpoint or None,
+        metrics=metrics,
+    )
+
+
+def _celery_queue(settings: Settings, delays: Delays, metrics: Metrics | None) -> EventQueue:
+    try:
+        from serverfull_wsgi.queues.celery import CeleryQueue
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("celery", "kombu", "redis"):
+            raise
+        scheme = settings.events.partition("://")[0]
+        raise ConfigurationError(
+            f"SERVERFULL_EVENTS={scheme}://... needs Celery: pip install 'serverfull-wsgi[celery]'"
+        ) from error
+    return CeleryQueue(
+        settings.events,
+        name=settings.events_application or "serverfull",
+        lease=settings.event_lease,
+        delays=delays,
         endpoint=settings.destinations_endpoint or None,
         metrics=metrics,
     )
@@ -107,8 +150,10 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
 def store_path(settings: Settings) -> Path:
     """The file of events that the settings name, whole, since a process may go elsewhere later.
 
-    Raises `ConfigurationError` where events are kept in memory.
+    Raises `ConfigurationError` where events are kept in memory, or by a broker.
     """
+    if settings.are_events_carried:
+        raise ConfigurationError(f"SERVERFULL_EVENTS={settings.events.partition('://')[0]}://...: {NO_LOG}")
     if settings.events == "memory":
         raise ConfigurationError("SERVERFULL_EVENTS=memory: there is no store of events to look at")
     named = settings.events.removeprefix("sqlite:///")

@@ -26,9 +26,11 @@ PAGE = 500  # events in one transaction of long work
 def run_worker(application: Application, settings: Settings) -> None:
     """Runs the events of an application until a signal, and then lets what runs come to its end.
 
-    Raises `ConfigurationError` where events are kept in memory, which no other process can reach.
+    Raises `ConfigurationError` where events are kept in memory, which no other process can reach, or by a broker.
     """
     queue = application.queue
+    if command := getattr(queue, "is_run_by", ""):
+        raise ConfigurationError(f"the events of {queue} are run by Celery's workers: {command}")
     if not isinstance(queue, SqliteQueue):
         raise ConfigurationError(
             "a worker needs events that processes can share: this application keeps them in memory "

@@ -72,9 +72,10 @@ class Settings:
     max_concurrency: int = 64
     environment_idle: float = 300.0  # seconds
     zygote_preload: tuple[str, ...] = ()
-    events: str = ""  # memory, or sqlite:///PATH; empty: events.sqlite3 in the data directory
+    application: str = ""  # MODULE:APPLICATION, for Celery's workers; empty: as the settings say
+    events: str = ""  # memory, sqlite:///PATH, or a broker's URL; empty: events.sqlite3 in the data directory
     data_dir: str = ".serverfull"
-    events_application: str = ""  # whose events these are; empty: the working directory
+    events_application: str = ""  # whose events these are; empty: the working directory, or with a broker "serverfull"
     events_retention: float = 86_400.0  # seconds
     event_lease: float = 30.0  # seconds
     event_retry_delays: tuple[float, ...] = (60.0, 120.0)  # seconds
@@ -91,6 +92,11 @@ class Settings:
     stats_tags: tuple[str, ...] = ()
     signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
     notices: tuple[str, ...] = ()  # what deserves a line in the log at the start
+
+    @property
+    def are_events_carried(self) -> bool:
+        """Whether events are a broker's, and run by Celery's workers."""
+        return re.match(r"(amqp|redis)s?://", self.events) is not None
 
     @classmethod
     def from_environ(cls) -> Settings:
@@ -139,7 +145,12 @@ _READERS: dict[str, Reader] = {
     "max_concurrency": at_least("MAX_CONCURRENCY", 1),
     "environment_idle": at_least("ENVIRONMENT_IDLE", 0, "float"),
     "zygote_preload": modules,
-    "events": matching("EVENTS", r"memory\Z|sqlite:///.+\Z", "Must be memory, or sqlite:///PATH."),
+    "events": matching(
+        "EVENTS",
+        r"memory\Z|sqlite:///.+\Z|(amqps?|rediss?)://.+\Z",
+        "Must be memory, sqlite:///PATH, or the URL of a broker, amqp(s)://... or redis(s)://....",
+    ),
+    "application": matching("APPLICATION", r"([\w.]+(:\w+)?)?\Z", "Must be MODULE:APPLICATION."),
     "data_dir": lambda env, default: env.str("DATA_DIR", default),
     "events_application": lambda env, default: env.str("EVENTS_APPLICATION", default),
     "events_retention": at_least("EVENTS_RETENTION", 0, "float"),
@@ -165,7 +176,7 @@ NAMES = (
     "CREDENTIALS_FILE REPLAY_GUARD "
     "EXECUTOR SANDBOX MAX_CONCURRENCY ENVIRONMENT_IDLE ZYGOTE_PRELOAD "
     "EVENTS DATA_DIR EVENTS_APPLICATION EVENTS_RETENTION EVENT_LEASE EVENT_RETRY_DELAYS EVENT_THROTTLE_DELAYS "
-    "DESTINATIONS_ENDPOINT ADMIN "
+    "DESTINATIONS_ENDPOINT ADMIN APPLICATION "
     "RUNTIME_HTTPSERVER_ADDRESS RUNTIME_LOGGER_OUTPUT RUNTIME_LOGGER_LEVEL RUNTIME_LOGGING_LEVEL RUNTIME_LOGGER_FORMAT "
     "RUNTIME_STATS_OUTPUT RUNTIME_STATS_ADDRESS RUNTIME_STATS_DATADOG_ADDRESS RUNTIME_STATS_PREFIX RUNTIME_STATS_TAGS "
     "RUNTIME_STATS_DATADOG_TAGS RUNTIME_SIGNALS_INSTALLED RUNTIME_SIGNALS_OS_SIGNALS"

@@ -85,3 +85,16 @@ def _the_servers_logger_as_it_was():
     yield
     logger.handlers[:], level, logger.propagate = before
     logger.setLevel(level)
+
+
+@pytest.fixture
+def patiently():
+    """Waits for a condition for as long as a loaded machine may take."""
+
+    def patiently(condition, seconds=120):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+            time.sleep(0.05)
+
+    return patiently

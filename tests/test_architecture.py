@@ -24,7 +24,7 @@ FLOORS = [
     {"assembly"},  # the one place that names concrete classes
     {"hooks", "bootstrap"},  # what servers call: gunicorn, and AWS's runtime client
     {"master"},  # gunicorn's master process
-    {"server", "operating"},  # the doors, and what operators do to events
+    {"server", "operating", "celery"},  # the doors, and what operators do to events
     {"__init__", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from serverfull_wsgi import ConfigurationError, EventConfig, FunctionName, Invocation
 from serverfull_wsgi.queues import events, looking, schema
 from serverfull_wsgi.queues.delivery import Counts
-from serverfull_wsgi.queues.trying import Ending
 from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.trying import Ending
 from tests.battery import share
 from tests.servers import ROOT, clean_environ
 
