@@ -8,6 +8,7 @@ import pytest
 from botocore.config import Config
 
 from tests import hosts
+from tests.brokers import RabbitMQ, Redis, broker
 from tests.servers import ROOT, gunicorn
 
 # Handlers that cannot be loaded, for tests of just that, and code that only runs in processes of its own.
@@ -98,3 +99,15 @@ def patiently():
             time.sleep(0.05)
 
     return patiently
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    with broker(RabbitMQ, tmp_path_factory.mktemp("rabbitmq")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory):
+    with broker(Redis, tmp_path_factory.mktemp("redis")) as running:
+        yield running

@@ -3,6 +3,8 @@
 import contextlib
 import http.client
 import json
+import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -56,13 +58,18 @@ def again(event, context):
     write("ran", 0, context)
 
 again_and_again = Function(again, event_config=config(on_success="loop", on_failure="loop"))
+tired = Function(broken, event_config=config(on_failure="told"))
+poison_to_told = Function(poison, event_config=config(on_failure="told"))
 broken_to_hook = Function(broken, event_config=config(maximum_retry_attempts=0, on_failure=os.environ.get("HOOK")))
 AWS = "arn:aws:{}:us-east-1:123456789012:{}"
 to_sqs = Function(note, event_config=config(on_success=AWS.format("sqs", "jobs")))
 to_bus = Function(note, event_config=config(on_success=AWS.format("events", "event-bus/default")))
 to_sns = Function(broken, event_config=config(maximum_retry_attempts=0, dead_letter=AWS.format("sns", "topic")))
 """
-NAMES = "note work broken flaky poison told broken_to_told note_to_told broken_to_hook to_sqs to_bus to_sns".split()
+NAMES = (
+    "note work broken flaky poison told tired broken_to_told note_to_told poison_to_told broken_to_hook "
+    "to_sqs to_bus to_sns"
+).split()
 SETTINGS = {
     "SERVERFULL_EVENTS": "",
     "SERVERFULL_FUNCTIONS": ", ".join(f"{name}=functions.{name}" for name in NAMES)
@@ -78,6 +85,8 @@ GTHREAD = ("--worker-class", "gthread", "--threads", "8", "-c", "hooks.py")
 
 class House:
     """A folder with functions, their events, and servers."""
+
+    engine = "sqlite"
 
     def __init__(self, folder):
         self.folder, self.notes, self.servers = folder, folder / "notes", 0
@@ -147,8 +156,16 @@ class House:
             except (OSError, http.client.HTTPException):
                 return None
 
+    def runner(self, **environ):
+        """What runs the events beside the servers: here they do so themselves."""
+        return contextlib.nullcontext()
+
     def event(self, id):
         return json.loads(self.request("GET", f"/serverfull/events/{id}")[2])
+
+    def outputs(self):
+        """What all servers and workers have written."""
+        return "".join(log.read_text(errors="replace") for log in self.folder.glob("log*"))
 
     def noted(self, what):
         """The request ids of what ``ran``, ``began`` or ``ended``, each as often as it did."""
@@ -169,16 +186,91 @@ class House:
         return self.rows("SELECT count(*) FROM event WHERE due IS NOT NULL")[0][0]
 
 
+class Carried(House):
+    """A folder with functions, servers and workers, whose events a broker carries in a queue of the folder's own."""
+
+    def __init__(self, folder, broker):
+        super().__init__(folder)
+        self.broker, self.engine = broker, type(broker).__name__
+        self.settings = {
+            **SETTINGS,
+            "SERVERFULL_EVENTS": broker.url,
+            "SERVERFULL_EVENTS_APPLICATION": f"house-{folder.name}",
+            "SERVERFULL_EVENT_RETRY_DELAYS": "1 1",
+            "SERVERFULL_EVENT_THROTTLE_DELAYS": "1 2",
+            "SERVERFULL_EVENT_LEASE": "6",
+        }
+
+    def _server(self, argv, environ):
+        return super()._server(argv, {**self.settings, **environ})
+
+    def start_worker(self, *options, **environ):
+        """A worker that is ready, of which every process is in a group of its own."""
+        return Worker(self, options, environ).wait()
+
+    runner = property(lambda self: self.worker)
+
+    @contextlib.contextmanager
+    def worker(self, *options, **environ):
+        worker = self.start_worker(*options, **environ)
+        try:
+            yield worker
+        finally:
+            worker.stop()
+
+
+class Worker:
+    def __init__(self, house, options, environ):
+        house.servers += 1
+        self.log = house.folder / f"log{house.servers}"
+        command = [sys.executable, "-m", "celery", "-A", "serverfull_wsgi.celery", "worker"]
+        quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO", "-n", f"w{house.servers}@{house.port}"]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*command, *quiet, *(options or ("--concurrency", "2"))],
+                cwd=house.folder,
+                env={**clean_environ(), **house.settings, **environ},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait(self):
+        deadline = time.monotonic() + 60
+        while " ready." not in self.output():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.05)
+        return self
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def kill(self):
+        """All its processes at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """As systemd would: what runs comes to its end."""
+        self.process.terminate()
+        try:
+            assert self.process.wait(60) == 0, self.output()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                self.kill()
+
+
 class Hook:
     """A webhook that does what it is told to for each request, and keeps what it accepted."""
 
     def __init__(self, *ways):
-        hook, self.accepted, self.tries, ways = self, [], 0, list(ways)
+        hook, self.accepted, self.tries, self.ways = self, [], 0, list(ways)
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 hook.tries += 1
-                way = ways.pop(0) if ways else 200
+                way = hook.ways.pop(0) if hook.ways else 200
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if way == "hang up":
                     self.connection.shutdown(socket.SHUT_RDWR)

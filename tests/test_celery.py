@@ -1,114 +1,200 @@
-"""Events that a broker carries: real gunicorns, Celery's own workers, and a RabbitMQ and a Redis of their own."""
+"""Events that a broker carries, under kills and without their broker; what all engines promise is in test_engines."""
 
 import contextlib
 import os
+import random
 import signal
-import subprocess
-import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.battery import SEED, WHOLE, share
 from tests.brokers import RabbitMQ, Redis, broker
-from tests.houses import SETTINGS, House
-from tests.servers import clean_environ
+from tests.houses import GTHREAD, Carried, children
+from tests.servers import free_port
 
 pytest.importorskip("celery", reason="needs Celery: pip install 'serverfull-wsgi[celery]'")
 pytest_plugins = ["tests.battery"]
 
-
-class Carried(House):
-    """A folder with functions, servers and workers, whose events a broker carries in a queue of the folder's own."""
-
-    def __init__(self, folder, broker):
-        super().__init__(folder)
-        self.broker = broker
-        self.settings = {
-            **SETTINGS,
-            "SERVERFULL_EVENTS": broker.url,
-            "SERVERFULL_EVENTS_APPLICATION": f"house-{folder.name}",
-            "SERVERFULL_EVENT_RETRY_DELAYS": "1 1",
-            "SERVERFULL_EVENT_THROTTLE_DELAYS": "1 2",
-            "SERVERFULL_EVENT_LEASE": "6",
-        }
-
-    def _server(self, argv, environ):
-        return super()._server(argv, {**self.settings, **environ})
-
-    def start_worker(self, *options, **environ):
-        """A worker that is ready, of which every process is in a group of its own."""
-        return Worker(self, options, environ).wait()
-
-    @contextlib.contextmanager
-    def worker(self, *options, **environ):
-        worker = self.start_worker(*options, **environ)
-        try:
-            yield worker
-        finally:
-            worker.stop()
+BROKERS = {"rabbitmq": RabbitMQ, "redis": Redis}
+QUIET = 3.0  # seconds in which an event that runs once more would have
 
 
-class Worker:
-    def __init__(self, house, options, environ):
-        house.servers += 1
-        self.log = house.folder / f"log{house.servers}"
-        command = [sys.executable, "-m", "celery", "-A", "serverfull_wsgi.celery", "worker"]
-        quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO", "-n", f"w{house.servers}@{house.port}"]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [*command, *quiet, *(options or ("--concurrency", "2"))],
-                cwd=house.folder,
-                env={**clean_environ(), **house.settings, **environ},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def wait(self):
-        deadline = time.monotonic() + 60
-        while " ready." not in self.output():
-            assert self.process.poll() is None, self.output()
-            assert time.monotonic() < deadline, self.output()
-            time.sleep(0.05)
-        return self
-
-    def output(self):
-        return self.log.read_text(errors="replace")
-
-    def kill(self):
-        """All its processes at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self):
-        """As systemd would: what runs comes to its end."""
-        self.process.terminate()
-        try:
-            assert self.process.wait(60) == 0, self.output()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                self.kill()
-
-
-@pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory):
-    with broker(RabbitMQ, tmp_path_factory.mktemp("rabbitmq")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def redis(tmp_path_factory):
-    with broker(Redis, tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture(params=["rabbitmq", "redis"])
+@pytest.fixture(params=BROKERS)
 def house(request, tmp_path):
     return Carried(tmp_path, request.getfixturevalue(request.param))
 
 
-def test_an_event_runs_once_on_a_worker(house, patiently):
-    with house.gunicorn(), house.worker():
-        id = house.accept("note", 7)
+@pytest.fixture
+def rabbit_house(tmp_path, rabbitmq):
+    return Carried(tmp_path, rabbitmq)
+
+
+@pytest.fixture
+def redis_house(tmp_path, redis):
+    return Carried(tmp_path, redis)
+
+
+# A broker that is not there
+
+
+def accepted(house):
+    """How an accept was answered, and after how many seconds."""
+    began = time.monotonic()
+    status, _ = house.send("note")
+    return status, time.monotonic() - began
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+def test_without_its_broker_a_server_accepts_nothing_and_calls_go_on(kind, tmp_path, patiently, battery):
+    (tmp_path / "broker").mkdir()
+    with broker(BROKERS[kind], tmp_path / "broker") as running:
+        house = Carried(tmp_path, running)
+        with house.gunicorn():
+            before = house.accept("note")
+            running.pause()
+            hung = accepted(house)
+            running.go_on()
+            patiently(lambda: accepted(house)[0] == 202)
+            running.stop(signal.SIGTERM)
+            down = accepted(house)
+            call = house.request("POST", "/2015-03-31/functions/note/invocations", b"5")
+            running.start()
+            patiently(lambda: accepted(house)[0] == 202)
+            with house.worker():
+                patiently(lambda: before in house.noted("ran"))
+    battery.record(
+        f"a broker that hangs, and one that is down, {kind}", hung_s=round(hung[1], 2), down_s=round(down[1], 2)
+    )
+    assert (hung[0], down[0]) == (500, 500)
+    assert (call[0], call[2]) == (200, b"5")
+
+
+def test_a_server_starts_without_its_broker_and_says_what_is_wrong(tmp_path):
+    house = Carried(tmp_path, Redis(tmp_path))
+    with house.gunicorn(SERVERFULL_EVENTS=f"amqp://guest:hidden@127.0.0.1:{free_port()}//") as server:
+        assert accepted(house)[0] == 500
+        assert "Connection refused" in server.output()
+        assert "hidden" not in server.output()
+
+
+# Rests and kills
+
+
+def test_an_event_that_rests_survives_its_worker_and_runs_once_more(rabbit_house, patiently):
+    house = rabbit_house
+    with house.gunicorn():
+        worker = house.start_worker(SERVERFULL_EVENT_RETRY_DELAYS="4")
+        id = house.accept("flaky")
         patiently(lambda: house.noted("ran"))
-        assert house.noted("ran") == [id]
+        time.sleep(1.0)  # so that it rests
+        worker.kill()
+        (house.folder / "healed").touch()
+        with house.worker():
+            patiently(lambda: len(house.noted("ran")) > 1)
+            time.sleep(QUIET)
+    assert house.noted("ran") == [id, id]
+
+
+def test_redis_keeps_an_event_that_rests_for_longer_than_it_may_be_in_work(redis_house, patiently, battery):
+    house = redis_house
+    house.settings |= {"SERVERFULL_EVENT_LEASE": "3", "SERVERFULL_EVENT_RETRY_DELAYS": "8"}
+    with house.gunicorn():
+        worker = house.start_worker()
+        id = house.accept("flaky")
+        patiently(lambda: house.noted("ran"))
+        began = time.monotonic()
+        time.sleep(4.0)
+        worker.kill()
+        (house.folder / "healed").touch()
+        with house.worker():
+            patiently(lambda: len(house.noted("ran")) > 1)
+            rested = time.monotonic() - began
+            time.sleep(QUIET)
+    runs = len(house.noted("ran"))
+    battery.record(
+        "Redis, an event due after 8 s with a lease of 3 s, worker killed", runs=runs, rested=round(rested, 1)
+    )
+    assert house.noted("ran") == [id, id]
+    assert rested > 7.5
+
+
+def test_an_event_whose_worker_is_killed_runs_again(house, patiently, battery):
+    with house.gunicorn():
+        worker = house.start_worker()
+        id = house.accept("work", 1)
+        patiently(lambda: house.noted("began"))
+        worker.kill()
+        began = time.monotonic()
+        with house.worker():
+            patiently(lambda: house.noted("ended"))
+    battery.record(f"{house.engine}, run again after a kill", seconds=round(time.monotonic() - began, 1))
+    assert house.noted("began") == [id, id]
+
+
+@pytest.mark.battery
+def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, patiently, battery):
+    """A12."""
+    if house.engine == "Redis" and not WHOLE:
+        pytest.skip("takes five leases: in the battery only")
+    with house.gunicorn(), house.worker():
+        id = house.accept("poison_to_told")
+        others = [house.accept("note", number) for number in range(20)]
+        patiently(lambda: id in str(house.told()) and set(others) <= set(house.noted("ran")), 300)
+    runs = house.noted("ran").count(id)
+    (record,) = house.told()
+    battery.record(f"A12 an event that kills, {house.engine}", runs=runs, others=len(others))
+    assert runs == 5
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
+    assert record["requestContext"]["approximateInvokeCount"] == 5
+
+
+def test_an_event_may_take_longer_than_redis_lets_it_be_in_work(redis_house, patiently):
+    house = redis_house
+    with house.gunicorn(), house.worker(SERVERFULL_EVENT_LEASE="2"):
+        id = house.accept("work", 6)
+        patiently(lambda: house.noted("ended"))
+        time.sleep(QUIET)
+    assert house.noted("began") == [id]
+
+
+def test_killed_servers_and_workers_lose_nothing(house, patiently, battery):
+    """A1 and A2: web processes and workers' processes are killed one by one, and whole workers with all they have."""
+    rng, count = random.Random(SEED), share(20_000, 300)
+    kills = {"processes": 0, "workers": 0}
+    house.settings |= {"SERVERFULL_EVENT_LEASE": "3"}
+    with house.gunicorn("--workers", "2", *GTHREAD) as server, contextlib.ExitStack() as stack:
+        workers = [house.start_worker("--concurrency", "4") for _ in range(2)]
+        stack.callback(lambda: [worker.kill() for worker in workers])
+        done, accepted = threading.Event(), []
+
+        def client(_):
+            while not done.is_set():
+                if (answer := house.send("note", 1)) and answer[0] == 202:
+                    accepted.append(answer[1])
+
+        with ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(client, number) for number in range(4)]
+            try:
+                while len(accepted) < count or kills["workers"] < share(100, 2):
+                    for _ in range(10):
+                        time.sleep(0.2)
+                        victims = children(server.process.pid) + children(rng.choice(workers).process.pid)
+                        for pid in rng.sample(victims, 1) if victims else ():
+                            with contextlib.suppress(ProcessLookupError):
+                                os.kill(pid, signal.SIGKILL)
+                                kills["processes"] += 1
+                    workers.pop(0).kill()
+                    workers.append(house.start_worker("--concurrency", "4"))
+                    kills["workers"] += 1
+            finally:
+                done.set()
+            assert [client.result() for client in clients]
+        patiently(lambda: set(accepted) <= set(house.noted("ran")), 600)
+    ran = house.noted("ran")
+    lost, extra = set(accepted) - set(ran), len(ran) - len(set(ran))
+    battery.record(f"A1 killed, {house.engine}", accepted=len(accepted), lost=len(lost), extra_runs=extra, **kills)
+    assert lost == set()
+    assert extra <= kills["processes"] + 4 * kills["workers"]

@@ -20,6 +20,7 @@ from serverfull_wsgi.queues.messages import Carried, CarriedEvent
 PATIENCE = 0.8  # seconds a broker may take to confirm
 CONNECTING = 0.4  # seconds it may take to be connected to, twice
 AT_ONCE = 0.2  # seconds after which a failure is not tried again
+ONCE_MORE = {"max_retries": 1, "interval_start": 0}  # to connect, by the next of several URLs
 EVENT, RECORD = "serverfull.event", "serverfull.record"
 
 
@@ -60,12 +61,12 @@ def celery_app(url: str, name: str, options: dict[str, Any]) -> Celery:
 
 def amqp_publisher() -> dict[str, Any]:
     """What a publisher to RabbitMQ tells its connection."""
-    return {"confirm_publish": True, "read_timeout": PATIENCE, "write_timeout": PATIENCE}
+    return {**ONCE_MORE, "confirm_publish": True, "read_timeout": PATIENCE, "write_timeout": PATIENCE}
 
 
 def redis_publisher() -> dict[str, Any]:
     """The same for Redis, whose answer to a push is all the confirmation there is."""
-    return {"socket_timeout": PATIENCE, "socket_connect_timeout": CONNECTING}
+    return {**ONCE_MORE, "socket_timeout": PATIENCE, "socket_connect_timeout": CONNECTING}
 
 
 def redis_consumer(lease: float) -> dict[str, Any]:

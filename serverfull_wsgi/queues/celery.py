@@ -21,6 +21,7 @@ from serverfull_wsgi.queues.broker import BrokerError, Publisher
 from serverfull_wsgi.queues.delivery import Delays
 from serverfull_wsgi.queues.destinations import Senders
 from serverfull_wsgi.queues.messages import Carried, CarriedEvent, CarriedRecord
+from serverfull_wsgi.queues.redis import RedisLeases
 from serverfull_wsgi.queues.trying import Ending, Rest, Tries
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -61,6 +62,7 @@ class CeleryQueue:
         self._publish = Publisher(self.url, self.name, self._lease)
         self._tries = Tries(run, self._delays, self._logger, self._metrics)
         self._senders = Senders(send, self._endpoint)
+        self._leases = RedisLeases(self.url, self._lease, self._logger) if broker.is_redis(self.url) else None
 
     def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
         if self._publish is None:
@@ -99,9 +101,12 @@ class CeleryQueue:
 
     @contextlib.contextmanager
     def _kept(self, task: Task) -> Iterator[None]:
-        """A message that cannot be handled stays in the queue: Celery would drop it."""
+        """A message in work stays there; one that cannot be handled stays in the queue, where Celery would drop it."""
         try:
-            yield
+            with (
+                self._leases.held(task.request.properties["delivery_tag"]) if self._leases else contextlib.nullcontext()
+            ):
+                yield
         except Exception as error:
             self._logger.error("message %s is put back: %s", task.request.id, error)
             time.sleep(AGAIN)
@@ -111,7 +116,7 @@ class CeleryQueue:
         lost = event.lost(getattr(request, "x-delivery-count", 0))
         if _rests(event):
             self._carry(event)
-        elif broker.is_redis(self.url) and request.delivery_info.get("redelivered"):
+        elif self._leases and request.delivery_info.get("redelivered"):
             self._carry(event.lost(1))  # counts in the message, since Redis does not; it comes again at once
         else:
             self._settle(lost, self._tries(lost, lost.age, lost.principal))
