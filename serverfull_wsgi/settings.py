@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
