@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import subprocess
@@ -20,6 +21,11 @@ from tests.servers import ROOT
 
 FUNCTIONS = ROOT / "tests/functions"
 NAME = "apart"
+
+needs_client = pytest.mark.skipif(
+    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+    reason="awslambdaric has wheels for Linux on x86-64 only",
+)
 
 
 def function(handler="whoami", *, code=FUNCTIONS, timeout=30, **more):

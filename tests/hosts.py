@@ -2,10 +2,8 @@
 
 import contextlib
 import http.client
-import importlib.util
 import io
 import json
-import sys
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -15,6 +13,7 @@ from werkzeug.datastructures import Headers
 
 from serverfull_wsgi import ChoosingExecutor, InProcessExecutor, ProcessExecutor
 from tests import site
+from tests.apart import needs_client
 from tests.servers import Server, free_port, gunicorn, running
 
 
@@ -94,14 +93,7 @@ GUNICORN = {
     "gthread-preload": (*_GTHREAD, "--preload"),
     "gevent-preload": ("--worker-class", "gevent", "--preload"),
 }
-APART = pytest.param(
-    "apart",
-    marks=pytest.mark.skipif(
-        sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-        reason="awslambdaric has wheels for Linux on x86-64 only",
-    ),
-)
-NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress", APART]
+NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress", pytest.param("apart", marks=needs_client)]
 
 
 @contextlib.contextmanager

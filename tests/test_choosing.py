@@ -1,10 +1,8 @@
 """Where a function runs: in the server's process, or in one of its own."""
 
-import importlib.util
 import json
 import logging
 import os
-import sys
 import time
 
 import pytest
@@ -21,13 +19,8 @@ from serverfull_wsgi import (
     create_app,
 )
 from tests import handlers
-from tests.apart import FUNCTIONS
+from tests.apart import FUNCTIONS, needs_client
 from tests.hosts import InProcess
-
-needs_client = pytest.mark.skipif(
-    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
-)
 
 
 class Named:

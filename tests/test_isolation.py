@@ -1,6 +1,5 @@
 """What functions in processes of their own are promised, and what they cannot do to others."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from tests.apart import (
     function,
     invocation,
     marked,
+    needs_client,
     needs_namespaces,
     population,
     result,
@@ -31,10 +31,7 @@ from tests.apart import (
 )
 from tests.servers import ROOT, clean_environ
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
-)
+pytestmark = needs_client
 SANDBOXES = ["process", "namespaces"]
 
 
