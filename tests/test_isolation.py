@@ -229,6 +229,11 @@ def test_an_end_is_told_in_awss_words(executor, code, reason):
     assert "\tStatus: error\t\n" in outcome.log.decode()
 
 
+def test_after_an_end_the_next_call_gets_a_new_process(executor):
+    run(executor, function("execute", name="left"), "sys.exit(3)")
+    assert run(executor, function("execute", name="left"), "pass")[0].init_duration is not None
+
+
 def test_a_process_that_died_idle_is_replaced_unseen(executor):
     dying = function("evaluate", name="dying")
     code = "threading.Timer(0.2, os._exit, [1]).start()"

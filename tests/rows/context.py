@@ -106,7 +106,7 @@ ROWS = [
     ),
     Row(
         "one invocation at a time in an environment",
-        test="test_isolation.py::test_an_environment_is_used_again",
+        test="test_isolation.py::test_the_most_recent_environment_is_used_and_idle_ones_end",
         reason="**One process, many invocations at once.**",
     ),
 ]

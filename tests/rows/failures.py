@@ -144,7 +144,7 @@ ROWS = [
     ),
     Row(
         "after an exit the next call gets a new process",
-        test="test_isolation.py::test_an_end_is_told_in_awss_words",
+        test="test_isolation.py::test_after_an_end_the_next_call_gets_a_new_process",
         reason=NOT_REPLACED,
     ),
     Row(

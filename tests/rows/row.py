@@ -87,10 +87,6 @@ class Row:
     test: str = ""
     reason: str = ""
 
-    @property
-    def in_process(self):
-        return not self.reason
-
 
 UUID = Like(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 JSON = {"Content-Type": "application/json"}
