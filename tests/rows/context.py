@@ -61,8 +61,7 @@ ROWS = [
     ),
     Row("the context is that of AWS's own runtime", test="test_judge.py::test_the_context_is_the_judges"),
     replace(
-        answered("the remaining time is never below zero", Ask("quick", b"0.02"), b"0"),
-        where={"apart": TIMED_OUT},
+        answered("the remaining time is never below zero", Ask("quick", b"0.02"), b"0"), where={"apart": TIMED_OUT}
     ),
     client_context(
         "whole",

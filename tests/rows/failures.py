@@ -44,13 +44,7 @@ ROWS = [
             r'\{"errorMessage": "boom", "errorType": "ValueError", "requestId": "ID", "stackTrace": \["  File .*"\]\}'
         ),
     ),
-    exception(
-        "no message",
-        "nameless",
-        "NamelessError",
-        "",
-        [Like(FRAME + r"nameless\n    raise NamelessError\n")],
-    ),
+    exception("no message", "nameless", "NamelessError", "", [Like(FRAME + r"nameless\n    raise NamelessError\n")]),
     exception(
         "a KeyError's quotes",
         "missing_key",
