@@ -11,6 +11,7 @@ import time
 from typing import NamedTuple
 
 ROOT = "/sys/fs/cgroup"
+OWN = "/proc/self/cgroup"  # which groups this process is in
 PROCESSES = 1024  # Lambda's own limit of processes and threads
 
 
@@ -84,7 +85,7 @@ class Groups:
 def _own_groups(name: str) -> list[str]:
     """Where groups may be made for this process: one place, or one each for memory and for processes (version 1)."""
     paths = []
-    with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
+    with contextlib.suppress(OSError), open(OWN) as file:
         for line in file.read().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers and os.path.exists(f"{ROOT}/cgroup.controllers"):
