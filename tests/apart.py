@@ -5,7 +5,6 @@ import functools
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import time
 import uuid
@@ -101,9 +100,3 @@ def until(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s"
         time.sleep(0.01)
-
-
-def python(version):
-    """The path of another Python on this machine that can run awslambdaric, None without one."""
-    found = subprocess.run(["sh", "-c", f"command -v python{version}"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
