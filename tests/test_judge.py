@@ -1,6 +1,7 @@
-"""What AWS's own Python runtime says of the same handlers and events: it is the judge of the in-process executor."""
+"""What AWS's own Python runtime says of the same handlers and events: it is the judge of both executors."""
 
 import contextlib
+import functools
 import importlib.util
 import inspect
 import json
@@ -14,8 +15,10 @@ import pytest
 
 from serverfull_wsgi.domain import Function, Invocation
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.executors.process import ProcessExecutor
 from serverfull_wsgi.names import FunctionName
 from tests import handlers
+from tests.apart import executing
 from tests.judge import Judge, Verdict
 from tests.servers import ROOT
 
@@ -27,15 +30,34 @@ ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
 NAME = FunctionName.parse("judged", region="us-east-1", account_id="123456789012")
 MEMORY = 512  # MiB
 HANDLER = "tests.judge.handler"
-EXECUTOR = InProcessExecutor()
+START = f"START RequestId: {ID} Version: $LATEST\n"
 RAW_TEXT = sys.version_info >= (3, 12)  # from here on AWS's runtime writes text that is not ASCII as it is
 
 
-def execute(handler, payload, client_context=None):
-    function = Function(handler, name=NAME.name, memory_size=MEMORY, timeout=60)
-    context = None if client_context is None else json.loads(client_context)
-    with no_other_log_handlers():
-        return EXECUTOR.execute(function, Invocation(NAME, payload.encode(), ID, client_context=context, tail=True))
+@pytest.fixture(scope="session", params=[InProcessExecutor, ProcessExecutor], ids=lambda kind: kind.__name__)
+def executor(request):
+    if request.param is InProcessExecutor:
+        yield InProcessExecutor()
+    else:
+        with executing() as executor:
+            yield executor
+
+
+@pytest.fixture
+def inside(executor):
+    """Whether functions run in this process."""
+    return isinstance(executor, InProcessExecutor)
+
+
+@pytest.fixture
+def execute(executor):
+    def execute(handler, payload, client_context=None):
+        function = Function(handler, name=NAME.name, memory_size=MEMORY, timeout=60)
+        context = None if client_context is None else json.loads(client_context)
+        with no_other_log_handlers():
+            return executor.execute(function, Invocation(NAME, payload.encode(), ID, client_context=context, tail=True))
+
+    return execute
 
 
 @contextlib.contextmanager
@@ -68,7 +90,6 @@ def modules(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory, modules):
-    event = json.dumps({"handler": "evaluate", "event": "context.log_stream_name"})
     judge = Judge(
         tmp_path_factory.mktemp("judge"),
         {
@@ -76,7 +97,7 @@ def judge(tmp_path_factory, modules):
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY),
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{NAME.name}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": json.loads(execute(HANDLER, event).payload),  # chance made ours
+            "AWS_LAMBDA_LOG_STREAM_NAME": f"2026/11/24/[$LATEST]{'0' * 32}",
             "AWS_REGION": "us-east-1",
             "PYTHONPATH": f"{ROOT}{os.pathsep}{modules}",
         },
@@ -85,28 +106,51 @@ def judge(tmp_path_factory, modules):
     judge.close()
 
 
+@pytest.fixture(scope="session")
+def verdicts(judge):
+    """The judge's, each asked for once."""
+
+    @functools.cache
+    def verdict(handler, payload, client_context=None):
+        found = judge.ask(handler, payload, ID, client_context=client_context)
+        return found._replace(payload=without_stream(found.payload), log=shortened(timeless(found.log)))
+
+    return verdict
+
+
 @pytest.fixture
-def ask(judge):
+def ask(execute, verdicts):
     """Both sides' verdicts on one invocation: ours, and the judge's."""
 
     def ask(name, event=None, *, handler=HANDLER, client_context=None):
         payload = json.dumps({"handler": name, "event": event} if handler == HANDLER else event)
         outcome = execute(handler, payload, client_context)
-        ours = Verdict(outcome.payload, outcome.content_type, bool(outcome.function_error), log_of(outcome.log))
-        theirs = judge.ask(handler, payload, ID, client_context=client_context)
-        return ours, theirs._replace(log=timeless(theirs.log))
+        ours = Verdict(
+            without_stream(outcome.payload), outcome.content_type, bool(outcome.function_error), log_of(outcome.log)
+        )
+        return ours, verdicts(handler, payload, client_context)
 
     return ask
+
+
+def without_stream(payload):
+    """The name of a log stream is chance's."""
+    return re.sub(rb"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", b"STREAM", payload)
 
 
 def log_of(tail):
     """What the function itself has to do with in a log tail."""
     text = tail.decode("utf-8", "replace")
-    return timeless(text.removeprefix(f"START RequestId: {ID} Version: $LATEST\n").rpartition("END RequestId:")[0])
+    return shortened(timeless(text.replace(START, "", 1).rpartition("END RequestId:")[0]))
 
 
 def timeless(text):
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", text)
+
+
+def shortened(log):
+    """Without the warning that AWS's runtime puts before what goes wrong at its start: advice about its versions."""
+    return re.sub(r"\[WARNING\]\tTIME\t\tLAMBDA_WARNING: .*\n", "", log)
 
 
 def agree(ours, theirs):
@@ -219,9 +263,8 @@ def test_a_value_is_marshalled_as_by_the_judge(ask, expression):
         '{"": ""}',
     ],
 )
-def test_an_event_arrives_and_returns_as_with_the_judge(judge, event):
-    ours = execute("tests.handlers.echo", event)
-    theirs = judge.ask("tests.handlers.echo", event, ID)
+def test_an_event_arrives_and_returns_as_with_the_judge(execute, verdicts, event):
+    ours, theirs = execute("tests.handlers.echo", event), verdicts("tests.handlers.echo", event)
     assert ours.payload == theirs.payload
 
 
@@ -297,18 +340,19 @@ def depthless(text):
 
 
 @pytest.mark.parametrize("handler", ["tests.judge.no_parameters", "tests.judge.not_callable"])
-def test_a_handler_that_cannot_be_called_is_reported_as_by_the_judge_without_its_own_frame(ask, handler):
-    """No frame of the user's is in the trace, and the judge then leaves its own bootstrap.py; ours is empty."""
+def test_a_handler_that_cannot_be_called_is_reported_as_by_the_judge_without_its_own_frame(ask, inside, handler):
+    """No frame of the user's is in the trace, and the judge then leaves its own bootstrap.py; inside it is empty."""
     ours, theirs = (json.loads(verdict.payload) for verdict in ask("", handler=handler))
-    (frame,) = theirs.pop("stackTrace")
+    (frame,) = theirs["stackTrace"]
     assert "awslambdaric/bootstrap.py" in frame
-    assert ours.pop("stackTrace") == []
-    assert ours == theirs
+    assert ours == ({**theirs, "stackTrace": []} if inside else theirs)
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_an_async_handler_is_refused_as_by_the_judge(ask):
-    agree(*ask("asynchronous"))
+    ours, theirs = ask("asynchronous")
+    warned = re.compile(r".*RuntimeWarning: coroutine .* was never awaited\n(  .*\n)?.*")
+    agree(ours._replace(log=warned.sub("", ours.log)), theirs)
 
 
 # Ends
@@ -453,10 +497,11 @@ def test_the_context_is_the_judges(ask, expression):
     assert ours.payload == theirs.payload
 
 
-def test_the_contexts_private_attributes_have_the_judges_names_and_places(ask):
-    """But the deadline's: the judge's is a reading of the wall clock, ours of one that nobody puts back."""
+def test_the_contexts_private_attributes_have_the_judges_names_and_places(ask, inside):
+    """But the deadline's: the judge's is a reading of the wall clock, that inside of one that nobody puts back."""
     ours, theirs = (json.loads(verdict.payload) for verdict in ask("evaluate", "list(vars(context))"))
-    theirs[theirs.index("_epoch_deadline_time_in_ms")] = "_deadline"
+    if inside:
+        theirs[theirs.index("_epoch_deadline_time_in_ms")] = "_deadline"
     assert ours == theirs
 
 
@@ -505,20 +550,14 @@ def test_a_client_context_is_the_judges(ask, given):
 
 
 @pytest.mark.parametrize("client", ["text", 5, [], True])
-def test_a_client_that_is_no_object_fails_as_with_the_judge(ask, client):
-    """The trace aside: all of it lies in the runtime's own code."""
-    verdicts = ask("hello", client_context=json.dumps({"client": client}))
-    ours, theirs = (json.loads(verdict.payload) for verdict in verdicts)
-    theirs["stackTrace"] = []
-    assert ours == theirs
+def test_a_client_that_is_no_object_fails_as_with_the_judge(ask, inside, client):
+    """Inside, the trace aside: all of it lies in the runtime's own code."""
+    both = ask("hello", client_context=json.dumps({"client": client}))
+    ours, theirs = (json.loads(verdict.payload) for verdict in both)
+    assert ours == ({**theirs, "stackTrace": []} if inside else theirs)
 
 
 # Loading
-
-
-def shortened(log):
-    """Without the warning that AWS's runtime puts before what goes wrong at its start: advice about its versions."""
-    return re.sub(r"\[WARNING\]\tTIME\t\tLAMBDA_WARNING: .*\n", "", log)
 
 
 @pytest.mark.parametrize(
@@ -543,8 +582,7 @@ def shortened(log):
     ],
 )
 def test_a_handler_that_cannot_be_loaded_is_reported_as_by_the_judge(ask, handler):
-    ours, theirs = ask("", handler=handler)
-    agree(ours, theirs._replace(log=shortened(theirs.log)))
+    agree(*ask("", handler=handler))
 
 
 @pytest.mark.parametrize(
@@ -553,8 +591,7 @@ def test_a_handler_that_cannot_be_loaded_is_reported_as_by_the_judge(ask, handle
 )
 def test_a_module_that_cannot_be_imported_is_reported_as_by_the_judge(ask, modules, monkeypatch, module):
     monkeypatch.syspath_prepend(modules)
-    ours, theirs = ask("", handler=f"{module}.handler")
-    agree(ours, theirs._replace(log=shortened(theirs.log)))
+    agree(*ask("", handler=f"{module}.handler"))
 
 
 def test_a_module_that_leaves_is_reported_as_the_end_of_the_judges_process(ask, modules, monkeypatch):
