@@ -252,6 +252,25 @@ def test_nothing_that_a_process_started_outlives_it(executor, seconds):
     until(lambda: not marked(mark))
 
 
+@pytest.mark.parametrize(
+    ("code", "error_type"),
+    [
+        ("time.sleep(60)", "Sandbox.Timedout"),
+        ("sys.exit(0)", "Runtime.ExitError"),
+        ("os._exit(5)", "Runtime.ExitError"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "Runtime.ExitError"),
+    ],
+    ids=["timeout", "exit 0", "exit 5", "killed"],
+)
+def test_after_an_end_globals_are_new_and_temporary_files_are_kept(executor, request, code, error_type):
+    name = re.sub(r"\W", "-", request.node.callspec.id)
+    ending = function("execute", name=name, timeout=2 if error_type == "Sandbox.Timedout" else 30)
+    kept = f"globals()['calls'] = 9; Path(tmp(), 'kept').write_text('here'); {code}"
+    assert run(executor, ending, kept)[1]["errorType"] == error_type
+    check = "assert calls == 0 and Path(tmp(), 'kept').read_text() == 'here', calls"
+    assert result(executor, ending, check) is None
+
+
 # Starts that fail
 
 

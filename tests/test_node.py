@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from serverfull_wsgi.domain import RESERVED_VARIABLES
 from tests.apart import FUNCTIONS, executing, function, invocation, result, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("node"), reason="needs Linux and Node.js")
@@ -35,6 +36,14 @@ def test_results_are_written_compactly(executor):
     assert (outcome.payload, outcome.content_type) == (b'{"a":1}', "application/json")
 
 
+def test_a_response_may_be_6_mib_and_100_bytes_long(executor):
+    large = node("large", memory_size=512)
+    assert len(run(executor, large, 6_291_554)[0].payload) == 6_291_556
+    outcome, error = run(executor, large, 6_291_555)
+    assert (outcome.function_error, error["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
+    assert result(executor, large, 3) == "xxx"
+
+
 def test_every_kind_of_handler_runs(executor):
     assert result(executor, node("callback"), "now") == {"called": "now"}
     assert [result(executor, node(name)) for name in ("nothing", "silent", "silent")] == [None, None, None]
@@ -53,9 +62,27 @@ def test_the_context_is_awss(executor):
     assert seen["trace"] == "Root=1-2-3"
 
 
+def test_the_context_has_awss_members_and_what_is_not_there_is_undefined(executor):
+    call = invocation(name="app-context")
+    seen = json.loads(executor.execute(node("context"), call).payload)
+    assert set(seen) == {
+        "callbackWaitsForEmptyEventLoop", "functionVersion", "functionName", "memoryLimitInMB", "logGroupName",
+        "logStreamName", "invokedFunctionArn", "awsRequestId", "remaining",
+    }  # fmt: skip
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", seen["logStreamName"])
+
+
 def test_the_variables_are_lambdas(executor):
     seen = result(executor, node("variables", environment={"OWN": "1"}))
     assert (seen["OWN"], seen["AWS_EXECUTION_ENV"], seen["_HANDLER"]) == ("1", "AWS_Lambda_nodejs20.x", "app.variables")
+    assert (seen["AWS_LAMBDA_FUNCTION_NAME"], seen["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) == ("app-variables", "128")
+    assert (seen["LAMBDA_TASK_ROOT"], seen["TZ"]) == (str(FUNCTIONS / "node"), ":UTC")
+    assert seen["AWS_REGION"] == seen["AWS_DEFAULT_REGION"] == "us-east-1"
+    allowed = RESERVED_VARIABLES | {
+        "OWN", "AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS", "LANG", "TZ", "PATH", "LD_LIBRARY_PATH",
+        "NODE_PATH", "TMPDIR",
+    }  # fmt: skip
+    assert set(seen) - allowed == set()
 
 
 def test_the_log_has_awss_form(executor):
@@ -85,6 +112,39 @@ def test_a_failure_is_awss(executor, export, event, error_type, message):
     assert (error["errorType"], error["errorMessage"]) == (error_type, message)
     assert isinstance(error["trace"], list)
     assert error_type.encode() in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("event", "error_type", "message"),
+    [
+        ("exit", "Runtime.ExitError", "Error: Runtime exited without providing a reason"),
+        ("kill", "Runtime.ExitError", "Error: Runtime exited with error: signal: killed"),
+        ("sleep", "Sandbox.Timedout", "Error: Task timed out after 2.00 seconds"),
+    ],
+)
+def test_an_end_is_told_in_awss_words_and_the_next_call_gets_a_new_process(executor, event, error_type, message):
+    counting = node("count", timeout=2)
+    call = invocation(event, name=counting.name)
+    outcome = executor.execute(counting, call)
+    assert outcome.function_error == "Unhandled"
+    assert json.loads(outcome.payload) == {
+        "errorType": error_type,
+        "errorMessage": f"RequestId: {call.request_id} {message}",
+    }
+    assert result(executor, counting) == 1
+
+
+def test_a_failure_has_three_members_and_leaves_the_process_as_it_is(executor):
+    counting = node("count", name="failing")
+    assert result(executor, counting) == 1
+    assert list(run(executor, counting, "fail")[1]) == ["errorType", "errorMessage", "trace"]
+    assert result(executor, counting) == 3
+
+
+def test_a_start_that_fails_is_told_on_every_call(executor):
+    outcomes = [run(executor, node("syntax.handler", name="again")) for _ in range(5)]
+    assert {error["errorType"] for _, error in outcomes} == {"Runtime.UserCodeSyntaxError"}
+    assert {outcome.function_error for outcome, _ in outcomes} == {"Unhandled"}
 
 
 def test_a_package_that_is_missing_is_told(executor):

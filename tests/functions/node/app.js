@@ -34,3 +34,13 @@ exports.sleep = (event) => new Promise((resolve) => setTimeout(resolve, event));
 exports.nothing = async () => {};
 exports.silent = () => {};
 exports.notAFunction = 5;
+let calls = 0;
+exports.count = async (event) => {
+  calls += 1;
+  if (event === "fail") throw new Error("counted");
+  if (event === "exit") process.exit(0);
+  if (event === "kill") process.kill(process.pid, "SIGKILL");
+  if (event === "sleep") await new Promise((resolve) => setTimeout(resolve, 60000));
+  return calls;
+};
+exports.large = async (event) => "x".repeat(event);
