@@ -6,10 +6,13 @@ import json
 import select
 import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi.executors.runtime_api import RuntimeApi
+from serverfull_wsgi.executors.http11 import PIECE
+from serverfull_wsgi.executors.runtime_api import HELD, RuntimeApi
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
 PREFIX = "/2018-06-01/runtime/"
@@ -127,6 +130,50 @@ def test_a_response_over_the_limit_is_refused_before_it_is_read(attended, body):
     attended.begin()
     assert "413" in attended.send(body)
     assert attended.api.answer.too_large
+
+
+@pytest.mark.parametrize(
+    "held_back",
+    [
+        head(RESPONSE, "Content-Length: 6000000") + b"x" * 5_000_000,
+        head(RESPONSE, "Transfer-Encoding: chunked") + b"4c4b40\r\n" + b"x" * 5_000_000,
+    ],
+)
+def test_what_is_held_in_memory_has_an_end(attended, held_back):
+    attended.begin()
+    with ThreadPoolExecutor(2) as pool:
+        clients = [socket.create_connection(("127.0.0.1", attended.api.port)) for _ in range(2)]
+        sent = pool.map(_send, clients, [held_back] * 2)
+        cut, deadline = False, time.monotonic() + 30
+        while not cut:
+            before = len(attended.api._connections)
+            attended.turn()
+            cut = len(attended.api._connections) < before
+            assert sum(connection.held for connection in attended.api._connections.values()) <= HELD
+            assert time.monotonic() < deadline
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        list(sent)
+        for client in clients:
+            client.close()
+    assert attended.send(head(RESPONSE, "Content-Length: 4") + b"null").startswith("HTTP/1.1 202")
+
+
+def test_who_does_not_listen_is_not_listened_to_until_then(attended):
+    questions = 20_000
+    sender = threading.Thread(target=_send, args=[attended.client, head("nothing", method="GET") * questions])
+    sender.start()
+    for _ in range(200):
+        attended.turn()
+        assert sum(connection.held for connection in attended.api._connections.values()) < 3 * PIECE
+    attended.client.settimeout(10)
+    answers, rest = 0, b""
+    while answers < questions:
+        attended.turn()
+        *whole, rest = (rest + attended.client.recv(PIECE)).split(b"}")
+        answers += len(whole)
+    sender.join(10)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class Connection:
         self._socket, self._limit = sock, limit
         self.fd = sock.fileno()
         self._buffer = bytearray()
+        self._body = bytearray()  # of a request in chunks, as far as they have come
         self._parser = self._requests()
         self._unsent = b""
 
@@ -59,8 +60,13 @@ class Connection:
         return next(self._parser)
 
     def waiting(self) -> Request | None:
-        """A further request that came together with the last one."""
-        return next(self._parser) if self._buffer else None
+        """A further request that came together with the last one; none while the client does not take what is sent."""
+        return next(self._parser, None) if self._buffer and not self._unsent else None
+
+    @property
+    def held(self) -> int:
+        """How many bytes it has in memory: of requests that are not whole, and of what the client has not taken."""
+        return len(self._buffer) + len(self._body) + len(self._unsent)
 
     def send(self, data: bytes) -> bool:
         """Sends as much as goes at once; whether that was all. Raises `ConnectionError` when the client is gone."""
@@ -85,6 +91,7 @@ class Connection:
 
     def close(self) -> None:
         self._socket.close()
+        self._parser.close()  # it has this connection, as this has it: with it goes what both have in memory
 
     def _requests(self) -> Generator[Request | None, None, None]:
         """The parser: yields None where it needs more bytes, and every request that is whole."""
@@ -125,13 +132,14 @@ class Connection:
     def _exactly(self, size: int) -> Generator[None, None, bytes]:
         while len(self._buffer) < size:
             yield
-        data = bytes(self._buffer[:size])
+        with memoryview(self._buffer) as view:
+            data = bytes(view[:size])
         del self._buffer[:size]
         return data
 
     def _chunks(self, headers: dict[str, str]) -> Generator[None, None, bytes | None]:
         """A chunked body, its trailers put into ``headers``; None as soon as it is over the limit."""
-        body = bytearray()
+        self._body = bytearray()
         while True:
             size = _size.fullmatch((yield from self._until(b"\r\n", LINE_LIMIT)))
             if not size:
@@ -139,16 +147,17 @@ class Connection:
             length = int(size[1], 16)
             if not length:
                 break
-            if len(body) + length > self._limit:
+            if len(self._body) + length > self._limit:
                 return None
-            body += yield from self._exactly(length)
+            self._body += yield from self._exactly(length)
             if (yield from self._exactly(2)) != b"\r\n":
                 raise Malformed("a chunk longer than its size")
         lines = []
         while line := (yield from self._until(b"\r\n", HEAD_LIMIT)):
             lines.append(line.decode("latin-1"))
         headers.update(_headers(lines))
-        return bytes(body)
+        body, self._body = bytes(self._body), bytearray()
+        return body
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

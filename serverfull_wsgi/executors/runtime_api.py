@@ -18,9 +18,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from serverfull_wsgi.executors.failures import RESPONSE_LIMIT
-from serverfull_wsgi.executors.http11 import Connection, Malformed, Request
+from serverfull_wsgi.executors.http11 import HEAD_LIMIT, PIECE, Connection, Malformed, Request
 
 CONNECTIONS = 32  # at once; a runtime has one or two
+HELD = RESPONSE_LIMIT + HEAD_LIMIT + PIECE  # bytes that they may keep in memory, all together
 PREFIX = "/2018-06-01/runtime/"
 _ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
 _answered = re.compile(r"invocation/([^/]+)/(response|error)")
@@ -88,6 +89,8 @@ class RuntimeApi:
                 self._serve(connection, event)
             except (ConnectionError, Malformed):
                 self._drop(connection)
+            if sum(one.held for one in self._connections.values()) > HELD:
+                self._drop(connection)  # a runtime that reads its answers, and has one response at a time, keeps less
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -100,14 +103,16 @@ class RuntimeApi:
             self._poll.register(connection.fd, select.POLLIN)
 
     def _serve(self, connection: Connection, event: int) -> None:
+        request = None
         if event & select.POLLOUT and connection.flush():
             self._poll.modify(connection.fd, select.POLLIN)
-        if event & ~select.POLLOUT:
+            request = connection.waiting()
+        elif event & ~select.POLLOUT:
             with contextlib.suppress(BlockingIOError):
                 request = connection.receive()
-                while request:
-                    self._respond(connection, request)
-                    request = connection.waiting()
+        while request:
+            self._respond(connection, request)
+            request = connection.waiting()
 
     def _respond(self, connection: Connection, request: Request) -> None:
         operation = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else ""
@@ -162,7 +167,7 @@ class RuntimeApi:
     def _send(self, connection: Connection, data: bytes) -> None:
         try:
             if not connection.send(data):
-                self._poll.modify(connection.fd, select.POLLIN | select.POLLOUT)
+                self._poll.modify(connection.fd, select.POLLOUT)  # who does not listen is not listened to
         except OSError:
             self._drop(connection)
 
