@@ -47,7 +47,8 @@ def begin(job: Job, line: socket.socket, output: int, writer: int) -> bool:
         os.close(output)
         os.close(gate[0])
         _limit(job, child, line, gate[1])
-        _wait(line, child, wakeup[0], linux.kill_namespace if job["namespaces"] else linux.kill_descendants)
+        end_all = linux.kill_namespace if job["namespaces"] else lambda: linux.kill_descendants(job["cgroups"])
+        _wait(line, child, wakeup[0], end_all)
     become(job, line, output, gate[0])
     return True
 

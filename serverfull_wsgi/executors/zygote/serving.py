@@ -84,17 +84,9 @@ class Zygote:
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                if pid in self._inits:
-                    self._inits.discard(pid)
-                    self._end_orphans()
-
-    def _end_orphans(self) -> None:
-        """An init that was killed itself leaves its processes to this one."""
-        for pid in linux.descendants(os.getpid()):
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
-                if parent == os.getpid() and pid not in self._inits:
-                    linux.kill(pid)
+                self._inits.discard(pid)
+        for pid in {*linux.children()} - self._inits:  # an init that was killed itself has left its processes
+            linux.kill(pid)
 
     def _fork(self, job: Job, line: int, output: int) -> bool:
         """Begins an environment; True in its function's process."""
