@@ -54,7 +54,7 @@ def case(name, told, timeout=30, memory=128, **event):
 
 
 def endless(name, **event):
-    return case(name, TIMED_OUT, **{"timeout": 0.5, **event})
+    return case(name, TIMED_OUT, **{"timeout": share(0.5, 0.3), **event})
 
 
 SIGNALS = sorted(
@@ -138,16 +138,40 @@ def at_each_level(cases):
     return pytest.mark.parametrize(("house", "case"), pairs, ids=ids, indirect=["house"])
 
 
-@pytest.fixture(scope="module", params=SANDBOXES)
-def house(request, tmp_path_factory):
-    """An executor at a level of protection, its neighbours, and where hostile code is."""
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory):
+    """Gives the house of a level of protection, and ends the one before."""
+    with contextlib.ExitStack() as stack:
+        there = {}
+
+        def house(sandbox):
+            if sandbox not in there:
+                stack.close()
+                there.clear()
+                there[sandbox] = stack.enter_context(inhabited(sandbox, tmp_path_factory.mktemp("hostile") / "code"))
+            return there[sandbox]
+
+        yield house
+
+
+@pytest.fixture(params=SANDBOXES)
+def house(request, houses):
+    """An executor at a level of protection, its neighbours, who notice nothing, and where hostile code is."""
     if request.param == "namespaces":
         needs_namespaces()
-    code = tmp_path_factory.mktemp("hostile") / "code"
+    house = houses(request.param)
+    yield house
+    house.neighbours.all_answer()
+    assert house.neighbours.errors == []
+
+
+@contextlib.contextmanager
+def inhabited(sandbox, code):
     shutil.copytree(FUNCTIONS / "hostile", code)
-    with quiet_logger() as logger, executing(sandbox=request.param, init_timeout=0.5, logger=logger) as executor:
-        with Neighbours(executor, code, rate=25) as neighbours:
-            yield House(request.param, executor, code, neighbours)
+    with quiet_logger() as logger:
+        with executing(sandbox=sandbox, init_timeout=share(0.5, 0.3), logger=logger) as executor:
+            with Neighbours(executor, code, rate=25) as neighbours:
+                yield House(sandbox, executor, code, neighbours)
 
 
 @contextlib.contextmanager
@@ -177,15 +201,6 @@ def leash(tmp_path, house):
     leash = Leash(house.code / tmp_path.name)
     yield leash
     leash.close()
-
-
-@pytest.fixture(autouse=True)
-def _the_neighbours_notice_nothing(request):
-    yield
-    if "house" in request.fixturenames:
-        house = request.getfixturevalue("house")
-        house.neighbours.all_answer()
-        assert house.neighbours.errors == []
 
 
 @at_each_level(CASES)
