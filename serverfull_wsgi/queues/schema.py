@@ -10,7 +10,7 @@ from pathlib import Path
 from serverfull_wsgi.errors import ConfigurationError
 
 APPLICATION_ID = 0x5E4F0E11  # in the file's header, so that `file` and we can tell it
-BUSY = 0.8  # seconds to wait for somebody else's transaction; an accept has to be answered within one
+BUSY = 0.2  # seconds to wait for the lock of somebody who is none of us: a backup, a shell
 
 # Each takes a store one version further; a store's version is how many it has been through. Times are in seconds:
 # due, accepted, ended and until in the store's own (clock.py), those with _at as the wall clock gave them.

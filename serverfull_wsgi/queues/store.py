@@ -24,8 +24,9 @@ from serverfull_wsgi.queues.locks import FileLock, Gate
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 
-WAIT = 0.8  # seconds a write waits for its turn
+WAIT = 0.7  # seconds a write waits for its turn; with `schema.BUSY` an accept is answered within a second
 OPENING = 30.0  # seconds a process waits for others to have opened the store
+SLOW = "another process or the disk takes too long"
 RESERVE = 8 * 1024 * 1024  # bytes kept for acknowledgements when the disk is full
 
 
@@ -133,7 +134,7 @@ class Store:
         elif not mine.done:
             with self._list, contextlib.suppress(ValueError):
                 self._waiting.remove(mine)
-            raise StoreError("another process or the disk takes too long")
+            raise StoreError(SLOW)
         if mine.error is not None and vital and _is_full(mine.error) and self.reserve.release():
             return self.write(operation)
         if mine.error is not None:
@@ -141,15 +142,19 @@ class Store:
         return mine.result  # type: ignore[no-any-return]
 
     def _commit(self, batch: list[_Write]) -> None:
-        """All in one transaction; if that fails, each in its own, so that each has its own error."""
+        """All in one transaction; if that fails, each in its own, so that each has its own error.
+
+        Another's lock is an error of all: nobody has the time to wait for it once more.
+        """
         try:
             self._transaction(batch)
         except (sqlite3.Error, OSError, ValueError) as error:
-            if len(batch) > 1:
+            if len(batch) > 1 and not _is_busy(error):
                 for write in batch:
                     self._commit([write])
                 return
-            batch[0].error = error
+            for write in batch:
+                write.error = error
         for write in batch:
             write.done = True
 
@@ -170,7 +175,7 @@ class Store:
         """What ``operation`` returns, from a state that was committed. Raises `StoreError`."""
         self._check_pid()
         if not self._gate.enter(WAIT * 10):
-            raise StoreError("another process or the disk takes too long")
+            raise StoreError(SLOW)
         try:
             return operation(self._db)
         except (sqlite3.Error, ValueError) as error:
@@ -228,6 +233,10 @@ class _Reserve:
         except OSError:
             return False
         return True
+
+
+def _is_busy(error: Exception) -> bool:
+    return "locked" in str(error)
 
 
 def _is_full(error: Exception) -> bool:
