@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from serverfull_wsgi import ConfigurationError, EventConfig, FunctionName, Invocation
 from serverfull_wsgi.queues import events, looking, schema
 from serverfull_wsgi.queues.delivery import Counts
+from serverfull_wsgi.queues.owners import Owners
 from serverfull_wsgi.queues.store import Store, StoreError
 from serverfull_wsgi.queues.trying import Ending
 from tests.battery import share
@@ -102,6 +103,46 @@ def test_a_lease_that_is_renewed_does_not_run_out(store, time):
     store.write(lambda db: events.renew(db, "event", [event.id], "one", store.now() + LEASE))
     time.now += LEASE - 1
     assert claim(store, "two") is None
+
+
+def test_the_leases_of_a_process_that_is_gone_end_at_once_and_fence_it_all_the_same(store):
+    put(store, "a")
+    put(store, "b")
+    late, other = claim(store, "gone"), claim(store, "alive")
+    assert store.write(lambda db: events.bury(db, "gone", store.now())) == 1
+    again = claim(store, "alive")
+    assert (again.request_id, again.lost) == ("a", 1)
+    assert claim(store, "alive") is None
+    assert not end(store, late)
+    assert end(store, again)
+    assert end(store, other)
+
+
+def test_what_lost_two_leases_runs_one_at_a_time_and_holds_nobody_else_up(store):
+    for id in "abc":
+        put(store, id)
+    for _ in range(2):
+        assert [claim(store, "gone").request_id for _ in range(2)] == ["a", "b"]
+        store.write(lambda db: events.bury(db, "gone", store.now()))
+    suspect = claim(store, "alive")
+    assert (suspect.request_id, suspect.lost) == ("a", 2)
+    assert claim(store, "alive").request_id == "c"
+    assert claim(store, "alive") is None
+    end(store, suspect)
+    assert claim(store, "alive").request_id == "b"
+
+
+def test_only_a_process_that_ended_without_a_word_is_gone(tmp_path):
+    code = "import sys\nfrom pathlib import Path\nfrom serverfull_wsgi.queues.owners import Owners\n"
+    code += "owners = Owners(Path(sys.argv[1]), 'killed')\nprint(flush=True)\nsys.stdin.read()"
+    ours, child = Owners(tmp_path / "owners", "ours"), [sys.executable, "-c", code, str(tmp_path / "owners")]
+    with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        process.stdout.readline()
+        assert list(ours.gone()) == []
+        process.kill()
+    assert list(ours.gone()) == ["killed"]
+    ours.close()
+    assert list(Owners(tmp_path / "owners", "another").gone()) == []
 
 
 def test_a_lease_given_back_counts_as_nothing(store):
@@ -211,7 +252,7 @@ def test_a_store_of_an_older_version_opens(tmp_path):
     with closing(Store(path, "tests", steps=newer)) as store:
         assert store.read(lambda db: db.execute("SELECT note FROM event").fetchall()) == [(None,)]
     with pytest.raises(
-        ConfigurationError, match=r"has version 2, and this serverfull-wsgi knows up to 1: run the newer"
+        ConfigurationError, match=r"has version 3, and this serverfull-wsgi knows up to 2: run the newer"
     ):
         Store(path, "tests")
 
@@ -364,7 +405,9 @@ class Model(RuleBasedStateMachine):
     def claim(self):
         self.time.now += 0.001
         event = claim(self.store, f"owner-{self.owner}")
-        ready = {id: due for id, due in self.due.items() if due <= self.time.now}
+        suspected = {id for id in self.due if self.lost.get(id, 0) + (id in self.leases) >= 2}
+        alone = any(self.lost.get(id, 0) >= 2 and self.due[id] > self.time.now for id in self.leases)
+        ready = {id: due for id, due in self.due.items() if due <= self.time.now and not (alone and id in suspected)}
         if event is None:
             assert not ready
             return
@@ -417,6 +460,16 @@ class Model(RuleBasedStateMachine):
     def expire(self):
         """All leases there are run out; `claim` then finds them lost."""
         self.time.now = max(self.time.now, *(self.due[id] + 0.001 for id in self.leases), 0.0)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def bury(self, data):
+        """The owner of a lease is found to be gone."""
+        owner = data.draw(st.sampled_from(sorted({event.owner for event in self.leases.values()})))
+        self.store.write(lambda db: events.bury(db, owner, self.time.now))
+        for id, event in self.leases.items():
+            if event.owner == owner:
+                self.due[id] = min(self.due[id], self.time.now)
 
     @rule()
     def crash(self):

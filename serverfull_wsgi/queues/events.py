@@ -88,12 +88,18 @@ def insert(
 
 
 def claim(db: sqlite3.Connection, owner: str, now: float, lease: float, wall: float) -> Event | None:
-    """The event that has been due longest, leased; one whose lease ran out counts one more as lost."""
+    """The event that has been due longest, leased; one whose lease ran out counts one more as lost.
+
+    Those that lost two leases are suspected of killing their process, and run one at a time: so one that does takes
+    nobody with it that was suspected only because it was there.
+    """
     row = db.execute(
         "UPDATE event SET state = 'running', owner = ?, due = ?, started_at = ?, runs = runs + 1, "
-        "lost = lost + (state = 'running') WHERE id = (SELECT id FROM event WHERE due <= ? ORDER BY due LIMIT 1) "
+        "lost = lost + (state = 'running') WHERE id = (SELECT id FROM event WHERE due <= ? "
+        "AND (lost + (state = 'running') < 2 OR NOT EXISTS "
+        "(SELECT 1 FROM event WHERE lost >= 2 AND state = 'running' AND due > ?)) ORDER BY due LIMIT 1) "
         "RETURNING " + _COLUMNS,
-        (owner, now + lease, wall, now),
+        (owner, now + lease, wall, now, now),
     ).fetchall()
     return Event(*row[0]) if row else None
 
@@ -119,6 +125,12 @@ def release(db: sqlite3.Connection, ids: Iterable[int], owner: str, now: float) 
         "UPDATE event SET state = 'queued', due = ?, owner = '' WHERE id = ? AND owner = ? AND state = 'running'",
         [(now, id, owner) for id in ids],
     )
+
+
+def bury(db: sqlite3.Connection, owner: str, now: float) -> int:
+    """Ends the leases of a process that is gone before their time, and says how many; they count as lost."""
+    end = "SET due = ? WHERE due > ? AND owner = ?"
+    return sum(db.execute(f"UPDATE {table} {end}", (now, now, owner)).rowcount for table in ("event", "record"))
 
 
 def postpone(db: sqlite3.Connection, event: Event, counts: Counts, due: float, error: str) -> bool:

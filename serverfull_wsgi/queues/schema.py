@@ -61,6 +61,9 @@ STEPS = (
     CREATE TABLE accepted (key TEXT PRIMARY KEY, request_id TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
     CREATE INDEX accepted_until ON accepted (until);
     """,
+    """
+    CREATE INDEX event_suspect ON event (due) WHERE lost >= 2 AND state = 'running';
+    """,
 )
 
 

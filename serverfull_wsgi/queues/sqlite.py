@@ -24,6 +24,7 @@ from serverfull_wsgi.queues.courier import Courier
 from serverfull_wsgi.queues.delivery import Delays
 from serverfull_wsgi.queues.destinations import Senders
 from serverfull_wsgi.queues.leading import Leader
+from serverfull_wsgi.queues.owners import Owners
 from serverfull_wsgi.queues.store import Store, StoreError
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -31,6 +32,7 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 POLL = 0.1  # seconds between two looks for what other processes accepted, and for their end
 COURIERS = 2  # threads that deliver records
 SWEEP = 60.0  # seconds between two removals of what is past its retention
+BURY = 0.5  # seconds between two looks for processes that were killed
 FILL = 1.0  # seconds between two tries to take the reserved space again
 
 T = TypeVar("T")
@@ -80,9 +82,11 @@ class SqliteQueue:
         senders = Senders(send, self._endpoint)
         self._courier = Courier(store, senders, metrics=self._metrics, mark=self._mark, **common)
         self._leader = Leader(store)
+        self._owners = Owners(store.locks / "owners", name)
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._swept = self._renewed = self._filled = time.monotonic()
+        self._looked = -BURY  # at once
         self._complained = ""
         atexit.register(self.close)
         self._thread("keeper", self._keep)
@@ -153,6 +157,9 @@ class SqliteQueue:
                 self._thread(str(number), self._attempts.work)
             for number in range(COURIERS):
                 self._thread(f"courier-{number}", self._courier.work)
+        if _is_over(self._looked, BURY):
+            self._looked = time.monotonic()
+            self._bury(store)
         due = store.read(events.next_due)
         if due is not None and due <= store.now():
             self._attempts.ring(self._workers)
@@ -161,6 +168,12 @@ class SqliteQueue:
             more = store.write(lambda db: events.sweep(db, store.now(), self._retention))
             store.write(lambda db: db.execute("PRAGMA incremental_vacuum(1000)").fetchall())
             self._swept = time.monotonic() - (SWEEP - POLL if more else 0.0)
+
+    def _bury(self, store: Store) -> None:
+        """Has run again at once what was in work where a process was killed."""
+        for owner in self._owners.gone():
+            if store.write(functools.partial(events.bury, owner=owner, now=store.now()), vital=True):
+                self._logger.warning("the process %s is gone; what it had in work is run again", owner)
 
     def close(self) -> None:
         """Lets what runs come to its end within the drain time, and gives back the leases of what does not."""
@@ -180,6 +193,7 @@ class SqliteQueue:
         self._courier.stop()
         self._threads[0].join(timeout=5.0)
         self._store = None
+        self._owners.close()
         store.close()
         atexit.unregister(self.close)
 

@@ -61,7 +61,7 @@ class Store:
         self._waiting: list[_Write] = []
         self._list = threading.Lock()
         try:
-            locks = path.with_name(f"{path.name}.locks")
+            self.locks = locks = path.with_name(f"{path.name}.locks")
             locks.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.dispatching, self.worker = FileLock(locks / "dispatching"), FileLock(locks / "worker")
             self._users, self._gate = FileLock(locks / "users"), Gate(locks / "writing")
