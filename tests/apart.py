@@ -15,6 +15,7 @@ import pytest
 from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
 from serverfull_wsgi.executors.linux import descendants
 from serverfull_wsgi.executors.spawning import Spawner
+from serverfull_wsgi.executors.zygote import SPARE
 from serverfull_wsgi.telemetry.scope import LOGGER
 from tests.servers import ROOT
 
@@ -79,8 +80,15 @@ def needs_namespaces():
 
 
 def population(executor):
-    """All processes that an executor has running, its zygotes apart."""
-    return [pid for zygote in executor._spawner._zygotes.values() for pid in descendants(zygote._process.pid)]
+    """All processes that an executor has running, its zygotes and what waits for a job apart."""
+    pids = [pid for zygote in executor._spawner._zygotes.values() for pid in descendants(zygote._process.pid)]
+    return [pid for pid in pids if _name(pid) not in (SPARE, "")]
+
+
+def _name(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    return ""
 
 
 def marked(mark):

@@ -71,7 +71,8 @@ def test_groups_are_made_beside_the_subgroup_that_the_server_is_in(kernel):
     groups = Groups("here")
     assert groups.found == "control groups"
     assert text(service, "cgroup.subtree_control") == text(service, "here/cgroup.subtree_control") == "+memory +pids"
-    group = groups.make(256)
+    group = groups.make()
+    group.limit(256)
     assert group.paths == (str(service / "here/1"),)
     assert group.doors() == [str(service / "here/1/cgroup.procs")]
     written = {name: text(service, "here/1", name) for name in ("memory.max", "memory.swap.max", "pids.max")}
@@ -85,7 +86,7 @@ def test_groups_are_made_beside_the_subgroup_that_the_server_is_in(kernel):
 
 def test_the_account_of_a_group(kernel):
     service = kernel()
-    group = Groups("here").make(128)
+    group = Groups("here").make()
     (service / "here/1/memory.stat").write_text("anon 5\nactive_file 1000\ninactive_file 24\nshmem 7\n")
     assert next(filter(os.path.exists, group.peak_files())) == str(service / "here/1/memory.peak")
     assert group.files() == 1024
@@ -95,7 +96,7 @@ def test_without_a_memory_controller_there_are_no_groups(kernel):
     service = kernel(controllers=())
     assert Groups("here").found == ""
     assert not (service / "here").exists()
-    assert Groups("here").make(128) is None
+    assert Groups("here").make() is None
 
 
 def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):
@@ -112,8 +113,7 @@ def test_a_functions_process_is_put_into_its_group(kernel):
     service = kernel()
     with executing(sandbox="process") as executor:
         pid = result(executor, function("evaluate"), "os.getpid()")
-        (procs,) = service.glob("serverfull-*/1/cgroup.procs")
-        assert int(procs.read_text()) == pid
+        assert pid in [int(path.read_text() or 0) for path in service.glob("serverfull-*/*/cgroup.procs")]
 
 
 @pytest.fixture

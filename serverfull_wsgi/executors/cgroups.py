@@ -26,6 +26,11 @@ class Group(NamedTuple):
         """The files into which a process writes 0 to enter."""
         return [os.path.join(path, "cgroup.procs") for path in self.paths]
 
+    def limit(self, memory_size: int) -> None:
+        """Its processes may have ``memory_size`` MiB from now on. Raises OSError where that cannot be had."""
+        for path in self.paths:
+            _limit(path, memory_size * 1024 * 1024)
+
     def peak_files(self) -> list[str]:
         """Files one of which, if there is any, says how many bytes the group has had at most."""
         return [
@@ -62,8 +67,8 @@ class Groups:
         self._parents = [path for path in _own_groups(name) if _made(path)]
         self.found = "control groups" if any(map(_limits_memory, self._parents)) else ""
 
-    def make(self, memory_size: int) -> Group | None:
-        """A group of ``memory_size`` MiB; None where that cannot be had."""
+    def make(self) -> Group | None:
+        """A new group; None where it cannot be had."""
         if not self.found:
             return None
         self._made += 1
@@ -71,7 +76,6 @@ class Groups:
         try:
             for path in paths:
                 os.mkdir(path)
-                _limit(path, memory_size * 1024 * 1024)
         except OSError:
             Group(paths).remove(0)
             return None

@@ -67,7 +67,7 @@ class Environment:
         self.output = Output(reader, logger)
         self._poll.register(reader, select.POLLIN)
         self._closed, self._output_open, self._line_open = False, True, True
-        self._group = spawner.make_group(int(function.memory_size))
+        self._group = spawner.take_group(beginning.python, int(function.memory_size))
         self._memory = Memory(int(function.memory_size) * MIB, self._group)
         self.used = self._watched = monotonic()
         with self._line.theirs as theirs:

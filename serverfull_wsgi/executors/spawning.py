@@ -59,6 +59,7 @@ class Zygote:
         self.why: str = hello["why"]
         self.client: bool = hello["client"]  # whether the interpreter has AWS's runtime client
         self.sandbox: dict[str, str] = hello["sandbox"]  # for each means nothing, or why it cannot be had
+        self.ready: Group | None = None  # the control group that its spare environment is in
 
     def _hello(self) -> dict[str, Any]:
         poll = select.poll()
@@ -73,7 +74,7 @@ class Zygote:
         hello: dict[str, Any] = json.loads(message)
         return hello
 
-    def send(self, job: dict[str, Any], fds: Sequence[int]) -> None:
+    def send(self, job: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Raises `ZygoteGone`."""
         try:
             socket.send_fds(self._line, [json.dumps(job).encode()], list(fds))
@@ -127,6 +128,7 @@ class Spawner:
         if self._sandbox != "process":
             self.namespaces, self.own_proc, self.own_tmp = (not found[name] for name in ("namespaces", "proc", "tmp"))
         self._tell(found)
+        self._prepare(self._zygote(sys.executable))
 
     def _tell(self, found: dict[str, str]) -> None:
         reasons = {why for why in found.values() if why} if self._sandbox != "process" else {"not asked for"}
@@ -190,7 +192,18 @@ class Spawner:
                 if self._zygotes.get(python) is found:
                     del self._zygotes[python]
                     found.close()
-            self._zygote(python).send(job, fds)
+            self.leave(found.ready)
+            found = self._zygote(python)
+            found.send(job, fds)
+        self._prepare(found)
+
+    def _prepare(self, zygote: Zygote) -> None:
+        """Has an environment forked for the next job."""
+        with self._lock:
+            zygote.ready = zygote.ready or self._groups.make()
+            doors = zygote.ready.doors() if zygote.ready else []
+        with contextlib.suppress(ZygoteGone):
+            zygote.send({"spare": {"cgroups": doors, "namespaces": self.namespaces}})
 
     def make_tmp(self) -> str:
         """A new directory for an environment's temporary files."""
@@ -200,16 +213,30 @@ class Spawner:
         os.mkdir(path, 0o700)
         return path
 
-    def make_group(self, memory_size: int) -> Group | None:
-        """A control group of ``memory_size`` MiB; None where that cannot be had."""
+    def take_group(self, python: str, memory_size: int) -> Group | None:
+        """A control group of ``memory_size`` MiB, the one of the spare if there is one; None where it cannot be had."""
         with self._lock:
             self._left = [group for group in self._left if not group.remove(0)]
-            return self._groups.make(memory_size)
+            group = self._ready(python) or self._groups.make()
+        try:
+            if group:
+                group.limit(memory_size)
+        except OSError:
+            self.leave(group)
+            return None
+        return group
 
-    def leave(self, group: Group) -> None:
+    def _ready(self, python: str) -> Group | None:
+        if zygote := self._zygotes.get(python):
+            group, zygote.ready = zygote.ready, None
+            return group
+        return None
+
+    def leave(self, group: Group | None) -> None:
         """A group that is not empty yet, to be removed later."""
-        with self._lock:
-            self._left.append(group)
+        if group:
+            with self._lock:
+                self._left.append(group)
 
     def abandon(self) -> None:
         """In a fork of the server: what the parent has started is the parent's."""
@@ -220,6 +247,7 @@ class Spawner:
         """Ends every zygote, and with them all environments, and removes what they leave in files."""
         for one in self._zygotes.values():
             one.close()
+            self.leave(one.ready)
         self._zygotes.clear()
         for group in self._left:
             group.remove()

@@ -8,35 +8,45 @@ import os
 import resource
 import signal
 import socket
+import sys
 
 from .. import linux
-from . import Job
+from . import MESSAGE, Job
 from .line import say
 
 LOG_FD = 3  # where a runtime finds its telemetry descriptor
-GATE_FD = 5  # where a function's process waits for its limits
+LINE_FD = 4
 
 
-def become(job: Job, line: socket.socket, output: int, gate: int) -> None:
-    """Makes this process the function's; returns for a job that has no command to exec."""
+def await_job(inner: socket.socket) -> Job:
+    """Waits until the init passes the job on, and becomes its process; returns for a job with no command to exec."""
+    message, fds, _, _ = socket.recv_fds(inner, MESSAGE, 2)
+    if not message:
+        os._exit(0)
+    job: Job = json.loads(message)
+    inner.close()
+    _become(job, socket.socket(fileno=fds[0]), fds[1])
+    return job
+
+
+def _become(job: Job, line: socket.socket, output: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     linux.die_with_parent()
+    linux.set_name(os.path.basename(sys.executable))
     os.setsid()
     say(line, started=True)
     fd = line.detach()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    fds = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 200) for one in (fd, gate)]  # out of the way
+    away = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200)  # out of the way
     os.dup2(output, LOG_FD)
     os.set_inheritable(LOG_FD, True)
-    for target, source in enumerate(fds, LOG_FD + 1):
-        os.dup2(source, target, inheritable=False)
-    line_fd = LOG_FD + 1
-    os.closerange(GATE_FD + 1, 65536)
+    os.dup2(away, LINE_FD, inheritable=False)
+    os.closerange(LINE_FD + 1, 65536)
     for name, limit in job["limits"].items():
         kind = getattr(resource, f"RLIMIT_{name}")
         most = resource.getrlimit(kind)[1]
@@ -46,18 +56,10 @@ def become(job: Job, line: socket.socket, output: int, gate: int) -> None:
     try:
         os.chdir(job["cwd"])
         if job["argv"]:
-            await_limits(GATE_FD)
             for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
                 signal.signal(getattr(signal, name), signal.SIG_DFL)
             os.execve(job["argv"][0], job["argv"], job["env"])  # noqa: S606
     except OSError as error:
-        os.write(line_fd, json.dumps({"exec": error.errno}).encode())
+        os.write(LINE_FD, json.dumps({"exec": error.errno}).encode())
         os._exit(126)
-    os.close(line_fd)
-
-
-def await_limits(gate: int) -> None:
-    """Waits, before any code of the function's runs, until its limits hold."""
-    if not os.read(gate, 1):
-        os._exit(1)
-    os.close(gate)
+    os.close(LINE_FD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -12,8 +13,8 @@ import time
 from typing import Any, NoReturn
 
 from .. import linux
-from . import Job
-from .becoming import become
+from . import MESSAGE, SPARE, Job, Place
+from .becoming import await_job
 from .line import say
 
 
@@ -23,48 +24,70 @@ def watch_children(fd: int) -> None:
     signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
 
 
-def begin(job: Job, line: socket.socket, output: int, writer: int) -> bool:
-    """In a fork of the zygote's: from here comes the init, and from the init the function's process (True)."""
+def begin(place: Place, door: socket.socket, writer: int) -> Job:
+    """In a fork of the zygote's: from here comes the init, and from the init the function's process, with its job.
+
+    ``writer`` is told the init's number, or why there is none. The job comes through ``door``.
+    """
     try:
-        if job["namespaces"]:
+        if place["namespaces"]:
             linux.unshare()
             if init := os.fork():
                 os.write(writer, str(init).encode())
                 os._exit(0)
-            os.close(writer)
-            _arrange(job)
         else:
             os.write(writer, str(os.getpid()).encode())
-            os.close(writer)
             linux.become_subreaper()
     except OSError as error:
-        say(line, failed=str(error))
+        os.write(writer, str(error).encode())
         os._exit(1)
+    os.close(writer)
     wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     watch_children(wakeup[1])
-    gate = os.pipe()
+    linux.set_name(SPARE)
+    inner, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if child := os.fork():
-        os.close(output)
-        os.close(gate[0])
-        _limit(job, child, line, gate[1])
-        end_all = linux.kill_namespace if job["namespaces"] else lambda: linux.kill_descendants(job["cgroups"])
-        _wait(line, child, wakeup[0], end_all)
-    become(job, line, output, gate[0])
-    return True
+        theirs.close()
+        _guard(place, child, door, inner, wakeup[0])
+    for fd in (inner.detach(), door.detach(), *wakeup):
+        os.close(fd)
+    return await_job(theirs)
 
 
-def _limit(job: Job, child: int, line: socket.socket, gate: int) -> None:
-    """Puts the function's process into its control groups, which takes the kernel some 10 ms, and lets it go on."""
+def _guard(place: Place, child: int, door: socket.socket, inner: socket.socket, wakeup: int) -> NoReturn:
+    """The init, from the first: it has the function's process within its limits before any code of the function's."""
+    why = _limit(place, child)
+    message, fds, _, _ = socket.recv_fds(door, MESSAGE, 2)
+    if not message:
+        os._exit(0)
+    line, output = socket.socket(fileno=fds[0]), fds[1]
+    door.close()
+    linux.set_name("serverfull init")
+    job = json.loads(message)
     try:
-        for path in job["cgroups"]:
-            with open(path, "w") as file:
-                file.write(str(child))
+        if why:
+            raise OSError(why)
+        _arrange(job)
+        socket.send_fds(inner, [message], fds)
     except OSError as error:
         linux.kill(child)
         say(line, failed=str(error))
         os._exit(1)
-    os.write(gate, b"!")
-    os.close(gate)
+    inner.close()
+    os.close(output)
+    end_all = linux.kill_namespace if place["namespaces"] else lambda: linux.kill_descendants(place["cgroups"])
+    _wait(line, child, wakeup, end_all)
+
+
+def _limit(place: Place, child: int) -> str:
+    """Puts the function's process into its control groups; why not, if that fails."""
+    try:
+        for path in place["cgroups"]:
+            with open(path, "w") as file:
+                file.write(str(child))
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _arrange(job: Job) -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 
 from . import Job
-from .becoming import GATE_FD, await_limits
 
 
 def _stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
@@ -38,6 +37,5 @@ def become_runtime(job: Job) -> None:
     lambda_runtime_client.LambdaRuntimeClient.marshaller = lambda_runtime_client.LambdaMarshaller()
     client = lambda_runtime_client.runtime_client = importlib.import_module("runtime_client")
     client.initialize_client(lambda_runtime_client._user_agent())
-    await_limits(GATE_FD)
     sys.argv = [runtime.__file__, job["handler"]]
     runtime.main(sys.argv)

@@ -10,12 +10,15 @@ import shutil
 import signal
 import socket
 import time
+from typing import Any, NamedTuple
 
 from .. import linux
-from . import MESSAGE, Job
+from . import MESSAGE, Job, Place
 from .guarding import begin, watch_children
 from .preloading import preload, probe
 from .runtime import become_runtime
+
+IDLE = 20  # milliseconds without a message after which there is time to fork a spare
 
 
 def main(fd: int, mode: str, modules: list[str]) -> None:
@@ -33,6 +36,14 @@ def main(fd: int, mode: str, modules: list[str]) -> None:
         become_runtime(job)  # from here an ordinary process, which ends as it likes
 
 
+class Spare(NamedTuple):
+    """An environment that waits for its job at the other end of ``door``."""
+
+    place: Place
+    init: int
+    door: socket.socket
+
+
 class Zygote:
     """Waits for jobs, and forks an environment for each."""
 
@@ -41,33 +52,99 @@ class Zygote:
         self._inits: set[int] = set()
         self._base: set[str] = set()  # where temporary directories and
         self._groups: set[str] = set()  # control groups are
+        self._spare: Spare | None = None
+        self._wanted: Place | None = None  # the place of the next spare
+        self._why = ""  # the last environment could not be forked
 
     def serve(self) -> Job | None:
         """Returns None when the server is gone; and in each process that is to run a function, its job."""
-        wakeup, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wakeup_reader = wakeup
+        self._wakeup_reader, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         watch_children(self._wakeup)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
-        poll.register(wakeup, select.POLLIN)
+        poll.register(self._wakeup_reader, select.POLLIN)
         while True:
-            ready = [fd for fd, _ in poll.poll()]
-            if wakeup in ready:
-                os.read(wakeup, 4096)
+            ready = [fd for fd, _ in poll.poll(IDLE if self._wanted else None)]
+            if self._wakeup_reader in ready:
+                os.read(self._wakeup_reader, 4096)
                 self._reap()
             if self._control.fileno() in ready:
                 message, fds, _, _ = socket.recv_fds(self._control, MESSAGE, 2)
                 if not message:
                     self._farewell()
                     return None
-                job: Job = json.loads(message)
-                self._base.add(job["base"])
-                self._groups.update(os.path.dirname(os.path.dirname(path)) for path in job["cgroups"])
-                if self._fork(job, *fds):
-                    return job
+                job = self._attend(json.loads(message), message, fds)
+            else:
+                job = self._fork(self._wanted) if self._wanted and not ready else None
+            if job is not None:
+                return job
+
+    def _attend(self, told: dict[str, Any], message: bytes, fds: list[int]) -> Job | None:
+        """Takes a message; None but in the function's process."""
+        if "spare" in told:
+            self._wanted = None if self._is_spare(told["spare"]) else told["spare"]
+            return None
+        self._base.add(told["base"])
+        place = {name: told[name] for name in ("cgroups", "namespaces")}
+        job = None if self._is_spare(place) else self._fork(place)
+        if job is None:
+            self._hand_over(message, *fds)
+        return job
+
+    def _is_spare(self, place: Place) -> bool:
+        return self._spare is not None and self._spare.place == place
+
+    def _hand_over(self, message: bytes, line: int, output: int) -> None:
+        """Gives the spare its job."""
+        spare, self._spare = self._spare, None
+        with contextlib.suppress(OSError):
+            if spare:
+                os.write(line, json.dumps({"init": spare.init}).encode())
+                socket.send_fds(spare.door, [message], [line, output])
+            else:
+                os.write(line, json.dumps({"failed": self._why}).encode())
+        if spare:
+            spare.door.close()
+        for fd in (line, output):
+            os.close(fd)
+
+    def _fork(self, place: Place) -> Job | None:
+        """Makes an environment for ``place`` the spare; None but in its function's process."""
+        if place == self._wanted:
+            self._wanted = None
+        self._close_spare()
+        self._groups.update(os.path.dirname(os.path.dirname(path)) for path in place["cgroups"])
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        reader, writer = os.pipe()
+        if not (pid := os.fork()):
+            signal.set_wakeup_fd(-1)
+            for fd in (reader, ours.detach(), self._wakeup, self._wakeup_reader, self._control.detach()):
+                os.close(fd)
+            return begin(place, theirs, writer)
+        os.close(writer)
+        theirs.close()
+        with open(reader) as told:
+            answer = told.read()
+        init = int(answer) if answer.isdigit() else 0
+        if init != pid:
+            os.waitpid(pid, 0)
+        if init:
+            self._inits.add(init)
+            self._spare = Spare(place, init, ours)
+        else:
+            self._why = answer
+            ours.close()
+        return None
+
+    def _close_spare(self) -> None:
+        """Without a door, a spare ends."""
+        if self._spare:
+            self._spare.door.close()
+            self._spare = None
 
     def _farewell(self) -> None:
         """The server is gone. The inits have noticed it themselves; what they leave in files is removed here."""
+        self._close_spare()
         deadline = time.monotonic() + 10.0
         while self._inits and time.monotonic() < deadline:
             self._reap()
@@ -84,27 +161,8 @@ class Zygote:
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                if self._spare and pid == self._spare.init:
+                    self._close_spare()
                 self._inits.discard(pid)
         for pid in {*linux.children()} - self._inits:  # an init that was killed itself has left its processes
             linux.kill(pid)
-
-    def _fork(self, job: Job, line: int, output: int) -> bool:
-        """Begins an environment; True in its function's process."""
-        reader, writer = os.pipe()
-        if pid := os.fork():
-            os.close(writer)
-            init = int(os.read(reader, 32) or 0)
-            if init != pid:
-                os.waitpid(pid, 0)
-            if init:
-                self._inits.add(init)
-                with contextlib.suppress(OSError):
-                    os.write(line, json.dumps({"init": init}).encode())
-            for fd in (reader, line, output):
-                os.close(fd)
-            return False
-        os.close(reader)
-        signal.set_wakeup_fd(-1)
-        for fd in (self._wakeup, self._wakeup_reader, self._control.detach()):
-            os.close(fd)
-        return begin(job, socket.socket(fileno=line), output, writer)
