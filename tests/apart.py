@@ -81,8 +81,16 @@ def needs_namespaces():
 
 def population(executor):
     """All processes that an executor has running, its zygotes and what waits for a job apart."""
-    pids = [pid for zygote in executor._spawner._zygotes.values() for pid in descendants(zygote._process.pid)]
-    return [pid for pid in pids if _name(pid) not in (SPARE, "")]
+    return [pid for pid in _forked(executor) if _name(pid) not in (SPARE, "")]
+
+
+def waiting(executor):
+    """The processes that wait for a job."""
+    return [pid for pid in _forked(executor) if _name(pid) == SPARE]
+
+
+def _forked(executor):
+    return [pid for zygote in executor._spawner._zygotes.values() for pid in descendants(zygote._process.pid)]
 
 
 def _name(pid):

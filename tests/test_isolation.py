@@ -28,6 +28,7 @@ from tests.apart import (
     result,
     run,
     until,
+    waiting,
 )
 from tests.servers import ROOT, clean_environ
 
@@ -371,6 +372,23 @@ def test_closing_ends_everything(tmp_path):
 
 
 # The zygote
+
+
+def test_a_new_environment_was_forked_beforehand(executor):
+    result(executor, function(name="first"))
+    until(lambda: len(waiting(executor)) == 2)
+    spare = set(waiting(executor))
+    result(executor, function(name="second"))
+    assert spare <= set(population(executor))
+    until(lambda: len(waiting(executor)) == 2)
+
+
+def test_one_that_died_while_it_waited_is_not_missed(executor):
+    until(lambda: len(waiting(executor)) == 2)
+    for pid in waiting(executor):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not waiting(executor))
+    assert result(executor, function(name="all-the-same"))["calls"] == 1
 
 
 def test_a_zygote_that_was_killed_is_replaced(executor):
