@@ -19,6 +19,7 @@ from .preloading import preload, probe
 from .runtime import become_runtime
 
 IDLE = 20  # milliseconds without a message after which there is time to fork a spare
+PATIENCE = 0.5  # seconds that an init has to end what it is there for; a function may have stopped it
 
 
 def main(fd: int, mode: str, modules: list[str]) -> None:
