@@ -46,9 +46,10 @@ class Broker:
 
     def stop(self, number=signal.SIGKILL):
         """Ends it with all that it started; the folder keeps what it was told."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
-        self.process.wait(60)
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            self.process.wait(60)
 
     def pause(self):
         os.killpg(self.process.pid, signal.SIGSTOP)
@@ -70,7 +71,12 @@ class RabbitMQ(Broker):
         return "" if RABBITMQ.exists() and shutil.which("epmd") else "needs rabbitmq-server (a Debian package)"
 
     def start(self):
-        self.names = subprocess.Popen(["epmd"], env=self.environ(), cwd=self.folder)  # or it would start one that stays
+        """With its epmd first, or it would start one that stays."""
+        self.names = subprocess.Popen(["epmd"], env=self.environ(), cwd=self.folder)
+        deadline = time.monotonic() + START
+        while not _listens(self.epmd):
+            assert time.monotonic() < deadline, "epmd does not answer"
+            time.sleep(0.02)
         return super().start()
 
     def stop(self, number=signal.SIGKILL):
@@ -110,6 +116,12 @@ class RabbitMQ(Broker):
             sock.sendall(b"AMQP\x00\x00\x09\x01")
             return bool(sock.recv(1))
         return False
+
+
+def _listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
 
 
 class Redis(Broker):

@@ -97,7 +97,7 @@ BAD = {
     "EVENT_QUEUE_SIZE": "-1",
     "DRAIN": "long",
     "REPLAY_GUARD": "yes",
-    "EVENTS": "amqp://localhost",
+    "EVENTS": "kafka://localhost",
     "EVENTS_RETENTION": "-1",
     "EVENT_LEASE": "0",
     "EVENT_RETRY_DELAYS": "soon",
