@@ -6,6 +6,7 @@ SERVERFULL_APPLICATION names. What cannot be rebuilt here ends the process with 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ def _application(settings: Settings) -> Application:
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    sys.path.insert(0, os.getcwd())  # as gunicorn does: functions are found where one stands
     try:
         found = worker(Settings.from_environ())
     except ConfigurationError as error:

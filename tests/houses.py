@@ -223,7 +223,7 @@ class Worker:
     def __init__(self, house, options, environ):
         house.servers += 1
         self.log = house.folder / f"log{house.servers}"
-        command = [sys.executable, "-m", "celery", "-A", "serverfull_wsgi.celery", "worker"]
+        command = [Path(sys.executable).parent / "celery", "-A", "serverfull_wsgi.celery", "worker"]
         quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO", "-n", f"w{house.servers}@{house.port}"]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(

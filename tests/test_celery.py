@@ -12,7 +12,7 @@ import pytest
 
 from tests.battery import SEED, WHOLE, share
 from tests.brokers import RabbitMQ, Redis, broker
-from tests.houses import GTHREAD, Carried, children
+from tests.houses import GTHREAD, Carried, House, Worker, children
 from tests.servers import free_port
 
 pytest.importorskip("celery", reason="needs Celery: pip install 'serverfull-wsgi[celery]'")
@@ -230,3 +230,81 @@ def until_quiet(house, accepted):
         if len(ran) != seen:
             seen, since = len(ran), time.monotonic()
         time.sleep(0.2)
+
+
+# What a broker cannot do, and workers that cannot run anything
+
+
+def test_a_broker_has_no_log_of_events_and_that_is_said(tmp_path):
+    house = House(tmp_path)
+    settings = {"SERVERFULL_EVENTS": f"redis://:hidden@127.0.0.1:{free_port()}"}
+    with house.gunicorn(**settings):
+        for method, path in (("GET", ""), ("GET", "/some-id"), ("POST", "/some-id/redrive")):
+            status, _, body = house.request(method, f"/serverfull/events{path}")
+            assert status == 404
+            assert b"without a log of them to look at" in body
+    refused = house.command("events", "list", **settings)
+    assert refused.returncode == 1
+    assert "SERVERFULL_EVENTS=redis://...: a broker keeps no log of events" in refused.stderr
+    worker = house.command("worker", **settings)
+    assert worker.returncode == 1
+    assert "are run by Celery's workers: celery -A serverfull_wsgi.celery worker" in worker.stderr
+    assert "hidden" not in refused.stderr + worker.stderr
+
+
+APPLICATIONS = """
+from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi.queues.celery import CeleryQueue
+fetcher = StaticFetcher({"note": print})
+elsewhere = Application(fetcher, queue=CeleryQueue("amqp://user:hidden@other//"))
+in_memory = Application(fetcher)
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"SERVERFULL_FUNCTIONS": ""}, "there is no function here to run: give the worker the settings of the server"),
+        ({"SERVERFULL_EVENTS": "memory"}, "Celery's workers run events that a broker carries, and this application's"),
+        ({"SERVERFULL_APPLICATION": "applications:in_memory"}, "Celery's workers run events that a broker carries"),
+        (
+            {"SERVERFULL_APPLICATION": "applications:elsewhere"},
+            "SERVERFULL_APPLICATION=applications:elsewhere: its events are in the queue serverfull of amqp://user:**@other",
+        ),
+        ({"SERVERFULL_APPLICATION": "applications:none"}, "SERVERFULL_APPLICATION=applications:none: module"),
+        ({"SERVERFULL_APPLICATION": "applications:fetcher"}, "that is a StaticFetcher; name a serverfull_wsgi.App"),
+        ({"SERVERFULL_EVENTS": "kafka://here"}, "or the URL of a broker, amqp(s)://... or redis(s)://...."),
+    ],
+    ids=["no functions", "memory", "application in memory", "elsewhere", "no application", "something else", "kafka"],
+)
+def test_a_worker_that_cannot_run_the_events_ends_with_one_line(settings, why, tmp_path):
+    house = Carried(tmp_path, Redis(tmp_path))
+    (tmp_path / "applications.py").write_text(APPLICATIONS)
+    worker = Worker(house, (), settings)
+    assert worker.process.wait(60) == 1
+    (line,) = [line for line in worker.output().splitlines() if line.startswith("serverfull_wsgi.celery: ")]
+    assert why in line
+    assert "Traceback" not in worker.output()
+    assert "hidden" not in worker.output()
+
+
+def test_a_missing_extra_is_one_line(tmp_path):
+    house = House(tmp_path)
+    (tmp_path / "celery.py").write_text("raise ModuleNotFoundError('No module named celery', name='celery')\n")
+    refused = house.command("check", SERVERFULL_EVENTS="amqp://user:hidden@here//")
+    assert refused.returncode == 1
+    assert refused.stderr.strip().splitlines()[-1] == (
+        "Error: SERVERFULL_EVENTS=amqp://... needs Celery: pip install 'serverfull-wsgi[celery]'"
+    )
+
+
+def test_an_application_built_in_code_is_run_by_its_name(rabbit_house, patiently):
+    house = rabbit_house
+    (house.folder / "ours.py").write_text(
+        "import functions\n"
+        "from serverfull_wsgi import StaticFetcher, create_app\n"
+        "application = create_app(fetcher=StaticFetcher({'note': functions.note}))\n"
+    )
+    with house.gunicorn(), house.worker(SERVERFULL_FUNCTIONS="", SERVERFULL_APPLICATION="ours:application"):
+        id = house.accept("note")
+        patiently(lambda: house.noted("ran") == [id])

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from serverfull_wsgi.api.access import EXPOSED, exposed, exposed_address, permitted
-from serverfull_wsgi.api.events import event_rules
+from serverfull_wsgi.api.events import event_rules, no_event_rules
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.api.rendering import render
 from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
@@ -100,7 +100,7 @@ class Application:
                 endpoint=InvokeAsync(self.dispatcher),
                 strict_slashes=False,
             ),
-            *(event_rules(self.queue) if admin and isinstance(self.queue, EventLog) else ()),
+            *(_event_rules(self.queue) if admin else ()),
             *routes,
         ]
         self._urls: MapAdapter
@@ -217,6 +217,10 @@ def _check(fetcher: Fetcher, executor: Executor) -> None:
     """Refuses now what ``executor`` would refuse at every call."""
     if isinstance(executor, ChoosingExecutor) and isinstance(fetcher, (StaticFetcher, JoinedFetcher)):
         executor.check(fetcher.functions())
+
+
+def _event_rules(queue: EventQueue) -> list[Rule]:
+    return event_rules(queue) if isinstance(queue, EventLog) else no_event_rules()
 
 
 def _invoked(environ: WSGIEnvironment) -> str:

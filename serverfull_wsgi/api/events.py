@@ -11,7 +11,12 @@ from werkzeug.routing import Rule
 
 from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS
 from serverfull_wsgi.domain import EventLog
-from serverfull_wsgi.errors import InvalidParameterValueException, ResourceConflictException, ResourceNotFoundException
+from serverfull_wsgi.errors import (
+    InvalidParameterValueException,
+    ResourceConflictException,
+    ResourceNotFoundException,
+    UnknownOperationException,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -19,6 +24,11 @@ if TYPE_CHECKING:
 PATH = "/serverfull/events"
 STATES = ("", "queued", "running", "succeeded", "failed")
 MOST = 500  # events on a page
+NO_LOG = (
+    "This server's events are kept in memory or carried by a broker, without a log of them to look at, redrive or "
+    "purge. A broker's own tools show what waits, and what failed is where the function's on_failure or dead_letter "
+    "says; SERVERFULL_EVENTS=sqlite:///... keeps a log."
+)
 
 
 def event_rules(log: EventLog) -> list[Rule]:
@@ -29,6 +39,18 @@ def event_rules(log: EventLog) -> list[Rule]:
         Rule(f"{PATH}/<id>", methods=["GET"], endpoint=view.show),
         Rule(f"{PATH}/<id>/redrive", methods=["POST"], endpoint=view.redrive),
     ]
+
+
+def no_event_rules() -> list[Rule]:
+    """The same routes where the queue keeps no log: each says so."""
+    return [
+        Rule(path, methods=methods, endpoint=_no_log)
+        for path, methods in ((PATH, ["GET"]), (f"{PATH}/<id>", ["GET"]), (f"{PATH}/<id>/redrive", ["POST"]))
+    ]
+
+
+def _no_log(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    raise UnknownOperationException(NO_LOG)
 
 
 class _Events:
