@@ -1,4 +1,4 @@
-"""Durable events: accepted and run per second, beside what bounds them: python -m bench.durable."""
+"""Durable events, in SQLite and by Celery: accepted and run per second, beside what bounds them."""
 
 import argparse
 import contextlib
@@ -33,6 +33,7 @@ def main():
             _accepts(Path(folder, f"clients-{clients}"), clients, options)
         _end_to_end(Path(folder, "end-to-end"), options)
         _backlog(Path(folder, "backlog"), options.backlog)
+        _carried(Path(folder, "carried"), options)
 
 
 def _options():
@@ -151,6 +152,61 @@ def _backlog(folder, size):
             store.write(lambda db, first=first: [accept(number)(db) for number in range(first, first + 1000)])
         full = latency(10_000_000)
     print(json.dumps({"accept, nothing waits, us": round(empty), f"accept, {size} wait, us": round(full)}))
+
+
+def _carried(folder, options):
+    """The same accepts and runs where Celery carries events, on a RabbitMQ of this run."""
+    from tests.brokers import RabbitMQ, broker
+
+    if why := RabbitMQ.missing():
+        print(f"  Celery on RabbitMQ: not measured, it {why}")
+        return
+    folder.mkdir()
+    with broker(RabbitMQ, folder) as running:
+        environ = _environ(folder, SERVERFULL_EVENTS=running.url)
+        with (
+            serving("bench.apps:bare", GTHREAD, {}) as bare,
+            serving("serverfull_wsgi:app", GTHREAD + HOOKS, environ) as ours,
+        ):
+            for server in (bare, ours):
+                server.wait(SMALL)
+            for clients in (1, 16):
+                base, accepted = (median(rate) for rate in zip(*_rates(bare, ours, clients, options), strict=True))
+                print(f"  accepts, {clients:2} clients, carried to RabbitMQ{accepted:25.0f} /s; bare {base:6.0f} /s")
+            _waiting(running.url, purge=True)
+            with _celery(folder, environ):
+                began = time.perf_counter()
+                count = load.run(ours, SMALL, 16, options.seconds, EVENT).per_second * options.seconds
+                while _waiting(running.url):
+                    time.sleep(0.05)
+                took = time.perf_counter() - began
+    print(f"  end to end, no-op function, RabbitMQ {count / took:8.0f} events/s ({count:.0f} events, 4 processes)")
+
+
+@contextlib.contextmanager
+def _celery(folder, environ):
+    command = [Path(sys.executable).parent / "celery", "-A", "serverfull_wsgi.celery", "worker", "--concurrency", "4"]
+    with open(folder / "worker", "wb") as log:
+        worker = subprocess.Popen(
+            [*command, "--loglevel", "WARNING"], cwd=ROOT, env={**os.environ, **environ}, stdout=log, stderr=log
+        )
+    try:
+        time.sleep(5)
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+def _waiting(url, purge=False):
+    """How many messages wait for a worker; with ``purge``, none from now on."""
+    from kombu import Connection
+
+    with Connection(url) as connection:
+        channel = connection.default_channel
+        if purge:
+            channel.queue_purge("serverfull")
+        return channel.queue_declare("serverfull", passive=True).message_count
 
 
 if __name__ == "__main__":

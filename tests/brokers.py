@@ -72,7 +72,8 @@ class RabbitMQ(Broker):
 
     def start(self):
         """With its epmd first, or it would start one that stays."""
-        self.names = subprocess.Popen(["epmd"], env=self.environ(), cwd=self.folder)
+        with open(self.folder / "epmd.log", "ab") as log:
+            self.names = subprocess.Popen(["epmd"], env=self.environ(), cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + START
         while not _listens(self.epmd):
             assert time.monotonic() < deadline, "epmd does not answer"

@@ -4,12 +4,15 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from serverfull_wsgi.executors.linux import descendants
 from tests.battery import SEED, WHOLE, share
 from tests.brokers import RabbitMQ, Redis, broker
 from tests.houses import GTHREAD, Carried, House, Worker, children
@@ -308,3 +311,15 @@ def test_an_application_built_in_code_is_run_by_its_name(rabbit_house, patiently
     with house.gunicorn(), house.worker(SERVERFULL_FUNCTIONS="", SERVERFULL_APPLICATION="ours:application"):
         id = house.accept("note")
         patiently(lambda: house.noted("ran") == [id])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="awslambdaric is installed on Linux only")
+def test_isolated_functions_run_on_a_worker_and_end_with_it(rabbit_house, patiently):
+    house = rabbit_house
+    with house.gunicorn():
+        with house.worker("--concurrency", "1", SERVERFULL_EXECUTOR="process") as worker:
+            id = house.accept("note")
+            patiently(lambda: house.noted("ran") == [id])
+            processes = descendants(worker.process.pid)
+            assert len(processes) > 2  # Celery's one, what starts functions, and the function
+        patiently(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
