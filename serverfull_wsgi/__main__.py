@@ -19,7 +19,7 @@ from serverfull_wsgi.fetchers.listing import functions_of, problems_of, refused_
 from serverfull_wsgi.hooks import timeout_warnings
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.operating import events, run_worker
-from serverfull_wsgi.queues.store import StoreError
+from serverfull_wsgi.queues.commits import StoreError
 from serverfull_wsgi.server import serve, start_lambda
 from serverfull_wsgi.settings import Settings
 

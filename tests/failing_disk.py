@@ -14,7 +14,8 @@ from pathlib import Path
 
 from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.queues import events
-from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.commits import StoreError
+from serverfull_wsgi.queues.store import Store
 from tests.test_event_store import LEASE, SUCCEEDED, put
 
 MOST = 300

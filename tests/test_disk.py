@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from serverfull_wsgi import ConfigurationError
-from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.commits import StoreError
+from serverfull_wsgi.queues.store import Store
 from tests.battery import SEED, share
 from tests.failing_disk import CALLS, MOST
 from tests.servers import ROOT, clean_environ

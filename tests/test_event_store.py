@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from serverfull_wsgi import ConfigurationError, EventConfig, FunctionName, Invocation
-from serverfull_wsgi.queues import events, looking, schema
+from serverfull_wsgi.queues import commits, events, looking, schema
+from serverfull_wsgi.queues.commits import StoreError
 from serverfull_wsgi.queues.delivery import Counts
 from serverfull_wsgi.queues.owners import Owners
-from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.store import Store
 from serverfull_wsgi.queues.trying import Ending
 from tests.battery import share
 from tests.servers import ROOT, clean_environ
@@ -232,6 +233,56 @@ def test_threads_share_commits_and_each_has_its_own_answer(store):
     assert len(states(store)) == 32
 
 
+def test_writes_that_cannot_begin_are_refused_and_let_others_follow(store, monkeypatch):
+    monkeypatch.setattr(commits, "WAIT", 0.2)
+    assert store._gate.enter(1.0)
+    refused = []
+
+    def one(number):
+        try:
+            put(store, str(number))
+        except StoreError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=one, args=[number]) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store._gate.leave()
+    assert refused == [commits.SLOW] * 20
+    assert put(store, "after") == "after"
+    assert list(states(store)) == ["after"]
+
+
+def test_a_thread_that_is_ended_while_it_writes_leaves_the_others_their_turn(store):
+    class Ended(BaseException):
+        pass
+
+    def ended(db):
+        begun.set()
+        assert waiting.wait(30)
+        raise Ended
+
+    def lead():
+        with suppress(Ended):
+            store.write(ended)
+
+    def follow(number):
+        put(store, str(number))
+
+    begun, waiting = threading.Event(), threading.Event()
+    threads = [threading.Thread(target=lead), *(threading.Thread(target=follow, args=[n]) for n in range(8))]
+    threads[0].start()
+    assert begun.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    waiting.set()
+    for thread in threads:
+        thread.join()
+    assert len(states(store)) == 8
+
+
 # Opening
 
 
@@ -311,7 +362,8 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from tests.test_event_store import put, claim, end, states
-from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.commits import StoreError
+from serverfull_wsgi.queues.store import Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = Store(Path(sys.argv[1]), "tests")
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from serverfull_wsgi.domain import Run
 from serverfull_wsgi.queues import events
+from serverfull_wsgi.queues.commits import StoreError
 from serverfull_wsgi.queues.events import Event
-from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.store import Store
 from serverfull_wsgi.queues.threads import AGAIN, Threads
 from serverfull_wsgi.queues.trying import Ending, Rest, Tries
 

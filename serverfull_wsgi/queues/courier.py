@@ -7,9 +7,10 @@ import sqlite3
 import time
 
 from serverfull_wsgi.queues import delivery, events
+from serverfull_wsgi.queues.commits import StoreError
 from serverfull_wsgi.queues.destinations import Parcel, Senders
 from serverfull_wsgi.queues.events import Record
-from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.store import Store
 from serverfull_wsgi.queues.threads import AGAIN, Threads
 
 

@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import NamedTuple
 
 from serverfull_wsgi.domain import EventConfig, Invocation
@@ -78,13 +79,18 @@ def insert(
             return str(known[0])
         row = (dedupe, invocation.request_id, now + DEDUPE)
         db.execute("INSERT OR REPLACE INTO accepted VALUES (?, ?, ?)", row)
-    texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, json.dumps(asdict(config)))
+    texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, _stamp(config))
     db.execute(
         "INSERT INTO event (request_id, function, trace_id, config, checksum, payload, due, accepted, accepted_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
         (*texts, checksum(*texts, payload=invocation.payload), invocation.payload, now, now, wall),
     )
     return invocation.request_id
+
+
+@lru_cache(maxsize=1024)
+def _stamp(config: EventConfig) -> str:
+    return json.dumps(asdict(config))
 
 
 def claim(db: sqlite3.Connection, owner: str, now: float, lease: float, wall: float) -> Event | None:

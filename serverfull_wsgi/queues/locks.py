@@ -8,7 +8,6 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
 _PAUSES = (0.00005, 0.001)  # seconds between two looks at a lock that is taken: at first, and after a while
@@ -64,13 +63,13 @@ class Gate:
         self._threads = threading.Lock()
         self._processes = FileLock(path)
 
-    def enter(self, wait: float, needless: Callable[[], bool] = lambda: False) -> bool:
-        """Whether the gate was passed within ``wait`` seconds; what became ``needless`` meanwhile is let go at once."""
+    def enter(self, wait: float) -> bool:
+        """Whether the gate was passed within ``wait`` seconds."""
         deadline = time.monotonic() + wait
         if not self._threads.acquire(timeout=wait):
             return False
         try:
-            if not needless() and self._processes.acquire(max(0.0, deadline - time.monotonic())):
+            if self._processes.acquire(max(0.0, deadline - time.monotonic())):
                 return True
         except BaseException:
             self._threads.release()

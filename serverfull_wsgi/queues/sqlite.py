@@ -20,12 +20,13 @@ from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.queues import events, looking
 from serverfull_wsgi.queues.attempts import Attempts
 from serverfull_wsgi.queues.clock import Clock
+from serverfull_wsgi.queues.commits import StoreError
 from serverfull_wsgi.queues.courier import Courier
 from serverfull_wsgi.queues.delivery import Delays
 from serverfull_wsgi.queues.destinations import Senders
 from serverfull_wsgi.queues.leading import Leader
 from serverfull_wsgi.queues.owners import Owners
-from serverfull_wsgi.queues.store import Store, StoreError
+from serverfull_wsgi.queues.store import Store
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
 

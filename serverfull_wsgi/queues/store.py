@@ -1,8 +1,7 @@
 """One file of events: opened by many processes, written by one at a time, each commit on the disk when it returns.
 
-Threads that write at the same time share a commit: whoever has the gate writes for all who wait, which is what makes
-sixteen accepts cost little more than one. The gate holds between processes too, so no two ever write or checkpoint at
-once; SQLite 3.7.0 to 3.51.2 can damage a WAL when they do.
+Threads share commits (commits.py). The gate holds between processes too, so no two ever write or checkpoint at once;
+SQLite 3.7.0 to 3.51.2 can damage a WAL when they do.
 """
 
 from __future__ import annotations
@@ -10,40 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.queues import schema
 from serverfull_wsgi.queues.clock import Anchor, Clock, anchored, machine
+from serverfull_wsgi.queues.commits import SLOW, WAIT, Commits, Operation, StoreError, T
 from serverfull_wsgi.queues.locks import FileLock, Gate
+from serverfull_wsgi.queues.reserve import Reserve
 
-T = TypeVar("T")
-Operation = Callable[[sqlite3.Connection], T]
-
-WAIT = 0.7  # seconds a write waits for its turn; with `schema.BUSY` an accept is answered within a second
 OPENING = 30.0  # seconds a process waits for others to have opened the store
-SLOW = "another process or the disk takes too long"
-RESERVE = 8 * 1024 * 1024  # bytes kept for acknowledgements when the disk is full
-
-
-class StoreError(Exception):
-    """The store could not do it: the disk is full or broken, or the store is closed or held by somebody else."""
-
-
-class _Write:
-    """An operation that waits for a commit, its own or that of others."""
-
-    __slots__ = ("done", "error", "operation", "result")
-
-    def __init__(self, operation: Operation[Any]) -> None:
-        self.operation = operation
-        self.done = False
-        self.result: Any = None
-        self.error: Exception | None = None
 
 
 class Store:
@@ -58,8 +35,6 @@ class Store:
     ) -> None:
         self.path = path
         self.pid = os.getpid()
-        self._waiting: list[_Write] = []
-        self._list = threading.Lock()
         try:
             self.locks = locks = path.with_name(f"{path.name}.locks")
             locks.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -70,7 +45,8 @@ class Store:
             except BaseException:
                 self._close_locks()
                 raise
-            self.reserve = _Reserve(path.with_name(f"{path.name}.reserve"))
+            self._commits = Commits(self._db, self._gate)
+            self.reserve = Reserve(path.with_name(f"{path.name}.reserve"))
             with contextlib.suppress(OSError):  # on a full disk: no event is accepted until there is room for it
                 self.reserve.fill()
         except ConfigurationError:
@@ -120,56 +96,13 @@ class Store:
         from reserved space when the disk is full. Raises `StoreError` within a second.
         """
         self._check_pid()
-        mine = _Write(operation)
-        with self._list:
-            self._waiting.append(mine)
-        if self._gate.enter(WAIT, lambda: mine.done):
-            try:
-                with self._list:
-                    batch, self._waiting = self._waiting, []
-                if batch:
-                    self._commit(batch)
-            finally:
-                self._gate.leave()
-        elif not mine.done:
-            with self._list, contextlib.suppress(ValueError):
-                self._waiting.remove(mine)
-            raise StoreError(SLOW)
-        if mine.error is not None and vital and _is_full(mine.error) and self.reserve.release():
+        done = self._commits.write(operation)
+        error = done.error
+        if error is None:
+            return done.result  # type: ignore[no-any-return]
+        if vital and _is_full(error) and self.reserve.release():
             return self.write(operation)
-        if mine.error is not None:
-            raise StoreError(str(mine.error)) from mine.error
-        return mine.result  # type: ignore[no-any-return]
-
-    def _commit(self, batch: list[_Write]) -> None:
-        """All in one transaction; if that fails, each in its own, so that each has its own error.
-
-        Another's lock is an error of all: nobody has the time to wait for it once more.
-        """
-        try:
-            self._transaction(batch)
-        except (sqlite3.Error, OSError, ValueError) as error:
-            if len(batch) > 1 and not _is_busy(error):
-                for write in batch:
-                    self._commit([write])
-                return
-            for write in batch:
-                write.error = error
-        for write in batch:
-            write.done = True
-
-    def _transaction(self, batch: list[_Write]) -> None:
-        db = self._db
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            for write in batch:
-                write.error, write.result = None, write.operation(db)
-            db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-            raise
+        raise StoreError(str(error)) from error
 
     def read(self, operation: Operation[T]) -> T:
         """What ``operation`` returns, from a state that was committed. Raises `StoreError`."""
@@ -199,44 +132,6 @@ class Store:
     def _close_locks(self) -> None:
         for lock in (self.dispatching, self.worker, self._users, self._gate):
             lock.close()
-
-
-class _Reserve:
-    """Space on the disk that is given back when acknowledgements need it; without it no event is accepted."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def is_full(self) -> bool:
-        return self._path.exists()
-
-    def fill(self) -> None:
-        """Takes the space again. Raises OSError while there is none."""
-        if self.is_full():
-            return
-        filling = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        fd = os.open(filling, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, RESERVE)
-            os.rename(filling, self._path)
-        except OSError:
-            os.unlink(filling)
-            raise
-        finally:
-            os.close(fd)
-
-    def release(self) -> bool:
-        """Whether there was space to give back."""
-        try:
-            self._path.unlink()
-        except OSError:
-            return False
-        return True
-
-
-def _is_busy(error: Exception) -> bool:
-    return "locked" in str(error)
 
 
 def _is_full(error: Exception) -> bool:

@@ -59,8 +59,9 @@ class Threads:
         self._idle = threading.Condition()
 
     def ring(self, times: int = 1) -> None:
-        """Tells so many threads that there is something to do."""
-        self._bell.ring(times)
+        """Tells so many threads that there is something to do, if it is for them to do."""
+        if self.claims:
+            self._bell.ring(times)
 
     def _took(self, id: int) -> None:
         with self._idle:
