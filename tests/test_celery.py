@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from serverfull_wsgi import ConfigurationError, Settings
+from serverfull_wsgi.celery import worker
 from serverfull_wsgi.executors.linux import descendants
 from tests.battery import SEED, WHOLE, share
 from tests.brokers import RabbitMQ, Redis, broker
@@ -267,28 +269,35 @@ in_memory = Application(fetcher)
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"SERVERFULL_FUNCTIONS": ""}, "there is no function here to run: give the worker the settings of the server"),
-        ({"SERVERFULL_EVENTS": "memory"}, "Celery's workers run events that a broker carries, and this application's"),
-        ({"SERVERFULL_APPLICATION": "applications:in_memory"}, "Celery's workers run events that a broker carries"),
+        ({}, "there is no function here to run: give the worker the settings of the server"),
+        ({"EVENTS": "memory", "FUNCTIONS": "echo=tests.handlers.echo"}, "Celery's workers run events that a broker"),
+        ({"APPLICATION": "applications:in_memory"}, "Celery's workers run events that a broker carries"),
         (
-            {"SERVERFULL_APPLICATION": "applications:elsewhere"},
+            {"APPLICATION": "applications:elsewhere"},
             "SERVERFULL_APPLICATION=applications:elsewhere: its events are in the queue serverfull of amqp://user:**@other",
         ),
-        ({"SERVERFULL_APPLICATION": "applications:none"}, "SERVERFULL_APPLICATION=applications:none: module"),
-        ({"SERVERFULL_APPLICATION": "applications:fetcher"}, "that is a StaticFetcher; name a serverfull_wsgi.App"),
-        ({"SERVERFULL_EVENTS": "kafka://here"}, "or the URL of a broker, amqp(s)://... or redis(s)://...."),
+        ({"APPLICATION": "applications:none"}, "SERVERFULL_APPLICATION=applications:none: module"),
+        ({"APPLICATION": "applications:fetcher"}, "that is a StaticFetcher; name a serverfull_wsgi.App"),
     ],
-    ids=["no functions", "memory", "application in memory", "elsewhere", "no application", "something else", "kafka"],
+    ids=["no functions", "memory", "application in memory", "elsewhere", "no application", "something else"],
 )
-def test_a_worker_that_cannot_run_the_events_ends_with_one_line(settings, why, tmp_path):
-    house = Carried(tmp_path, Redis(tmp_path))
+def test_an_application_that_cannot_be_rebuilt_is_refused(settings, why, tmp_path, monkeypatch):
     (tmp_path / "applications.py").write_text(APPLICATIONS)
-    worker = Worker(house, (), settings)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "applications", raising=False)
+    values = {"EVENTS": "amqp://here//", "RUNTIME_LOGGER_OUTPUT": "NULL", **settings}
+    with pytest.raises(ConfigurationError) as caught:
+        worker(Settings.from_mapping({f"SERVERFULL_{name}": value for name, value in values.items()}))
+    assert why in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_worker_that_cannot_run_the_events_ends_with_one_line(tmp_path):
+    worker = Worker(Carried(tmp_path, Redis(tmp_path)), (), {"SERVERFULL_FUNCTIONS": ""})
     assert worker.process.wait(60) == 1
     (line,) = [line for line in worker.output().splitlines() if line.startswith("serverfull_wsgi.celery: ")]
-    assert why in line
+    assert "there is no function here to run" in line
     assert "Traceback" not in worker.output()
-    assert "hidden" not in worker.output()
 
 
 def test_a_missing_extra_is_one_line(tmp_path):
