@@ -83,14 +83,25 @@ def test_environments_leave_nothing_behind(silent, battery):
     assert set(left.values()) == {0}, left
 
 
+def test_a_function_that_changes_while_it_runs_leaves_no_files(silent):
+    with executing(idle=1.0, logger=silent) as executor, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(result, executor, function("sleep", name="changes", memory_size=128), 0.5)
+        until(lambda: executor._fleet.count == 1)
+        result(executor, function("sleep", name="changes", memory_size=256), 0)
+        running.result()
+        belongings(executor)
+
+
 def belongings(executor):
-    """How much there is, once what was idle has gone."""
+    """How much there is, once what was idle has gone, and one environment waits for a job, as always."""
     base = executor._spawner.base
     until(lambda: not executor._fleet.count and not os.listdir(base) and not population(executor))
+    made = executor._spawner._groups
+    until(lambda: len(groups(os.path.basename(base))) == (len(made._parents) if made.found else 0))
     return {
         "fds": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
-        "processes": len(descendants(os.getpid())),
+        "processes": len(population(executor)),
         "control_groups": len(groups(os.path.basename(base))),
         "files": len(os.listdir(base)),
         "temporary_files": sum(name.startswith("serverfull-") for name in os.listdir(os.path.dirname(base))),

@@ -144,10 +144,13 @@ class Zygote:
             self._spare = None
 
     def _farewell(self) -> None:
-        """The server is gone. The inits have noticed it themselves; what they leave in files is removed here."""
+        """The server is gone. The inits notice it themselves, or are ended, and what they leave in files is removed."""
         self._close_spare()
-        deadline = time.monotonic() + 10.0
-        while self._inits and time.monotonic() < deadline:
+        began = time.monotonic()
+        while linux.children() and time.monotonic() < began + 10.0:
+            if time.monotonic() > began + PATIENCE:
+                for pid in self._inits:
+                    linux.kill(pid)
             self._reap()
             time.sleep(0.002)
         for path in self._base:
