@@ -121,12 +121,12 @@ class Fleet:
         self._retire(environment, pool)
 
     def _retire(self, environment: Environment, pool: Pool | None = None) -> None:
-        """Ends an environment. The next one of ``pool`` finds its temporary files; without a pool nobody does."""
+        """Ends an environment. The next one of ``pool`` finds its temporary files; if it has none, nobody does."""
         environment.close()
         with self._lock:
             self._all.discard(environment)
             self.count -= 1
-            if pool:
+            if pool and self.pools.get(pool.key) is pool:
                 pool.keep_tmp(environment.tmp)
             else:
                 self._rubbish.append(environment.tmp)
