@@ -15,6 +15,13 @@ from tests.servers import ROOT, gunicorn
 collect_ignore = ["broken_syntax.py", "broken_import.py", "functions", "templates"]
 
 
+def pytest_collection_modifyitems(items):
+    """Every test that notes its figures with the battery is a share of it."""
+    for item in items:
+        if "battery" in item.fixturenames:
+            item.add_marker("battery")
+
+
 @pytest.fixture(scope="session", params=hosts.NAMES)
 def host(request, tmp_path_factory):
     """The application, served in one of the ways it can be; the HTTP tests run in all of them."""

@@ -22,6 +22,7 @@ from tests.servers import free_port
 
 pytest.importorskip("celery", reason="needs Celery: pip install 'serverfull-wsgi[celery]'")
 pytest_plugins = ["tests.battery"]
+pytestmark = pytest.mark.battery
 
 BROKERS = {"rabbitmq": RabbitMQ, "redis": Redis}
 QUIET = 3.0  # seconds in which an event that runs once more would have

@@ -10,6 +10,7 @@ from tests.conftest import aws_client
 from tests.houses import GTHREAD, Carried, Hook, House
 
 pytest_plugins = ["tests.battery"]
+pytestmark = pytest.mark.battery
 
 
 @pytest.fixture(scope="module", params=["sqlite", "rabbitmq", "redis"])

@@ -25,10 +25,13 @@ from tests.battery import WHOLE, share
 from tests.neighbours import Leash, Neighbours, compared
 
 pytest_plugins = ["tests.battery"]
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
-)
+pytestmark = [
+    pytest.mark.battery,
+    pytest.mark.skipif(
+        sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+        reason="awslambdaric has wheels for Linux on x86-64 only",
+    ),
+]
 MIB = 1024 * 1024
 LIMIT = 6_291_556  # bytes of a response
 ROUNDS, PHASE = share(2, 0), 2.0  # of the neighbours without and with a case; seconds of each

@@ -12,7 +12,7 @@ import pytest
 from serverfull_wsgi import Application, InProcessExecutor, SqliteQueue, StaticFetcher
 from serverfull_wsgi.errors import ZeroReservedConcurrency
 from tests.hosts import InProcess
-from tests.test_events import GTHREAD, House
+from tests.houses import GTHREAD, House
 from tests.test_metrics import Collector
 
 pytestmark = pytest.mark.skipif(

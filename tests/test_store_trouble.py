@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.battery import share
+from tests.houses import GTHREAD, SETTINGS, House
 from tests.servers import Server, running
-from tests.test_events import GTHREAD, PRIVATE, SETTINGS, House, mounts
+from tests.test_events import PRIVATE, mounts
 
 pytest_plugins = ["tests.battery"]
 

@@ -10,7 +10,7 @@ from statistics import median
 import pytest
 
 from tests.battery import share
-from tests.test_events import GTHREAD, House, children
+from tests.houses import GTHREAD, House, children
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 pytest_plugins = ["tests.battery"]

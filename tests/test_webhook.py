@@ -13,7 +13,7 @@ import pytest
 
 from serverfull_wsgi.queues import webhook
 from tests.battery import WHOLE
-from tests.test_events import Hook, House
+from tests.houses import Hook, House
 
 pytest_plugins = ["tests.battery"]
 
