@@ -383,12 +383,14 @@ def test_a_new_environment_was_forked_beforehand(executor):
     until(lambda: len(waiting(executor)) == 2)
 
 
-def test_one_that_died_while_it_waited_is_not_missed(executor):
+@pytest.mark.parametrize("which", [max, min], ids=["the function's process", "its init"])
+def test_one_that_died_while_it_waited_is_not_missed(executor, which):
+    name = f"despite-{which.__name__}"
+    result(executor, function(name=f"{name}-before"))
     until(lambda: len(waiting(executor)) == 2)
-    for pid in waiting(executor):
-        os.kill(pid, signal.SIGKILL)
+    os.kill(which(waiting(executor)), signal.SIGKILL)
     until(lambda: not waiting(executor))
-    assert result(executor, function(name="all-the-same"))["calls"] == 1
+    assert result(executor, function(name=name))["calls"] == 1
 
 
 def test_a_zygote_that_was_killed_is_replaced(executor):

@@ -57,6 +57,7 @@ def begin(place: Place, door: socket.socket, writer: int) -> Job:
 def _guard(place: Place, child: int, door: socket.socket, inner: socket.socket, wakeup: int) -> NoReturn:
     """The init, from the first: it has the function's process within its limits before any code of the function's."""
     why = _limit(place, child)
+    _await_job(door, child, wakeup)
     message, fds, _, _ = socket.recv_fds(door, MESSAGE, 2)
     if not message:
         os._exit(0)
@@ -75,8 +76,19 @@ def _guard(place: Place, child: int, door: socket.socket, inner: socket.socket, 
         os._exit(1)
     inner.close()
     os.close(output)
-    end_all = linux.kill_namespace if place["namespaces"] else lambda: linux.kill_descendants(place["cgroups"])
+    end_all = linux.kill_namespace if job["namespaces"] else lambda: linux.kill_descendants(place["cgroups"])
     _wait(line, child, wakeup, end_all)
+
+
+def _await_job(door: socket.socket, child: int, wakeup: int) -> None:
+    """Returns when there is one, or nobody to send one; ends, so that another is forked, if the child does before."""
+    poll = select.poll()
+    poll.register(door, select.POLLIN)
+    poll.register(wakeup, select.POLLIN)
+    while door.fileno() not in [fd for fd, _ in poll.poll()]:
+        os.read(wakeup, 4096)
+        if os.waitpid(child, os.WNOHANG)[0]:
+            os._exit(0)
 
 
 def _limit(place: Place, child: int) -> str:
