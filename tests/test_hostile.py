@@ -119,6 +119,13 @@ CASES = [
     case("C9 answers, and then ends", '"by hand"', do="answer_first", then="quit", status=7),
     case("C9 answers, and then loops", '"by hand"', 1, do="answer_first", then="loop"),
 ]
+BOUNDED = (  # what they make the server keep in memory
+    "C7 a stream of 2 GB",
+    "C7 2 GB in chunks",
+    "C7 chunks of 6 MB",
+    "C7 answers held back",
+    "C9 asks, and does not listen",
+)
 DEPENDENT = "C1 ", "C2 kills", "C2 ends", "C3", "C4"  # on the level of protection
 BEGINNINGS = [
     case("C11 ends while it begins", f"{FAILED}exit status 7", do="quit", status=7),
@@ -224,6 +231,8 @@ def test_what_a_function_does_to_itself_stays_there(house, leash, case, battery)
 
     beside(house, misbehave, figures)
     battery.record(f"{case.name} ({house.sandbox})", **figures.all())
+    if case.name in BOUNDED:
+        assert figures.worst("server_mib") <= 16
 
 
 @at_each_level(BEGINNINGS)
@@ -334,6 +343,10 @@ class Figures:
 
     def _note(self, name, value):
         self._worst[name] = max(value, self._worst.get(name, value))
+
+    def worst(self, name):
+        """0 where it could not be measured."""
+        return self._worst.get(name, 0.0)
 
     @contextlib.contextmanager
     def taken(self, case, leash):
