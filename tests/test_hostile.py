@@ -83,7 +83,7 @@ CASES = [
         for number in share(SIGNALS, [1, 9, 15, 64])
     ),
     case("C2 a crash in C", f"{FAILED}signal: segmentation fault", do="crash"),
-    case("C2 recursion past the stack", f"{FAILED}signal: segmentation fault|RecursionError: .*", do="overflow"),
+    case("C2 recursion past the stack", f"{FAILED}signal: segmentation fault", do="overflow"),
     case("C2 becomes another program", f"{FAILED}exit status 1", do="become", argv=["/bin/false"]),
     endless("C2 becomes a program that waits", do="become", argv=["/bin/sleep", "60"]),
     case("C2 kills its init", f'{KILLED}|"alive"', do="kill_the_init"),
@@ -113,7 +113,7 @@ CASES = [
     case("C7 a cycle", "Runtime.MarshalError: Unable to marshal response: .*", do="cycle"),
     case("C7 100,000 levels", f"Runtime.MarshalError: .*|RecursionError: .*|{FAILED}.*", do="deep"),
     case("C7 a surrogate", rf'{FAILED}exit status 1|"\\ud800"', do="surrogate"),
-    case("C9 its own Runtime API", r'\["", "400", "403", "404"\]', do="attack", rounds=share(20, 1)),
+    case("C9 its own Runtime API", r'\["", "400", "403", "404"\]', do="attack", rounds=share(3, 1)),
     case("C9 a crowd at its own Runtime API", "[0-9]+", do="crowd", count=share(1000, 40)),
     case("C9 asks, and does not listen", "[0-9]+", do="ask_and_not_listen"),
     case("C9 answers, and then ends", '"by hand"', do="answer_first", then="quit", status=7),

@@ -114,12 +114,13 @@ def crash():
 
 
 def overflow():
-    """Recursion through C, until its stack is used up."""
+    """Recursion in C, until the stack of its thread is used up."""
     sys.setrecursionlimit(2**30)
-    callback = ctypes.CFUNCTYPE(ctypes.c_int)
-    deeper = callback(lambda: deeper())
+    threading.stack_size(65536)
     begins_to_end()
-    return deeper()
+    thread = threading.Thread(target=repr, args=[deep()])
+    thread.start()
+    thread.join()
 
 
 def become(*, argv):
@@ -157,9 +158,11 @@ def hog(mib=2048):
 def hog_in_children(children=4):
     for _ in range(children):
         if not os.fork():
-            hog(2048 // children)
-            time.sleep(60)
-            os._exit(0)
+            try:
+                hog(2048 // children)
+                time.sleep(60)
+            finally:
+                os._exit(0)
     time.sleep(60)
 
 
