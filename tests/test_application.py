@@ -345,9 +345,10 @@ def test_a_full_pool_refuses_with_a_reason_and_when_to_come_again():
     responses = [post(application, "wait", X_Amz_Invocation_Type="Event") for _ in range(4)]
     release.set()
     application.close()
-    assert [response.status for response in responses][-1] == 429
-    assert responses[-1].json["Reason"] == "ConcurrentInvocationLimitExceeded"
-    assert responses[-1].headers["Retry-After"] == "1"
+    refusal = max(responses, key=lambda response: response.status)  # not the last, if its thread was late to begin
+    assert refusal.status == 429
+    assert refusal.json["Reason"] == "ConcurrentInvocationLimitExceeded"
+    assert refusal.headers["Retry-After"] == "1"
 
 
 def test_close_drains_what_was_accepted():
