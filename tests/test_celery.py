@@ -238,6 +238,35 @@ def until_quiet(house, accepted):
         time.sleep(0.2)
 
 
+# Servers and workers of every kind
+
+
+@pytest.mark.battery
+@only_in_battery
+@pytest.mark.parametrize(
+    "options", [("--worker-class", "gevent"), (*GTHREAD, "--preload"), ()], ids=["gevent", "preload", "sync"]
+)
+def test_servers_of_every_kind_hand_on_what_they_accept(options, house, patiently):
+    with house.gunicorn("--workers", "2", *(options or ("--worker-class", "sync"))), house.worker():
+        with ThreadPoolExecutor(8) as pool:
+            ids = list(pool.map(lambda number: house.accept("note", number), range(100)))
+        patiently(lambda: set(ids) <= set(house.noted("ran")))
+    assert sorted(house.noted("ran")) == sorted(ids)
+
+
+@pytest.mark.battery
+@only_in_battery
+def test_a_worker_that_is_stopped_lets_what_runs_come_to_its_end(house, patiently):
+    with house.gunicorn():
+        with house.worker():
+            id = house.accept("work", 3)
+            patiently(lambda: house.noted("began"))
+        assert house.noted("ended") == [id]
+        with house.worker():
+            time.sleep(QUIET)
+    assert house.noted("began") == [id]
+
+
 # What a broker cannot do, and workers that cannot run anything
 
 
