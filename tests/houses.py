@@ -264,7 +264,7 @@ class Worker:
 class Hook:
     """A webhook that does what it is told to for each request, and keeps what it accepted."""
 
-    def __init__(self, *ways):
+    def __init__(self, *ways, port=0):
         hook, self.accepted, self.tries, self.ways = self, [], 0, list(ways)
 
         class Handler(BaseHTTPRequestHandler):
@@ -283,7 +283,7 @@ class Hook:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook?x=1"
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from serverfull_wsgi.celery import worker
 from serverfull_wsgi.executors.linux import descendants
 from tests.battery import SEED, WHOLE, share
 from tests.brokers import RabbitMQ, Redis, broker
-from tests.houses import GTHREAD, Carried, House, Worker, children
+from tests.houses import GTHREAD, Carried, Hook, House, Worker, children
 from tests.servers import free_port
 
 pytest.importorskip("celery", reason="needs Celery: pip install 'serverfull-wsgi[celery]'")
@@ -183,7 +184,7 @@ def test_an_event_may_take_longer_than_redis_lets_it_be_in_work(redis_house, pat
     assert house.noted("began") == [id]
 
 
-def test_killed_servers_and_workers_lose_nothing(house, patiently, battery):
+def test_killed_servers_and_workers_lose_nothing(house, battery):
     """A1 and A2: web processes and workers' processes are killed one by one, and whole workers with all they have."""
     if house.engine == "Redis" and not WHOLE:
         pytest.skip("what Redis loses is reported by the battery only")
@@ -199,6 +200,7 @@ def test_killed_servers_and_workers_lose_nothing(house, patiently, battery):
             while not done.is_set():
                 if (answer := house.send("note", 1)) and answer[0] == 202:
                     accepted.append(answer[1])
+                time.sleep(0.05)  # so that it is the kills that take the time
 
         with ThreadPoolExecutor(4) as pool:
             clients = [pool.submit(client, number) for number in range(4)]
@@ -217,10 +219,7 @@ def test_killed_servers_and_workers_lose_nothing(house, patiently, battery):
             finally:
                 done.set()
             assert [client.result() for client in clients]
-        if house.engine == "RabbitMQ":
-            patiently(lambda: set(accepted) <= set(house.noted("ran")), 600)
-        else:
-            until_quiet(house, set(accepted))
+        until_quiet(house, set(accepted))
     ran = house.noted("ran")
     lost, extra = set(accepted) - set(ran), len(ran) - len(set(ran))
     battery.record(f"A1 killed, {house.engine}", accepted=len(accepted), lost=len(lost), extra_runs=extra, **kills)
@@ -232,10 +231,48 @@ def test_killed_servers_and_workers_lose_nothing(house, patiently, battery):
 def until_quiet(house, accepted):
     """Until all of them ran, or nothing has run for several leases."""
     seen, since = -1, time.monotonic()
-    while not accepted <= set(ran := house.noted("ran")) and time.monotonic() - since < 20:
+    while not accepted <= set(ran := house.noted("ran")) and time.monotonic() - since < 30:
         if len(ran) != seen:
             seen, since = len(ran), time.monotonic()
-        time.sleep(0.2)
+        time.sleep(1.0)
+
+
+# Destinations
+
+
+@pytest.mark.battery
+@only_in_battery
+def test_a_destination_that_is_down_gets_its_record_when_it_is_up_though_workers_died(house, patiently, battery):
+    """A10."""
+    port = free_port()
+    hook = {"HOOK": f"http://127.0.0.1:{port}/hook"}
+    with house.gunicorn(**hook):
+        worker = house.start_worker(**hook)
+        id = house.accept("broken_to_hook")
+        patiently(lambda: worker.output().count("did not take a record") > 1)
+        worker.kill()
+        with house.worker(**hook), contextlib.closing(Hook(port=port)) as up:
+            patiently(lambda: up.accepted)
+            time.sleep(QUIET)
+            taken = [headers["X-Serverfull-Request-Id"] for headers, _ in up.accepted]
+    battery.record(f"A10 a destination that is down, and then up, {house.engine}", taken=len(taken))
+    assert set(taken) == {id}
+    assert house.noted("ran") == [id]
+
+
+@pytest.mark.battery
+@only_in_battery
+def test_a_destination_that_hangs_is_given_up_for_now_and_others_are_told(house, patiently, battery):
+    """A10."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        hook = {"HOOK": "http://127.0.0.1:{1}/".format(*hanging.getsockname())}
+        with house.gunicorn(**hook), house.worker(**hook) as worker:
+            house.accept("broken_to_hook")
+            house.accept("note_to_told", 1)
+            patiently(house.told)
+            patiently(lambda: worker.output().count("did not take a record") > 1)
+            tries = worker.output().count("did not take a record")
+    battery.record(f"A10 a destination that hangs, {house.engine}", tries=tries)
 
 
 # Servers and workers of every kind
