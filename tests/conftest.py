@@ -80,6 +80,19 @@ def eventually():
     return eventually
 
 
+@pytest.fixture
+def patiently():
+    """Waits for a condition for as long as a loaded machine may take."""
+
+    def patiently(condition, seconds=120):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+            time.sleep(0.05)
+
+    return patiently
+
+
 @pytest.fixture(scope="session")
 def readme():
     return (ROOT / "README.md").read_text()

@@ -76,7 +76,7 @@ def ended(house, id):
     return house.event(id)["state"] in ("succeeded", "failed")
 
 
-def test_throttles_eat_no_retries(serve, collector, eventually, battery):
+def test_throttles_eat_no_retries(serve, collector, patiently, battery):
     """A8: one environment is all there may be, and a call has it."""
     with serve(SERVERFULL_MAX_CONCURRENCY="1") as house, socket.create_server(("127.0.0.1", 0)) as gate:
         with ThreadPoolExecutor(1) as pool:
@@ -84,9 +84,9 @@ def test_throttles_eat_no_retries(serve, collector, eventually, battery):
             held = pool.submit(house.request, "POST", "/2015-03-31/functions/hold/invocations", payload)
             with gate.accept()[0]:
                 ids = [house.accept("note", 7), house.accept("broken")]
-                eventually(lambda: all(house.event(id)["throttles"] >= 3 for id in ids))
+                patiently(lambda: all(house.event(id)["throttles"] >= 3 for id in ids))
             assert held.result()[0] == 200
-        eventually(lambda: all(ended(house, id) for id in ids))
+        patiently(lambda: all(ended(house, id) for id in ids))
         note, broken = (house.event(id) for id in ids)
     battery.record(
         "A8 throttled by a real executor's cap", throttles=[note["throttles"], broken["throttles"]], retries_eaten=0
@@ -105,22 +105,22 @@ class Reserved(InProcessExecutor):
         raise ZeroReservedConcurrency
 
 
-def test_a_reserved_concurrency_of_0_is_recorded_at_once(tmp_path, eventually):
+def test_a_reserved_concurrency_of_0_is_recorded_at_once(tmp_path, patiently):
     """A8."""
     queue = SqliteQueue(tmp_path / "events.sqlite3")
     with contextlib.closing(Application(StaticFetcher({"note": print}), executor=Reserved(), queue=queue)) as served:
         target, headers = "/2015-03-31/functions/note/invocations", {"X-Amz-Invocation-Type": "Event"}
         id = InProcess(served).request("POST", target, b"1", headers).headers["x-amzn-RequestId"]
-        eventually(lambda: queue.event(id)["state"] == "failed")
+        patiently(lambda: queue.event(id)["state"] == "failed")
         found = queue.event(id)
     assert (found["condition"], found["attempts"], found["throttles"]) == ("ZeroReservedConcurrency", 0, 0)
 
 
-def test_a_chain_that_forwards_its_trace_header_is_stopped_after_16_hops(serve, collector, eventually, battery):
+def test_a_chain_that_forwards_its_trace_header_is_stopped_after_16_hops(serve, collector, patiently, battery):
     """A10: the function calls itself with boto3, which forwards the header as it does on AWS."""
     with serve() as house:
         house.accept("loop", f"http://127.0.0.1:{house.port}")
-        eventually(lambda: len(house.rows()) >= 17 and not house.waiting())
+        patiently(lambda: len(house.rows()) >= 17 and not house.waiting())
         rows = house.rows("SELECT condition, result FROM event ORDER BY id")
         lines = collector.until("RecursiveInvocationsDropped")
     battery.record("A10 a function that invokes itself", runs=len(rows) - 1)

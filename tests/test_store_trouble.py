@@ -83,24 +83,24 @@ def judged(battery, case, house, events, calls):
     return [event[2] for event in events if event[0] == 202]
 
 
-def test_a_store_that_another_process_holds(house, eventually, battery):
+def test_a_store_that_another_process_holds(house, patiently, battery):
     with house.gunicorn(*GTHREAD, **NAMED):
         first = house.accept("note")
         with contextlib.closing(sqlite3.connect(house.folder / ".serverfull/events.sqlite3")) as db:
-            eventually(lambda: not house.waiting())
+            patiently(lambda: not house.waiting())
             db.execute("PRAGMA busy_timeout=30000")
             db.execute("BEGIN IMMEDIATE")
             events, calls = load(house, share(30, 1))
-        eventually(lambda: post(house, "note", headers=EVENT)[0] == 202)
+        patiently(lambda: post(house, "note", headers=EVENT)[0] == 202)
         accepted = [first, *judged(battery, "a store locked for 30 s", house, events, calls)]
-        eventually(lambda: not house.waiting())
+        patiently(lambda: not house.waiting())
         states = dict(house.rows())
     assert accepted == [first]
     assert set(states.values()) == {"succeeded"}
     assert len(states) == 2
 
 
-def test_a_disk_that_is_full(house, eventually, battery):
+def test_a_disk_that_is_full(house, patiently, battery):
     disk = house.folder / ".serverfull"
     disk.mkdir()
     if not mounts(disk):
@@ -110,9 +110,9 @@ def test_a_disk_that_is_full(house, eventually, battery):
         assert post(house, "fill")[0] == 200
         events, calls = load(house, share(30, 1), b'"' + b"x" * 50_000 + b'"')
         assert post(house, "free")[0] == 200
-        eventually(lambda: post(house, "note", headers=EVENT)[0] == 202)
+        patiently(lambda: post(house, "note", headers=EVENT)[0] == 202)
         accepted = [first, *judged(battery, "a disk full for 30 s", house, events, calls)]
-        eventually(lambda: all(house.event(id)["state"] == "succeeded" for id in accepted))
+        patiently(lambda: all(house.event(id)["state"] == "succeeded" for id in accepted))
     assert len(accepted) < len(events)
 
 

@@ -28,10 +28,10 @@ def leader(house):
     return int(owner.split(":")[1])
 
 
-def begun(house, eventually, event, times=1):
+def begun(house, patiently, event, times=1):
     """Waits until an event has begun so often, and says how many seconds that took."""
     since = time.monotonic()
-    eventually(lambda: house.noted("began").count(event) >= times)
+    patiently(lambda: house.noted("began").count(event) >= times)
     return time.monotonic() - since
 
 
@@ -39,47 +39,47 @@ def told(seconds):
     return {"median": round(median(seconds), 2), "most": round(max(seconds), 2), "times": len(seconds)}
 
 
-def test_another_worker_takes_over_without_a_request_and_runs_what_was_in_work(house, eventually, battery):
+def test_another_worker_takes_over_without_a_request_and_runs_what_was_in_work(house, patiently, battery):
     seconds = []
     with house.gunicorn("--workers", "3", *GTHREAD, **LONG):
         for _ in range(share(20, 1)):
             event = house.accept("work", 1)
-            begun(house, eventually, event)
+            begun(house, patiently, event)
             os.kill(leader(house), signal.SIGKILL)
-            seconds.append(begun(house, eventually, event, 2))
-            eventually(lambda: not house.waiting())
+            seconds.append(begun(house, patiently, event, 2))
+            patiently(lambda: not house.waiting())
         found = house.rows("SELECT state, lost, attempts FROM event")
     battery.record("killed leader to the next run, in another worker, seconds", **told(seconds))
     assert found == [("succeeded", 1, 1)] * len(seconds)
 
 
-def test_a_start_runs_what_was_in_work_when_everything_was_killed(house, eventually, battery):
+def test_a_start_runs_what_was_in_work_when_everything_was_killed(house, patiently, battery):
     """A2."""
     seconds = []
     for _ in range(share(10, 1)):
         with house.gunicorn(**LONG) as server:
             event = house.accept("work", 1)
-            begun(house, eventually, event)
+            begun(house, patiently, event)
             for pid in (server.process.pid, *children(server.process.pid)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             server.process.wait()
         with house.gunicorn(**LONG):
-            seconds.append(begun(house, eventually, event, 2))
-            eventually(lambda: not house.waiting())
+            seconds.append(begun(house, patiently, event, 2))
+            patiently(lambda: not house.waiting())
     battery.record("A2 start, answering, to the first re-run, seconds", **told(seconds))
     assert house.rows("SELECT state, lost FROM event") == [("succeeded", 1)] * len(seconds)
 
 
-def test_an_event_that_kills_takes_no_bystander_with_it(house, eventually, battery):
+def test_an_event_that_kills_takes_no_bystander_with_it(house, patiently, battery):
     """A12: three run beside it each time it kills, and others wait."""
     with house.gunicorn(**LONG):
         others = [house.accept("work", 0.5) for _ in range(3)]
-        eventually(lambda: len(house.noted("began")) == 3)
+        patiently(lambda: len(house.noted("began")) == 3)
         id = house.accept("poison")
         more = [answer[1] for answer in (house.send("work", 0.5) for _ in range(9)) if answer and answer[0] == 202]
-        eventually(lambda: dict(house.rows())[id] == "failed")
-        eventually(lambda: not house.waiting())
+        patiently(lambda: dict(house.rows())[id] == "failed")
+        patiently(lambda: not house.waiting())
         rows = dict(house.rows())
         lost = house.rows("SELECT max(lost) FROM event WHERE state = 'succeeded'")[0][0]
     battery.record("A12 bystanders of an event that kills", bystanders=len(others + more), most_leases_lost=lost)

@@ -92,7 +92,7 @@ def test_a_webhook_may_be_https_if_its_certificate_is_good(tmp_path, monkeypatch
 @pytest.mark.battery
 @pytest.mark.skipif(not WHOLE, reason="takes as long as a destination may: in the battery only")
 @pytest.mark.parametrize("answer", [ANSWER, b""], ids=["drips", "hangs"])
-def test_a_webhook_holds_a_courier_no_longer_than_it_may_take(answer, tmp_path, eventually, battery):
+def test_a_webhook_holds_a_courier_no_longer_than_it_may_take(answer, tmp_path, patiently, battery):
     """A10: the others are told meanwhile, and the record waits."""
     house = House(tmp_path)
     with contextlib.closing(Dripping(answer, pause=1.0)) as dripping:
@@ -103,7 +103,7 @@ def test_a_webhook_holds_a_courier_no_longer_than_it_may_take(answer, tmp_path, 
             while len(dripping.cut) < 4:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            eventually(house.told)
+            patiently(house.told)
             found = [house.event(id)["records"][0] for id in ids]
     battery.record(f"A10 a webhook that {'drips a byte a second' if answer else 'hangs'}", seconds=dripping.cut)
     assert {record["state"] for record in found} == {"waiting"}

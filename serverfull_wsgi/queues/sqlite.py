@@ -45,10 +45,9 @@ class SqliteQueue:
 
     One of them at a time runs events, on ``workers`` threads; it is a process that called `work` where there is one.
     An event in work has a lease of ``lease`` seconds, which is renewed while its process lives, and ended by whoever
-    finds that it was killed. `close` waits up to
-    ``drain`` seconds and then gives leases back. What ended is removed after ``retention`` seconds. ``owner`` says
-    whose events these are. ``mark`` is called at each point between a claim and the end, ``now`` takes the place of
-    the store's clock: both are for tests.
+    finds that it was killed. `close` waits up to ``drain`` seconds and then gives leases back. What ended is removed
+    after ``retention`` seconds. ``owner`` says whose events these are. ``mark`` is called at each point between a
+    claim and the end, ``now`` takes the place of the store's clock: both are for tests.
 
     Making one opens nothing; `start` does, once in a process.
     """
