@@ -17,8 +17,9 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.assembly import create_app
 from serverfull_wsgi.context import LambdaContext
-from serverfull_wsgi.domain import EventConfig, EventQueue, Executor, Fetcher, Function, Invocation, Outcome
+from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ServiceError, TooManyRequestsException
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.process import ProcessExecutor

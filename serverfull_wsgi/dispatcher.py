@@ -7,7 +7,6 @@ from hashlib import blake2b
 from uuid import uuid4
 
 from serverfull_wsgi.domain import (
-    EventConfig,
     EventQueue,
     Executor,
     Fetcher,
@@ -22,6 +21,7 @@ from serverfull_wsgi.errors import (
     ResourceNotFoundException,
     TooManyRequestsException,
 )
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
 from serverfull_wsgi.telemetry.logs import log_report

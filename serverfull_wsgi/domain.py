@@ -6,7 +6,6 @@ now, or an `EventQueue` keeps the `Invocation` for later.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -14,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
-from serverfull_wsgi.errors import ConfigurationError, InvalidRequestContentException
+from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.names import LATEST, FunctionName
+from serverfull_wsgi.payloads import parse_payload
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # for "not given", where None means null
 
@@ -28,51 +29,6 @@ RESERVED_VARIABLES = frozenset(
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE "
     "AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY "
     "AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR".split()
-)
-
-
-@dataclass(frozen=True)
-class EventConfig:
-    """How a function's events are retried, and where what became of them is sent; None stands for AWS's default.
-
-    A target is a function of this server (name or ARN), an ``http://`` or ``https://`` URL, or the ARN of an SQS queue,
-    an SNS topic or an EventBridge bus. ``on_success`` and ``on_failure`` get AWS's invocation record, ``dead_letter``
-    the event itself. A queue that cannot retry or deliver says so.
-
-    Raises `ConfigurationError` for values AWS does not take, and for what is no target.
-
-    >>> EventConfig(maximum_retry_attempts=0, on_failure="https://example.com/failed").maximum_event_age
-    """
-
-    maximum_retry_attempts: int | None = None  # 0..2, after the first; None: 2
-    maximum_event_age: int | None = None  # seconds, 60..21600; None: 21600
-    on_success: str | None = None
-    on_failure: str | None = None
-    dead_letter: str | None = None
-
-    def __post_init__(self) -> None:
-        self._check_range("maximum_retry_attempts", 0, 2)
-        self._check_range("maximum_event_age", 60, 21_600)
-        for name in ("on_success", "on_failure", "dead_letter"):
-            target = getattr(self, name)
-            if target is not None and not (isinstance(target, str) and _target.fullmatch(target)):
-                raise ConfigurationError(
-                    f"event_config: {name}={target!r} must be a function's name or ARN, an http(s) URL, or the ARN of "
-                    "an SQS queue, an SNS topic or an EventBridge bus"
-                )
-
-    def _check_range(self, name: str, least: int, most: int) -> None:
-        value = getattr(self, name)
-        if value is not None and not (_is_number(value) and value % 1 == 0 and least <= value <= most):
-            raise ConfigurationError(f"event_config: {name}={value!r} must be a whole number, {least} to {most}")
-
-
-_target = re.compile(
-    r"https?://[^/\s]\S*|arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+|sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+"
-    r"|events:[a-z0-9-]+:\d{12}:event-bus/[A-Za-z0-9-_./]+"
-    r"|lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9-_.]+(:[$A-Za-z0-9-_]+)?)"
-    r"|[A-Za-z0-9-_.]{1,140}(:[$A-Za-z0-9-_]+)?",
-    re.ASCII,
 )
 
 
@@ -204,31 +160,6 @@ class Invocation:
         if self._event is UNSET:
             self._event = parse_payload(self.payload)
         return self._event
-
-
-def parse_payload(payload: bytes) -> Any:
-    """The event a payload stands for. As on AWS no payload is ``{}``, and NaN is no JSON.
-
-    Raises `InvalidRequestContentException`, saying where the text goes wrong.
-    """
-    if not payload:
-        return {}
-    try:
-        return _strict.decode(str(payload, "utf-8"))
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except ValueError as error:  # of JSON, of UTF-8, or of a number with too many digits
-        reason = str(error)
-    raise InvalidRequestContentException(
-        f"Could not parse request body into json: Could not parse payload into json: {reason}"
-    )
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
-
-
-_strict = json.JSONDecoder(parse_constant=_no_constant)
 
 
 class Outcome(NamedTuple):

@@ -108,19 +108,6 @@ def _the_servers_logger_as_it_was():
     logger.setLevel(level)
 
 
-@pytest.fixture
-def patiently():
-    """Waits for a condition for as long as a loaded machine may take."""
-
-    def patiently(condition, seconds=120):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
-            time.sleep(0.05)
-
-    return patiently
-
-
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory):
     with broker(RabbitMQ, tmp_path_factory.mktemp("rabbitmq")) as running:

@@ -14,7 +14,16 @@ from tests.servers import ROOT, clean_environ
 HOUSE = Path(serverfull_wsgi.__file__).parent
 FLOORS = [
     {"errors"},  # every refusal, and how it looks on the wire
-    {"names", "context", "loading", "shield", "lineage", "reading"},  # what a request says, a handler is given, …
+    {
+        "names",
+        "context",
+        "loading",
+        "shield",
+        "lineage",
+        "reading",
+        "payloads",
+        "event_config",
+    },  # what a request says, …
     {"domain", "principal"},  # the words; who calls
     {"telemetry"},  # the cellar
     {"fetchers", "executors", "queues"},  # which, how, when

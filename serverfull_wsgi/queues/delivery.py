@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from serverfull_wsgi.domain import EventConfig
+from serverfull_wsgi.event_config import EventConfig
 
 SUCCESS = "Success"
 EXHAUSTED = "RetriesExhausted"

@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from serverfull_wsgi.domain import EventConfig, Outcome, Send, parse_payload
+from serverfull_wsgi.domain import Outcome, Send
 from serverfull_wsgi.errors import InvalidRequestContentException
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.names import LATEST, FunctionName
+from serverfull_wsgi.payloads import parse_payload
 from serverfull_wsgi.queues.delivery import SUCCESS
 from serverfull_wsgi.queues.webhook import TIMEOUT, post
 from serverfull_wsgi.telemetry.metrics import Metrics

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import NamedTuple
 
-from serverfull_wsgi.domain import EventConfig, Invocation
+from serverfull_wsgi.domain import Invocation
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.queues.delivery import Counts
 from serverfull_wsgi.queues.trying import Ending
 

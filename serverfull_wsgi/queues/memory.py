@@ -9,8 +9,9 @@ import queue
 import threading
 import time
 
-from serverfull_wsgi.domain import EventConfig, Invocation, Run, Send
+from serverfull_wsgi.domain import Invocation, Run, Send
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.shield import is_the_servers
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serverfull_wsgi.domain import EventConfig, Invocation, Run, Send
+from serverfull_wsgi.domain import Invocation, Run, Send
 from serverfull_wsgi.errors import ServiceException
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.queues import events, looking
 from serverfull_wsgi.queues.attempts import Attempts
 from serverfull_wsgi.queues.clock import Clock

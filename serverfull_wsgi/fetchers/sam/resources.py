@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from serverfull_wsgi.domain import RESERVED_VARIABLES, EventConfig, Function
+from serverfull_wsgi.domain import RESERVED_VARIABLES, Function
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.parameters import Unresolvable, as_text
 from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
