@@ -23,7 +23,7 @@ FLOORS = [
         "reading",
         "payloads",
         "event_config",
-    },  # what a request says, …
+    },  # what a request says
     {"domain", "principal"},  # the words; who calls
     {"telemetry"},  # the cellar
     {"fetchers", "executors", "queues"},  # which, how, when

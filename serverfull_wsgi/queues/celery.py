@@ -14,8 +14,9 @@ from celery.exceptions import Reject
 from celery.signals import worker_process_shutdown
 from kombu.utils.url import maybe_sanitize_url
 
-from serverfull_wsgi.domain import EventConfig, Invocation, Run, Send
+from serverfull_wsgi.domain import Invocation, Run, Send
 from serverfull_wsgi.errors import ServiceException
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.queues import broker, delivery
 from serverfull_wsgi.queues.broker import BrokerError, Publisher
 from serverfull_wsgi.queues.delivery import Delays

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from serverfull_wsgi.domain import EventConfig, Invocation
+from serverfull_wsgi.domain import Invocation
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.queues.delivery import Counts
 from serverfull_wsgi.queues.destinations import Parcel, Record
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from serverfull_wsgi.domain import EventConfig, Invocation, Outcome, Run
+from serverfull_wsgi.domain import Invocation, Outcome, Run
 from serverfull_wsgi.errors import ServiceError, TooManyRequestsException, ZeroReservedConcurrency
+from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.lineage import hops
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.queues import delivery
