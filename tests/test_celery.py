@@ -139,7 +139,6 @@ def test_redis_keeps_an_event_that_rests_for_longer_than_it_may_be_in_work(redis
         "Redis, an event due after 5 s with a lease of 2 s, worker killed", runs=runs, rested=round(rested, 1)
     )
     assert house.noted("ran") == [id, id]
-    assert rested > 4.5
 
 
 @pytest.mark.battery
