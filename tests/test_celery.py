@@ -26,7 +26,7 @@ pytest_plugins = ["tests.battery"]
 pytestmark = pytest.mark.battery
 
 BROKERS = {"rabbitmq": RabbitMQ, "redis": Redis}
-QUIET = 3.0  # seconds in which an event that runs once more would have
+QUIET = 2.0  # seconds in which an event that runs once more would have
 
 
 only_in_battery = pytest.mark.skipif(not WHOLE, reason="takes several leases: in the battery only")
@@ -187,7 +187,7 @@ def test_killed_servers_and_workers_lose_nothing(house, battery):
     """A1 and A2: web processes and workers' processes are killed one by one, and whole workers with all they have."""
     if house.engine == "Redis" and not WHOLE:
         pytest.skip("what Redis loses is reported by the battery only")
-    rng, count = random.Random(SEED), share(20_000, 300)
+    rng, count = random.Random(SEED), share(20_000, 150)
     kills = {"processes": 0, "workers": 0}
     house.settings |= {"SERVERFULL_EVENT_LEASE": "3"}
     with house.gunicorn("--workers", "2", *GTHREAD) as server, contextlib.ExitStack() as stack:
