@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,7 +63,8 @@ ENDS = {
 }
 
 
-def test_environments_leave_nothing_behind(silent, battery):
+def test_environments_leave_nothing_behind(silent, battery, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     count, ends = share(10_000, 50), list(ENDS)
     with executing(idle=1.0, logger=silent) as executor, ThreadPoolExecutor(THREADS) as pool:
 
@@ -89,7 +91,7 @@ def test_a_function_that_changes_while_it_runs_leaves_no_files(silent):
         until(lambda: executor._fleet.count == 1)
         result(executor, function("sleep", name="changes", memory_size=256), 0)
         running.result()
-        belongings(executor)
+        until(lambda: not os.listdir(executor._spawner.base))
 
 
 def belongings(executor):
@@ -103,8 +105,7 @@ def belongings(executor):
         "threads": len(os.listdir("/proc/self/task")),
         "processes": len(population(executor)),
         "control_groups": len(groups(os.path.basename(base))),
-        "files": len(os.listdir(base)),
-        "temporary_files": sum(name.startswith("serverfull-") for name in os.listdir(os.path.dirname(base))),
+        "temporary_files": sum(len(files) + len(folders) for _, folders, files in os.walk(tempfile.gettempdir())),
         "resident_mib": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20,
     }
 
