@@ -185,8 +185,17 @@ NAMES = (
 
 
 def _explained(errors: Any, given: Mapping[str, str]) -> str:
-    lines = [f"{name}={given.get(name, '')!r}: {' '.join(rules)}" for name, rules in sorted(errors.items())]
+    lines = [f"{name}={_public(given.get(name, ''))!r}: {' '.join(rules)}" for name, rules in sorted(errors.items())]
     return "\n".join(lines)
+
+
+def _public(value: str) -> str:
+    """``value`` without what stands before an ``@``: in a broker's URL, that is a password.
+
+    >>> _public("amq://guest:secret@10.0.0.7/")
+    '…@10.0.0.7/'
+    """
+    return re.sub(r"\S*@", "…@", value)
 
 
 def _notices(given: Mapping[str, str]) -> tuple[str, ...]:

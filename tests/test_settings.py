@@ -130,6 +130,13 @@ def test_every_bad_value_is_told_at_once_by_name_and_value():
     assert "SERVERFULL_MOCK='maybe': Not a valid boolean." in lines
 
 
+@pytest.mark.parametrize("url", ["amq://guest:se@cret@broker/", "amqp//guest:secret@broker/", "guest:secret@broker"])
+def test_a_password_in_a_bad_url_is_not_told(url):
+    with pytest.raises(ConfigurationError, match=r"SERVERFULL_EVENTS='…@broker/?': Must be") as caught:
+        of(EVENTS=url)
+    assert "cret" not in str(caught.value)
+
+
 def test_a_misspelt_name_is_told_with_the_one_that_was_meant():
     assert of(FUNCTION="a=b.c").notices == ("SERVERFULL_FUNCTION is not a setting; did you mean SERVERFULL_FUNCTIONS?",)
 
