@@ -153,7 +153,7 @@ ROWS = [
     ),
     Row(
         "a start may take ten seconds",
-        test="test_isolation.py::test_a_start_has_its_own_time",
+        test="test_isolation.py::test_a_start_has_its_own_time_and_then_the_invocations",
         reason="**No cold starts**",
     ),
     Row(
