@@ -425,6 +425,7 @@ _environs = st.lists(st.one_of([st.tuples(st.just(key), values) for key, values 
 _examples = []
 
 
+@pytest.mark.battery
 @seed(SEED)
 @settings(
     max_examples=share(10_000, 200),

@@ -560,6 +560,7 @@ class Model(RuleBasedStateMachine):
 
 RUNS = share(3000, 25)
 TestH1 = Model.TestCase
+TestH1.pytestmark = pytest.mark.battery
 TestH1.settings = settings(
     max_examples=RUNS, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

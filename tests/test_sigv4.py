@@ -139,6 +139,7 @@ SERVERS = {
 }
 
 
+@pytest.mark.battery
 @pytest.mark.parametrize("name", SERVERS)
 def test_every_server_shows_what_was_signed(name, tmp_path):
     """Encoded colons and slashes above all."""
