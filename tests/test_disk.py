@@ -100,7 +100,8 @@ def test_a_damaged_store_is_refused_or_serves_what_was_committed(tmp_path, batte
     assert sum(counts["wrong"] for counts in found.values()) == 0
     assert found[""]["refused"]
     assert found[""]["served"]
-    assert found[""]["missing"] == 0  # of a damaged WAL SQLite takes what is before the damage, and says nothing
+    assert found[""]["missing"] == 0
+    assert found["-wal"]["refused"]
     assert +found["-shm"] == Counter(served=found["-shm"]["served"])
 
 

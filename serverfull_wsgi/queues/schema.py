@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.queues import wal
 
 APPLICATION_ID = 0x5E4F0E11  # in the file's header, so that `file` and we can tell it
 BUSY = 0.2  # seconds to wait for the lock of somebody who is none of us: a backup, a shell
@@ -105,6 +106,8 @@ def check(path: Path, steps: Sequence[str] = STEPS, *, thoroughly: bool) -> None
     """
     if path.stat().st_size == 0:
         raise damaged(path, "the file is empty")
+    if thoroughly and (what := wal.damage(path.with_name(f"{path.name}-wal"))):
+        raise damaged(path, what)
     try:
         db = connect(path)
         try:
