@@ -105,6 +105,31 @@ def test_a_damaged_store_is_refused_or_serves_what_was_committed(tmp_path, batte
     assert +found["-shm"] == Counter(served=found["-shm"]["served"])
 
 
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        (20, "the header of its -wal"),
+        (32 + 24 + 100, "commits in its -wal follow a place that is not as it was written"),
+    ],
+)
+def test_damage_inside_the_wal_is_told_and_nothing_is_changed(place, what, tmp_path):
+    path, whole = tmp_path / "damaged.sqlite3", _files(tmp_path / "whole.sqlite3")
+    log = bytearray(whole["-wal"])
+    log[place] ^= 0xFF
+    for name, content in {**whole, "-wal": bytes(log)}.items():
+        Path(f"{path}{name}").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=what):
+        Store(path, "tests")
+    assert Path(f"{path}-wal").read_bytes() == log
+
+
+def test_a_commit_that_was_cut_off_is_left_out(tmp_path):
+    path, whole = tmp_path / "torn.sqlite3", _files(tmp_path / "whole.sqlite3")
+    for name, content in {**whole, "-wal": whole["-wal"][:-100]}.items():
+        Path(f"{path}{name}").write_bytes(content)
+    assert _served(path) == Counter(served=39, missing=1)
+
+
 def _files(path):
     """A store of which half is in the main file and half in the WAL, as a crash leaves it."""
     fill(path)
