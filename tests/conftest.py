@@ -1,7 +1,9 @@
 """What tests are given: the application in every place it can be served from, and real clients."""
 
+import contextlib
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
@@ -20,6 +22,18 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "battery" in item.fixturenames:
             item.add_marker("battery")
+
+
+def noted_by_boto3(port, count):
+    """The request ids of so many events for the function ``note``, from 8 threads."""
+    client = aws_client(f"http://127.0.0.1:{port}")
+
+    def call(number):
+        with (answer := client.invoke(FunctionName="note", InvocationType="Event", Payload=str(number)))["Payload"]:
+            return answer["ResponseMetadata"]["RequestId"]
+
+    with contextlib.closing(client), ThreadPoolExecutor(8) as pool:
+        return list(pool.map(call, range(count)))
 
 
 @pytest.fixture(scope="session", params=hosts.NAMES)

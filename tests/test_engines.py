@@ -2,11 +2,10 @@
 
 import contextlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.conftest import aws_client
+from tests.conftest import noted_by_boto3
 from tests.houses import GTHREAD, Carried, Hook, House
 
 pytest_plugins = ["tests.battery"]
@@ -32,14 +31,7 @@ def told_of(house, id):
 
 
 def test_boto3_over_two_workers_loses_nothing_and_repeats_nothing(house, patiently):
-    client = aws_client(f"http://127.0.0.1:{house.port}")
-
-    def call(number):
-        with (answer := client.invoke(FunctionName="note", InvocationType="Event", Payload=str(number)))["Payload"]:
-            return answer["ResponseMetadata"]["RequestId"]
-
-    with contextlib.closing(client), ThreadPoolExecutor(8) as pool:
-        accepted = list(pool.map(call, range(100)))
+    accepted = noted_by_boto3(house.port, 100)
     patiently(lambda: set(accepted) <= set(house.noted("ran")))
     assert sorted(house.noted("ran")) == sorted(accepted)
 

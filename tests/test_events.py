@@ -21,7 +21,7 @@ import pytest
 
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
 from tests.battery import SEED, share
-from tests.conftest import aws_client
+from tests.conftest import noted_by_boto3
 from tests.hosts import InProcess
 from tests.houses import GTHREAD, House, children
 from tests.servers import ROOT, Server, clean_environ, free_port, running
@@ -113,14 +113,7 @@ WORKERS = {
 @pytest.mark.parametrize("kind", ["sync", "gevent", "preload"])
 def test_boto3_over_two_workers_loses_nothing(kind, house, patiently):
     with house.gunicorn("--workers", "2", *WORKERS[kind]):
-        client = aws_client(f"http://127.0.0.1:{house.port}")
-
-        def call(number):
-            with (answer := client.invoke(FunctionName="note", InvocationType="Event", Payload=str(number)))["Payload"]:
-                return answer["ResponseMetadata"]["RequestId"]
-
-        with contextlib.closing(client), ThreadPoolExecutor(8) as pool:
-            accepted = list(pool.map(call, range(100)))
+        accepted = noted_by_boto3(house.port, 100)
         patiently(lambda: not house.waiting())
     assert sorted(house.noted("ran")) == sorted(accepted)
     assert sorted(house.rows()) == sorted((id, "succeeded") for id in accepted)
