@@ -10,16 +10,22 @@ import os
 import re
 import signal
 import sys
+from decimal import Decimal
 
 import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
 
 from serverfull_wsgi.domain import Function, Invocation
+from serverfull_wsgi.errors import RuntimeFault
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.executors.marshalling import marshal
 from serverfull_wsgi.executors.process import ProcessExecutor
 from serverfull_wsgi.names import FunctionName
 from tests import handlers
 from tests.apart import executing
-from tests.judge import Judge, Verdict
+from tests.battery import SEED, share
+from tests.judge import Judge, Mixed, Number, Pair, Text, Verdict
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -239,6 +245,54 @@ def test_a_result_is_marshalled_as_by_the_judge(ask, value):
 )
 def test_a_value_is_marshalled_as_by_the_judge(ask, expression):
     agree(*ask("evaluate", expression))
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"] if RAW_TEXT else []))
+LEAVES = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.binary(), TEXTS),
+    st.builds(Text, TEXTS),
+    st.builds(Number, st.integers()),
+    st.sampled_from([Mixed.ONE, handlers.Colour.RED, "\u2028", ..., 1j, frozenset({1})]),
+)
+
+
+def is_hashable(value):
+    return not (isinstance(value, Decimal) and value.is_snan())
+
+
+RESULTS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner),
+        st.tuples(inner, inner),
+        st.builds(Pair, inner, inner),
+        st.dictionaries(LEAVES.filter(is_hashable), inner),
+    ),
+)
+
+
+def test_any_result_is_marshalled_as_by_the_judges_own_marshaller(monkeypatch):
+    monkeypatch.setenv("AWS_EXECUTION_ENV", f"AWS_Lambda_python3.{sys.version_info.minor}")
+    theirs = importlib.import_module("awslambdaric.lambda_runtime_marshaller").LambdaMarshaller()
+
+    @seed(SEED)
+    @settings(max_examples=share(10_000, 300), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(RESULTS)
+    def agrees(result):
+        assert marshalled(marshal, result) == marshalled(theirs.marshal_response, result)
+
+    agrees()
+
+
+def marshalled(marshal, result):
+    """Payload and content type, or what kind of failure is told of it in which words."""
+    try:
+        payload, content_type = marshal(result)
+    except RuntimeFault as error:
+        return error.type, str(error)
+    except Exception as error:
+        return error.exception_type, error.msg
+    return payload if isinstance(payload, bytes) else payload.encode(), content_type
 
 
 @pytest.mark.parametrize(
