@@ -161,7 +161,7 @@ def test_request_ids_are_never_those_of_another_request_or_of_another_process():
         childs = set(pipe.read().split())
     mine |= {new_ids() for _ in range(300)}
     assert len(mine) == 1_300
-    assert len({ids.root for ids in mine}) == 1_300
+    assert len({ids.trace for ids in mine}) == 1_300
     assert len(childs) == 300
     assert not childs & {ids.request_id for ids in mine}
 

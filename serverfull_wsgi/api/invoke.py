@@ -72,7 +72,7 @@ class Invoke:
             raise self._invalid(name, environ.get("QUERY_STRING", ""), kind, log_type)
         function_name = self._name(name, environ.get("QUERY_STRING", ""))
         principal = permitted(environ, AS_EVENT if kind == EVENT else AS_CALL, function_name)
-        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.root)
+        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.trace)
         invocation = Invocation(
             function_name,
             payload,
@@ -147,7 +147,7 @@ class InvokeAsync:
             raise _event_too_large(error.size, INVOKE_ASYNC_LIMIT) from None
         name = self._dispatcher.name(environ[ROUTING_ARGS][1]["FunctionName"])
         principal = permitted(environ, AS_EVENT, name)
-        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.root)
+        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.trace)
         invocation = Invocation(name, payload, ids.request_id, trace_id=trace, principal=principal)
         request_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
         return _accepted(request_id, invocation, start_response)

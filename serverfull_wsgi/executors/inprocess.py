@@ -65,39 +65,34 @@ class InProcessExecutor:
         )
         started = perf_counter()
         try:
-            result = _run(function, invocation)
+            payload, content_type, error_log = _run(function, invocation)
         finally:
             duration = perf_counter() - started
             current.reset(token)
-        if len(result.payload) > RESPONSE_LIMIT:
-            result = _Result(RESPONSE_TOO_LARGE, JSON, "Function.ResponseSizeTooLarge\n")
-        if result.error_log is not None:
+        if len(payload) > RESPONSE_LIMIT:
+            payload, content_type, error_log = RESPONSE_TOO_LARGE, JSON, "Function.ResponseSizeTooLarge\n"
+        if error_log is not None:
             fields = {"request_id": invocation.request_id, "function_name": function.name}
             if invocation.principal is not None:
                 fields["principal"] = invocation.principal
-            self._logger.error("%s", result.error_log.rstrip("\n"), extra=fields)
+            self._logger.error("%s", error_log.rstrip("\n"), extra=fields)
         if tail:
             line = report(invocation.request_id, duration, function.memory_size)
-            tail.write(f"{result.error_log or ''}END RequestId: {invocation.request_id}\n{line}\t\n")
+            tail.write(f"{error_log or ''}END RequestId: {invocation.request_id}\n{line}\t\n")
         return Outcome(
-            result.payload,
+            payload,
             function.version,
-            None if result.error_log is None else UNHANDLED,
+            None if error_log is None else UNHANDLED,
             bytes(tail) if tail else b"",
             duration,
-            result.content_type,
+            content_type,
         )
 
     def close(self) -> None:
         """Nothing outlives the call that ran it."""
 
 
-class _Result(NamedTuple):
-    """What a handler came to; ``error_log`` is what AWS's runtime would log of its failure, None for a success."""
-
-    payload: bytes
-    content_type: str = JSON
-    error_log: str | None = None
+_Result = tuple[bytes, str, str | None]  # payload, content type, and what AWS's runtime would log of a failure
 
 
 def _run(function: Function, invocation: Invocation) -> _Result:
@@ -107,7 +102,7 @@ def _run(function: Function, invocation: Invocation) -> _Result:
         if isinstance(handler, str):
             handler = load_handler(handler)
         request_id = invocation.request_id
-        return _Result(*marshal(handler(invocation.event, _context(function, invocation))))
+        return *marshal(handler(invocation.event, _context(function, invocation))), None
     except Exception as error:
         return _failed(error, request_id, invocation)
     except BaseException as error:
@@ -122,12 +117,12 @@ def _failed(error: Exception, request_id: str, invocation: Invocation) -> _Resul
         failure.log().encode()
     except Exception:  # an exception whose text cannot be had, or not be written as UTF-8, ends AWS's runtime
         return _exited(1, invocation)
-    return _Result(failure.payload(), error_log=failure.log())
+    return failure.payload(), JSON, failure.log()
 
 
 def _exited(how: str | int, invocation: Invocation) -> _Result:
     message = exit_message(invocation.request_id, how)
-    return _Result(platform_error(EXIT_ERROR, message), error_log=f"{message}\n{EXIT_ERROR}\n")
+    return platform_error(EXIT_ERROR, message), JSON, f"{message}\n{EXIT_ERROR}\n"
 
 
 class _Surroundings(NamedTuple):

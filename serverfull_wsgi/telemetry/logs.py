@@ -69,8 +69,11 @@ class _LineFormatter(logging.Formatter):
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
         raise NotImplementedError
 
-    def report(self, logger: str, message: str, fields: dict[str, Any]) -> str:
+    def report(
+        self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None
+    ) -> str:
         """The line of an invocation's end, whose message has the request id."""
+        fields = _report_fields(function_name, request_id, duration, principal)
         return self.line(time.time(), "INFO", logger, message, fields)
 
     def timestamp(self, created: float) -> str:
@@ -95,9 +98,11 @@ class TextFormatter(_LineFormatter):
             line += f" principal={principal}"
         return f"{line}\n{fields['exception']}" if "exception" in fields else line
 
-    def report(self, logger: str, message: str, fields: dict[str, Any]) -> str:
-        who = f" principal={fields['principal']}" if "principal" in fields else ""
-        return f"{self.timestamp(time.time())} [INFO] {message} function_name={fields['function_name']}{who}"
+    def report(
+        self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None
+    ) -> str:
+        line = f"{self.timestamp(time.time())} [INFO] {message} function_name={function_name}"
+        return line if principal is None else f"{line} principal={principal}"
 
 
 class JsonFormatter(_LineFormatter):
@@ -174,13 +179,15 @@ def log_report(
     if not logger.isEnabledFor(logging.INFO):
         return
     message = report(request_id, duration, memory_size, memory=memory, init_duration=init_duration, status=status)
-    fields = {"function_name": function_name, "request_id": request_id, "duration_ms": round(duration * 1000, 3)}
-    if principal is not None:
-        fields["principal"] = principal
     if output := _sole_output(logger):
-        output.write(output.formatter.report(logger.name, message, fields))
+        output.write(output.formatter.report(logger.name, message, function_name, request_id, duration, principal))
     else:
-        logger.info("%s", message, extra=fields)
+        logger.info("%s", message, extra=_report_fields(function_name, request_id, duration, principal))
+
+
+def _report_fields(function_name: str, request_id: str, duration: float, principal: str | None) -> dict[str, Any]:
+    fields = {"function_name": function_name, "request_id": request_id, "duration_ms": round(duration * 1000, 3)}
+    return fields if principal is None else {**fields, "principal": principal}
 
 
 def _sole_output(logger: logging.Logger) -> _OutputHandler | None:
