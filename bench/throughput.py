@@ -17,14 +17,15 @@ WORKERS = {
 }
 CONNECTIONS = 4
 OURS = "serverfull_wsgi"
+LEAST = "the least of Invoke"  # to see how much of a target is left once that is answered
 CONTENDERS = {  # as gunicorn is told, in the order they are loaded in
     "bare": "bench.apps:bare",
     OURS: "serverfull_wsgi:app",
-    "bare, simplejson": "bench.apps:bare_simplejson",
+    LEAST: "bench.apps:least",
     "functions-framework": "bench.apps:framework()",
 }
 UNITS = {"per_second": "requests/s", "per_cpu_second": "per second of CPU"}
-TARGETS = {"bare": 0.90, "bare, simplejson": 0.90, "functions-framework": 1.3}  # how many times the other's rate
+TARGETS = {"bare": 0.90, "functions-framework": 1.3}  # how many times the other's rate
 
 
 def main():
@@ -92,18 +93,19 @@ def _show(title, rates):
         print(f"  {contender:20}{per_second:8.0f} requests/s {per_cpu_second:8.0f} per second of CPU")
     for other, target in TARGETS.items():
         for unit in UNITS:
-            _show_ratio(other, unit, _ratios(rates, other, unit), target)
+            ratios = _ratios(rates[OURS], rates[other], unit)
+            verdict = "met" if median(ratios) >= target else "short"
+            print(f"  over {other:20}{UNITS[unit]:18}{_spread(ratios)}  target >= {target:.2f}  {verdict}")
+    for unit in UNITS:
+        print(f"  {LEAST} over bare {UNITS[unit]:18}{_spread(_ratios(rates[LEAST], rates['bare'], unit))}")
 
 
-def _ratios(rates, other, unit):
-    return [getattr(ours, unit) / getattr(its, unit) for ours, its in zip(rates[OURS], rates[other], strict=True)]
+def _ratios(ours, others, unit):
+    return [getattr(mine, unit) / getattr(its, unit) for mine, its in zip(ours, others, strict=True)]
 
 
-def _show_ratio(other, unit, ratios, target):
-    ratio = median(ratios)
-    verdict = "met" if ratio >= target else "short"
-    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    print(f"  over {other:20}{UNITS[unit]:18}{ratio:6.2f} ({spread})  target >= {target:.2f}  {verdict}")
+def _spread(ratios):
+    return f"{median(ratios):6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":
