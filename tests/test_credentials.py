@@ -413,7 +413,7 @@ def said(event, context):
 @pytest.mark.parametrize("kind", [None, "Event"])
 def test_the_logs_say_who_called(caplog, kind):
     found = records_of(caplog, served({"it": said}), kind)
-    assert (found["said"], found["REPORT"], found["[ERROR]"]) == ("ada", "ada", "ada")
+    assert (found["said"], found["REPORT"], found["ValueError"]) == ("ada", "ada", "ada")
 
 
 def test_where_nobody_is_asked_the_logs_name_nobody(caplog):

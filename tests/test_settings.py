@@ -223,10 +223,17 @@ def test_the_log_can_be_json(capsys):
     response = post(served(FUNCTIONS="broken=tests.handlers.broken", RUNTIME_LOGGER_FORMAT="JSON"), "broken")
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     error, report = records[-2:]
-    assert error["message"].startswith("[ERROR] ValueError: boom\nTraceback")
+    assert error["message"].startswith("ValueError: boom\nTraceback")
+    assert error["level"] == "ERROR"
     assert report["message"].startswith("REPORT RequestId: ")
     assert {record["request_id"] for record in (error, report)} == {response.headers["x-amzn-RequestId"]}
     assert (report["function_name"], report["level"]) == ("broken", "INFO")
+
+
+def test_a_function_errors_record_says_its_level_once(capsys):
+    post(served(FUNCTIONS="broken=tests.handlers.broken"), "broken")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "boom" in line and "raise" not in line]
+    assert line.endswith("Z [ERROR] ValueError: boom")
 
 
 @pytest.mark.parametrize(("setting", "value"), [("OUTPUT", "NULL"), ("LEVEL", "CRITICAL")])

@@ -75,7 +75,7 @@ class InProcessExecutor:
             fields = {"request_id": invocation.request_id, "function_name": function.name}
             if invocation.principal is not None:
                 fields["principal"] = invocation.principal
-            self._logger.error("%s", error_log.rstrip("\n"), extra=fields)
+            self._logger.error("%s", error_log.removeprefix("[ERROR] ").rstrip("\n"), extra=fields)
         if tail:
             line = report(invocation.request_id, duration, function.memory_size)
             tail.write(f"{error_log or ''}END RequestId: {invocation.request_id}\n{line}\t\n")
