@@ -282,11 +282,23 @@ def test_the_logger_in_a_background_event_knows_it_too(caplog):
 
 
 def test_the_logger_in_a_handler_is_part_of_the_tail():
-    def handler(event, context):
-        logger_from_context().warning("at work")
-
-    response = post(serving(work=handler), "work", X_Amz_Log_Type="Tail")
+    response = post(serving(work=at_work), "work", X_Amz_Log_Type="Tail")
     assert base64.b64decode(response.headers["X-Amz-Log-Result"]).count(b"at work") == 1
+
+
+@pytest.mark.parametrize("name", ["alone", "alone.and.below"])
+def test_the_logger_of_a_second_application_is_part_of_its_tail(name):
+    """One that passes nothing on to the root logger, or is below one that does not."""
+    post(serving(work=at_work), "work")
+    alone = logging.getLogger(name.partition(".")[0])
+    alone.handlers[:], alone.propagate = [logging.NullHandler()], False
+    application = Application(StaticFetcher({"work": at_work}), logger=logging.getLogger(name))
+    response = post(application, "work", X_Amz_Log_Type="Tail")
+    assert base64.b64decode(response.headers["X-Amz-Log-Result"]).count(b"at work") == 1
+
+
+def at_work(event, context):
+    logger_from_context().warning("at work")
 
 
 def test_logger_and_stats_are_usable_outside_an_invocation():

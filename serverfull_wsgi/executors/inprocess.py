@@ -31,7 +31,7 @@ from serverfull_wsgi.executors.failures import (
 from serverfull_wsgi.executors.marshalling import JSON, marshal
 from serverfull_wsgi.loading import load_handler
 from serverfull_wsgi.shield import is_the_servers
-from serverfull_wsgi.telemetry.capture import Tail, install
+from serverfull_wsgi.telemetry.capture import Tail, install, listen
 from serverfull_wsgi.telemetry.logs import report
 from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import LOGGER, Scope, current
@@ -48,7 +48,8 @@ class InProcessExecutor:
         self._stats = stats
 
     def start(self) -> None:
-        """Nothing has to be there before the first call."""
+        """Has the log tail hear ``logger``, however many servers there are in this process."""
+        listen(self._logger)
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         if function.code is not None and isinstance(function.handler, str):

@@ -113,7 +113,7 @@ class RoutedBuffer(io.RawIOBase):
 class TailHandler(logging.Handler):
     """Log records in the form AWS's Python runtime gives them, into the tail of the invocation that logs.
 
-    It stands on the root logger, as AWS's does, and on the server's where that passes nothing on. Where it stands alone
+    It stands on the root logger, as AWS's does, and where the server's passes nothing on to it. Where it stands alone
     it also does what its logger would have done without it: inside an invocation the line goes to standard output,
     elsewhere warnings go to standard error.
     """
@@ -158,7 +158,8 @@ _handler = TailHandler(_root)
 def install(logger: logging.Logger) -> None:
     """Puts the proxies and the log handler in place, unless they are; cheap enough to ask before each invocation.
 
-    ``logger`` is the server's, which handlers reach through `logger_from_context`.
+    ``logger`` is the server's, which handlers reach through `logger_from_context`. That of a second server in this
+    process is not looked at here: `listen` is for its start.
     """
     if type(sys.stdout) is RoutedStream and type(sys.stderr) is RoutedStream and _handler in _root.handlers:
         return
@@ -172,7 +173,15 @@ def install(logger: logging.Logger) -> None:
                 setattr(sys, name, _installed[name])
         if _handler not in _root.handlers:
             _root.addHandler(_handler)
-        if not logger.propagate and not any(isinstance(it, TailHandler) for it in logger.handlers):
+    listen(logger)
+
+
+def listen(logger: logging.Logger) -> None:
+    """Puts the log handler where ``logger`` passes its records on no further, unless that is the root logger."""
+    while logger.propagate and logger.parent:
+        logger = logger.parent
+    with _installing:
+        if logger is not _root and not any(isinstance(it, TailHandler) for it in logger.handlers):
             logger.addHandler(TailHandler(logger))
 
 
