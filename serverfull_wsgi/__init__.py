@@ -18,7 +18,15 @@ from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.assembly import create_app
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome
-from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ServiceError, TooManyRequestsException
+from serverfull_wsgi.errors import (
+    ConfigurationError,
+    InvalidRuntimeException,
+    NotFoundError,
+    ResourceConflictException,
+    ServiceError,
+    ServiceException,
+    TooManyRequestsException,
+)
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
@@ -55,6 +63,7 @@ __all__ = [
     "FunctionName",
     "ImportFetcher",
     "InProcessExecutor",
+    "InvalidRuntimeException",
     "Invocation",
     "Invoke",
     "InvokeAsync",
@@ -66,7 +75,9 @@ __all__ = [
     "Outcome",
     "Principal",
     "ProcessExecutor",
+    "ResourceConflictException",
     "ServiceError",
+    "ServiceException",
     "Settings",
     "SigV4Middleware",
     "SqliteQueue",

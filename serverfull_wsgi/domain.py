@@ -182,7 +182,12 @@ class Fetcher(Protocol):
     def fetch(self, name: str, qualifier: str = LATEST) -> FunctionLike:
         """The function of this name, or a plain handler; ``qualifier`` is a version (``"$LATEST"``, ``"1"``) or alias.
 
-        Called on every invocation, from several threads. Raises `NotFoundError`.
+        Called on every invocation, from several threads. Raises `NotFoundError` where there is none. May raise a
+        `ServiceError`, whose message the caller gets: `ResourceConflictException` for a function that cannot run as it
+        is, `InvalidRuntimeException` for one whose runtime cannot be had, `TooManyRequestsException` for one that may
+        not run now, `ServiceException` where nobody can tell now whether there is one. Whatever else it raises is
+        logged, and a `ServiceException` that says no more is answered. An event that was accepted before
+        waits, and is tried again.
         """
         ...
 

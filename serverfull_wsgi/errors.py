@@ -199,7 +199,7 @@ class ZeroReservedConcurrency(TooManyRequestsException):
 
 
 class ServiceException(ServiceError):
-    """Our own failure. Its message never says more than that; the log has the rest."""
+    """A failure of the server's own. Ours never say more than that, and the log has the rest."""
 
     message_key = "Message"
 

@@ -17,10 +17,13 @@ from serverfull_wsgi import (
     Application,
     Function,
     InProcessExecutor,
+    InvalidRuntimeException,
     Invoke,
     MemoryQueue,
     NotFoundError,
     Outcome,
+    ResourceConflictException,
+    ServiceException,
     StaticFetcher,
     TooManyRequestsException,
     logger_from_context,
@@ -60,6 +63,25 @@ def test_a_fetcher_may_give_plain_handlers():
 
     context = post(Application(Plain()), "any").json
     assert (context["function_name"], context["function_version"]) == ("any", "$LATEST")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ResourceConflictException("its code is gone"), 409),
+        (InvalidRuntimeException("it wants COBOL"), 502),
+        (ServiceException("its database is away"), 500),
+        (TooManyRequestsException(), 429),
+    ],
+)
+def test_callers_get_the_error_that_a_fetcher_raises(error, status):
+    class Raising:
+        def fetch(self, name, qualifier="$LATEST"):
+            raise error
+
+    response = post(Application(Raising()), "any")
+    assert (response.status, response.headers["x-amzn-ErrorType"]) == (status, type(error).__name__)
+    assert error.message in response.json.values()
 
 
 def test_an_executor_of_ones_own_says_how_functions_run():
