@@ -6,7 +6,6 @@ import os
 import random
 import re
 import shlex
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +24,7 @@ from tests.conftest import noted_by_boto3
 from tests.hosts import InProcess
 from tests.houses import GTHREAD, House, children
 from tests.servers import ROOT, Server, clean_environ, free_port, running
+from tests.small_disk import PRIVATE, mounts
 from tests.tracing import needs_strace
 
 pytest_plugins = ["tests.battery"]
@@ -468,7 +468,6 @@ from pathlib import Path
 from serverfull_wsgi import Application, EventConfig, Function, SqliteQueue, StaticFetcher
 from serverfull_wsgi.queues.delivery import Delays
 from tests.hosts import InProcess
-from tests.houses import GTHREAD, Hook, House, children
 
 point, folder = sys.argv[1], Path(sys.argv[2])
 
@@ -561,7 +560,7 @@ import sys, time
 from pathlib import Path
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
 from tests.hosts import InProcess
-from tests.houses import GTHREAD, Hook, House, children
+from tests.small_disk import fill
 
 folder, begun, go = Path(sys.argv[1]), [], []
 
@@ -586,13 +585,7 @@ def send(name, payload=b"1", kind="Event"):
 
 accepted = [send("work").headers["x-amzn-RequestId"] for _ in range(4)]
 until(lambda: len(begun) == 2)
-with open(folder / "filler", "wb", buffering=0) as filler:
-    piece = 65536
-    while piece:
-        try:
-            filler.write(b"x" * piece)
-        except OSError:
-            piece //= 2
+fill(folder / "filler")
 refused = 0
 for _ in range(200):
     response = send("work", b'"' + b"x" * 50_000 + b'"')
@@ -609,14 +602,6 @@ until(lambda: all(queue.event(id)["state"] == "succeeded" for id in accepted))
 until(lambda: send("work").status == 202)
 print(len(accepted), refused)
 """
-PRIVATE = ["unshare", "--mount", "--map-root-user", "sh", "-c", 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"']
-
-
-def mounts(folder):
-    """Whether a small file system of one's own can be had here."""
-    if not shutil.which("unshare"):
-        return False
-    return subprocess.run([*PRIVATE, folder, "true"], capture_output=True, check=False).returncode == 0
 
 
 def test_a_full_disk_accepts_nothing_and_what_runs_comes_to_its_end(tmp_path, battery):

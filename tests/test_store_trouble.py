@@ -11,24 +11,19 @@ import pytest
 from tests.battery import share
 from tests.houses import GTHREAD, SETTINGS, House
 from tests.servers import Server, running
-from tests.test_events import PRIVATE, mounts
+from tests.small_disk import PRIVATE, mounts
 
 pytest_plugins = ["tests.battery"]
 
 FUNCTIONS = """
 import os
+from tests import small_disk
 
 def note(event, context):
     return event
 
 def fill(event, context):
-    with open(".serverfull/filler", "wb", buffering=0) as filler:
-        piece = 65536
-        while piece:
-            try:
-                filler.write(b"x" * piece)
-            except OSError:
-                piece //= 2
+    small_disk.fill(".serverfull/filler")
 
 def free(event, context):
     os.unlink(".serverfull/filler")
