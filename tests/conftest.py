@@ -9,7 +9,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from serverfull_wsgi import InProcessExecutor, ProcessExecutor
 from tests import hosts
+from tests.apart import executing, needs_client
 from tests.brokers import RabbitMQ, Redis, broker
 from tests.servers import ROOT, gunicorn
 
@@ -41,6 +43,16 @@ def host(request, tmp_path_factory):
     """The application, served in one of the ways it can be; the HTTP tests run in all of them."""
     with hosts.host(request.param, tmp_path_factory.mktemp(request.param) / "log") as it:
         yield it
+
+
+EXECUTORS = [InProcessExecutor, pytest.param(ProcessExecutor, marks=needs_client)]
+
+
+@pytest.fixture(scope="module", params=EXECUTORS, ids=lambda kind: kind.__name__)
+def executor(request):
+    """Each answer to *how*: what all of them promise is tested over all."""
+    with executing() if request.param is ProcessExecutor else contextlib.nullcontext(InProcessExecutor()) as executor:
+        yield executor
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.servers import Server, clean_environ, free_port, running
+from tests.servers import Server, clean_environ, free_port, running, serverfull
 
 FUNCTIONS = """
 import os, signal, time
@@ -121,15 +121,7 @@ class House:
         assert status == 0, server.output()
 
     def command(self, *argv, **environ):
-        return subprocess.run(
-            [sys.executable, "-m", "serverfull_wsgi", *argv],
-            cwd=self.folder,
-            env={**clean_environ(), **SETTINGS, **environ},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return serverfull(*argv, cwd=self.folder, **{**SETTINGS, **environ})
 
     def send(self, name, event=None, **headers):
         """The status and the request id of an accept; None where the server went away."""

@@ -83,6 +83,20 @@ def clean_environ():
     return {**kept, **ours, "SERVERFULL_EVENTS": "memory"}  # tests of durable events name a folder of their own
 
 
+def serverfull(*argv, stdin="", cwd=ROOT, **environ):
+    """The command, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "serverfull_wsgi", *argv],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**clean_environ(), **environ},
+        timeout=120,
+        check=False,
+    )
+
+
 @contextlib.contextmanager
 def gunicorn(log, *options, application="tests.site:application", **server):
     """gunicorn with ``options`` over ``application``, until the block ends."""

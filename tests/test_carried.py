@@ -5,8 +5,6 @@ import logging
 from collections import Counter, deque
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
 
 from serverfull_wsgi import EventConfig, FunctionName, Invocation
 from serverfull_wsgi.domain import Outcome
@@ -15,8 +13,8 @@ from serverfull_wsgi.queues import messages
 from serverfull_wsgi.queues.delivery import Delays
 from serverfull_wsgi.queues.messages import CarriedEvent, CarriedRecord
 from serverfull_wsgi.queues.trying import Tries
-from tests.battery import SEED, share
-from tests.test_delivery import TRIES, model
+from tests.battery import share
+from tests.test_delivery import model, over_schedules
 
 celery = pytest.importorskip("serverfull_wsgi.queues.celery", reason="needs the extra celery")
 pytest_plugins = ["tests.battery"]
@@ -77,13 +75,7 @@ def test_random_schedules_through_messages_end_as_a_small_model_says(monkeypatch
     monkeypatch.setattr(messages, "time", clock)
     monkeypatch.setattr(celery, "time", clock)
 
-    @seed(SEED)
-    @settings(max_examples=share(5000, 150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(
-        tries=st.lists(TRIES, min_size=1, max_size=100),
-        retries=st.sampled_from([0, 1, 2]),
-        max_age=st.one_of(st.sampled_from([60, 21_600]), st.integers(60, 21_600)),
-    )
+    @over_schedules(share(5000, 150))
     def schedule(tries, retries, max_age):
         clock.now = 0.0
         config = EventConfig(retries, max_age, on_success="told", on_failure="told")

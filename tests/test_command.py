@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests import servers
 from tests.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
 
 FUNCTIONS = (
@@ -13,18 +14,8 @@ FUNCTIONS = (
 )
 
 
-def serverfull(*argv, stdin="", **environ):
-    environ = {"SERVERFULL_FUNCTIONS": FUNCTIONS, **environ}
-    return subprocess.run(
-        [sys.executable, "-m", "serverfull_wsgi", *argv],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**clean_environ(), **environ},
-        timeout=60,
-        check=False,
-    )
+def serverfull(*argv, **more):
+    return servers.serverfull(*argv, **{"SERVERFULL_FUNCTIONS": FUNCTIONS, **more})
 
 
 def test_invoke_prints_the_result_and_nothing_else():

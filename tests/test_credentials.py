@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import subprocess
-import sys
 import time
 from contextlib import closing
 from functools import partial
@@ -32,7 +30,7 @@ from serverfull_wsgi.principal import EVENT, INVOKE, OPERATE, Principal
 from tests import handlers, signed_site
 from tests.conftest import aws_client
 from tests.hosts import OverSocket
-from tests.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
+from tests.servers import Server, free_port, gunicorn, running, serverfull
 from tests.signing import KEY, NOON, REGION, SECRET, Sent, ask, by_botocore, message, now
 
 ADA = "[ada]\naws_access_key_id = AKIDADA\naws_secret_access_key = s3cr3t/+%=x\n"
@@ -500,18 +498,6 @@ def serving(how, log, environ):
         "start_http": ["-c", "import serverfull_wsgi as s; s.start_http()"],
     }
     return running(Server(code[how], log, port=port, env=environ))
-
-
-def serverfull(*argv, **environ):
-    return subprocess.run(
-        [sys.executable, "-m", "serverfull_wsgi", *argv],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**clean_environ(), **environ},
-        timeout=60,
-        check=False,
-    )
 
 
 def test_the_command_works_with_a_file_of_keys_too(keys):

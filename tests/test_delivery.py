@@ -117,17 +117,22 @@ def ruled(tries, limits):
 TRIES = st.tuples(st.sampled_from(["ok", *["failed"] * 2, *["throttled"] * 4]), st.floats(0.0, 900.0))
 
 
-def test_random_schedules_end_as_a_small_model_says(battery):
-    """A7."""
-    ends = Counter()
-
-    @seed(SEED)
-    @settings(max_examples=share(5000, 300), deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(
+def over_schedules(count):
+    """Runs what takes ``tries``, ``retries`` and ``max_age`` with so many random ones."""
+    random_ones = given(
         tries=st.lists(TRIES, min_size=1, max_size=100),
         retries=st.sampled_from([0, 1, 2]),
         max_age=st.one_of(st.sampled_from([60, 21_600]), st.integers(60, 21_600)),
     )
+    so_many = settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    return lambda test: seed(SEED)(so_many(random_ones(test)))
+
+
+def test_random_schedules_end_as_a_small_model_says(battery):
+    """A7."""
+    ends = Counter()
+
+    @over_schedules(share(5000, 300))
     def schedule(tries, retries, max_age):
         found = ruled(tries, Limits(retries, max_age))
         assert found == model(tries, retries, max_age)

@@ -5,19 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi import Function, InProcessExecutor, ProcessExecutor
-from tests.apart import executing, needs_client, run
-
-KINDS = [InProcessExecutor, pytest.param(ProcessExecutor, marks=needs_client)]
-
-
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.__name__)
-def executor(request):
-    if request.param is InProcessExecutor:
-        yield InProcessExecutor()
-    else:
-        with executing() as executor:
-            yield executor
+from serverfull_wsgi import Function
+from tests.apart import run
 
 
 def function(name):

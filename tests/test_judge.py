@@ -20,10 +20,8 @@ from serverfull_wsgi.domain import Function, Invocation
 from serverfull_wsgi.errors import RuntimeFault
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.marshalling import marshal
-from serverfull_wsgi.executors.process import ProcessExecutor
 from serverfull_wsgi.names import FunctionName
 from tests import handlers
-from tests.apart import executing
 from tests.battery import SEED, share
 from tests.judge import Judge, Mixed, Number, Pair, Text, Verdict
 from tests.servers import ROOT
@@ -38,15 +36,6 @@ MEMORY = 512  # MiB
 HANDLER = "tests.judge.handler"
 START = f"START RequestId: {ID} Version: $LATEST\n"
 RAW_TEXT = sys.version_info >= (3, 12)  # from here on AWS's runtime writes text that is not ASCII as it is
-
-
-@pytest.fixture(scope="session", params=[InProcessExecutor, ProcessExecutor], ids=lambda kind: kind.__name__)
-def executor(request):
-    if request.param is InProcessExecutor:
-        yield InProcessExecutor()
-    else:
-        with executing() as executor:
-            yield executor
 
 
 @pytest.fixture
