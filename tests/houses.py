@@ -139,6 +139,12 @@ class House:
         assert status == 202
         return id
 
+    def poisoned(self, patiently):
+        """The request id of an event that kills its process, at times before its accept is answered."""
+        self.send("poison")
+        patiently(lambda: self.noted("ran"))
+        return self.noted("ran")[0]
+
     def request(self, method, target, body=None, headers=None):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             try:

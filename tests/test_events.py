@@ -221,8 +221,8 @@ def test_another_worker_takes_over_without_a_request(house, patiently):
 @needs_proc
 def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, patiently, battery):
     """A12."""
-    with house.gunicorn(SERVERFULL_EVENT_LEASE="1"):
-        id = house.accept("poison")
+    with house.gunicorn():
+        id = house.poisoned(patiently)
         answers = [house.send("note", number) for number in range(share(100, 10))]
         others = [answer[1] for answer in answers if answer and answer[0] == 202]  # a kill may cut one off
         patiently(lambda: house.waiting() == 0, 300)

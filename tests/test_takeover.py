@@ -76,7 +76,7 @@ def test_an_event_that_kills_takes_no_bystander_with_it(house, patiently, batter
     with house.gunicorn(**LONG):
         others = [house.accept("work", 0.5) for _ in range(3)]
         patiently(lambda: len(house.noted("began")) == 3)
-        id = house.accept("poison")
+        id = house.poisoned(patiently)
         more = [answer[1] for answer in (house.send("work", 0.5) for _ in range(9)) if answer and answer[0] == 202]
         patiently(lambda: dict(house.rows())[id] == "failed")
         patiently(lambda: not house.waiting())
