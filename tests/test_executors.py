@@ -23,6 +23,15 @@ def test_what_is_no_json_is_a_marshal_error(executor, value):
     assert run(executor, function("marshal"), value)[1]["errorType"] == "Runtime.MarshalError"
 
 
+def test_records_of_a_function_say_their_level_once(executor, caplog):
+    run(executor, function("noisy"))
+    outcome, _ = run(executor, function("broken"))
+    assert b"[ERROR] ValueError: boom\n" in outcome.log
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.message.startswith("ValueError: boom\nTraceback")
+    assert [record for record in caplog.records if f"[{record.levelname}]" in record.message] == []
+
+
 def test_the_remaining_time_is_the_functions(executor):
     assert 55_000 < run(executor, function("slow"), 0)[1] <= 60_000
 

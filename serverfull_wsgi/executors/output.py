@@ -111,7 +111,9 @@ class Output:
             self._pass_line(level)
 
     def _pass_line(self, level: int) -> None:
-        text = self._line.rstrip(b"\n")
+        text = bytes(self._line.rstrip(b"\n"))
+        if level > logging.INFO:  # of a frame: its record has the level that AWS's client writes before the text
+            text = re.sub(rb"^\[%s\][ \t]" % logging.getLevelName(level).encode(), b"", text)
         if text and self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", text.decode("utf-8", "backslashreplace"), extra=self._fields)
         self._line.clear()
