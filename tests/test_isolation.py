@@ -409,6 +409,8 @@ def test_where_a_zygote_cannot_fork_environments_are_execed(sandbox, caplog):
         assert run(it, function("evaluate", name="b"), "1 / 0")[1]["errorType"] == "ZeroDivisionError"
     assert seen["cwd"] == str(FUNCTIONS)
     assert "starts by exec (ModuleNotFoundError: No module named 'no_such_module')" in caplog.text
+    (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == "SERVERFULL_ZYGOTE_PRELOAD has no effect: ModuleNotFoundError: No module named 'no_such_module'"
 
 
 def test_a_preloaded_module_is_there_and_one_with_threads_is_no_zygotes():

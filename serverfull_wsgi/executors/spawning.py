@@ -133,13 +133,16 @@ class Spawner:
     def _tell(self, found: dict[str, str]) -> None:
         reasons = {why for why in found.values() if why} if self._sandbox != "process" else {"not asked for"}
         off = f" (off: {'; '.join(sorted(reasons))})" if reasons else ""
+        zygote = self._zygotes[sys.executable]
+        if self._preload and not zygote.fork:
+            self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", zygote.why)
         self._logger.info(
             "isolated functions: process namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
             "memory limit by %s; capabilities dropped; starts by %s",
             *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
             off,
             self._groups.found or "RLIMIT_DATA and watching",
-            "fork" if self._zygotes[sys.executable].fork else f"exec ({self._zygotes[sys.executable].why})",
+            "fork" if zygote.fork else f"exec ({zygote.why})",
         )
 
     def python(self, runtime: str) -> str:
