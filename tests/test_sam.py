@@ -193,7 +193,7 @@ EXPECTED = {
             f"{IMPORTS}STATES: Machine.Arn is known to AWS only; set {SETTING}='Machine.Arn=…'",
             f"{IMPORTS}NOTHING: null stands where text is needed; write text",
             f"{IMPORTS}AWS_REGION: Lambda reserves this name; choose another",
-            f"{IMPORTS}2nd: a name is a letter and then letters, digits and '_'; choose another",
+            f"{IMPORTS}2nd: a name is a letter and then at least one letter, digit or '_'; choose another",
             f"imports.yaml:30: Destined.FunctionName: Fn::ImportValue {NOT_UNDERSTOOD}",
             "imports.yaml:30: Destined.Timeout: there is no condition 'Unknown'; add it to Conditions",
             "imports.yaml:30: Destined.MemorySize: 'lots' is no whole number from 1 on; correct it",

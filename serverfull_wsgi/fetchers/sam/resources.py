@@ -77,7 +77,7 @@ def _environment(its: Properties) -> dict[str, str]:
         if name in RESERVED_VARIABLES:
             its.refuse(path, "Lambda reserves this name; choose another")
         elif not _VARIABLE.fullmatch(str(name)):
-            its.refuse(path, "a name is a letter and then letters, digits and '_'; choose another")
+            its.refuse(path, "a name is a letter and then at least one letter, digit or '_'; choose another")
         elif value is not UNRESOLVED:
             try:
                 variables[name] = as_text(value)
