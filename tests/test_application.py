@@ -84,6 +84,13 @@ def test_callers_get_the_error_that_a_fetcher_raises(error, status):
     assert error.message in response.json.values()
 
 
+def test_head_gets_the_headers_of_a_refusal_and_no_body():
+    application = serving()
+    get, head = (InProcess(application).request(method, "/nowhere") for method in ("GET", "HEAD"))
+    assert (head.status, head.body) == (404, b"")
+    assert head.headers["Content-Length"] == str(len(get.body))
+
+
 def test_an_executor_of_ones_own_says_how_functions_run():
     class Canned:
         def execute(self, function, invocation):

@@ -127,14 +127,14 @@ class Application:
                 return _healthy(environ, start_response)
             return self._route(environ, start_response, ids)
         except ServiceError as error:
-            return render(error, ids.request_id, start_response)
+            return render(error, ids.request_id, environ, start_response)
         except BaseException as error:
             if is_the_servers(error):
                 raise
             self._logger.exception("a request failed", extra={"request_id": ids.request_id})
             failure = ServiceException("The service failed; its log has the reason.")
             begun = sys.exc_info() if ROUTING_ARGS in environ else None  # a user's endpoint may have begun its answer
-            return render(failure, ids.request_id, start_response, begun)
+            return render(failure, ids.request_id, environ, start_response, begun)
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
         """Everything but the plain form of Invoke: routed by the path as the client sent it, then decoded once."""

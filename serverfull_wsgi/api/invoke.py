@@ -61,7 +61,7 @@ class Invoke:
         try:
             return self.answer(environ, start_response, environ[ROUTING_ARGS][1]["FunctionName"], ids)
         except ServiceError as error:
-            return render(error, ids.request_id, start_response)
+            return render(error, ids.request_id, environ, start_response)
 
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse, name: str, ids: Ids) -> Iterable[bytes]:
         """The same for a caller that has the name and renders the `ServiceError` this may raise."""
@@ -138,7 +138,7 @@ class InvokeAsync:
         try:
             return self._answer(environ, start_response, ids)
         except ServiceError as error:
-            return render(error, ids.request_id, start_response)
+            return render(error, ids.request_id, environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
         try:

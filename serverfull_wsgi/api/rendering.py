@@ -9,11 +9,15 @@ from serverfull_wsgi.errors import ServiceError
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
-    from _typeshed.wsgi import StartResponse
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 def render(
-    error: ServiceError, request_id: str, start_response: StartResponse, begun: OptExcInfo | None = None
+    error: ServiceError,
+    request_id: str,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    begun: OptExcInfo | None = None,
 ) -> Iterable[bytes]:
     """Answers with ``error``; ``begun`` is the exception where ``start_response`` may have been called already."""
     body = error.body()
@@ -28,4 +32,4 @@ def render(
         ],
         begun,
     )
-    return [body]
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -109,7 +109,7 @@ class SigV4Middleware:
         else:
             return self._app(environ, start_response)
         _discard(environ)
-        return render(refusal, request_id, start_response)
+        return render(refusal, request_id, environ, start_response)
 
     def _verified(self, environ: WSGIEnvironment) -> Principal:
         """Who signed the request, whose body this reads and puts back. Raises `ServiceError`."""
