@@ -59,8 +59,10 @@ def serve_(ctx: click.Context, target: str | None) -> None:
 @main.command()
 @_APP
 def check(target: str | None) -> None:
-    """Say whether the settings are good and every function can be run."""
+    """Say whether the settings are good, every function can be run, and there is a place for events."""
     application = _application(target, aside=True)
+    if check_place := getattr(application.queue, "check_place", None):
+        check_place()
     listed = functions_of(application.dispatcher.fetcher)
     for line in timeout_warnings(listed):
         click.echo(f"warning: {line}", err=True)

@@ -105,6 +105,21 @@ def test_check_tells_every_function_that_cannot_be_imported():
     assert "'b=json.nothing'" in result.stderr
 
 
+def test_check_tells_that_there_is_no_place_for_events(tmp_path):
+    (tmp_path / "file").touch()
+    result = serverfull("check", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "file/data"))
+    assert result.returncode == 1
+    assert f"the event store {tmp_path}/file/data/events.sqlite3 cannot be opened: {tmp_path}/file is no folder" in (
+        result.stderr
+    )
+
+
+def test_check_makes_no_place_for_events(tmp_path):
+    result = serverfull("check", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "new/data"))
+    assert result.stdout == "ok: 4 functions\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_random_mock_values_without_polyfactory_name_the_cure():
     code = "import sys; sys.modules['polyfactory'] = None; from serverfull_wsgi.__main__ import main; main(['check'])"
     environ = {**clean_environ(), "SERVERFULL_MOCK": "1", "SERVERFULL_MOCK_VALUES": "random"}

@@ -27,7 +27,7 @@ from serverfull_wsgi.queues.delivery import Delays
 from serverfull_wsgi.queues.destinations import Senders
 from serverfull_wsgi.queues.leading import Leader
 from serverfull_wsgi.queues.owners import Owners
-from serverfull_wsgi.queues.store import Store
+from serverfull_wsgi.queues.store import Store, check_place
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -74,6 +74,10 @@ class SqliteQueue:
         self._lease, self._delays, self._endpoint = lease, delays or Delays(), endpoint
         self._logger, self._metrics, self._mark, self._clock = logger, metrics, mark, now
         self._store: Store | None = None
+
+    def check_place(self) -> None:
+        """Whether `start` may find a place for the file, as far as can be seen. Raises `ConfigurationError`."""
+        check_place(self.path.absolute())
 
     def start(self, run: Run, send: Send) -> None:
         self._store = store = Store(self.path, self._owner, now=self._clock)

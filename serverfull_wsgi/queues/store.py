@@ -56,10 +56,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise schema.refusal(path, error) from None
         except OSError as error:
-            raise ConfigurationError(
-                f"the event store {path} cannot be opened: {error}; SERVERFULL_DATA_DIR names a folder this process "
-                "may write to, and SERVERFULL_EVENTS=memory does without one"
-            ) from None
+            raise _unusable(path, error) from None
 
     def _open(self, owner: str | None, steps: Sequence[str], now: Clock | None) -> sqlite3.Connection:
         if not self._gate.enter(OPENING):
@@ -145,6 +142,25 @@ def _clock(db: sqlite3.Connection) -> Clock:
     anchor = anchored(Anchor.read(row[0]) if row else None, latest[0], boot, ticks(), time.time())
     db.execute("INSERT OR REPLACE INTO about VALUES ('clock', ?)", (anchor.write(),))
     return lambda: anchor.now(ticks())
+
+
+def check_place(path: Path) -> None:
+    """Looks whether a store could be opened or made at ``path``, and makes nothing. Raises `ConfigurationError`."""
+    try:
+        there = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as error:
+        raise _unusable(path, error) from None
+    if (there == path) == there.is_dir():
+        raise _unusable(path, f"{there} is {'a' if there == path else 'no'} folder")
+    if not os.access(there, os.R_OK | os.W_OK):
+        raise _unusable(path, f"this process may not write to {there}")
+
+
+def _unusable(path: Path, why: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"the event store {path} cannot be opened: {why}; SERVERFULL_DATA_DIR names a folder this process may write "
+        "to, and SERVERFULL_EVENTS=memory does without one"
+    )
 
 
 def _claim_store(db: sqlite3.Connection, owner: str, alone: bool, path: Path) -> None:
