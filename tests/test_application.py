@@ -326,6 +326,16 @@ def test_the_logger_of_a_second_application_is_part_of_its_tail(name):
     assert base64.b64decode(response.headers["X-Amz-Log-Result"]).count(b"at work") == 1
 
 
+def test_a_record_that_a_hosts_logger_has_written_is_not_written_again(capsys, monkeypatch):
+    """As Flask's has a handler and passes its records on, to a root logger without any but ours."""
+    written, host = io.StringIO(), logging.getLogger("of.a.host")
+    host.handlers[:] = [logging.StreamHandler(written)]
+    monkeypatch.setattr(logging.root, "handlers", [])
+    post(Application(StaticFetcher({"broken": handlers.broken}), logger=host), "broken")
+    assert written.getvalue().count("ValueError: boom") == 1
+    assert "boom" not in capsys.readouterr().err
+
+
 def at_work(event, context):
     logger_from_context().warning("at work")
 

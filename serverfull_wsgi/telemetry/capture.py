@@ -137,8 +137,8 @@ class TailHandler(logging.Handler):
         scope = current.get()
         alone = self._place.handlers == [self]
         if scope is None:
-            if alone and logging.lastResort and record.levelno >= logging.lastResort.level:
-                logging.lastResort.handle(record)
+            if alone and not _is_handled_below(self._place, record):
+                _handle_at_last(record)
             return
         if scope.tail is None and not alone:
             return
@@ -148,6 +148,21 @@ class TailHandler(logging.Handler):
             scope.tail.write(line)
         if alone:
             _pass_on(unrouted(sys.stdout), line)
+
+
+def _is_handled_below(place: logging.Logger, record: logging.LogRecord) -> bool:
+    """Whether the record has met a handler on its way up to ``place``."""
+    logger = _root.manager.loggerDict.get(record.name)
+    while isinstance(logger, logging.Logger) and logger is not place:
+        if logger.handlers:
+            return True
+        logger = logger.parent
+    return False
+
+
+def _handle_at_last(record: logging.LogRecord) -> None:
+    if logging.lastResort and record.levelno >= logging.lastResort.level:
+        logging.lastResort.handle(record)
 
 
 _installing = threading.Lock()
