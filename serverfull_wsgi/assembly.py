@@ -81,6 +81,8 @@ def imported(target: str, named: str) -> Application:
     Raises `ConfigurationError`.
     """
     module, _, attribute = target.partition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigurationError(f"{named}: {module!r} is no module; name MODULE:APPLICATION, as in orders.web:app")
     try:
         application = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError) as error:

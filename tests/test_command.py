@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from serverfull_wsgi import ConfigurationError
+from serverfull_wsgi.assembly import imported
 from tests import servers
 from tests.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
 
@@ -80,6 +82,12 @@ def test_functions_lists_them():
 def test_an_application_built_in_code_can_be_named():
     assert "describe:7\t60 s\t512 MB" in serverfull("functions", "--app", "tests.site:application").stdout
     assert serverfull("invoke", "--app", "tests.site:application", "hello:prod").stdout == '"one"\n'
+
+
+@pytest.mark.parametrize("target", ["", ":app", ".site:app", "tests/site.py:app"])
+def test_an_application_that_no_module_can_have_is_refused_with_the_form(target):
+    with pytest.raises(ConfigurationError, match=r"--app X: .* is no module; name MODULE:APPLICATION"):
+        imported(target, "--app X")
 
 
 def test_check_counts_what_it_found_good():

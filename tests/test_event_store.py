@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from serverfull_wsgi import ConfigurationError, EventConfig, FunctionName, Invocation
+from serverfull_wsgi import (
+    Application,
+    ConfigurationError,
+    EventConfig,
+    FunctionName,
+    Invocation,
+    ServiceException,
+    SqliteQueue,
+    StaticFetcher,
+)
 from serverfull_wsgi.queues import commits, events, looking, schema
 from serverfull_wsgi.queues.commits import StoreError
 from serverfull_wsgi.queues.delivery import Counts
@@ -22,6 +32,7 @@ from serverfull_wsgi.queues.owners import Owners
 from serverfull_wsgi.queues.store import Store
 from serverfull_wsgi.queues.trying import Ending
 from tests.battery import share
+from tests.handlers import hello
 from tests.servers import ROOT, clean_environ
 
 pytest_plugins = ["tests.battery"]
@@ -409,6 +420,16 @@ def test_space_is_reserved_and_given_back_for_what_is_vital(store):
     assert tries == [True, True, False]
     store.reserve.fill()
     assert store.reserve.is_full()
+
+
+def test_a_folder_that_is_gone_takes_no_event_and_the_log_says_so(tmp_path, caplog):
+    queue = SqliteQueue(tmp_path / "data/events.sqlite3")
+    application = Application(StaticFetcher({"hello": hello}), queue=queue)
+    application.start()
+    shutil.rmtree(tmp_path / "data")
+    with closing(application), pytest.raises(ServiceException, match="could not be stored"):
+        application.dispatcher.accept(Invocation(NAME, b"1", "an id"))
+    assert f"or {queue.path} is gone" in caplog.text
 
 
 def test_a_fork_leaves_the_store_alone(store):

@@ -111,7 +111,7 @@ class SqliteQueue:
         if store is None or self._closing:
             raise ServiceException("The server is stopping and takes no more events; send this one again.")
         if not store.reserve.is_full():
-            self._logger.error("an event was refused: there is no room on the disk")
+            self._logger.error("an event was refused: there is no room on the disk, or %s is gone", self.path)
             raise ServiceException("The event could not be stored; the server's log has the reason.")
         operation = functools.partial(
             events.insert, invocation=invocation, config=config, dedupe=dedupe, now=store.now(), wall=time.time()
