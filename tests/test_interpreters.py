@@ -53,10 +53,18 @@ def test_a_runtimes_own_interpreter_runs_it(other, monkeypatch, caplog):
     assert not caplog.text
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["not there", "without the client"])
-def test_where_it_cannot_be_had_the_servers_own_does_and_that_is_told_once(there, monkeypatch, tmp_path, caplog):
-    if there:
-        (tmp_path / "python3.99").write_text(f'#!/bin/sh\nexec {os.path.realpath(sys.executable)} -S "$@"\n')
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (None, "no python3.99 is on"),
+        (f'exec {os.path.realpath(sys.executable)} -S "$@"', "{} cannot serve as one: there is no awslambdaric"),
+        ("exit 127", "{} does not run"),
+    ],
+    ids=["not there", "without the client", "a shim of nothing"],
+)
+def test_where_it_cannot_be_had_the_servers_own_does_and_that_is_told_once(program, why, monkeypatch, tmp_path, caplog):
+    if program:
+        (tmp_path / "python3.99").write_text(f"#!/bin/sh\n{program}\n")
         (tmp_path / "python3.99").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -65,5 +73,4 @@ def test_where_it_cannot_be_had_the_servers_own_does_and_that_is_told_once(there
             assert result(executor, function("app.evaluate", name=name, runtime="python3.99"), VERSION) == own
     (warning,) = caplog.messages
     assert f"python3.99 run under the server's own python{own}: " in warning
-    why = f"{tmp_path}/python3.99 cannot serve as one: there is no awslambdaric" if there else "no python3.99 is on"
-    assert why in warning
+    assert why.format(f"{tmp_path}/python3.99") in warning

@@ -157,6 +157,7 @@ class Spawner:
         path = shutil.which(runtime)
         why = f"no {runtime} is on the server's PATH"
         if path:
+            why = f"{path} does not run"
             with contextlib.suppress(ZygoteGone, OSError):
                 if (found := self._zygote(path)).fork:
                     return path
