@@ -230,10 +230,11 @@ def test_the_log_can_be_json(capsys):
     assert (report["function_name"], report["level"]) == ("broken", "INFO")
 
 
-def test_a_function_errors_record_says_its_level_once(capsys):
-    post(served(FUNCTIONS="broken=tests.handlers.broken"), "broken")
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "boom" in line and "raise" not in line]
-    assert line.endswith("Z [ERROR] ValueError: boom")
+def test_a_function_errors_first_line_says_its_level_once_and_whose_it_is(capsys):
+    response = post(served(FUNCTIONS="broken=tests.handlers.broken"), "broken")
+    (first, second) = capsys.readouterr().out.partition("Z [ERROR] ")[2].splitlines()[:2]
+    assert first == f"ValueError: boom function_name=broken request_id={response.headers['x-amzn-RequestId']}"
+    assert second == "Traceback (most recent call last):"
 
 
 @pytest.mark.parametrize(("setting", "value"), [("OUTPUT", "NULL"), ("LEVEL", "CRITICAL")])

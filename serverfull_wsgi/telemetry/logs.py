@@ -86,9 +86,13 @@ class _LineFormatter(logging.Formatter):
 
 
 class TextFormatter(_LineFormatter):
-    """``TIME [LEVEL] message``, and the function's name, the request id and who called, where they are known."""
+    """``TIME [LEVEL] message``, and the function's name, the request id and who called, where they are known.
+
+    They stand on the first line of a message that has several, as one with a stack trace has.
+    """
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
+        message, _, rest = message.partition("\n")
         line = f"{self.timestamp(created)} [{level}] {message}"
         if name := fields.get("function_name"):
             line += f" function_name={name}"
@@ -96,7 +100,7 @@ class TextFormatter(_LineFormatter):
             line += f" request_id={request_id}"
         if principal := fields.get("principal"):
             line += f" principal={principal}"
-        return f"{line}\n{fields['exception']}" if "exception" in fields else line
+        return "\n".join(filter(None, (line, rest, fields.get("exception"))))
 
     def report(
         self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None
