@@ -1,0 +1,27 @@
+"""What the server makes of an environment's output."""
+
+import itertools
+import logging
+import os
+
+from serverfull_wsgi.executors.output import KEPT, Output, _decoded
+
+
+def test_bytes_that_are_no_text_are_escaped_as_python_does_it():
+    odd = [0, 10, 65, 92, 127, 128, 163, 191, 192, 195, 224, 237, 240, 244, 255]
+    for some in itertools.product(odd, repeat=3):
+        assert _decoded(bytes(some)) == bytes(some).decode("utf-8", "backslashreplace")
+
+
+def test_what_is_left_out_is_counted_to_the_byte(caplog):
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    output, line = Output(reader, logging.getLogger("output")), b"x" * 1023 + b"\n"
+    with caplog.at_level(logging.INFO):
+        for _ in range(KEPT // len(line) + 7):
+            os.write(writer, line)
+            assert output.read()
+        output.end()
+    assert len(caplog.records) == KEPT // len(line) + 1
+    assert caplog.records[-1].getMessage().startswith(f"{7 * len(line)} bytes of output were left out here")
+    os.close(reader)
+    os.close(writer)
