@@ -1,4 +1,4 @@
-"""Control groups: memory and process limits that the kernel keeps for a whole environment, where they can be had.
+"""Control groups: for a whole environment the kernel limits memory and processes, and weighs what CPU it gets.
 
 Version 2 wants a delegated group (systemd's ``Delegate=yes``); version 1 a writable hierarchy, as root has it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from serverfull_wsgi.executors.linux import end_group
@@ -15,6 +16,10 @@ from serverfull_wsgi.executors.linux import end_group
 ROOT = "/sys/fs/cgroup"
 OWN = "/proc/self/cgroup"  # which groups this process is in
 PROCESSES = 1024  # Lambda's own limit of processes and threads
+_DELEGATED = ("+memory +pids", "+cpu")  # apart, since one that is refused would take the others with it
+_WANTED = {"memory", "pids", "cpu"}
+_MEMORY = ("memory.max", "memory.limit_in_bytes")
+_CPU = ("cpu.weight", "cpu.shares")
 
 
 class Group(NamedTuple):
@@ -30,6 +35,20 @@ class Group(NamedTuple):
         """Its processes may have ``memory_size`` MiB from now on. Raises OSError where that cannot be had."""
         for path in self.paths:
             _limit(path, memory_size * 1024 * 1024)
+        self.weigh(memory_size)
+
+    def weigh(self, weight: float) -> None:
+        """What its processes get of a busy CPU beside other environments, in proportion; a machine at rest is theirs.
+
+        ``weight`` counts from 1 to 10,000.
+        """
+        weight = max(1, min(weight, 10_000))
+        for path in self.paths:
+            for name, value in (("cpu.weight", weight), ("cpu.shares", weight * 10.24)):  # 100 and 1024 are the usual
+                file = os.path.join(path, name)
+                with contextlib.suppress(OSError):
+                    if os.path.exists(file):
+                        _write(file, str(round(value)))
 
     def peak_files(self) -> list[str]:
         """Files one of which, if there is any, says how many bytes the group has had at most."""
@@ -60,12 +79,17 @@ class Group(NamedTuple):
 
 
 class Groups:
-    """Makes groups below the server's own; ``found`` says what they limit, empty where none can be made."""
+    """Makes groups below the server's own; ``found`` says what limits memory, empty where no groups can be made.
+
+    Where they ``weigh``, all that are made have one share of the CPU together, as much as the server: it is not kept
+    waiting by what it hands out.
+    """
 
     def __init__(self, name: str) -> None:
         self._made = 0
         self._parents = [path for path in _own_groups(name) if _made(path)]
-        self.found = "control groups" if any(map(_limits_memory, self._parents)) else ""
+        self.found = "control groups" if any(_has(path, _MEMORY) for path in self._parents) else ""
+        self.weighs = bool(self.found) and any(_has(path, _CPU) for path in self._parents)
 
     def make(self) -> Group | None:
         """A new group; None where it cannot be had."""
@@ -87,7 +111,7 @@ class Groups:
 
 
 def _own_groups(name: str) -> list[str]:
-    """Where groups may be made for this process: one place, or one each for memory and for processes (version 1)."""
+    """Where groups may be made for this process: one place, or one for each hierarchy of version 1 that is wanted."""
     paths = []
     with contextlib.suppress(OSError), open(OWN) as file:
         for line in file.read().splitlines():
@@ -96,9 +120,15 @@ def _own_groups(name: str) -> list[str]:
                 if os.path.dirname(path).endswith(".service"):  # systemd's DelegateSubgroup=
                     path = os.path.dirname(path)
                 paths.append(os.path.join(ROOT + path, name))
-            elif controllers in ("memory", "pids"):
-                paths.append(os.path.join(f"{ROOT}/{controllers}{path}", name))
+            elif _WANTED.intersection(names := controllers.split(",")):
+                paths.append(os.path.join(_mounted(names) + path, name))
     return paths
+
+
+def _mounted(names: list[str]) -> str:
+    """Where a hierarchy with these controllers is: it may be named after them in another order, or after one."""
+    places = [f"{ROOT}/{name}" for name in (",".join(names), ",".join(reversed(names)), *names)]
+    return next(filter(os.path.isdir, places), places[0])
 
 
 def _made(path: str) -> bool:
@@ -111,7 +141,7 @@ def _made(path: str) -> bool:
         return False
     if is_version_2:
         _delegate(path)
-    if any(os.path.exists(os.path.join(path, name)) for name in ("memory.max", "memory.limit_in_bytes", "pids.max")):
+    if _has(path, (*_MEMORY, *_CPU, "pids.max")):
         return True
     _removed(path)
     return False
@@ -119,12 +149,13 @@ def _made(path: str) -> bool:
 
 def _delegate(path: str) -> None:
     """Lets the children of a group have limits; not possible where processes are in the group itself."""
-    with contextlib.suppress(OSError):
-        _write(os.path.join(path, "cgroup.subtree_control"), "+memory +pids")
+    for controllers in _DELEGATED:
+        with contextlib.suppress(OSError):
+            _write(os.path.join(path, "cgroup.subtree_control"), controllers)
 
 
-def _limits_memory(path: str) -> bool:
-    return any(os.path.exists(os.path.join(path, name)) for name in ("memory.max", "memory.limit_in_bytes"))
+def _has(path: str, names: Iterable[str]) -> bool:
+    return any(os.path.exists(os.path.join(path, name)) for name in names)
 
 
 def _limit(path: str, size: int) -> None:

@@ -24,10 +24,11 @@ from serverfull_wsgi.executors.peers import is_of
 from serverfull_wsgi.executors.runtime_api import Answer, RuntimeApi
 from serverfull_wsgi.executors.runtimes import Beginning, log_stream_name
 from serverfull_wsgi.executors.spawning import Spawner
+from serverfull_wsgi.executors.weight import SHORT, Weight
 
 MIB = 1024 * 1024
 GRACE = 0.15  # seconds between a kill and the answer that need not wait for it
-SLICE = 0.25  # seconds between two looks at what no descriptor tells
+SLICE = SHORT  # seconds between two looks at what no descriptor tells
 WATCH = 0.05  # the same while memory is watched and not limited by the kernel
 HEADROOM = 256 * MIB  # what RLIMIT_DATA allows over the memory size: it counts stacks that threads may never use
 FILES = 1024  # open files, as on Lambda
@@ -69,6 +70,7 @@ class Environment:
         self._closed, self._output_open, self._line_open = False, True, True
         self._group = spawner.take_group(beginning.python, int(function.memory_size))
         self._memory = Memory(int(function.memory_size) * MIB, self._group)
+        self._weight = Weight(self._group, int(function.memory_size))
         self.used = self._watched = monotonic()
         with self._line.theirs as theirs:
             try:
@@ -139,6 +141,7 @@ class Environment:
                 return answer
             if self.ended:
                 return None
+        self._weight.begin()
         self._api.hand_out(request_id, headers, payload)
         try:
             while not self._api.answer and not self.ended:
@@ -157,6 +160,10 @@ class Environment:
     def exec_error(self) -> int:
         """Why its command could not be run, as an errno; 0 if it could."""
         return self._line.exec_error
+
+    def rest(self) -> None:
+        """It waits for work; what an invocation has left behind may not."""
+        self._weight.look()
 
     def peak_memory(self) -> int:
         """The most that its processes have had resident, in MiB."""
@@ -201,6 +208,7 @@ class Environment:
         if left <= 0:
             raise TimedOut
         self._look(min(left, SLICE if self._group else WATCH))
+        self._weight.look()
         if self._stopped():
             raise Stopped
         if self._group is None and monotonic() - self._watched > WATCH:

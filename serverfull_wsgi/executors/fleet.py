@@ -151,6 +151,8 @@ class Fleet:
             gone, self._outdated = self._outdated, []
             for pool in self.pools.values():
                 environments, files = pool.leaving(since)
+                for one in pool.idle:
+                    one.rest()
                 gone += environments
                 self._rubbish += files
             return gone

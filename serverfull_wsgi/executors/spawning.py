@@ -138,10 +138,11 @@ class Spawner:
             self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", zygote.why)
         self._logger.info(
             "isolated functions: process namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
-            "memory limit by %s; capabilities dropped; starts by %s",
+            "memory limit by %s; CPU shared %s; capabilities dropped; starts by %s",
             *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
             off,
             self._groups.found or "RLIMIT_DATA and watching",
+            "by weight" if self._groups.weighs else "as the kernel does",
             "fork" if zygote.fork else f"exec ({zygote.why})",
         )
 
