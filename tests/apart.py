@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
-from serverfull_wsgi.executors.linux import descendants
-from serverfull_wsgi.executors.spawning import Spawner
-from serverfull_wsgi.executors.zygote import SPARE
+from serverfull_wsgi.executors.environments.linux import descendants
+from serverfull_wsgi.executors.environments.spawning import Spawner
+from serverfull_wsgi.executors.environments.zygote import SPARE
 from serverfull_wsgi.telemetry.scope import LOGGER
 from tests.servers import ROOT
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import uuid
 
-from serverfull_wsgi.executors.linux import descendants
+from serverfull_wsgi.executors.environments.linux import descendants
 from tests.apart import FUNCTIONS, executing, function, result
 
 

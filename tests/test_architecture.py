@@ -55,7 +55,7 @@ def imports(file):
 
 
 FILES = sorted(HOUSE.rglob("*.py"))
-ZYGOTE = [*sorted((HOUSE / "executors/zygote").glob("*.py")), HOUSE / "executors/linux.py"]
+ZYGOTE = [*sorted((HOUSE / "executors/environments/zygote").glob("*.py")), HOUSE / "executors/environments/linux.py"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))

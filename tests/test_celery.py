@@ -15,7 +15,7 @@ import pytest
 
 from serverfull_wsgi import ConfigurationError, Settings
 from serverfull_wsgi.celery import worker
-from serverfull_wsgi.executors.linux import descendants
+from serverfull_wsgi.executors.environments.linux import descendants
 from tests.battery import SEED, WHOLE, share
 from tests.brokers import RabbitMQ, Redis, broker
 from tests.houses import GTHREAD, Carried, Hook, House, Worker, children

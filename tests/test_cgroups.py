@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from serverfull_wsgi.executors import cgroups, weight
-from serverfull_wsgi.executors.cgroups import Group, Groups
-from serverfull_wsgi.executors.weight import Weight
+from serverfull_wsgi.executors.environments import cgroups, weight
+from serverfull_wsgi.executors.environments.cgroups import Group, Groups
+from serverfull_wsgi.executors.environments.weight import Weight
 from tests.apart import executing, function, result, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from serverfull_wsgi.executors.linux import descendants
+from serverfull_wsgi.executors.environments.linux import descendants
 from tests.apart import FUNCTIONS, executing, function, invocation, needs_namespaces, population, result, until
 from tests.battery import WHOLE, share
 from tests.neighbours import Leash

@@ -15,7 +15,7 @@ import pytest
 
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
 from serverfull_wsgi.domain import RESERVED_VARIABLES
-from serverfull_wsgi.executors import cgroups
+from serverfull_wsgi.executors.environments import cgroups
 from tests.apart import (
     FUNCTIONS,
     executing,

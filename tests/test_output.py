@@ -4,7 +4,7 @@ import itertools
 import logging
 import os
 
-from serverfull_wsgi.executors.output import KEPT, Output, _decoded
+from serverfull_wsgi.executors.environments.output import KEPT, Output, _decoded
 
 
 def test_bytes_that_are_no_text_are_escaped_as_python_does_it():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from serverfull_wsgi.executors import peers
+from serverfull_wsgi.executors.environments import peers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and netlink are Linux's")
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi.executors.http11 import PIECE
-from serverfull_wsgi.executors.runtime_api import HELD, RuntimeApi
+from serverfull_wsgi.executors.environments.http11 import PIECE
+from serverfull_wsgi.executors.environments.runtime_api import HELD, RuntimeApi
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
 PREFIX = "/2018-06-01/runtime/"

@@ -14,12 +14,13 @@ from functools import partial
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError, ServiceException
-from serverfull_wsgi.executors.attempt import Attempt
-from serverfull_wsgi.executors.environment import Environment
-from serverfull_wsgi.executors.fleet import STOPPING, Fleet
+from serverfull_wsgi.executors.environments.attempt import Attempt
+from serverfull_wsgi.executors.environments.environment import Environment
+from serverfull_wsgi.executors.environments.fleet import STOPPING, Fleet
+from serverfull_wsgi.executors.environments.runtimes import Beginning, beginning
+from serverfull_wsgi.executors.environments.spawning import Spawner
+from serverfull_wsgi.executors.environments.zygotes import ZygoteGone
 from serverfull_wsgi.executors.naming import handler_string
-from serverfull_wsgi.executors.runtimes import Beginning, beginning
-from serverfull_wsgi.executors.spawning import Spawner, ZygoteGone
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 SANDBOXES = ("auto", "process", "namespaces")

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-from serverfull_wsgi.executors.linux import descendants
+from serverfull_wsgi.executors.environments.linux import descendants
 
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _INODE_AT = 16 + 68  # in an answer: after its head, and the last of what is said of a socket

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from serverfull_wsgi.executors.cgroups import Group
+from serverfull_wsgi.executors.environments.cgroups import Group
 
 SHORT = 0.1  # seconds for which an invocation has its whole weight
 LATER = 1 / 16  # of it are left then

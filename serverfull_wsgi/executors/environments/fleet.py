@@ -13,9 +13,9 @@ from time import monotonic
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
-from serverfull_wsgi.executors.attempt import FailedStart
-from serverfull_wsgi.executors.environment import Environment
-from serverfull_wsgi.executors.pools import Pool
+from serverfull_wsgi.executors.environments.attempt import FailedStart
+from serverfull_wsgi.executors.environments.environment import Environment
+from serverfull_wsgi.executors.environments.pools import Pool
 
 PATIENCE = 3.0  # seconds that `close` waits for what runs to be told
 STOPPING = "The server is stopping, and does not wait for this invocation any longer."

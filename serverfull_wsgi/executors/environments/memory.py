@@ -7,8 +7,8 @@ import os
 import signal
 from time import monotonic
 
-from serverfull_wsgi.executors.cgroups import Group
-from serverfull_wsgi.executors.linux import descendants
+from serverfull_wsgi.executors.environments.cgroups import Group
+from serverfull_wsgi.executors.environments.linux import descendants
 
 SHARE = 0.02  # of the time, at most, goes into looking at all processes of an environment
 _PAGE = os.sysconf("SC_PAGESIZE")

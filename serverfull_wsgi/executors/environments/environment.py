@@ -16,15 +16,15 @@ from time import monotonic
 from typing import Any
 
 from serverfull_wsgi.domain import Function
-from serverfull_wsgi.executors.line import Ended, Line
-from serverfull_wsgi.executors.linux import descendants, kill
-from serverfull_wsgi.executors.memory import Memory
-from serverfull_wsgi.executors.output import Output
-from serverfull_wsgi.executors.peers import is_of
-from serverfull_wsgi.executors.runtime_api import Answer, RuntimeApi
-from serverfull_wsgi.executors.runtimes import Beginning, log_stream_name
-from serverfull_wsgi.executors.spawning import Spawner
-from serverfull_wsgi.executors.weight import SHORT, Weight
+from serverfull_wsgi.executors.environments.line import Ended, Line
+from serverfull_wsgi.executors.environments.linux import descendants, kill
+from serverfull_wsgi.executors.environments.memory import Memory
+from serverfull_wsgi.executors.environments.output import Output
+from serverfull_wsgi.executors.environments.peers import is_of
+from serverfull_wsgi.executors.environments.runtime_api import Answer, RuntimeApi
+from serverfull_wsgi.executors.environments.runtimes import Beginning, log_stream_name
+from serverfull_wsgi.executors.environments.spawning import Spawner
+from serverfull_wsgi.executors.environments.weight import SHORT, Weight
 
 MIB = 1024 * 1024
 GRACE = 0.15  # seconds between a kill and the answer that need not wait for it

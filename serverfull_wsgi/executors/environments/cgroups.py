@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from serverfull_wsgi.executors.linux import end_group
+from serverfull_wsgi.executors.environments.linux import end_group
 
 ROOT = "/sys/fs/cgroup"
 OWN = "/proc/self/cgroup"  # which groups this process is in

@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import monotonic
 
 from serverfull_wsgi.domain import Function
-from serverfull_wsgi.executors.attempt import FailedStart
-from serverfull_wsgi.executors.environment import Environment
+from serverfull_wsgi.executors.environments.attempt import FailedStart
+from serverfull_wsgi.executors.environments.environment import Environment
 
 RETRIED = 2  # failed starts in a row that are each tried again at once
 BACK_OFF = 0.25  # seconds until the next try after that, doubled with each failure

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ServiceException
-from serverfull_wsgi.executors.environment import Environment, Stopped, TimedOut, epoch_ms
+from serverfull_wsgi.executors.environments.environment import Environment, Stopped, TimedOut, epoch_ms
+from serverfull_wsgi.executors.environments.line import Ended
+from serverfull_wsgi.executors.environments.runtime_api import Answer
 from serverfull_wsgi.executors.failures import (
     EXIT_ERROR,
     RESPONSE_LIMIT,
@@ -21,9 +23,7 @@ from serverfull_wsgi.executors.failures import (
     exit_message,
     platform_error,
 )
-from serverfull_wsgi.executors.line import Ended
 from serverfull_wsgi.executors.marshalling import JSON
-from serverfull_wsgi.executors.runtime_api import Answer
 from serverfull_wsgi.telemetry.capture import Tail
 from serverfull_wsgi.telemetry.logs import report
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
+from serverfull_wsgi.executors.environments.http11 import HEAD_LIMIT, PIECE, Connection, Malformed, Request
 from serverfull_wsgi.executors.failures import RESPONSE_LIMIT
-from serverfull_wsgi.executors.http11 import HEAD_LIMIT, PIECE, Connection, Malformed, Request
 
 CONNECTIONS = 32  # at once; a runtime has one or two
 HELD = RESPONSE_LIMIT + HEAD_LIMIT + PIECE  # bytes that they may keep in memory, all together

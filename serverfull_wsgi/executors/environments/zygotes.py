@@ -1,0 +1,77 @@
+"""The server's end of a zygote: a process that environments are forked from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from serverfull_wsgi.executors.environments import zygote
+from serverfull_wsgi.executors.environments.cgroups import Group
+
+PATIENCE = 30.0  # seconds a zygote may take to import what it preloads
+_LOCALE = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+class ZygoteGone(Exception):
+    """A zygote has ended, or does not start."""
+
+
+class Zygote:
+    """One zygote process; `fork` says whether its forks can be Python environments, `why` why not."""
+
+    def __init__(self, python: str, mode: str, preload: Sequence[str], path: Sequence[str]) -> None:
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
+                [python, "-u", zygote.PROGRAM, str(theirs.fileno()), mode, *preload],
+                env={**_LOCALE, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                cwd="/",
+            )
+        hello = self._hello()
+        self.fork: bool = hello["fork"]
+        self.why: str = hello["why"]
+        self.client: bool = hello["client"]  # whether the interpreter has AWS's runtime client
+        self.sandbox: dict[str, str] = hello["sandbox"]  # for each means nothing, or why it cannot be had
+        self.ready: Group | None = None  # the control group that its spare environment is in
+
+    def _hello(self) -> dict[str, Any]:
+        poll = select.poll()
+        poll.register(self._line, select.POLLIN)
+        message = b""
+        if poll.poll(PATIENCE * 1000):
+            with contextlib.suppress(OSError):
+                message = self._line.recv(zygote.MESSAGE)
+        if not message:
+            self.close()
+            raise ZygoteGone
+        hello: dict[str, Any] = json.loads(message)
+        return hello
+
+    def send(self, job: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Raises `ZygoteGone`."""
+        try:
+            socket.send_fds(self._line, [json.dumps(job).encode()], list(fds))
+        except OSError as error:
+            raise ZygoteGone from error
+
+    def abandon(self) -> None:
+        """In a fork of the server: this process has nothing to do with it."""
+        self._line.close()
+
+    def close(self) -> None:
+        """Ends it, and with it whatever it has forked."""
+        self._line.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
