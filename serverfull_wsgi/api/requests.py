@@ -168,11 +168,11 @@ def trace_id(header: str | None, trace: str) -> str:
     >>> trace_id(None, "40378aa81e4eecc34002f96a")[-35:]
     '-40378aa81e4eecc34002f96a;Sampled=0'
     """
+    root = f"Root=1-{int(time()):08x}-{trace}"
     if header is None:
-        return f"Root=1-{int(time()):08x}-{trace};Sampled=0"
+        return f"{root};Sampled=0"
     found = [match for match in map(_fields.fullmatch, header.split(";")) if match]
     fields = {str(match.lastgroup): match[match.lastgroup or 0] for match in found}
-    root = f"Root=1-{int(time()):08x}-{trace}"
     return ";".join(
         fields.get(name, default)
         for name, default in (("Root", root), ("Parent", ""), ("Sampled", "Sampled=0"), ("Lineage", ""))

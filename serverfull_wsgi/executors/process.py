@@ -19,7 +19,7 @@ from serverfull_wsgi.executors.environments.environment import Environment
 from serverfull_wsgi.executors.environments.fleet import STOPPING, Fleet
 from serverfull_wsgi.executors.environments.runtimes import Beginning, beginning
 from serverfull_wsgi.executors.environments.spawning import Spawner
-from serverfull_wsgi.executors.environments.zygotes import ZygoteGone
+from serverfull_wsgi.executors.environments.zygote_process import ZygoteGone
 from serverfull_wsgi.executors.naming import handler_string
 from serverfull_wsgi.telemetry.scope import LOGGER
 

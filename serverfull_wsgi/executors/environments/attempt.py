@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ServiceException
-from serverfull_wsgi.executors.environments.environment import Environment, Stopped, TimedOut, epoch_ms
+from serverfull_wsgi.executors.environments.environment import Environment, Stopped, TimedOut
 from serverfull_wsgi.executors.environments.line import Ended
 from serverfull_wsgi.executors.environments.runtime_api import Answer
 from serverfull_wsgi.executors.failures import (
@@ -130,7 +130,7 @@ class Attempt:
         """What the Runtime API says of an invocation, beside its request id."""
         function, invocation = self._function, self._invocation
         headers = {
-            "Lambda-Runtime-Deadline-Ms": str(epoch_ms(function.timeout)),
+            "Lambda-Runtime-Deadline-Ms": str(_epoch_ms(function.timeout)),
             "Lambda-Runtime-Invoked-Function-Arn": invocation.function_name.arn,
         }
         if invocation.trace_id:
@@ -242,3 +242,8 @@ def how_it_ended(status: int) -> str | int:
         return os.WEXITSTATUS(status)
     number = os.WTERMSIG(status)
     return f"signal: {SIGNALS.get(number, f'signal {number}')}"
+
+
+def _epoch_ms(seconds: float) -> int:
+    """The wall clock's milliseconds in that many seconds, as the Runtime API wants its deadline."""
+    return int((time.time() + seconds) * 1000)

@@ -32,7 +32,10 @@ class Group(NamedTuple):
         return [os.path.join(path, "cgroup.procs") for path in self.paths]
 
     def limit(self, memory_size: int) -> None:
-        """Its processes may have ``memory_size`` MiB from now on. Raises OSError where that cannot be had."""
+        """Its processes may have ``memory_size`` MiB from now on, and weigh as much.
+
+        Raises OSError where that limit cannot be had.
+        """
         for path in self.paths:
             _limit(path, memory_size * 1024 * 1024)
         self.weigh(memory_size)

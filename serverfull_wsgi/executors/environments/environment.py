@@ -10,7 +10,6 @@ import fcntl
 import logging
 import os
 import select
-import time
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
@@ -249,8 +248,3 @@ class Environment:
         """Whether a connection from ``port`` was made by a process of this environment."""
         self._read_line()  # which has said who that is, before it could connect
         return is_of(self._line.pid, self._line.init, port, server_port)
-
-
-def epoch_ms(seconds: float) -> int:
-    """The wall clock's milliseconds in that many seconds, as the Runtime API wants its deadline."""
-    return int((time.time() + seconds) * 1000)

@@ -17,7 +17,7 @@ from typing import Any
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
 from serverfull_wsgi.executors.environments.cgroups import Group, Groups
 from serverfull_wsgi.executors.environments.runtimes import OWN
-from serverfull_wsgi.executors.environments.zygotes import Zygote, ZygoteGone
+from serverfull_wsgi.executors.environments.zygote_process import Zygote, ZygoteGone
 
 
 def _client_path() -> tuple[str, ...]:
