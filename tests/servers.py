@@ -2,8 +2,8 @@
 
 import contextlib
 import http.client
+import itertools
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -63,15 +63,35 @@ class Server:
             self._file.close()
 
 
-PORTS = range(10_000, 32_000)  # below those that Linux gives to outgoing connections, which may come in between
+class Ports:
+    """Ports for one process of tests: a block that no other such process hands out of.
+
+    tox runs several Pythons side by side. A port that is merely free now may be the next one's a moment later, and
+    then the tests of one call the server of the other. The block's first port stays bound, which keeps the others away.
+    """
+
+    BLOCKS = range(10_000, 32_000, 1_000)  # below those that Linux gives to outgoing connections
+
+    def __init__(self):
+        held = socket.socket()
+        block = next(port for port in self.BLOCKS if _bound(held, port))
+        held.detach()  # open, and so bound, until this process ends
+        self._ports = itertools.cycle(range(block + 1, block + self.BLOCKS.step))
+
+    def free(self):
+        with socket.socket() as sock:
+            return next(port for port in self._ports if _bound(sock, port))
 
 
-def free_port():
-    while True:
-        port = random.SystemRandom().choice(PORTS)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
+def _bound(sock, port):
+    try:
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
+free_port = Ports().free
 
 
 def clean_environ():
