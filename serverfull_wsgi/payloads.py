@@ -17,7 +17,12 @@ def parse_payload(payload: bytes) -> Any:
     if not payload:
         return {}
     try:
-        return _parsed(str(payload, "utf-8"))
+        text = str(payload, "utf-8")
+        try:
+            value, end = _scan(text, 0)  # half the 0.7 µs of decode() where, as mostly, no white space is around
+        except StopIteration:
+            end = -1
+        return value if end == len(text) else _strict.decode(text)
     except RecursionError:
         reason = "it is nested too deeply"
     except ValueError as error:  # of JSON, of UTF-8, or of a number with too many digits
@@ -25,15 +30,6 @@ def parse_payload(payload: bytes) -> Any:
     raise InvalidRequestContentException(
         f"Could not parse request body into json: Could not parse payload into json: {reason}"
     )
-
-
-def _parsed(text: str) -> Any:
-    """As ``decode`` does it, in half of its 0.7 µs where no white space is around the value, as there seldom is."""
-    try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        end = -1
-    return value if end == len(text) else _strict.decode(text)
 
 
 def _no_constant(name: str) -> NoReturn:

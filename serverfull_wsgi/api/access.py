@@ -23,9 +23,11 @@ def permitted(environ: WSGIEnvironment, action: str, function: FunctionName | No
     A middleware may put a `Principal` into the environ, whose permissions count, or any text.
     """
     principal = environ.get(PRINCIPAL)
+    if principal is None:
+        return None
     if isinstance(principal, Principal):
         principal.require(action, function)
-    return None if principal is None else str(principal)
+    return str(principal)
 
 
 def is_exposed(host: str) -> bool:

@@ -234,7 +234,7 @@ def _invoked(environ: WSGIEnvironment) -> str:
     name = path[len(_BEFORE) : -len(_AFTER)]
     if "/" in name or "%2" in (environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""):
         return ""
-    return text_of(name)
+    return name if name.isascii() else text_of(name)
 
 
 def _healthy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

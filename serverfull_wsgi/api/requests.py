@@ -51,7 +51,7 @@ def decoded(label: str) -> str:
 
 def text_of(label: str) -> str:
     """The same for a segment of PATH_INFO, in which WSGI passes each byte as one character."""
-    return label if label.isascii() else label.encode("latin-1", "replace").decode("utf-8", "replace")
+    return label.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 class TooLarge(Exception):

@@ -7,6 +7,11 @@ import marshal as builtin_types
 import math
 import sys
 from decimal import Decimal
+from json.encoder import (  # type: ignore[attr-defined]  # (typeshed leaves the first out)
+    c_make_encoder,
+    encode_basestring,
+    encode_basestring_ascii,
+)
 from typing import Any
 
 import simplejson
@@ -32,7 +37,10 @@ class _Encoder(simplejson.JSONEncoder):
 
 
 _as_aws_does = _Encoder().encode
-_plainly = json.JSONEncoder(check_circular=False, ensure_ascii=_ASCII).encode
+_quoted = encode_basestring_ascii if _ASCII else encode_basestring
+# What json's encode() makes anew for each value, 0.5 µs of its 0.8. In order: the objects it is in, what it cannot say,
+# strings, indentation, separators, whether keys are sorted or skipped, and whether there is NaN.
+_plainly = c_make_encoder(None, json.JSONEncoder().default, _quoted, None, ": ", ", ", False, False, True)
 
 
 def _encode(value: Any) -> str:
@@ -42,7 +50,7 @@ def _encode(value: Any) -> str:
     """
     try:
         builtin_types.dumps(value)
-        return _plainly(value)
+        return "".join(_plainly(value, 0))
     except Exception:  # noqa: S110  (out of here first: Python words an endless recursion otherwise in an `except`)
         pass
     return _as_aws_does(value)

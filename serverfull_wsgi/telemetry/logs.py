@@ -11,7 +11,7 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from serverfull_wsgi.telemetry.capture import TailHandler, unrouted
+from serverfull_wsgi.telemetry.capture import RoutedStream, TailHandler
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id", "taskName"}
 
@@ -48,7 +48,9 @@ class _OutputHandler(logging.Handler):
     def write(self, line: str) -> None:
         """Writes a finished line."""
         try:
-            stream = unrouted(getattr(sys, self._output))
+            stream = getattr(sys, self._output)
+            if type(stream) is RoutedStream:
+                stream = stream.stream
             stream.write(line + "\n")
             stream.flush()
         except (OSError, ValueError, AttributeError):  # nobody reads the log any more: that stops no invocation
