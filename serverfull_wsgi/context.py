@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -37,12 +36,8 @@ class LambdaContext:
         self.tenant_id: str | None = None
         self._w3c_fields = _w3c_fields(client_context) if client_context else {}
         self.client_context = None if client_context is None else ClientContext(client_context)
+        self.identity = CognitoIdentity()
         self._deadline = deadline
-
-    @cached_property
-    def identity(self) -> CognitoIdentity:
-        """Who calls, as Amazon Cognito has it."""
-        return CognitoIdentity()
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds to the function's timeout; 0 once it has passed."""
