@@ -1,5 +1,6 @@
 """What functions in processes of their own are promised, and what they cannot do to others."""
 
+import fcntl
 import json
 import logging
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ import pytest
 
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
 from serverfull_wsgi.domain import RESERVED_VARIABLES
+from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.executors.environments import cgroups
 from tests.apart import (
     FUNCTIONS,
@@ -397,7 +400,25 @@ def test_a_zygote_that_was_killed_is_replaced(executor):
     for zygote in executor._spawner._zygotes.values():
         zygote._process.kill()
         zygote._process.wait()
-    assert result(executor, function(name="after the zygote".replace(" ", "-")))["calls"] == 1
+    assert result(executor, function(name="after-the-zygote"))["calls"] == 1
+
+
+def test_a_zygote_that_is_killed_with_a_job_before_it_is_no_failure_of_the_function(executor):
+    (zygote,) = executor._spawner._zygotes.values()
+    job = function(name="before-the-zygote")
+
+    def unread():
+        return int.from_bytes(fcntl.ioctl(zygote._line, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    until(lambda: not unread())
+    zygote._process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(run, executor, job)
+        until(unread)
+        zygote._process.kill()
+        with pytest.raises(ServiceException):
+            call.result()
+    assert result(executor, job)["calls"] == 1
 
 
 @pytest.mark.parametrize("sandbox", SANDBOXES)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 _SO_PASSCRED, _SCM_CREDENTIALS = 16, 2
 _LENGTH = 4096  # bytes of a message
+NOBODY = "the zygote ended before it made one"
 
 
 class Ended(NamedTuple):
@@ -48,7 +49,7 @@ class Line:
             except OSError:
                 message, ancillary = b"", []
             if not message:
-                self.ended = self.ended or Ended()
+                self.ended = self.ended or (Ended() if self.init else Ended(failed=NOBODY))
                 return False
             self._understand(json.loads(message), ancillary)
 

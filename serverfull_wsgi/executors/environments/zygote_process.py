@@ -58,6 +58,8 @@ class Zygote:
 
     def send(self, job: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Raises `ZygoteGone`."""
+        if self._process.poll() is not None:  # a fork that it was making may hold its end of the line a moment longer
+            raise ZygoteGone
         try:
             socket.send_fds(self._line, [json.dumps(job).encode()], list(fds))
         except OSError as error:

@@ -39,7 +39,8 @@ def begin(place: Place, door: socket.socket, writer: int) -> Job:
             os.write(writer, str(os.getpid()).encode())
             linux.become_subreaper()
     except OSError as error:
-        os.write(writer, str(error).encode())
+        with contextlib.suppress(OSError):  # the zygote is gone
+            os.write(writer, str(error).encode())
         os._exit(1)
     os.close(writer)
     wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
