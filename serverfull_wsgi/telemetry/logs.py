@@ -60,8 +60,6 @@ class _OutputHandler(logging.Handler):
 class _LineFormatter(logging.Formatter):
     """A line is made of its time, its level, the logger's name, the message, and fields beside it."""
 
-    _second = (0, "")
-
     def format(self, record: logging.LogRecord) -> str:
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
@@ -78,13 +76,15 @@ class _LineFormatter(logging.Formatter):
         fields = _report_fields(function_name, request_id, duration, principal)
         return self.line(time.time(), "INFO", logger, message, fields)
 
-    def timestamp(self, created: float) -> str:
-        """As AWS writes it, ``2026-11-24T04:05:06.789Z``; the part before the dot is made once a second."""
-        second, text = self._second
-        if second != int(created):
-            second, text = int(created), time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
-            self._second = second, text
-        return f"{text}.{int(created % 1 * 1000):03d}Z"
+
+def _timestamp(created: float) -> str:
+    """As AWS writes it, ``2026-11-24T04:05:06.789Z``."""
+    return f"{_to_the_second(int(created))}.{int(created % 1 * 1000):03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _to_the_second(created: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
 
 
 class TextFormatter(_LineFormatter):
@@ -95,7 +95,7 @@ class TextFormatter(_LineFormatter):
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
         message, _, rest = message.partition("\n")
-        line = f"{self.timestamp(created)} [{level}] {message}"
+        line = f"{_timestamp(created)} [{level}] {message}"
         if name := fields.get("function_name"):
             line += f" function_name={name}"
         if (request_id := fields.get("request_id")) and request_id not in line:
@@ -107,7 +107,7 @@ class TextFormatter(_LineFormatter):
     def report(
         self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None
     ) -> str:
-        line = f"{self.timestamp(time.time())} [INFO] {message} function_name={function_name}"
+        line = f"{_timestamp(time.time())} [INFO] {message} function_name={function_name}"
         return line if principal is None else f"{line} principal={principal}"
 
 
@@ -115,7 +115,7 @@ class JsonFormatter(_LineFormatter):
     """One JSON object a line, with every ``extra`` field of the record as a member."""
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
-        members = {"timestamp": self.timestamp(created), "level": level, "logger": logger, "message": message}
+        members = {"timestamp": _timestamp(created), "level": level, "logger": logger, "message": message}
         return json.dumps({**members, **fields}, default=str)
 
 
@@ -140,9 +140,11 @@ def report(
     ['Max Memory Used: 30 MB', 'Init Duration: 100.00 ms', 'Status: timeout']
     """
     ms = duration * 1000
+    if memory is None:
+        memory = _peak_memory(int(time.monotonic()))
     line = (
         f"REPORT RequestId: {request_id}\tDuration: {ms:.2f} ms\tBilled Duration: {math.ceil(ms)} ms"
-        f"\tMemory Size: {memory_size} MB\tMax Memory Used: {peak_memory() if memory is None else memory} MB"
+        f"\tMemory Size: {memory_size} MB\tMax Memory Used: {memory} MB"
     )
     if init_duration is not None:
         line += f"\tInit Duration: {init_duration * 1000:.2f} ms"
@@ -152,16 +154,9 @@ def report(
 _KILOBYTES = 1024 if sys.platform == "darwin" else 1  # macOS gives ru_maxrss in bytes
 
 
-def peak_memory() -> int:
-    """The most memory this process has had resident, in MiB, as it was at most a second ago.
-
-    To ask the system anew at each call would take 4 µs of it.
-    """
-    return _peak_memory(int(time.monotonic()))
-
-
 @lru_cache(maxsize=1)
 def _peak_memory(second: int) -> int:
+    """The most memory this process has had resident, in MiB; asked once a second, since each time takes 4 µs."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * _KILOBYTES)
 
 
