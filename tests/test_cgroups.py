@@ -175,15 +175,21 @@ def test_a_weight_is_one_that_the_kernel_takes(kernel, weight, written):
 
 
 def test_an_invocation_that_takes_long_yields_until_the_next(kernel, monkeypatch):
-    service, times = kernel(), iter([2000.0, 2000.05, 2000.2, 3000.0])
+    service, times = kernel(), iter([2000.0, 2000.0025, 2000.0025, 2000.01, 3000.0])
     monkeypatch.setattr(weight, "monotonic", lambda: next(times))
     group = Groups("here").make()
     group.limit(512)
-    one, seen = Weight(group, 512), []
-    for act in (one.begin, one.look, one.look, one.begin):
+    one = Weight(group, 512)
+
+    def after(act):
         act()
-        seen.append(text(service, "here/1/cpu.weight"))
-    assert seen == ["512", "512", "32", "512"]
+        return text(service, "here/1/cpu.weight")
+
+    assert after(one.begin) == after(one.look) == "512"
+    assert one.due() == pytest.approx(0.0025)
+    assert after(one.look) == "32"
+    assert one.due() == float("inf")
+    assert after(one.begin) == "512"
 
 
 def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):

@@ -23,11 +23,11 @@ from serverfull_wsgi.executors.environments.peers import is_of
 from serverfull_wsgi.executors.environments.runtime_api import Answer, RuntimeApi
 from serverfull_wsgi.executors.environments.runtimes import Beginning, log_stream_name
 from serverfull_wsgi.executors.environments.spawning import Spawner
-from serverfull_wsgi.executors.environments.weight import SHORT, Weight
+from serverfull_wsgi.executors.environments.weight import Weight
 
 MIB = 1024 * 1024
 GRACE = 0.15  # seconds between a kill and the answer that need not wait for it
-SLICE = SHORT  # seconds between two looks at what no descriptor tells
+SLICE = 0.1  # seconds between two looks at what no descriptor tells
 WATCH = 0.05  # the same while memory is watched and not limited by the kernel
 HEADROOM = 256 * MIB  # what RLIMIT_DATA allows over the memory size: it counts stacks that threads may never use
 FILES = 1024  # open files, as on Lambda
@@ -206,7 +206,7 @@ class Environment:
         left = deadline - monotonic()
         if left <= 0:
             raise TimedOut
-        self._look(min(left, SLICE if self._group else WATCH))
+        self._look(min(left, self._weight.due(), SLICE if self._group else WATCH))
         self._weight.look()
         if self._stopped():
             raise Stopped

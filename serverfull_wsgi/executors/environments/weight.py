@@ -6,7 +6,7 @@ from time import monotonic
 
 from serverfull_wsgi.executors.environments.cgroups import Group
 
-SHORT = 0.1  # seconds for which an invocation has its whole weight
+SHORT = 0.005  # seconds for which an invocation has its whole weight
 LATER = 1 / 16  # of it are left then
 
 
@@ -26,9 +26,13 @@ class Weight:
         if not self._whole:
             self._weigh(whole=True)
 
+    def due(self) -> float:
+        """In how many seconds to look; infinity where time changes nothing."""
+        return max(0.0, self._until - monotonic()) if self._whole else float("inf")
+
     def look(self) -> None:
         """Time has passed."""
-        if self._whole and monotonic() > self._until:
+        if self._whole and monotonic() >= self._until:
             self._weigh(whole=False)
 
     def _weigh(self, *, whole: bool) -> None:
