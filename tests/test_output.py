@@ -13,6 +13,11 @@ def test_bytes_that_are_no_text_are_escaped_as_python_does_it():
         assert _decoded(bytes(some)) == bytes(some).decode("utf-8", "backslashreplace")
 
 
+def test_much_that_is_no_text_is_escaped_whole():
+    much = "aƛ".encode() * 10_000 + b"\xff\xc3" * 10_000
+    assert _decoded(much) == much.decode("utf-8", "backslashreplace")
+
+
 def test_what_is_left_out_is_counted_to_the_byte(caplog):
     reader, writer = os.pipe2(os.O_NONBLOCK)
     output, line = Output(reader, logging.getLogger("output")), b"x" * 1023 + b"\n"
