@@ -680,6 +680,23 @@ def test_a_length_longer_than_the_body_is_refused(application):
     assert (answer.status, answer.code) == (400, "InvalidRequestContentException")
 
 
+class Generous:
+    """An input of a server at fault: it gives the same piece whenever it is asked, however much is wanted."""
+
+    def __init__(self, piece):
+        self._piece = piece
+
+    def read(self, size):
+        return self._piece
+
+
+@pytest.mark.parametrize("piece", [b'"text" and the next request', b'"text'], ids=["at once", "after a piece"])
+def test_an_input_that_gives_more_than_was_asked_for_is_cut_there(application, piece):
+    environ = request(INVOCATIONS.format("echo"), CONTENT_LENGTH="6")
+    environ["wsgi.input"] = Generous(piece)
+    assert ask(application, environ).body == (piece * 2)[:6]
+
+
 class Broken(io.BytesIO):
     """An input whose client has gone, as servers report it."""
 

@@ -30,3 +30,15 @@ def test_what_is_left_out_is_counted_to_the_byte(caplog):
     assert caplog.records[-1].getMessage().startswith(f"{7 * len(line)} bytes of output were left out here")
     os.close(reader)
     os.close(writer)
+
+
+def test_a_long_line_that_comes_in_pieces_is_one_record(caplog):
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    output = Output(reader, logging.getLogger("output"))
+    with caplog.at_level(logging.INFO):
+        for piece in (b"a" * 30_000, b"b" * 30_000 + b"\nnext\n"):
+            os.write(writer, piece)
+            assert output.read()
+    assert [record.getMessage() for record in caplog.records] == ["a" * 30_000 + "b" * 30_000, "next"]
+    os.close(reader)
+    os.close(writer)

@@ -96,20 +96,23 @@ def _length(declared: str) -> int:
 
 
 def _read(environ: WSGIEnvironment, size: int) -> bytes:
-    """Up to ``size`` bytes of the input, less only where it ends; some inputs give them in small pieces."""
+    """Up to ``size`` bytes of the input, less only where it ends.
+
+    Some inputs give them in small pieces, and a faulty one may give more.
+    """
     stream = environ["wsgi.input"]
     try:
         body: bytes = stream.read(size)
-        if not body or len(body) == size:
-            return body
+        if not body or len(body) >= size:
+            return body[:size]
         pieces = [body]
         missing = size - len(body)
-        while missing and (piece := stream.read(missing)):
+        while missing > 0 and (piece := stream.read(missing)):
             pieces.append(piece)
             missing -= len(piece)
     except Exception:  # the client has gone, or its chunks are no chunks: what that raises, each server has its own
         raise InvalidRequestContentException("The request body broke off, or its chunks are malformed.") from None
-    return b"".join(pieces)
+    return b"".join(pieces)[:size]
 
 
 def _discard(environ: WSGIEnvironment, length: int) -> None:

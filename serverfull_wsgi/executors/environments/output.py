@@ -15,7 +15,8 @@ from serverfull_wsgi.telemetry.capture import Tail
 
 KEPT = 256 * 1024  # bytes of one invocation's output that go to the server's log
 PIECE = 65536
-LINE = 8192  # bytes after which a line is broken
+LINE = PIECE  # bytes after which a line that has not come whole is broken
+STEP = 8192  # bytes that are escaped at once
 LINES, BREATH = 64, 0.0001  # after so many, seconds in which the server's other threads have the interpreter
 _frame = re.compile(rb"\xa5\x5a\x00(.)(.{4}).{8}", re.DOTALL)
 _HEAD = 16  # bytes of a frame before its text
@@ -140,7 +141,7 @@ def _decoded(text: bytes | bytearray) -> str:
     except UnicodeDecodeError:
         escaped = text.decode("utf-8", "surrogateescape")
         pieces = []
-        for begin in range(0, len(escaped), LINE):
-            pieces.append(escaped[begin : begin + LINE].translate(_ESCAPES))
+        for begin in range(0, len(escaped), STEP):
+            pieces.append(escaped[begin : begin + STEP].translate(_ESCAPES))
             time.sleep(BREATH)
         return "".join(pieces)
