@@ -16,8 +16,10 @@ from werkzeug.wrappers import Response
 from serverfull_wsgi import (
     Application,
     Function,
+    FunctionName,
     InProcessExecutor,
     InvalidRuntimeException,
+    Invocation,
     Invoke,
     MemoryQueue,
     NotFoundError,
@@ -435,3 +437,27 @@ def test_the_in_process_executor_can_be_used_alone():
     name = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
     outcome = InProcessExecutor().execute(Function(handlers.echo, name="hello"), Invocation(name, b"[1]", "id"))
     assert (outcome.payload, outcome.function_error) == (b"[1]", None)
+
+
+def test_the_tail_has_what_is_printed_after_another_has_redirected_the_output():
+    inside, leave = threading.Event(), threading.Event()
+
+    def redirects(event, context):
+        with contextlib.redirect_stdout(io.StringIO()):
+            inside.set()
+            leave.wait(30)
+
+    def prints(event, context):
+        print("hello")
+
+    def tail(handler):
+        name = FunctionName.parse("f", region="us-east-1", account_id="123456789012")
+        return InProcessExecutor().execute(Function(handler, name="f"), Invocation(name, b"", "id", tail=True)).log
+
+    other = threading.Thread(target=tail, args=[redirects])
+    other.start()
+    assert inside.wait(30)
+    tail(prints)
+    leave.set()
+    other.join()
+    assert b"\nhello\n" in tail(prints)

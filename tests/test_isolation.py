@@ -629,3 +629,36 @@ def test_a_bootstrap_that_is_missing_or_no_program_is_told(executor, tmp_path):
 def test_handlers_without_a_directory_are_imported_from_where_the_server_stands(executor):
     plain = Function("tests.handlers.hello", name="plain", timeout=30)
     assert result(executor, plain) == "Hello ƛ!"
+
+
+def test_a_function_whose_environment_is_too_long_to_be_passed_on_fails_alone():
+    with executing() as executor:
+        before = result(executor, function())
+        big = function(name="big", environment={"BIG": "x" * 250_000})
+        with pytest.raises(ConfigurationError, match=r"bytes long, .*environment= hold less"):
+            run(executor, big)
+        assert result(executor, function())["pid"] == before["pid"]
+        assert result(executor, function(name="another"))
+        until(lambda: executor._fleet.count == 2)
+
+
+def test_what_has_changed_is_ended_also_where_another_finds_no_room():
+    with executing(max_concurrency=1) as executor:
+        result(executor, function())
+        fleet = executor._fleet
+        with fleet._lock:
+            fleet.count += 1  # another's start, in the place of an environment that is ended just now
+        pool, _ = fleet.pool(function(description="changed"))
+        with pytest.raises(TooManyRequestsException):
+            fleet.take(pool)
+        until(lambda: fleet.count == 1)
+        fleet.count = 0
+        assert result(executor, function(description="changed"))
+
+
+def test_an_environment_is_abandoned_once():
+    with executing() as executor:
+        result(executor, function())
+        (environment,) = executor._fleet._all
+        environment.close()
+        environment.abandon()

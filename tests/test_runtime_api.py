@@ -261,3 +261,41 @@ def test_strangers_are_turned_away():
         with contextlib.suppress(ConnectionError):
             assert client.recv(1) == b""
     api.close()
+
+
+MANY = "".join(f"A{number}: x\r\n" for number in range(300))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        f"GET {PREFIX}invocation/next HTTP/1.1\r\n{MANY}\r\n".encode(),
+        head(RESPONSE, "Transfer-Encoding: chunked") + f"1\r\n1\r\n0\r\n{MANY}\r\n".encode(),
+    ],
+    ids=["headers", "trailers"],
+)
+def test_very_many_lines_are_no_request(attended, request_):
+    attended.begin()
+    assert attended.send(request_, turns=5) == ""
+    assert attended.client.recv(1) == b""  # the connection is closed
+    assert attended.api.answer is None
+
+
+@pytest.mark.parametrize("beginning", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_heads_whose_bodies_never_come_count_as_memory(attended, beginning):
+    big = head("init/error", beginning, "X: " + "x" * 1_900_000)
+    clients = [socket.create_connection(("127.0.0.1", attended.api.port)) for _ in range(6)]
+    with contextlib.ExitStack() as stack:
+        for client in clients:
+            stack.callback(client.close)
+            client.setblocking(False)
+            rest = memoryview(big)
+            while rest:
+                attended.turn()
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[client.send(rest) :]
+            for _ in range(50):
+                attended.turn()
+        held = sum(one.held for one in attended.api._connections.values())
+        assert 1_900_000 < held <= HELD
+        assert len(attended.api._connections) < len(clients)

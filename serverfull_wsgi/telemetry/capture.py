@@ -176,12 +176,21 @@ def install(logger: logging.Logger) -> None:
     ``logger`` is the server's, which handlers reach through `logger_from_context`. That of a second server in this
     process is not looked at here: `listen` is for its start.
     """
-    if type(sys.stdout) is RoutedStream and type(sys.stderr) is RoutedStream and _handler in _root.handlers:
+    out, err = sys.stdout, sys.stderr
+    if (
+        type(out) is RoutedStream
+        and type(err) is RoutedStream
+        and not (out.retired or err.retired)
+        and _handler in _root.handlers
+    ):
         return
     with _installing:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
-            if stream is not None and type(stream) is not RoutedStream:
+            if type(stream) is RoutedStream and stream.retired:  # what had been put in front of it is gone again
+                stream.retired = False
+                _installed[name] = stream
+            elif stream is not None and type(stream) is not RoutedStream:
                 if (old := _installed.get(name)) is not None:
                     old.retired = True
                 _installed[name] = RoutedStream(stream)

@@ -192,7 +192,9 @@ class Environment:
             self._spawner.leave(self._group)
 
     def abandon(self) -> None:
-        """Closes what this process has open of it; where that was all, its init ends it."""
+        """Closes what this process has open of it, once; where that was all, its init ends it."""
+        if self._closed:
+            return
         self._closed = True
         self._line.close()
         self._api.close()

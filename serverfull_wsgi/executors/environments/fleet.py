@@ -70,12 +70,12 @@ class Fleet:
             with self._lock:
                 if self.gives_up():
                     raise ServiceException(STOPPING)
-                outdated, self._outdated = self._outdated, []
-                environment = pool.idle.pop() if pool.idle else None
+                environment, going = (pool.idle.pop() if pool.idle else None), []
                 if environment is None:
-                    outdated += self._make_room(len(outdated))
+                    going = self._make_room(len(self._outdated))
                     self.count += 1
-            for one in outdated:
+                going, self._outdated = going + self._outdated, []
+            for one in going:
                 self._retire(one)
             if environment is None or environment.is_alive():
                 return environment

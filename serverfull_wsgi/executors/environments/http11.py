@@ -6,13 +6,17 @@ as long. Source: RFC 9112.
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
+import time
 from collections.abc import Generator
 from typing import NamedTuple
 
 HEAD_LIMIT = 2 * 1024 * 1024  # bytes: AWS's Python client may send a trace of 1 MiB in a header
-LINE_LIMIT = 16 * 1024  # bytes of a chunk's size, or of a trailer
+LINE_LIMIT = 16 * 1024  # bytes of a chunk's size
+LINES = 256  # of a head, or of trailers
+CHUNKS, BREATH = 64, 0.0001  # after so many, seconds in which the server's other threads have the interpreter
 PIECE = 65536  # bytes taken from a socket at once
 
 _FRAMING = ("content-length", "transfer-encoding")
@@ -45,6 +49,7 @@ class Connection:
         self.fd = sock.fileno()
         self._buffer = bytearray()
         self._body = bytearray()  # of a request in chunks, as far as they have come
+        self._aside = 0  # bytes of its head and trailers
         self._parser = self._requests()
         self._unsent = b""
 
@@ -66,7 +71,7 @@ class Connection:
     @property
     def held(self) -> int:
         """How many bytes it has in memory: of requests that are not whole, and of what the client has not taken."""
-        return len(self._buffer) + len(self._body) + len(self._unsent)
+        return len(self._buffer) + len(self._body) + self._aside + len(self._unsent)
 
     def send(self, data: bytes) -> bool:
         """Sends as much as goes at once; whether that was all. Raises `ConnectionError` when the client is gone."""
@@ -100,6 +105,9 @@ class Connection:
 
     def _request(self) -> Generator[None, None, Request]:
         head = yield from self._until(b"\r\n\r\n", HEAD_LIMIT)
+        if head.count(b"\r\n") > LINES:
+            raise Malformed("a head of too many lines")
+        self._aside = len(head)
         first, *lines = head.decode("latin-1").split("\r\n")
         try:
             method, path, version = first.split(" ")
@@ -116,6 +124,7 @@ class Connection:
             if not _length.fullmatch(length.encode("latin-1")):
                 raise Malformed(f"{length[:80]!r} is no length")
             body = (yield from self._exactly(int(length))) if int(length) <= self._limit else None
+        self._aside = 0
         return Request(method, path, headers, body or b"", oversized=body is None, keep_alive=keep_alive)
 
     def _until(self, end: bytes, limit: int) -> Generator[None, None, bytes]:
@@ -140,7 +149,9 @@ class Connection:
     def _chunks(self, headers: dict[str, str]) -> Generator[None, None, bytes | None]:
         """A chunked body, its trailers put into ``headers``; None as soon as it is over the limit."""
         self._body = bytearray()
-        while True:
+        for number in itertools.count(1):
+            if not number % CHUNKS:
+                time.sleep(BREATH)
             size = _size.fullmatch((yield from self._until(b"\r\n", LINE_LIMIT)))
             if not size:
                 raise Malformed("a chunk without a size")
@@ -155,6 +166,9 @@ class Connection:
         lines = []
         while line := (yield from self._until(b"\r\n", HEAD_LIMIT)):
             lines.append(line.decode("latin-1"))
+            self._aside += len(line)
+            if len(lines) > LINES:
+                raise Malformed("trailers without end")
         headers.update(_headers(lines))
         body, self._body = bytes(self._body), bytearray()
         return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -11,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
+from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.environments import zygote
 from serverfull_wsgi.executors.environments.cgroups import Group
 
@@ -57,12 +59,18 @@ class Zygote:
         return hello
 
     def send(self, job: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        """Raises `ZygoteGone`."""
+        """Raises `ZygoteGone`, and `ConfigurationError` for a job that is too long to be sent."""
         if self._process.poll() is not None:  # a fork that it was making may hold its end of the line a moment longer
             raise ZygoteGone
+        message = json.dumps(job).encode()
         try:
-            socket.send_fds(self._line, [json.dumps(job).encode()], list(fds))
+            socket.send_fds(self._line, [message], list(fds))
         except OSError as error:
+            if error.errno == errno.EMSGSIZE:  # the zygote is well, and others' environments are its
+                raise ConfigurationError(
+                    f"what starts an environment is {len(message)} bytes long, more than can be passed on: have "
+                    "environment= hold less (AWS allows 4 KB)"
+                ) from None
             raise ZygoteGone from error
 
     def abandon(self) -> None:
