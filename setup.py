@@ -12,7 +12,7 @@ EXTRAS = {
     "aws": ["boto3>=1.34"],
     "celery": ["celery[redis]>=5.7"],
     "mock": ["polyfactory>=3"],
-    "gevent": ["gevent>=24.11"],
+    "gevent": ["gevent>=24.11", "packaging"],  # as gunicorn's own extra has it
     "sam": ["PyYAML>=6"],
     "test": [
         "attrs",

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -391,3 +392,24 @@ def test_an_event_that_ends_in_an_exit_does_not_take_its_worker_along():
         queue.put(Invocation(name, b"{}", id), EventConfig())
     queue.close()
     assert ran == ["second"]
+
+
+UNDER_GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import time
+from serverfull_wsgi import EventConfig, FunctionName, Invocation, MemoryQueue, Outcome
+
+name = FunctionName.parse("f", region="us-east-1", account_id="123456789012")
+queue = MemoryQueue(workers=2)
+queue.start(lambda invocation, age: time.sleep(0.1) or print(invocation.request_id) or Outcome(b""), None)
+for number in range(6):
+    queue.put(Invocation(name, b"{}", f"event {number}"), EventConfig())
+queue.close()
+"""
+
+
+def test_a_stop_drains_the_events_in_memory_under_gevent_too():
+    pytest.importorskip("gevent")
+    ran = subprocess.run([sys.executable, "-c", UNDER_GEVENT], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, sorted(ran.stdout.splitlines())) == (0, [f"event {n}" for n in range(6)]), ran.stderr

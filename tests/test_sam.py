@@ -705,3 +705,43 @@ def test_the_example_is_what_its_readme_says():
         Function("app.handler", "hello", code=str(folder / "hello"), runtime="python3.12", layers=layer, **common),
         Function("index.handler", "shout", code=str(folder / "shout"), runtime="nodejs20.x", **common),
     ]
+
+
+UNKNOWN_LAYER = """
+Parameters: {Stage: {Type: String}}
+Resources:
+  Unused: {Type: AWS::Serverless::LayerVersion, Properties: {LayerName: !Sub "${Stage}-l", ContentUri: .}}
+  Layer: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: .}}
+  Hello:
+    Type: AWS::Serverless::Function
+    Properties: {CodeUri: ., Handler: app.handler, Runtime: python3.11, Layers: [!Ref Layer]}
+"""
+UNKNOWN_CONDITION = """
+Parameters: {Stage: {Type: String}}
+Conditions: {InProd: !Equals [!Ref Stage, prod]}
+Resources:
+  Hello: {Type: AWS::Lambda::Function, Properties: {Code: ., Handler: app.handler, Runtime: python3.11}}
+  Other: {Type: AWS::Lambda::Function, Properties: {Code: ., Handler: app.handler, Runtime: python3.11}}
+  Config:
+    Type: AWS::Lambda::EventInvokeConfig
+    Condition: InProd
+    Properties: {FunctionName: !Ref Hello, Qualifier: $LATEST, MaximumRetryAttempts: 0}
+"""
+
+
+def test_a_layer_whose_name_cannot_be_known_is_in_the_way_of_nobody_else(tmp_path):
+    (tmp_path / "template.yaml").write_text(UNKNOWN_LAYER)
+    fetcher = SamFetcher(str(tmp_path / "template.yaml"))
+    assert fetcher.problems() == []
+    assert fetcher.fetch("Hello").layers
+
+
+def test_a_config_whose_condition_cannot_be_known_keeps_its_function_from_running_alone(tmp_path):
+    (tmp_path / "template.yaml").write_text(UNKNOWN_CONDITION)
+    fetcher = SamFetcher(str(tmp_path / "template.yaml"))
+    (problem,) = fetcher.problems()
+    assert "Config" in problem
+    assert "parameter 'Stage' has no default" in problem
+    assert fetcher.fetch("Other")
+    with pytest.raises(ResourceConflictException, match="'Stage' has no default"):
+        fetcher.fetch("Hello")

@@ -47,6 +47,8 @@ class MemoryQueue:
         self._run = run
         self._events: queue.Queue[tuple[Invocation, float] | None] = queue.Queue(self._size)
         self._lock = threading.Lock()
+        self._done = threading.Condition(self._lock)  # that of the queue itself has another name under gevent
+        self._unfinished = 0
         self._threads = []
         self._closing = False
         self._logger.warning(IN_MEMORY)
@@ -61,6 +63,7 @@ class MemoryQueue:
                 self._events.put_nowait((invocation, time.monotonic()))
             except queue.Full:
                 raise TooManyRequestsException() from None
+            self._unfinished += 1
         return invocation.request_id
 
     def _open(self) -> None:
@@ -77,7 +80,9 @@ class MemoryQueue:
             try:
                 self._attempt(invocation, time.monotonic() - accepted)
             finally:
-                self._events.task_done()
+                with self._done:
+                    self._unfinished -= 1
+                    self._done.notify_all()
 
     def _attempt(self, invocation: Invocation, age: float) -> None:
         try:
@@ -97,10 +102,9 @@ class MemoryQueue:
     def close(self) -> None:
         if not self._threads:
             return
-        with self._lock:
+        with self._done:
             self._closing = True
-        with self._events.all_tasks_done:
-            self._events.all_tasks_done.wait_for(lambda: not self._events.unfinished_tasks, self._drain)
+            self._done.wait_for(lambda: not self._unfinished, self._drain)
         self._abandon()
         for _ in self._threads:
             self._events.put(None)

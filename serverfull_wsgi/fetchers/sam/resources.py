@@ -115,6 +115,12 @@ def _event_resource(template: Template, resolver: Resolver, name: str) -> Proper
     """The AWS::Lambda::EventInvokeConfig of a function: plain CloudFormation's EventInvokeConfig property."""
     for id, resource in template.of_type("AWS::Lambda::EventInvokeConfig").items():
         its = Properties(template.where(id), resource.get("Properties"), resolver)
-        if its.text("FunctionName").rpartition(":")[2] == name and resolver.is_made(id):
+        if its.text("FunctionName").rpartition(":")[2] != name:
+            continue
+        try:
+            if resolver.is_made(id):
+                return its
+        except Unresolvable as reason:
+            its.refuse("Condition", reason)
             return its
     return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os.path
 import re
 from typing import Any
 
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.packages import BadPackage, Packages
+from serverfull_wsgi.fetchers.sam.parameters import Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
 from serverfull_wsgi.fetchers.sam.template import Template
 
@@ -45,7 +47,7 @@ class Sources:
     def _layer(self, its: Properties, name: Any) -> str | None:
         if name is UNRESOLVED:
             return None
-        local = {self._resolver.arn_of(id): id for id in self._template.of_type(SERVERLESS_LAYER, LAMBDA_LAYER)}
+        local = self._local_layers()
         if str(name) not in local:
             cure = f"unpack it into a folder, and name that as the ContentUri of an {SERVERLESS_LAYER}"
             its.refuse("Layers", f"{name!r} lies at AWS; {cure}")
@@ -56,6 +58,14 @@ class Sources:
         folder = self._folder(content, "ContentUri" if layer["Type"] == SERVERLESS_LAYER else "Content")
         its.problems += content.problems
         return folder
+
+    def _local_layers(self) -> dict[str, str]:
+        """The layers of the template by their ARN, those left out whose ARN cannot be known here."""
+        local = {}
+        for id in self._template.of_type(SERVERLESS_LAYER, LAMBDA_LAYER):
+            with contextlib.suppress(Unresolvable):
+                local[self._resolver.arn_of(id)] = id
+        return local
 
     def _folder(self, its: Properties, path: str, default: str = "") -> str | None:
         """The folder of a package, unpacked if it is an archive."""
