@@ -635,7 +635,7 @@ def test_a_function_whose_environment_is_too_long_to_be_passed_on_fails_alone():
     with executing() as executor:
         before = result(executor, function())
         big = function(name="big", environment={"BIG": "x" * 250_000})
-        with pytest.raises(ConfigurationError, match=r"bytes long, .*environment= hold less"):
+        with pytest.raises(ConfigurationError, match=r"'big': .* bytes long, .*environment= hold less"):
             run(executor, big)
         assert result(executor, function())["pid"] == before["pid"]
         assert result(executor, function(name="another"))

@@ -70,11 +70,11 @@ class Fleet:
             with self._lock:
                 if self.gives_up():
                     raise ServiceException(STOPPING)
-                environment, going = (pool.idle.pop() if pool.idle else None), []
+                environment, going = pool.idle.pop() if pool.idle else None, self._outdated
                 if environment is None:
-                    going = self._make_room(len(self._outdated))
+                    going = going + self._make_room(len(going))
                     self.count += 1
-                going, self._outdated = going + self._outdated, []
+                self._outdated = []
             for one in going:
                 self._retire(one)
             if environment is None or environment.is_alive():

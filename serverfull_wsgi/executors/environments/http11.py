@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import re
 import socket
-import time
 from collections.abc import Generator
 from typing import NamedTuple
+
+from serverfull_wsgi.executors.environments.pace import breathe
 
 HEAD_LIMIT = 2 * 1024 * 1024  # bytes: AWS's Python client may send a trace of 1 MiB in a header
 LINE_LIMIT = 16 * 1024  # bytes of a chunk's size
 LINES = 256  # of a head, or of trailers
-CHUNKS, BREATH = 64, 0.0001  # after so many, seconds in which the server's other threads have the interpreter
 PIECE = 65536  # bytes taken from a socket at once
 
 _FRAMING = ("content-length", "transfer-encoding")
@@ -150,8 +150,7 @@ class Connection:
         """A chunked body, its trailers put into ``headers``; None as soon as it is over the limit."""
         self._body = bytearray()
         for number in itertools.count(1):
-            if not number % CHUNKS:
-                time.sleep(BREATH)
+            breathe(number)
             size = _size.fullmatch((yield from self._until(b"\r\n", LINE_LIMIT)))
             if not size:
                 raise Malformed("a chunk without a size")

@@ -9,15 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-import time
 
+from serverfull_wsgi.executors.environments.pace import breathe
 from serverfull_wsgi.telemetry.capture import Tail
 
 KEPT = 256 * 1024  # bytes of one invocation's output that go to the server's log
 PIECE = 65536
 LINE = PIECE  # bytes after which a line that has not come whole is broken
 STEP = 8192  # bytes that are escaped at once
-LINES, BREATH = 64, 0.0001  # after so many, seconds in which the server's other threads have the interpreter
 _frame = re.compile(rb"\xa5\x5a\x00(.)(.{4}).{8}", re.DOTALL)
 _HEAD = 16  # bytes of a frame before its text
 _ERROR = (0x16, 0x17)  # as JSON and as text; of all types, the report of an error alone has no line end of its own
@@ -55,7 +54,7 @@ class Output:
         if data:
             self._take(data)
         if self._dropped:
-            time.sleep(BREATH)
+            breathe()
         return bool(data)
 
     def end(self) -> None:
@@ -113,8 +112,7 @@ class Output:
         for number, line in enumerate(lines, 1):
             self._line += line
             self._pass_line(level)
-            if not number % LINES:
-                time.sleep(BREATH)
+            breathe(number)
         self._line += rest
         if len(self._line) > LINE:
             self._pass_line(level)
@@ -143,5 +141,5 @@ def _decoded(text: bytes | bytearray) -> str:
         pieces = []
         for begin in range(0, len(escaped), STEP):
             pieces.append(escaped[begin : begin + STEP].translate(_ESCAPES))
-            time.sleep(BREATH)
+            breathe()
         return "".join(pieces)

@@ -67,9 +67,10 @@ class Zygote:
             socket.send_fds(self._line, [message], list(fds))
         except OSError as error:
             if error.errno == errno.EMSGSIZE:  # the zygote is well, and others' environments are its
+                name = job["env"]["AWS_LAMBDA_FUNCTION_NAME"]
                 raise ConfigurationError(
-                    f"what starts an environment is {len(message)} bytes long, more than can be passed on: have "
-                    "environment= hold less (AWS allows 4 KB)"
+                    f"function {name!r}: what starts its environment is {len(message)} bytes long, more than can be "
+                    "passed on; have environment= hold less (AWS allows 4 KB)"
                 ) from None
             raise ZygoteGone from error
 
