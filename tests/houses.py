@@ -264,11 +264,14 @@ class Hook:
 
     def __init__(self, *ways, port=0):
         hook, self.accepted, self.tries, self.ways = self, [], 0, list(ways)
+        self.may_answer = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 hook.tries += 1
                 way = hook.ways.pop(0) if hook.ways else 200
+                if way == "take your time":
+                    way = hook.may_answer.wait(30) and 200
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if way == "hang up":
                     self.connection.shutdown(socket.SHUT_RDWR)

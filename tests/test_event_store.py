@@ -586,3 +586,31 @@ TestH1.settings = settings(
     max_examples=RUNS, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 assert resource  # used in the child's text
+
+
+def test_writes_that_meet_the_close_are_refused_and_leave_no_file_open(tmp_path):
+    refused, others = [], []
+
+    def write_until_refused(store):
+        try:
+            while True:
+                store.write(lambda db: None)
+        except StoreError as error:
+            refused.append(str(error))
+        except Exception as error:
+            others.append(error)
+
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(share(1000, 100)):
+        store = Store(tmp_path / "events.sqlite3", "tests")
+        writers = [threading.Thread(target=write_until_refused, args=(store,)) for _ in range(3)]
+        for writer in writers:
+            writer.start()
+        store.close()
+        for writer in writers:
+            writer.join()
+    assert not others
+    assert len(refused) == share(1000, 100) * 3
+    with pytest.raises(StoreError):
+        store.write(lambda db: None)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -108,3 +108,18 @@ def test_a_webhook_holds_a_courier_no_longer_than_it_may_take(answer, tmp_path, 
     battery.record(f"A10 a webhook that {'drips a byte a second' if answer else 'hangs'}", seconds=dripping.cut)
     assert {record["state"] for record in found} == {"waiting"}
     assert house.told()[0]["requestContext"]["condition"] == "Success"
+
+
+def test_a_stop_waits_for_what_is_being_delivered(tmp_path, patiently):
+    house = House(tmp_path)
+    with contextlib.closing(Hook("take your time")) as hook:
+        with house.gunicorn(HOOK=hook.url) as server:
+            id = house.accept("broken_to_hook")
+            patiently(lambda: hook.tries == 1)
+            answering = threading.Timer(1.0, hook.may_answer.set)
+            answering.start()
+            server.stop()
+            answering.join()
+        with house.gunicorn(HOOK=hook.url):
+            assert house.event(id)["records"][0]["state"] == "delivered"
+    assert hook.tries == 1

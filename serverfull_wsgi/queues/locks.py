@@ -57,11 +57,12 @@ class FileLock:
 
 
 class Gate:
-    """Lets one thread of one process through at a time."""
+    """Lets one thread of one process through at a time, until it is closed."""
 
     def __init__(self, path: Path) -> None:
         self._threads = threading.Lock()
         self._processes = FileLock(path)
+        self.closed = False
 
     def enter(self, wait: float) -> bool:
         """Whether the gate was passed within ``wait`` seconds."""
@@ -69,7 +70,7 @@ class Gate:
         if not self._threads.acquire(timeout=wait):
             return False
         try:
-            if self._processes.acquire(max(0.0, deadline - time.monotonic())):
+            if not self.closed and self._processes.acquire(max(0.0, deadline - time.monotonic())):
                 return True
         except BaseException:
             self._threads.release()
@@ -78,11 +79,18 @@ class Gate:
         return False
 
     def leave(self) -> None:
-        self._processes.release()
+        if self.closed:
+            self._processes.close()
+        else:
+            self._processes.release()
         self._threads.release()
 
     def close(self) -> None:
-        self._processes.close()
+        """Nobody passes any more. The file is let go of now, or by whoever is inside."""
+        self.closed = True
+        if self._threads.acquire(blocking=False):
+            self._processes.close()
+            self._threads.release()
 
 
 def _forget() -> None:

@@ -188,8 +188,11 @@ class SqliteQueue:
             return
         self._closing = self._leader.resigns = True
         self._attempts.claims = self._courier.claims = False
+        deadline = time.monotonic() + self._drain
         if not self._attempts.drained(self._drain):
             self._logger.warning("events that run longer than a stop waits are left to be run again")
+        if not self._courier.drained(deadline - time.monotonic()):
+            self._logger.warning("records whose delivery takes longer than a stop waits are left to be sent again")
         self._ended.set()
         try:
             self._attempts.release()

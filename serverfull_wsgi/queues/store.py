@@ -92,7 +92,7 @@ class Store:
         It may be called more than once, each time in a fresh transaction. ``vital`` ones, which make events end, go on
         from reserved space when the disk is full. Raises `StoreError` within a second.
         """
-        self._check_pid()
+        self._check_open()
         done = self._commits.write(operation)
         error = done.error
         if error is None:
@@ -103,7 +103,7 @@ class Store:
 
     def read(self, operation: Operation[T]) -> T:
         """What ``operation`` returns, from a state that was committed. Raises `StoreError`."""
-        self._check_pid()
+        self._check_open()
         if not self._gate.enter(WAIT * 10):
             raise StoreError(SLOW)
         try:
@@ -113,15 +113,18 @@ class Store:
         finally:
             self._gate.leave()
 
-    def _check_pid(self) -> None:
+    def _check_open(self) -> None:
         if self.pid != os.getpid():
             raise StoreError("this process is a fork of the one that opened the store")
+        if self._gate.closed:
+            raise StoreError("it is closed")
 
     def close(self) -> None:
         """Lets go of the file, once whoever writes has written. The last one to go checkpoints it."""
         if self.pid == os.getpid():
             passed = self._gate.enter(OPENING)
             self._db.close()
+            self._gate.close()
             if passed:
                 self._gate.leave()
         self._close_locks()
