@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import uuid
@@ -18,7 +19,7 @@ import pytest
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
 from serverfull_wsgi.domain import RESERVED_VARIABLES
 from serverfull_wsgi.errors import ServiceException
-from serverfull_wsgi.executors.environments import cgroups
+from serverfull_wsgi.executors.environments import cgroups, spawning
 from tests.apart import (
     FUNCTIONS,
     executing,
@@ -419,6 +420,43 @@ def test_a_zygote_that_is_killed_with_a_job_before_it_is_no_failure_of_the_funct
         with pytest.raises(ServiceException):
             call.result()
     assert result(executor, job)["calls"] == 1
+
+
+def test_a_zygote_that_does_not_start_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "leaves.py").write_text("import os; os._exit(1)")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(spawning, "_client_path", lambda: (str(tmp_path),))
+    for _ in range(2):
+        with (
+            pytest.raises(ConfigurationError, match=r"SERVERFULL_ZYGOTE_PRELOAD names what it imports, now leaves$"),
+            executing(preload=["leaves"]),
+        ):
+            pass
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("serverfull")]
+
+
+def test_an_interpreter_that_is_slow_to_start_keeps_no_other_waiting(executor, tmp_path, monkeypatch):
+    begun, may_start = tmp_path / "begun", tmp_path / "may_start"
+    slow = tmp_path / "python3.9"
+    slow.write_text(f"#!/bin/sh\necho $$ > {begun}\nwhile [ ! -e {may_start} ]; do sleep 0.05; done\nexit 1\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(result, executor, function("app.whoami", name="slow-python", runtime="python3.9"))
+        until(lambda: begun.exists() and begun.read_text())
+        try:
+            assert result(executor, function(name="beside-slow-python"))["calls"] == 1
+            assert os.path.exists(f"/proc/{begun.read_text().strip()}"), "it was waited for"
+        finally:
+            may_start.touch()
+        assert call.result()["calls"] == 1  # under the server's own interpreter, which is warned of
+
+
+def test_temporary_files_are_removed_however_deep_they_are(executor):
+    result(executor, function("make_deep_folders", name="deep"), 2000)
+    (environment,) = executor._fleet.pools["deep", "$LATEST"].idle
+    result(executor, function("whoami", name="deep"))  # the function has changed, and what it had goes
+    until(lambda: not os.path.exists(environment.tmp))
 
 
 @pytest.mark.parametrize("sandbox", SANDBOXES)

@@ -78,6 +78,17 @@ def files(event, context):
     return Path(path).read_text() if os.path.exists(path) else None
 
 
+def make_deep_folders(event, context):
+    """One in another, deeper than Python recurses, the last of them closed to all; gives the path of the first."""
+    os.chdir(tmp())
+    for _ in range(event):
+        os.mkdir("deep")
+        os.chdir("deep")
+    os.chmod(".", 0)
+    os.chdir("/")
+    return tmp()
+
+
 def hog(event, context):
     """Takes up to 2 GB, and uses it."""
     taken = []

@@ -5,7 +5,6 @@ They are kept, and used again most recent first, so that those too many grow idl
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
 from serverfull_wsgi.executors.environments.attempt import FailedStart
 from serverfull_wsgi.executors.environments.environment import Environment
+from serverfull_wsgi.executors.environments.linux import remove_tree
 from serverfull_wsgi.executors.environments.pools import Pool
 
 PATIENCE = 3.0  # seconds that `close` waits for what runs to be told
@@ -143,7 +143,7 @@ class Fleet:
             with self._lock:
                 rubbish, self._rubbish = self._rubbish, []
             for path in rubbish:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
 
     def _leaving(self) -> list[Environment]:
         with self._lock:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterable
 from functools import lru_cache
@@ -100,6 +101,17 @@ def private_tmp(source: str, keep: Iterable[str]) -> None:
         os.makedirs(path, exist_ok=True)
         mount_over(f"/proc/self/fd/{fd}", path)
         os.close(fd)
+
+
+def remove_tree(path: str) -> None:
+    """Removes a directory of somebody who is gone, however deep it is and whatever its modes are."""
+    with contextlib.suppress(OSError):
+        os.rmdir(path)  # most are empty
+    for command in ("rm -rf", "chmod -R u+rwx", "rm -rf"):
+        if not os.path.lexists(path):
+            return
+        with contextlib.suppress(OSError):
+            subprocess.run([*command.split(), "--", path], stderr=subprocess.DEVNULL, check=False)  # noqa: S603
 
 
 def descendants(pid: int) -> list[int]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
 from serverfull_wsgi.executors.environments.cgroups import Group, Groups
+from serverfull_wsgi.executors.environments.linux import remove_tree
 from serverfull_wsgi.executors.environments.runtimes import OWN
 from serverfull_wsgi.executors.environments.zygote_process import Zygote, ZygoteGone
 
@@ -40,6 +41,7 @@ class Spawner:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
         self._lock = threading.Lock()
         self._zygotes: dict[str, Zygote] = {}
+        self._starting: dict[str, threading.Lock] = {}  # an interpreter that is slow to start keeps no other waiting
         self._pythons: dict[str, str] = {}
         self._tmp = 0
         self._left: list[Group] = []
@@ -52,7 +54,15 @@ class Spawner:
         self.client_path = _client_path()
         self.base = tempfile.mkdtemp(prefix="serverfull-")
         self._groups = Groups(os.path.basename(self.base))
-        found = self._zygote(sys.executable).sandbox
+        try:
+            found = self._zygote(sys.executable).sandbox
+        except ZygoteGone:
+            self.close()
+            raise ConfigurationError(
+                f"the process that environments are forked from does not start: {sys.executable} ended, or took too "
+                "long, and what it says is in the server's standard error; SERVERFULL_ZYGOTE_PRELOAD names what it "
+                f"imports, now {','.join(self._preload) or 'nothing'}"
+            ) from None
         if self._sandbox == "namespaces" and found["namespaces"]:
             self.close()
             raise ConfigurationError(
@@ -101,7 +111,11 @@ class Spawner:
         return sys.executable
 
     def _zygote(self, python: str) -> Zygote:
+        if found := self._zygotes.get(python):
+            return found
         with self._lock:
+            starting = self._starting.setdefault(python, threading.Lock())
+        with starting:
             if python not in self._zygotes:
                 path = self.client_path if python == sys.executable else ()
                 self._zygotes[python] = Zygote(python, "fork", self._preload, path)
@@ -191,4 +205,4 @@ class Spawner:
         for group in self._left:
             group.remove()
         self._groups.close()
-        shutil.rmtree(self.base, ignore_errors=True)
+        remove_tree(self.base)

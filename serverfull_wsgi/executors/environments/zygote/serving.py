@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import time
@@ -154,7 +153,7 @@ class Zygote:
             self._reap()
             time.sleep(0.002)
         for path in self._base:
-            shutil.rmtree(path, ignore_errors=True)
+            linux.remove_tree(path)
         for path in self._groups:
             with contextlib.suppress(OSError):
                 for entry in [*os.scandir(path)]:
