@@ -45,8 +45,8 @@ class Function:
     ``python`` is on PYTHONPATH, ``nodejs/node_modules`` on NODE_PATH, ``bin`` on PATH.
     ``errors`` are the exceptions the function documents, classes or instances, for mock mode to raise; ``mock`` is the
     value mock mode answers with, or a callable without parameters that makes one. ``source`` is the handler as given,
-    also after a wrapper has put another in its place. ``event_config`` says
-    how its events are retried.
+    also after a wrapper has put another in its place. ``handler_string`` is by which name a process of its own imports
+    a callable; empty, that is where the callable was defined. ``event_config`` says how its events are retried.
 
     Raises `ConfigurationError` for values no function can have.
 
@@ -68,6 +68,7 @@ class Function:
     mock: Any = UNSET
     source: Any = UNSET
     event_config: EventConfig | None = None
+    handler_string: str = ""
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):

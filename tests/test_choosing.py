@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from contextlib import closing
 
 import pytest
 
@@ -116,6 +117,42 @@ def test_the_setting_isolates_import_strings():
         assert post(application, "here").json != os.getpid()
     finally:
         application.close()
+
+
+DEFINING = """
+import functools, os, sys
+
+def handler(event, context, *, more=None):
+    return [os.getpid(), "entry" in sys.modules, more]
+
+class Callable:
+    def __call__(self, event, context):
+        return handler(event, context, more="an object")
+"""
+ENTRY = """
+from defining import Callable, functools, handler
+known_object = Callable()
+with_more = functools.partial(handler, more="a partial")
+"""
+
+
+@needs_client
+@pytest.mark.parametrize(
+    ("attribute", "more"), [("handler", None), ("known_object", "an object"), ("with_more", "a partial")]
+)
+def test_what_is_isolated_is_imported_as_its_entry_says(attribute, more, tmp_path, monkeypatch):
+    (tmp_path / "defining.py").write_text(DEFINING)
+    (tmp_path / "entry.py").write_text(ENTRY)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {
+        "SERVERFULL_FUNCTIONS": f"it=entry:{attribute}",
+        "SERVERFULL_EXECUTOR": "process",
+        "SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL",
+    }
+    with closing(create_app(Settings.from_mapping(settings))) as application:
+        pid, imported, told = post(application, "it").json
+    assert pid != os.getpid()
+    assert (imported, told) == (True, more)
 
 
 @pytest.mark.parametrize(

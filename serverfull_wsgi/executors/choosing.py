@@ -42,7 +42,7 @@ class ChoosingExecutor:
         if function.code is not None and isinstance(function.handler, str):
             return self._apart
         if self._isolate:
-            if handler_string(function.handler):
+            if handler_string(function):
                 return self._apart
             self._tell(function)
         if function.environment:

@@ -117,7 +117,7 @@ class ProcessExecutor:
             raise ServiceException("The service failed; its log has the reason.") from error
 
     def _beginning(self, function: Function, invocation: Invocation) -> Beginning:
-        handler = handler_string(function.handler)
+        handler = handler_string(function)
         if handler is None:
             raise ConfigurationError(
                 f"function {function.name!r}: {function.handler!r} cannot be imported by name, so it cannot run in a "

@@ -62,12 +62,15 @@ def parse_entries(text: str, setting: str) -> dict[str, str]:
 
 def _load(name: str, target: str, setting: str) -> FunctionLike:
     entry = f"{setting}: entry '{name}={target}'"
+    handler_string = target.replace(":", ".")
     try:
-        found: FunctionLike = load_handler(target.replace(":", "."))
+        found = load_handler(handler_string)
     except RuntimeFault as fault:
         raise ConfigurationError(f"{entry}: {fault}") from fault
     except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{entry}: importing it raised {type(error).__name__}: {error}") from error
-    if isinstance(found, Function) or callable(found):
+    if isinstance(found, Function):
         return found
+    if callable(found):
+        return Function(found, handler_string=handler_string)
     raise ConfigurationError(f"{entry}: that is no function but a {type(found).__name__}; name a callable")
