@@ -31,10 +31,11 @@ from serverfull_wsgi.executors.failures import (
 from serverfull_wsgi.executors.marshalling import JSON, marshal
 from serverfull_wsgi.loading import load_handler
 from serverfull_wsgi.shield import is_the_servers
-from serverfull_wsgi.telemetry.capture import Tail, install, listen
+from serverfull_wsgi.telemetry.capture import Tail, attend, listen
 from serverfull_wsgi.telemetry.logs import report
 from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import LOGGER, Scope, current
+from serverfull_wsgi.telemetry.streams import begin, end
 
 
 class InProcessExecutor:
@@ -57,19 +58,22 @@ class InProcessExecutor:
                 f"function {function.name!r} has a code directory of its own: it runs in a process of its own, "
                 "never in the server's"
             )
-        install(self._logger)
+        attend(self._logger)
         tail = Tail() if invocation.tail else None
         if tail:
             tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
-        token = current.set(
-            Scope(invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal)
-        )
+        scope = Scope(invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal)
+        begin(scope)
+        token = current.set(scope)
         started = perf_counter()
         try:
             payload, content_type, error_log = _run(function, invocation)
         finally:
             duration = perf_counter() - started
             current.reset(token)
+            end(scope)
+        if self._logger.disabled:
+            listen(self._logger)
         if len(payload) > RESPONSE_LIMIT:
             payload, content_type, error_log = RESPONSE_TOO_LARGE, JSON, "Function.ResponseSizeTooLarge\n"
         if error_log is not None:

@@ -1,21 +1,13 @@
-"""What a handler prints and logs, kept apart from what others print and log at the same time.
-
-`sys.stdout` and `sys.stderr` are each replaced once by a proxy that asks, at every write, which invocation it comes
-from (`contextlib.redirect_stdout` swaps one global under all threads and mixes them up). Text goes on to the stream
-that was there, and into the invocation's `Tail` if it has one.
-"""
+"""What a handler prints and logs, kept for the caller who asked for the end of the log."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import sys
 import threading
 import time
-from typing import Any, TextIO
 
 from serverfull_wsgi.telemetry.scope import current
+from serverfull_wsgi.telemetry.streams import put, standard
 
 TAIL_SIZE = 4096  # bytes: what X-Amz-Log-Result holds on AWS
 _KEPT = 16 * TAIL_SIZE  # what a tail may grow to before it is cut back
@@ -37,77 +29,6 @@ class Tail:
 
     def __bytes__(self) -> bytes:
         return bytes(self._bytes[-TAIL_SIZE:])
-
-
-class RoutedStream(io.TextIOBase):
-    """A text stream that also writes to the tail of the invocation that writes."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.retired = False  # another proxy has been put in front of this one
-
-    def write(self, text: str) -> int:
-        scope = current.get()
-        if scope is None:
-            return self.stream.write(text)
-        if not isinstance(text, str):
-            return self.stream.write(text)  # raises, in the words of streams
-        text.encode()  # fails for a lone surrogate, as it does on AWS
-        if scope.tail is not None and not self.retired:
-            scope.tail.write(text)
-        return _pass_on(self.stream, text)
-
-    @property
-    def buffer(self) -> RoutedBuffer:
-        return RoutedBuffer(self)
-
-    def flush(self) -> None:
-        self.stream.flush()
-
-    def close(self) -> None:
-        """A handler that closes its output closes nobody else's."""
-
-    def __del__(self) -> None:
-        """io.IOBase would close and flush here, at a time when the stream may be gone."""
-
-    def isatty(self) -> bool:
-        return self.stream.isatty()
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self.stream.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        return self.stream.errors
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-class RoutedBuffer(io.RawIOBase):
-    """The binary layer of a `RoutedStream`."""
-
-    def __init__(self, text: RoutedStream) -> None:
-        self._text = text
-
-    def write(self, data: Any) -> int:
-        scope = current.get()
-        if scope is not None and scope.tail is not None and not self._text.retired:
-            scope.tail.write_bytes(bytes(data))
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: a stream of text alone
-            self._text.stream.flush()  # what was written as text comes first
-            self._text.stream.buffer.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        self._text.stream.buffer.flush()
-
-    def close(self) -> None:
-        """As the text layer's."""
 
 
 class TailHandler(logging.Handler):
@@ -147,7 +68,7 @@ class TailHandler(logging.Handler):
         if scope.tail is not None:
             scope.tail.write(line)
         if alone:
-            _pass_on(unrouted(sys.stdout), line)
+            put(standard("stdout"), line)
 
 
 def _is_handled_below(place: logging.Logger, record: logging.LogRecord) -> bool:
@@ -165,60 +86,26 @@ def _handle_at_last(record: logging.LogRecord) -> None:
         logging.lastResort.handle(record)
 
 
-_installing = threading.Lock()
 _root = logging.getLogger()
 _handler = TailHandler(_root)
+_placing = threading.Lock()
 
 
-def install(logger: logging.Logger) -> None:
-    """Puts the proxies and the log handler in place, unless they are; cheap enough to ask before each invocation.
-
-    ``logger`` is the server's, which handlers reach through `logger_from_context`. That of a second server in this
-    process is not looked at here: `listen` is for its start.
-    """
-    out, err = sys.stdout, sys.stderr
-    if (
-        type(out) is RoutedStream
-        and type(err) is RoutedStream
-        and not (out.retired or err.retired)
-        and _handler in _root.handlers
-    ):
-        return
-    with _installing:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if type(stream) is RoutedStream and stream.retired:  # what had been put in front of it is gone again
-                stream.retired = False
-                _installed[name] = stream
-            elif stream is not None and type(stream) is not RoutedStream:
-                if (old := _installed.get(name)) is not None:
-                    old.retired = True
-                _installed[name] = RoutedStream(stream)
-                setattr(sys, name, _installed[name])
-        if _handler not in _root.handlers:
-            _root.addHandler(_handler)
-    listen(logger)
+def attend(logger: logging.Logger) -> None:
+    """Puts the log handler back where code in this process has taken it away; cheap enough to be asked each time."""
+    if _handler not in _root.handlers:
+        _root.addHandler(_handler)
+        listen(logger)
 
 
 def listen(logger: logging.Logger) -> None:
-    """Puts the log handler where ``logger`` passes its records on no further, unless that is the root logger."""
+    """Has the tail hear ``logger``, a server's, where that passes its records on no further, unless that is the root.
+
+    It also undoes what `logging.config` does to each logger that it is not told of: it disables it.
+    """
+    logger.disabled = False
     while logger.propagate and logger.parent:
         logger = logger.parent
-    with _installing:
+    with _placing:
         if logger is not _root and not any(isinstance(it, TailHandler) for it in logger.handlers):
             logger.addHandler(TailHandler(logger))
-
-
-_installed: dict[str, RoutedStream] = {}
-
-
-def _pass_on(stream: TextIO, text: str) -> int:
-    """Writes for a handler: a standard output that nobody reads any more, or that was closed, is not its failure."""
-    with contextlib.suppress(OSError, ValueError):
-        stream.write(text)
-    return len(text)
-
-
-def unrouted(stream: TextIO) -> TextIO:
-    """The stream behind the proxy, for what must not count as the handler's output."""
-    return stream.stream if isinstance(stream, RoutedStream) else stream

@@ -11,7 +11,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from serverfull_wsgi.telemetry.capture import RoutedStream, TailHandler
+from serverfull_wsgi.telemetry.capture import TailHandler
+from serverfull_wsgi.telemetry.streams import put, standard
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id", "taskName"}
 
@@ -20,13 +21,13 @@ def configure(logger: logging.Logger, *, output: str, level: int | str, format: 
     """Sets up the server's logger: ``output`` STDOUT, STDERR or NULL; ``format`` TEXT or JSON. May be called again."""
     formatter = JsonFormatter() if format == "JSON" else TextFormatter()
     handler = logging.NullHandler() if output == "NULL" else _OutputHandler(output, formatter)
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [handler, *(it for it in logger.handlers if isinstance(it, TailHandler))]
     logger.setLevel(level)
     logger.propagate = False
 
 
 class _OutputHandler(logging.Handler):
-    """Writes to standard output or error as they are at that moment, behind any capture."""
+    """Writes to standard output or error, behind any capture: nothing that a handler puts there has what is ours."""
 
     formatter: _LineFormatter
 
@@ -47,11 +48,9 @@ class _OutputHandler(logging.Handler):
 
     def write(self, line: str) -> None:
         """Writes a finished line."""
-        try:
-            stream = getattr(sys, self._output)
-            if type(stream) is RoutedStream:
-                stream = stream.stream
-            stream.write(line + "\n")
+        stream = standard(self._output)
+        put(stream, line + "\n")
+        try:  # noqa: SIM105  (in a hot path)
             stream.flush()
         except (OSError, ValueError, AttributeError):  # nobody reads the log any more: that stops no invocation
             pass
@@ -87,14 +86,18 @@ def _to_the_second(created: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
 
 
+_ESCAPED = {number: repr(chr(number))[1:-1] for number in (*range(9), *range(11, 32), *range(127, 160), 0x2028, 0x2029)}
+
+
 class TextFormatter(_LineFormatter):
     """``TIME [LEVEL] message``, and the function's name, the request id and who called, where they are known.
 
-    They stand on the first line of a message that has several, as one with a stack trace has.
+    They stand on the first line of a message that has several, as one with a stack trace has. The others are indented,
+    and control characters escaped, so that no message passes for other records.
     """
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
-        message, _, rest = message.partition("\n")
+        message, *rest = message.translate(_ESCAPED).split("\n")
         line = f"{_timestamp(created)} [{level}] {message}"
         if name := fields.get("function_name"):
             line += f" function_name={name}"
@@ -102,7 +105,9 @@ class TextFormatter(_LineFormatter):
             line += f" request_id={request_id}"
         if principal := fields.get("principal"):
             line += f" principal={principal}"
-        return "\n".join(filter(None, (line, rest, fields.get("exception"))))
+        if exception := fields.get("exception"):
+            rest += exception.translate(_ESCAPED).split("\n")
+        return "\n    ".join((line, *rest))
 
     def report(
         self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None
@@ -112,11 +117,33 @@ class TextFormatter(_LineFormatter):
 
 
 class JsonFormatter(_LineFormatter):
-    """One JSON object a line, with every ``extra`` field of the record as a member."""
+    """One JSON object a line, with every ``extra`` field of the record as a member.
+
+    A value that JSON has no form for stands there as its text.
+    """
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
-        members = {"timestamp": _timestamp(created), "level": level, "logger": logger, "message": message}
-        return json.dumps({**members, **fields}, default=str)
+        members = {"timestamp": _timestamp(created), "level": level, "logger": logger, "message": message, **fields}
+        try:
+            return _json(members)
+        except Exception:
+            return _json({name: _presentable(value) for name, value in members.items()})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str, allow_nan=False)
+
+
+def _presentable(value: Any) -> Any:
+    """The value, or its text where JSON has no form for it (a NaN, a circle), or its type's name where it has none."""
+    try:
+        _json(value)
+    except Exception:
+        try:
+            return repr(value)
+        except Exception:
+            return f"<{type(value).__name__}>"
+    return value
 
 
 def report(
