@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -641,6 +642,28 @@ def bootstrap(tmp_path):
     path.write_text(BOOTSTRAP)
     path.chmod(0o755)
     return tmp_path
+
+
+def test_code_that_is_reached_through_links_below_tmp_runs(executor, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        folder = os.path.join(place, "releases", "1")
+        shutil.copytree(FUNCTIONS, folder)
+        os.symlink(folder, os.path.join(place, "current"))
+        os.symlink(place, os.path.join(place, "again"))
+        for name in ("releases/1", "current", "again/current"):
+            code = os.path.join(place, name)
+            linked = function("evaluate", name=f"linked-{name.replace('/', '-')}", code=code)
+            assert result(executor, linked, "os.environ['LAMBDA_TASK_ROOT']") == code
+
+
+def test_code_that_has_vanished_is_told_in_the_log(executor, tmp_path, caplog):
+    outcome = run(executor, function(name="there", code=shutil.copytree(FUNCTIONS, tmp_path / "code")))[0]
+    assert outcome.function_error is None
+    shutil.rmtree(tmp_path / "code")
+    for _ in range(2):
+        with pytest.raises(ServiceException):
+            run(executor, function(name="vanished", code=tmp_path / "code"))
+    assert f"its code directory {tmp_path}/code cannot be entered: No such file or directory" in caplog.text
 
 
 @pytest.mark.skipif(

@@ -61,7 +61,7 @@ class Line:
         elif "exec" in told:
             self.exec_error = told["exec"]
         elif "ended" in told:
-            self.ended = Ended(told["ended"], told["peak"])
+            self.ended = self.ended or Ended(told["ended"], told["peak"])
         else:
             self.ended = Ended(failed=told["failed"])
 

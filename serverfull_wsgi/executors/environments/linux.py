@@ -88,8 +88,11 @@ def mount_over(source: str, target: str) -> None:
 
 
 def private_tmp(source: str, keep: Iterable[str]) -> None:
-    """Puts ``source`` in the place of /tmp; of what was there, the directories ``keep`` stay where they are."""
-    places = sorted({os.path.realpath(path) for path in keep if os.path.isdir(path)})
+    """Puts ``source`` in the place of /tmp; of what was there, the directories ``keep`` stay where they are.
+
+    One that is reached through a link below /tmp stays by that name too.
+    """
+    places = sorted({name for path in keep if os.path.isdir(path) for name in (path, os.path.realpath(path))})
     if "/tmp" in places:  # noqa: S108  (what has to be seen is all of it)
         return
     kept: list[tuple[str, int]] = []

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 from .. import linux
 from . import MESSAGE, Job
@@ -55,11 +56,18 @@ def _become(job: Job, line: socket.socket, output: int) -> None:
     os.umask(0o022)
     try:
         os.chdir(job["cwd"])
-        if job["argv"]:
-            for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
-                signal.signal(getattr(signal, name), signal.SIG_DFL)
-            os.execve(job["argv"][0], job["argv"], job["env"])  # noqa: S606
     except OSError as error:
-        os.write(LINE_FD, json.dumps({"exec": error.errno}).encode())
-        os._exit(126)
+        _give_up({"failed": f"its code directory {job['cwd']} cannot be entered: {error.strerror}"})
+    if job["argv"]:
+        for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        try:
+            os.execve(job["argv"][0], job["argv"], job["env"])  # noqa: S606
+        except OSError as error:
+            _give_up({"exec": error.errno})
     os.close(LINE_FD)
+
+
+def _give_up(why: dict[str, object]) -> NoReturn:
+    os.write(LINE_FD, json.dumps(why).encode())
+    os._exit(126)
