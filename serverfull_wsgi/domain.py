@@ -6,7 +6,6 @@ now, or an `EventQueue` keeps the `Invocation` for later.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,8 @@ RESERVED_VARIABLES = frozenset(
     "AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY "
     "AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR".split()
 )
+
+TIMEOUT_LIMIT = 100_000_000  # seconds: three years, which all that counts time can count (AWS's limit is 900)
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Function:
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):
             self._refuse("handler", self.handler, "a callable or a Handler string such as 'module.function'")
-        if not _is_number(self.timeout) or not 0 < self.timeout < math.inf:
-            self._refuse("timeout", self.timeout, "a number of seconds above 0")
+        if not _is_number(self.timeout) or not 0 < self.timeout <= TIMEOUT_LIMIT:
+            self._refuse("timeout", self.timeout, f"a number of seconds above 0, at most {TIMEOUT_LIMIT:,}")
         if not _is_number(self.memory_size) or not self.memory_size >= 1 or self.memory_size % 1:
             self._refuse("memory_size", self.memory_size, "a whole number of MiB, 1 or more")
         if not re.fullmatch(r"\$LATEST|[a-zA-Z0-9-_]{1,128}", self.version):
@@ -94,7 +95,7 @@ class Function:
         for name, value in self.environment.items():
             if name in RESERVED_VARIABLES:
                 self._refuse("environment", name, "without the names that Lambda keeps for itself")
-            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not _is_text(value):
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not is_variable_text(value):
                 self._refuse("environment", name, "names of letters, digits and '_', with values that are text")
 
     def _refuse(self, what: str, value: object, rule: str) -> NoReturn:
@@ -116,8 +117,12 @@ def as_function(found: FunctionLike, name: str) -> Function:
     return found if isinstance(found, Function) else Function(found, name=name)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and "\0" not in value
+def is_variable_text(value: object) -> bool:
+    """Whether a variable can have this value."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 def _is_number(value: object) -> bool:

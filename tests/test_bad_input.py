@@ -503,6 +503,11 @@ def test_a_request_target_that_is_no_url_is_a_path_like_any_other(application, t
     assert (answer.status, answer.code) == (404, "UnknownOperationException")
 
 
+def test_without_the_raw_target_a_path_is_decoded_once(application):
+    answer = ask(application, request("/2015-03-31/functions/hell%6F/invocations"))
+    assert (answer.status, answer.code) == (400, "ValidationException")
+
+
 # E3: control characters in what reaches a header
 
 TRACE = "Root=1-64f7ba59-40378aa81e4eecc34002f96a"

@@ -157,7 +157,14 @@ def test_what_is_isolated_is_imported_as_its_entry_says(attribute, more, tmp_pat
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"code": "relative"}, {"environment": {"AWS_REGION": "x"}}, {"environment": {"A": 1}}, {"environment": {"": "x"}}],
+    [
+        {"code": "relative"},
+        {"timeout": 1e306},
+        {"timeout": 0},
+        {"environment": {"AWS_REGION": "x"}},
+        {"environment": {"A": 1}},
+        {"environment": {"": "x"}},
+    ],
 )
 def test_what_no_function_can_have_is_refused(wrong):
     with pytest.raises(ConfigurationError):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from serverfull_wsgi.fetchers.sam import SamFetcher
 from serverfull_wsgi.fetchers.sam.packages import UNZIPPED_LIMIT, BadPackage, Packages
+from tests.servers import ROOT
 
 LINK, FIFO, DEVICE = stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644, stat.S_IFCHR | 0o644
 
@@ -100,6 +101,7 @@ HOSTILE = {
     "through a link before it": ([("a/evil", "x", 0o644), ("a", "/tmp", LINK)], "'a/evil' lies behind a link"),
     "link through a link": ([("a", "b", LINK), ("a/evil", "x", LINK)], "'a/evil' lies behind a link"),
     "twice": ([("a", "/tmp", LINK), ("./a", "x", 0o644)], "'a' is in it twice"),
+    "file and folder": ([("a", "x", 0o644), ("a/", "", stat.S_IFDIR | 0o755)], "'a' is in it twice"),
     "long link": ([("a", "x" * 5000, LINK)], "'a' is too long for a link"),
     "fifo": ([("a", "", FIFO)], "'a' is neither a file nor a folder nor a link"),
     "device": ([("a", "", DEVICE)], "'a' is neither a file nor a folder nor a link"),
@@ -240,3 +242,23 @@ assert os.listdir(folder) == ["a"]
     environ = {**os.environ, "TMPDIR": str(private)}
     subprocess.run([sys.executable, "-c", code], env=environ, check=True)
     assert os.listdir(private) == []
+
+
+LEAVING = """
+import os, signal, sys, tempfile
+from serverfull_wsgi.fetchers.sam.packages import Packages
+tempfile.tempdir = sys.argv[1]
+Packages().inline("", "py")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next(private):
+    subprocess.run([sys.executable, "-c", LEAVING, private], cwd=ROOT, check=False)
+    (old,) = private.iterdir()
+    mine = Path(Packages().inline("", "py")).parent
+    assert old.exists(), "it could be one that is about to be locked"
+    for folder in (old, mine):
+        os.utime(folder, (0, 0))
+    another = Path(Packages().inline("", "py")).parent
+    assert {*private.iterdir()} == {mine, another}

@@ -196,7 +196,7 @@ EXPECTED = {
             f"{IMPORTS}2nd: a name is a letter and then at least one letter, digit or '_'; choose another",
             f"imports.yaml:30: Destined.FunctionName: Fn::ImportValue {NOT_UNDERSTOOD}",
             "imports.yaml:30: Destined.Timeout: there is no condition 'Unknown'; add it to Conditions",
-            "imports.yaml:30: Destined.MemorySize: 'lots' is no whole number from 1 on; correct it",
+            "imports.yaml:30: Destined.MemorySize: 'lots' is no whole number from 1 to 999,999,999; correct it",
             "imports.yaml:30: Destined.EventInvokeConfig.DestinationConfig.OnFailure: "
             "AWS would make its target; name it as Destination",
             "imports.yaml:30: Destined.EventInvokeConfig: "
@@ -745,3 +745,49 @@ def test_a_config_whose_condition_cannot_be_known_keeps_its_function_from_runnin
     assert fetcher.fetch("Other")
     with pytest.raises(ResourceConflictException, match="'Stage' has no default"):
         fetcher.fetch("Hello")
+
+
+def written(tmp_path, resources):
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps({"Resources": resources}))
+    (tmp_path / "code").mkdir(exist_ok=True)
+    return SamFetcher(str(path))
+
+
+def declared(**more):
+    properties = {"Handler": "app.handler", "Runtime": "python3.12", "CodeUri": "code", **more}
+    return {"Type": "AWS::Serverless::Function", "Properties": properties}
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_a_variable_that_no_process_can_have_keeps_its_function_from_running_alone(value, tmp_path):
+    with_variable = declared(Environment={"Variables": {"TOKEN": value}})
+    fetcher = written(tmp_path, {"Good": declared(), "Bad": with_variable})
+    assert fetcher.fetch("Good")
+    with pytest.raises(
+        ResourceConflictException, match=r"Variables\.TOKEN: no variable can have a NUL or half .*; remove"
+    ):
+        fetcher.fetch("Bad")
+    with pytest.raises(ConfigurationError, match="environment='TOKEN' must be"):
+        Function("app.handler", code="/srv/app", environment={"TOKEN": value})
+
+
+@pytest.mark.parametrize("depth", [5_000, 50_000])
+def test_a_template_that_is_nested_too_deeply_is_refused_in_one_line(depth, tmp_path):
+    path = tmp_path / "template.json"
+    deep = json.dumps({"Resources": {"F": declared(Description="DEEP")}})
+    path.write_text(deep.replace('"DEEP"', "[" * depth + "]" * depth))
+    with pytest.raises(ConfigurationError, match=r"template\.json:1: this is nested too deeply to be read; write it"):
+        SamFetcher(str(path))
+
+
+def test_a_name_that_is_none_stops_nobody_whose_name_is_its_logical_id(tmp_path):
+    for resources in (
+        {"One": declared(FunctionName="Two"), "Two": declared(FunctionName="no name")},
+        {"Two": declared(FunctionName="no name"), "One": declared(FunctionName="Two")},
+    ):
+        fetcher = written(tmp_path, resources)
+        assert fetcher.fetch("Two").handler == "app.handler"
+        assert list(fetcher.refused()) == ["no name"]
+        (problem,) = fetcher.problems()
+        assert "'no name' is no name" in problem

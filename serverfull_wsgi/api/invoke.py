@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from serverfull_wsgi.errors import (
 )
 from serverfull_wsgi.fetchers.mocking import failing
 from serverfull_wsgi.names import FunctionName, name_violations, qualifier_violations
+from serverfull_wsgi.payloads import parse_payload
 from serverfull_wsgi.principal import EVENT as AS_EVENT
 from serverfull_wsgi.principal import INVOKE as AS_CALL
 
@@ -40,6 +40,7 @@ PAYLOAD_LIMIT = 6_291_456  # bytes, of a synchronous call
 EVENT_LIMIT = 1_048_576  # bytes, of an event since late 2025
 INVOKE_ASYNC_LIMIT = 262_144  # bytes, of an event through InvokeAsync
 CLIENT_CONTEXT_LIMIT = 3_583  # bytes of base64
+CLIENT_CONTEXT_LEVELS = 100  # objects and lists in one another: enough, and what everything on the way can write
 
 _OK_HEADERS = [("x-amzn-Remapped-Content-Length", "0")]
 
@@ -177,12 +178,21 @@ def _client_context(header: str) -> dict[str, Any]:
             f"Client context must be at most {CLIENT_CONTEXT_LIMIT} bytes of Base64, but is {len(header)}."
         )
     try:
-        context = json.loads(base64.b64decode(header, validate=True))
-    except (binascii.Error, ValueError, RecursionError):
+        context = parse_payload(base64.b64decode(header, validate=True))
+    except (binascii.Error, ValueError, InvalidRequestContentException):
         context = None
-    if not isinstance(context, dict):
+    if not isinstance(context, dict) or _levels(context) > CLIENT_CONTEXT_LEVELS:
         raise InvalidRequestContentException("Client context must be a valid Base64-encoded JSON object.")
     return context
+
+
+def _levels(value: Any) -> int:
+    """How deep objects and lists stand in one another."""
+    levels, members = 0, [value]
+    while members := [one for one in members if isinstance(one, (dict, list))]:
+        levels += 1
+        members = [inner for one in members for inner in (one.values() if isinstance(one, dict) else one)]
+    return levels
 
 
 def _trace_header(invocation: Invocation) -> str:

@@ -36,7 +36,7 @@ def raw_path(environ: WSGIEnvironment) -> str:
         head, path = _split_after(path, depth)
         if unquote(head, "latin-1") != mount:
             path = ""
-    return path if unquote(path, "latin-1") == path_info else quote(path_info, safe="/:$%", encoding="latin-1")
+    return path if unquote(path, "latin-1") == path_info else quote(path_info, safe="/:$", encoding="latin-1")
 
 
 def _split_after(path: str, segments: int) -> tuple[str, str]:

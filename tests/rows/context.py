@@ -1,5 +1,6 @@
 """What a handler is given besides its event."""
 
+import base64
 import json
 from dataclasses import replace
 
@@ -18,6 +19,10 @@ TIMED_OUT = failed(
     Ask(),
     {"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: ID Error: Task timed out after 0.01 seconds"},
 ).answer
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels else []
 
 
 def client_context(what, given, seen):
@@ -82,6 +87,9 @@ ROWS = [
     no_client_context("no JSON, so that it never fails in the runtime", "bm90IGpzb24="),
     no_client_context("no UTF-8", "IuKCrCI="),
     no_client_context("two of them", "e30=e30="),
+    no_client_context("a number that is none", "eyJhIjpOYU59"),
+    no_client_context("very deep", base64.b64encode(b'{"a":' + b"[" * 985 + b"]" * 985 + b"}").decode()),
+    client_context("deep", {"custom": {"k": nested(90)}}, Having(custom={"k": nested(90)})),
     accepted("an event drops its client context", Ask("hello", headers={"X-Amz-Client-Context": "%%%", **AS_EVENT})),
     Row("who called with Cognito", reason="`context.identity` is always empty"),
     Row(

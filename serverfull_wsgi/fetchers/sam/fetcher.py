@@ -9,7 +9,7 @@ from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, check_parameters
-from serverfull_wsgi.fetchers.sam.resources import declared
+from serverfull_wsgi.fetchers.sam.resources import Declared, declared
 from serverfull_wsgi.fetchers.sam.sources import Sources
 from serverfull_wsgi.fetchers.sam.template import FUNCTION_TYPES, Template
 from serverfull_wsgi.fetchers.static import StaticFetcher
@@ -40,8 +40,13 @@ class SamFetcher(StaticFetcher):
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
+        try:
+            self._load(path, dict(parameters or {}), region, account_id)
+        except RecursionError:
+            raise ConfigurationError(f"{path}:1: this is nested too deeply to be read; write it flatter") from None
+
+    def _load(self, path: str, given: Mapping[str, str], region: str, account_id: str) -> None:
         self._template = template = Template(path)
-        given = dict(parameters or {})
         check_parameters(template.parameters, given)
         self._resolver = Resolver(
             parameters=template.parameters,
@@ -54,12 +59,13 @@ class SamFetcher(StaticFetcher):
         )
         self._refused: dict[str, list[str]] = {}
         functions, aliases = self._read(Sources(template, self._resolver))
-        super().__init__(functions, aliases)
+        StaticFetcher.__init__(self, functions, aliases)
         self._check_names(given)
 
     def _read(self, sources: Sources) -> tuple[dict[str, Function], dict[str, str]]:
         functions: dict[str, Function] = {}
         aliases: dict[str, str] = {}
+        nameless: list[Declared] = []
         for id in self._template.of_type(*FUNCTION_TYPES):
             try:
                 if not self._resolver.is_made(id):
@@ -67,18 +73,24 @@ class SamFetcher(StaticFetcher):
             except Unresolvable as reason:
                 self._refused[id] = [f"{self._template.where(id)}.Condition: {reason}"]
                 continue
-            function, alias, problems = declared(self._template, self._resolver, sources, id)
-            if function.name in functions or function.name in self._refused:
+            one = declared(self._template, self._resolver, sources, id)
+            name = one.function.name
+            if name != one.written:
+                nameless.append(one)
+            elif name in functions or name in self._refused:
                 raise ConfigurationError(
-                    f"{self._template.where(id)}: another function is named {function.name!r}; give one another name"
+                    f"{self._template.where(id)}: another function is named {name!r}; give one another name"
                 )
-            if problems:
-                self._refused[function.name] = problems
-                continue
-            functions[function.name] = function
-            if alias:
-                functions[f"{function.name}:1"] = function
-                aliases[f"{function.name}:{alias}"] = "1"
+            elif one.problems:
+                self._refused[name] = one.problems
+            else:
+                functions[name] = one.function
+                if one.alias:
+                    functions[f"{name}:1"] = one.function
+                    aliases[f"{name}:{one.alias}"] = "1"
+        for one in nameless:
+            name = one.function.name
+            self._refused[one.written if name in functions or name in self._refused else name] = one.problems
         return functions, aliases
 
     def _check_names(self, given: Mapping[str, str]) -> None:

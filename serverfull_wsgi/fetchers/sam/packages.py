@@ -1,5 +1,7 @@
 """Code packages: folders as they are, zip archives unpacked into a private folder that is gone when the process ends.
 
+What a process leaves that was killed, the next one to unpack something removes: a process holds its folder locked.
+
 An archive is not trusted. Python's `zipfile` rewrites ``../../evil`` to ``evil`` and, up to 3.11.7, reads entries that
 overlap (67 KB become 3 GB), so an archive is looked through before anything of it is written.
 """
@@ -7,12 +9,15 @@ overlap (67 KB become 3 GB), so an archive is looked through before anything of 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import lzma
 import os
 import re
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +27,8 @@ UNZIPPED_LIMIT = 262_144_000  # bytes: AWS's limit for a deployment package, unz
 _HEADER = 30  # bytes of a local header, without the name and the extra field whose lengths are at its end
 _LINK_LIMIT = 4096  # bytes of a link's target
 _CHUNK = 1 << 20
+_PREFIX = "serverfull-code-"
+_GRACE = 60.0  # seconds in which a new folder is sure to be locked
 
 
 class BadPackage(Exception):
@@ -72,7 +79,12 @@ class Packages:
 
     def _new_folder(self) -> Path:
         if self._root is None:
-            self._root = Path(tempfile.mkdtemp(prefix="serverfull-code-"))
+            for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+                with contextlib.suppress(OSError):
+                    _remove_left(left)
+            self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            self._held = os.open(self._root, os.O_RDONLY)  # until the process and its forks are gone
+            fcntl.flock(self._held, fcntl.LOCK_EX)
             atexit.register(_remove, self._root, os.getpid())
         return Path(tempfile.mkdtemp(dir=self._root))
 
@@ -81,6 +93,18 @@ def _remove(root: Path, owner: int) -> None:
     """What a process made, it removes itself; its forks leave it alone."""
     if os.getpid() == owner:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _remove_left(root: Path) -> None:
+    """Removes a folder of this user's that nobody holds any more. Raises OSError for one that somebody does."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(fd)
+        if found.st_uid == os.getuid() and found.st_mtime < time.time() - _GRACE:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(root, ignore_errors=True)
+    finally:
+        os.close(fd)
 
 
 def _examined(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -94,7 +118,7 @@ def _examined(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]
             _refuse(f"{path!r} is encrypted")
         if _is_link(info) and info.file_size > _LINK_LIMIT:
             _refuse(f"{path!r} is too long for a link")
-        if path in entries and not info.is_dir():
+        if path in entries and not (info.is_dir() and entries[path].is_dir()):
             _refuse(f"{path!r} is in it twice")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
             _refuse(f"{path!r} is neither a file nor a folder nor a link")

@@ -64,11 +64,11 @@ class Properties:
             self.refuse(path, f"this is missing; {cure}")
         return text
 
-    def number(self, path: str, least: int = 1) -> int | None:
+    def number(self, path: str, least: int = 1, most: int = 999_999_999) -> int | None:
         """A property that is a whole number, also where a parameter gives it as text; None without one."""
         text = self.text(path)
-        if text and (not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < least):
-            self.refuse(path, f"{text!r} is no whole number from {least} on; correct it")
+        if text and (not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not least <= int(text) <= most):
+            self.refuse(path, f"{text!r} is no whole number from {least} to {most:,}; correct it")
             return None
         return int(text) if text else None
 

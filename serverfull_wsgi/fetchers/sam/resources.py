@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from serverfull_wsgi.domain import RESERVED_VARIABLES, Function
+from serverfull_wsgi.domain import RESERVED_VARIABLES, TIMEOUT_LIMIT, Function, is_variable_text
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
@@ -21,9 +21,13 @@ _VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+", re.ASCII)  # AWS's pattern
 
 
 class Declared(NamedTuple):
-    """A function as a template declares it; ``problems`` are the lines that say why it cannot run, if any do."""
+    """A function as a template declares it; ``problems`` are the lines that say why it cannot run, if any do.
+
+    ``written`` is the name that the template gives it, which the function has unless it is none.
+    """
 
     function: Function
+    written: str
     alias: str
     problems: list[str]
 
@@ -32,19 +36,19 @@ def declared(template: Template, resolver: Resolver, sources: Sources, id: str) 
     """The function of this logical id."""
     resource = template.resources[id]
     its = Properties(template.where(id), resource.get("Properties"), resolver)
-    name = its.text("FunctionName") or id
+    name = written = its.text("FunctionName") or id
     if not NAME.fullmatch(name):
         its.refuse("FunctionName", f"{name!r} is no name, 1 to 64 letters, digits, '-', '_' and '.'; choose another")
         name = id
     if its.text("PackageType") == "Image":
         its.refuse("PackageType", "images are not run here; set it to Zip, and name Runtime, Handler and the code")
-        return Declared(Function("", name), "", its.problems)
+        return Declared(Function("", name), written, "", its.problems)
     runtime = _runtime(its)
     serverless = resource["Type"] == SERVERLESS_FUNCTION
     function = Function(
         its.required("Handler", "name what is to be called"),
         name,
-        timeout=its.number("Timeout") or 3,
+        timeout=its.number("Timeout", most=TIMEOUT_LIMIT) or 3,
         memory_size=its.number("MemorySize") or 128,
         description=its.text("Description"),
         code=sources.serverless(its, runtime) if serverless else sources.plain(its, runtime),
@@ -53,7 +57,7 @@ def declared(template: Template, resolver: Resolver, sources: Sources, id: str) 
         layers=sources.layers(its),
         event_config=_event_config(its, _event_resource(template, resolver, name)),
     )
-    return Declared(function, _alias(its) if serverless else "", its.problems)
+    return Declared(function, written, _alias(its) if serverless else "", its.problems)
 
 
 def _runtime(its: Properties) -> str:
@@ -80,9 +84,14 @@ def _environment(its: Properties) -> dict[str, str]:
             its.refuse(path, "a name is a letter and then at least one letter, digit or '_'; choose another")
         elif value is not UNRESOLVED:
             try:
-                variables[name] = as_text(value)
+                text = as_text(value)
             except Unresolvable as reason:
                 its.refuse(path, reason)
+                continue
+            if is_variable_text(text):
+                variables[name] = text
+            else:
+                its.refuse(path, "no variable can have a NUL or half a surrogate pair in its value; remove it")
     return variables
 
 

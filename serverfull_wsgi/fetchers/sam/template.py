@@ -131,7 +131,7 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{path}:{line}: this is no YAML: {error.problem}; correct it") from None
-    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{path}:1: this is no YAML: {reason}; correct it") from None
 
