@@ -504,7 +504,7 @@ def test_a_request_target_that_is_no_url_is_a_path_like_any_other(application, t
 
 
 def test_without_the_raw_target_a_path_is_decoded_once(application):
-    answer = ask(application, request("/2015-03-31/functions/hell%6F/invocations"))
+    answer = ask(application, request("/2014-11-13/functions/hell%6F/invoke-async", b"{}"))
     assert (answer.status, answer.code) == (400, "ValidationException")
 
 
