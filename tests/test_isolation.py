@@ -1,10 +1,13 @@
 """What functions in processes of their own are promised, and what they cannot do to others."""
 
+import contextlib
 import fcntl
+import gc
 import json
 import logging
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -685,6 +688,37 @@ def test_a_bootstrap_that_is_missing_or_no_program_is_told(executor, tmp_path):
     outcome, error = run(executor, missing)
     assert (outcome.function_error, error["errorType"]) == ("Unhandled", "Runtime.InvalidEntrypoint")
     assert "no such file or directory" in error["errorMessage"]
+
+
+def test_an_environment_that_cannot_be_opened_leaves_nothing():
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with executing() as executor:
+        result(executor, function())
+
+        def left():
+            return set(os.listdir("/proc/self/fd"))
+
+        before, folders, failed = left(), os.listdir(executor._spawner.base), 0
+        for more in range(1, 12):
+            job = function(name=f"no-room-{more}")
+            try:
+                with contextlib.ExitStack() as stack:  # the next file is the first beyond all that are open
+                    while (number := stack.enter_context(open(os.devnull)).fileno()) <= max(map(int, before)):
+                        pass
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (number + more, limit[1]))
+                    run(executor, job)
+            except (OSError, ServiceException):
+                failed += 1
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            gc.collect()
+            if executor._fleet.count > 1:
+                break
+            assert left() == before
+            if more == 1:  # later ones have begun, and what they write is kept for the next
+                assert os.listdir(executor._spawner.base) == folders
+        assert failed
+        assert result(executor, function(name="room-again"))["calls"] == 1
 
 
 def test_handlers_without_a_directory_are_imported_from_where_the_server_stands(executor):

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import resource
 import select
 import socket
 import threading
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from serverfull_wsgi.executors.environments import pace
 from serverfull_wsgi.executors.environments.http11 import PIECE
 from serverfull_wsgi.executors.environments.runtime_api import HELD, RuntimeApi
 
@@ -24,7 +26,7 @@ class Attended:
     def __init__(self):
         self.poll = select.poll()
         self.api = RuntimeApi(self.poll, lambda client, server: True)
-        self.client = socket.create_connection(("127.0.0.1", self.api.port))
+        self.client = socket.create_connection(("127.0.0.1", self.api.door.port))
 
     def send(self, *pieces, turns=50):
         """Sends them one by one, as a slow network would bring them; returns what came back meanwhile."""
@@ -142,7 +144,7 @@ def test_a_response_over_the_limit_is_refused_before_it_is_read(attended, body):
 def test_what_is_held_in_memory_has_an_end(attended, held_back):
     attended.begin()
     with ThreadPoolExecutor(2) as pool:
-        clients = [socket.create_connection(("127.0.0.1", attended.api.port)) for _ in range(2)]
+        clients = [socket.create_connection(("127.0.0.1", attended.api.door.port)) for _ in range(2)]
         sent = pool.map(_send, clients, [held_back] * 2)
         cut, deadline = False, time.monotonic() + 30
         while not cut:
@@ -199,7 +201,7 @@ def test_nonsense_ends_its_connection_and_answers_nothing(attended, nonsense):
         attended.turn()
     sender.join(10)
     assert attended.api.answer is None
-    other = socket.create_connection(("127.0.0.1", attended.api.port))
+    other = socket.create_connection(("127.0.0.1", attended.api.door.port))
     attended.client.close()
     attended.client = other
     assert attended.send(head(RESPONSE, "Content-Length: 4") + b"null").startswith("HTTP/1.1 202")
@@ -251,16 +253,63 @@ def test_a_content_type_that_is_none_is_not_passed_on(attended, given, kept):
     assert attended.api.answer.content_type == kept
 
 
-def test_strangers_are_turned_away():
-    poll = select.poll()
-    api = RuntimeApi(poll, lambda client, server: False)
-    with socket.create_connection(("127.0.0.1", api.port)) as client:
-        client.settimeout(10)
-        for fd, event in poll.poll(1000):
+def test_strangers_are_turned_away_and_take_a_share_of_the_time():
+    poll, asked = select.poll(), []
+
+    def belongs(client, server):
+        asked.append(client)
+        time.sleep(0.02)
+        return False
+
+    def attend():
+        for fd, event in poll.poll(0):
             api.attend(fd, event)
+
+    api = RuntimeApi(poll, belongs)
+    with contextlib.ExitStack() as stack:
+        stack.callback(api.close)
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", api.door.port), timeout=10)) for _ in range(2)
+        ]
+        attend()
         with contextlib.suppress(ConnectionError):
-            assert client.recv(1) == b""
-    api.close()
+            assert clients[0].recv(1) == b""
+        assert 0 < api.door.due() < 10
+        api.door.look()
+        attend()
+        assert len(asked) == 1  # the other one waits
+        time.sleep(api.door.due())
+        api.door.look()
+        assert api.door.due() == float("inf")
+        attend()
+        assert len(asked) == 2
+
+
+def test_where_no_more_files_can_be_opened_a_client_waits_and_nobody_spins(attended):
+    attended.begin()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(("127.0.0.1", attended.api.door.port), timeout=10) as client:
+        with contextlib.ExitStack() as stack:
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+            spare = stack.enter_context(socket.socket())
+            resource.setrlimit(resource.RLIMIT_NOFILE, (spare.fileno() + 1, limit[1]))
+            attended.turn()
+            assert attended.poll.poll(0) == []
+            assert attended.api.door.due() > 0
+        time.sleep(attended.api.door.due())
+        attended.api.door.look()
+        attended.turn()
+        client.sendall(head("invocation/none", "Content-Length: 0"))
+        attended.turn()
+        assert client.recv(65536).startswith(b"HTTP/1.1 404")
+
+
+def test_many_requests_in_one_piece_let_others_run(attended, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(pace.time, "sleep", pauses.append)
+    attended.begin()
+    attended.send(head("invocation/none", "Content-Length: 0") * 300, turns=1)
+    assert len(pauses) >= 300 // pace.PIECES
 
 
 MANY = "".join(f"A{number}: x\r\n" for number in range(300))
@@ -284,7 +333,7 @@ def test_very_many_lines_are_no_request(attended, request_):
 @pytest.mark.parametrize("beginning", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_heads_whose_bodies_never_come_count_as_memory(attended, beginning):
     big = head("init/error", beginning, "X: " + "x" * 1_900_000)
-    clients = [socket.create_connection(("127.0.0.1", attended.api.port)) for _ in range(6)]
+    clients = [socket.create_connection(("127.0.0.1", attended.api.door.port)) for _ in range(6)]
     with contextlib.ExitStack() as stack:
         for client in clients:
             stack.callback(client.close)

@@ -109,10 +109,14 @@ class ProcessExecutor:
 
     def _begin(self, function: Function, invocation: Invocation, tmp: str | None) -> Environment:
         spawner, beginning = self._spawner, self._beginning(function, invocation)
+        new = None if tmp else spawner.make_tmp()
         try:
-            tmp = tmp or spawner.make_tmp()
-            return Environment(function, beginning, spawner, tmp, self._logger, self._fleet.gives_up)
-        except ZygoteGone as error:
+            return Environment(function, beginning, spawner, tmp or str(new), self._logger, self._fleet.gives_up)
+        except BaseException as error:
+            if new:
+                os.rmdir(new)
+            if not isinstance(error, ZygoteGone):
+                raise
             self._logger.exception("no environment could be started")
             raise ServiceException("The service failed; its log has the reason.") from error
 

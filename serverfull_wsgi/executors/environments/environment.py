@@ -6,6 +6,7 @@ requests, output, the end of the process, and time running out.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -59,14 +60,19 @@ class Environment:
         self.function, self.tmp = function, tmp
         self._spawner, self._stopped = spawner, stopped
         self._poll = select.poll()
-        self._api = RuntimeApi(self._poll, self._belongs)
-        self._line = Line()
-        self._poll.register(self._line.fd, select.POLLIN)
-        reader, writer = os.pipe2(os.O_CLOEXEC)
+        self._closed, self._output_open, self._line_open = False, True, True
+        with contextlib.ExitStack() as if_one_fails:
+            self._api = RuntimeApi(self._poll, self._belongs)
+            if_one_fails.callback(self._api.close)
+            self._line = Line()
+            if_one_fails.callback(self._line.close)
+            if_one_fails.callback(self._line.theirs.close)
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            if_one_fails.pop_all()
         fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK)
         self.output = Output(reader, logger)
+        self._poll.register(self._line.fd, select.POLLIN)
         self._poll.register(reader, select.POLLIN)
-        self._closed, self._output_open, self._line_open = False, True, True
         self._group = spawner.take_group(beginning.python, int(function.memory_size))
         self._memory = Memory(int(function.memory_size) * MIB, self._group)
         self._weight = Weight(self._group, int(function.memory_size))
@@ -84,7 +90,7 @@ class Environment:
         spawner = self._spawner
         variables = {
             **beginning.variables,
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}",
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.door.port}",
             "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(self.function),
         }
         if not spawner.own_tmp:
@@ -208,8 +214,9 @@ class Environment:
         left = deadline - monotonic()
         if left <= 0:
             raise TimedOut
-        self._look(min(left, self._weight.due(), SLICE if self._group else WATCH))
+        self._look(min(left, self._weight.due(), self._api.door.due(), SLICE if self._group else WATCH))
         self._weight.look()
+        self._api.door.look()
         if self._stopped():
             raise Stopped
         if self._group is None and monotonic() - self._watched > WATCH:

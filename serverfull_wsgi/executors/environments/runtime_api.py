@@ -9,15 +9,17 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import itertools
 import json
 import re
 import select
-import socket
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
+from serverfull_wsgi.executors.environments.door import Door
 from serverfull_wsgi.executors.environments.http11 import HEAD_LIMIT, PIECE, Connection, Malformed, Request
+from serverfull_wsgi.executors.environments.pace import breathe
 from serverfull_wsgi.executors.failures import RESPONSE_LIMIT
 
 CONNECTIONS = 32  # at once; a runtime has one or two
@@ -45,12 +47,8 @@ class RuntimeApi:
     """
 
     def __init__(self, poll: select.poll, belongs: Callable[[int, int], bool]) -> None:
-        self._poll, self._belongs = poll, belongs
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS)
-        self._listener.setblocking(False)
-        self._listener_fd = self._listener.fileno()
-        self.port: int = self._listener.getsockname()[1]
-        poll.register(self._listener_fd, select.POLLIN)
+        self._poll = poll
+        self.door = Door(poll, belongs)
         self._connections: dict[int, Connection] = {}
         self._asking: Connection | None = None  # who waits for the next event
         self._current: str | None = None  # the request id of the invocation that was handed out
@@ -82,7 +80,7 @@ class RuntimeApi:
 
     def attend(self, fd: int, event: int) -> None:
         """Something has happened to a descriptor of this API's; others are ignored."""
-        if fd == self._listener_fd:
+        if fd == self.door.fd:
             self._accept()
         elif connection := self._connections.get(fd):
             try:
@@ -93,11 +91,7 @@ class RuntimeApi:
                 self._drop(connection)  # a runtime that reads its answers, and has one response at a time, keeps less
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            sock, (_, port) = self._listener.accept()
-            if len(self._connections) >= CONNECTIONS or not self._belongs(port, self.port):
-                sock.close()
-                return
+        if sock := self.door.accept(room=len(self._connections) < CONNECTIONS):
             connection = Connection(sock, RESPONSE_LIMIT)
             self._connections[connection.fd] = connection
             self._poll.register(connection.fd, select.POLLIN)
@@ -110,8 +104,11 @@ class RuntimeApi:
         elif event & ~select.POLLOUT:
             with contextlib.suppress(BlockingIOError):
                 request = connection.receive()
-        while request:
+        for number in itertools.count(1):
+            if request is None:
+                return
             self._respond(connection, request)
+            breathe(number)
             request = connection.waiting()
 
     def _respond(self, connection: Connection, request: Request) -> None:
@@ -181,7 +178,7 @@ class RuntimeApi:
     def close(self) -> None:
         for connection in self._connections.values():
             connection.close()
-        self._listener.close()
+        self.door.close()
 
 
 def _answer(kind: str, request: Request) -> Answer:
