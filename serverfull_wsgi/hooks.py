@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import sys
@@ -15,6 +14,8 @@ from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.listing import functions_of
 from serverfull_wsgi.telemetry.scope import LOGGER
+
+ANSWERING = 1.0  # seconds
 
 
 def post_worker_init(worker: Any) -> None:
@@ -35,14 +36,19 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def ends_of(worker: Any) -> Callable[[], float | None]:
-    """What `Application.follow` asks, of a worker. One whose master is gone is told to stop, and so frees its port."""
+    """What `Application.follow` asks, of a worker. One whose master is gone is told to stop, and so frees its port.
+
+    A stop leaves `ANSWERING` of gunicorn's graceful timeout, after which nothing is answered any more, for answers.
+    """
+    graceful: float = worker.cfg.graceful_timeout
+    seconds = graceful - min(ANSWERING, graceful / 2)
 
     def ends() -> float | None:
         if os.getppid() != worker.ppid:
             if worker.alive:
                 os.kill(os.getpid(), signal.SIGTERM)
             return 0.0
-        return None if worker.alive else math.inf
+        return None if worker.alive else seconds
 
     return ends
 

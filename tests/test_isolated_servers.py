@@ -42,15 +42,20 @@ EACH = pytest.mark.parametrize("server", WORKERS, indirect=True)
 
 @pytest.fixture
 def server(request, tmp_path):
-    """gunicorn serverfull_wsgi:app where tests/functions/app.py is."""
-    worker, _, preload = request.param.partition("-")
+    """gunicorn serverfull_wsgi:app where tests/functions/app.py is; `impatient` with a short --graceful-timeout."""
+    worker, *more = request.param.split("-")
+    preload, impatient = "preload" in more, "impatient" in more
     options = [*WORKERS[worker], *(["--preload"] if preload else [])]
+    settings = SETTINGS
+    if impatient:
+        options += ["--graceful-timeout", "3"]
+        settings = {**SETTINGS, "SERVERFULL_DRAIN": "25"}
     (tmp_path / "isolated.py").write_text(ISOLATED)
     (tmp_path / "app.py").write_text((FUNCTIONS / "app.py").read_text())
     (tmp_path / "hooks.py").write_text("from serverfull_wsgi.hooks import post_worker_init, worker_exit\n")
     if preload:
         options += ["-c", "hooks.py"]
-    with gunicorn(tmp_path / "log", *options, application="serverfull_wsgi:app", env=SETTINGS, cwd=tmp_path) as it:
+    with gunicorn(tmp_path / "log", *options, application="serverfull_wsgi:app", env=settings, cwd=tmp_path) as it:
         it.kind = request.param
         yield it
 
@@ -74,7 +79,7 @@ def test_functions_run_apart_at_once_and_fail_as_on_aws(server):
     assert b"Status: timeout" in base64.b64decode(late.headers["X-Amz-Log-Result"])
 
 
-@EACH
+@pytest.mark.parametrize("server", [*WORKERS, *(f"{worker}-impatient" for worker in WORKERS)], indirect=True)
 def test_a_stop_answers_what_takes_too_long_with_a_whole_500(server):
     mark = f"mark-{uuid.uuid4()}"
     with ThreadPoolExecutor(1) as pool:

@@ -186,7 +186,7 @@ class Application:
             self._started = True
 
     def follow(self, ends: Callable[[], float | None]) -> None:
-        """``ends`` is asked now and then in how many seconds the server ends; None: not, infinity: once all is done.
+        """``ends`` is asked now and then in how many seconds nothing is answered any more; None: the server goes on.
 
         What runs in a process of its own has that time, or the drain time, to end; then a 500 answers for it.
         """

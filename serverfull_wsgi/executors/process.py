@@ -139,7 +139,7 @@ class ProcessExecutor:
     # Ending
 
     def follow(self, ends: Callable[[], float | None]) -> None:
-        """``ends`` is asked now and then in how many seconds the server ends; None: not, infinity: once all is done."""
+        """``ends`` is asked now and then in how many seconds nothing is answered any more; None: the server goes on."""
         self._ends = ends
 
     def _time_left(self) -> float | None:
