@@ -155,6 +155,16 @@ def test_temporary_files_are_a_functions_own_and_outlive_its_process(executor):
     assert result(executor, function("files", name="stranger")) is None
 
 
+@pytest.mark.parametrize("ending", ["", "; os._exit(1)"], ids=["stays", "ends"])
+def test_a_function_that_removes_its_temporary_directory_has_one_again(executor, ending):
+    careless = function("execute", name=f"careless-{bool(ending)}")
+    for wanton in ("shutil.rmtree(tmp(), True)", "shutil.rmtree(tmp(), True); os.symlink('/', tmp())"):
+        run(executor, careless, f"import shutil, contextlib\nwith contextlib.suppress(OSError): {wanton}{ending}")
+        if ending or "symlink" not in wanton:
+            check = "assert os.path.isdir(tmp()) and not os.listdir(tmp())\nPath(tmp(), 'new').touch()"
+            assert result(executor, careless, check) is None
+
+
 def test_the_first_report_tells_the_init_duration_and_memory_is_the_functions(executor):
     outcome, _ = run(executor, function("evaluate", name="reported"), "1")
     assert re.search(r"Max Memory Used: \d+ MB\tInit Duration: \d+\.\d\d ms\t\n$", outcome.log.decode())

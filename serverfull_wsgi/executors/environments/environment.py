@@ -146,6 +146,9 @@ class Environment:
                 return answer
             if self.ended:
                 return None
+        if not os.path.isdir(self.tmp):  # the last invocation removed it, which on AWS it cannot
+            with contextlib.suppress(OSError):
+                os.mkdir(self.tmp, 0o700)
         self._weight.begin()
         self._api.hand_out(request_id, headers, payload)
         try:

@@ -107,10 +107,13 @@ def private_tmp(source: str, keep: Iterable[str]) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Removes a directory of somebody who is gone, however deep it is and whatever its modes are."""
+    """Removes a directory of somebody who is gone, however deep it is and whatever its modes are.
+
+    Root needs no modes, and must not be led to change others' by a link that is put here meanwhile.
+    """
     with contextlib.suppress(OSError):
         os.rmdir(path)  # most are empty
-    for command in ("rm -rf", "chmod -R u+rwx", "rm -rf"):
+    for command in ("rm -rf", "chmod -R u+rwx", "rm -rf") if os.geteuid() else ("rm -rf",):
         if not os.path.lexists(path):
             return
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 
 from serverfull_wsgi.domain import Function
@@ -37,7 +38,9 @@ class Pool:
         return self._failed if self._failures > RETRIED and monotonic() < self._retry_at else None
 
     def keep_tmp(self, path: str) -> None:
-        self._tmps.append((path, monotonic()))
+        """Keeps temporary files for the next environment, if their directory is still one."""
+        if os.path.isdir(path) and not os.path.islink(path):
+            self._tmps.append((path, monotonic()))
 
     def take_tmp(self) -> str | None:
         """Temporary files for a new environment: on AWS they outlive a process that is replaced."""
