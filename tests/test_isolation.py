@@ -449,6 +449,43 @@ def test_a_zygote_that_does_not_start_is_said_and_leaves_nothing(tmp_path, monke
     assert not [name for name in os.listdir(tmp_path) if name.startswith("serverfull")]
 
 
+FORKING = """
+import errno, os
+
+real = os.fork
+
+def fork():
+    if os.path.exists({flag!r}) and os.getpid() {which} {zygote}:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    return real()
+
+os.fork, zygote = fork, os.getpid()
+"""
+
+
+@pytest.mark.parametrize("which", ["==", "!="], ids=["zygote", "init"])
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+def test_where_no_more_processes_can_be_made_those_there_are_go_on(sandbox, which, tmp_path, monkeypatch):
+    if sandbox == "namespaces":
+        needs_namespaces()
+    flag = tmp_path / "no_more"
+    (tmp_path / "forking.py").write_text(FORKING.format(flag=str(flag), which=which, zygote="zygote"))
+    monkeypatch.setattr(spawning, "_client_path", lambda: (str(tmp_path),))
+    with executing(preload=["forking"], sandbox=sandbox) as executor:
+        first, (zygote,) = result(executor, function()), executor._spawner._zygotes.values()
+        flag.touch()
+        for number in range(4):  # the first may get an environment that had been forked
+            with contextlib.suppress(ServiceException):
+                run(executor, function(name=f"late-{number}"))
+        with pytest.raises(ServiceException):
+            run(executor, function(name="too-late"))
+        assert result(executor, function())["pid"] == first["pid"]
+        flag.unlink()
+        assert result(executor, function(name="in-time"))["calls"] == 1
+        assert result(executor, function())["pid"] == first["pid"]
+        assert [*executor._spawner._zygotes.values()] == [zygote]
+
+
 def test_an_interpreter_that_is_slow_to_start_keeps_no_other_waiting(executor, tmp_path, monkeypatch):
     begun, may_start = tmp_path / "begun", tmp_path / "may_start"
     slow = tmp_path / "python3.9"

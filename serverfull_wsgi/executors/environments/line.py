@@ -37,6 +37,7 @@ class Line:
         self._socket.setblocking(False)
         self.fd = self._socket.fileno()
         self.init = self.pid = self.exec_error = 0
+        self._started = False
         self.ended: Ended | None = None
 
     def read(self) -> bool:
@@ -49,7 +50,7 @@ class Line:
             except OSError:
                 message, ancillary = b"", []
             if not message:
-                self.ended = self.ended or (Ended() if self.init else Ended(failed=NOBODY))
+                self.ended = self.ended or (Ended() if self._started else Ended(failed=NOBODY))
                 return False
             self._understand(json.loads(message), ancillary)
 
@@ -57,6 +58,7 @@ class Line:
         if "init" in told:
             self.init = told["init"]
         elif "started" in told:
+            self._started = True
             self.pid = struct.unpack("3i", ancillary[0][2])[0] if ancillary else 0
         elif "exec" in told:
             self.exec_error = told["exec"]

@@ -47,7 +47,11 @@ def begin(place: Place, door: socket.socket, writer: int) -> Job:
     watch_children(wakeup[1])
     linux.set_name(SPARE)
     inner, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if child := os.fork():
+    try:
+        child = os.fork()
+    except OSError:
+        os._exit(1)
+    if child:
         theirs.close()
         _guard(place, child, door, inner, wakeup[0])
     for fd in (inner.detach(), door.detach(), *wakeup):

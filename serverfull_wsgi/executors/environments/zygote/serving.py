@@ -95,16 +95,17 @@ class Zygote:
         return self._spare is not None and self._spare.place == place
 
     def _hand_over(self, message: bytes, line: int, output: int) -> None:
-        """Gives the spare its job."""
+        """Gives the spare its job; without one, or where that has just ended, says so."""
         spare, self._spare = self._spare, None
-        with contextlib.suppress(OSError):
-            if spare:
+        try:
+            if spare is None:
+                raise OSError(self._why)
+            with spare.door:
                 os.write(line, json.dumps({"init": spare.init}).encode())
                 socket.send_fds(spare.door, [message], [line, output])
-            else:
-                os.write(line, json.dumps({"failed": self._why}).encode())
-        if spare:
-            spare.door.close()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.write(line, json.dumps({"failed": str(error)}).encode())
         for fd in (line, output):
             os.close(fd)
 
@@ -116,7 +117,14 @@ class Zygote:
         self._groups.update(os.path.dirname(os.path.dirname(path)) for path in place["cgroups"])
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reader, writer = os.pipe()
-        if not (pid := os.fork()):
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes; those there are go on
+            self._why = str(error)
+            for fd in (ours.detach(), theirs.detach(), reader, writer):
+                os.close(fd)
+            return None
+        if not pid:
             signal.set_wakeup_fd(-1)
             for fd in (reader, ours.detach(), self._wakeup, self._wakeup_reader, self._control.detach()):
                 os.close(fd)
