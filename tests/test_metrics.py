@@ -543,3 +543,25 @@ def test_records_that_are_not_taken_are_counted(tmp_path, collector):
                 seen += [line.partition(":")[0].rpartition(".")[2] for line in collector.lines()]
         finally:
             application.close()
+
+
+def test_a_collector_that_is_found_after_the_close_leaves_no_socket(monkeypatch):
+    found, closed = threading.Event(), threading.Event()
+    look_up = socket.getaddrinfo
+
+    def slow(*arguments, flags, **more):
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror
+        found.set()
+        assert closed.wait(PATIENCE)
+        return look_up("127.0.0.1", 9, type=socket.SOCK_DGRAM)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    stats = UdpStats("collector.example", 9)
+    stats.start()
+    assert found.wait(PATIENCE)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "serverfull-stats"]
+    stats.close()
+    closed.set()
+    thread.join()
+    assert stats._sock is None

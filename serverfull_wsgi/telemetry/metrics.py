@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from statsd.client.base import StatsClientBase
 from statsd.client.udp import Pipeline, StatsClient
@@ -74,13 +74,21 @@ class UdpStats(StatsClient):  # type: ignore[misc]
             found = socket.getaddrinfo(self._host or "127.0.0.1", self._port, type=socket.SOCK_DGRAM, flags=flags)
             # "localhost" is often ::1 first, and collectors listen on IPv4
             family, kind, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-            sock = socket.socket(family, kind)
-            sock.setblocking(False)
-            sock.connect(address)
+            self._open(socket.socket(family, kind), address)
         except (OSError, UnicodeError):  # (a name with an empty or an overlong label)
             return False
-        self._sock = sock
         return True
+
+    def _open(self, sock: socket.socket, address: Any) -> None:
+        try:
+            sock.setblocking(False)
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
+        self._sock = sock
+        if self._closed is not None and self._closed.is_set():  # while the look-up took its time
+            self.close()
 
     def _send(self, data: str) -> None:
         if self._sock is not None:
