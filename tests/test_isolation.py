@@ -529,6 +529,14 @@ def test_a_preloaded_module_is_there_and_one_with_threads_is_no_zygotes():
         assert executor._spawner._zygotes[sys.executable].fork
 
 
+def test_what_is_asked_about_the_servers_end_may_fail_and_idle_environments_end(caplog):
+    with executing(idle=0.1) as executor:
+        executor.follow(lambda: 1 // 0)
+        result(executor, function())
+        until(lambda: executor._fleet.count == 0)
+    assert "environments that wait could not all be looked after" in caplog.text
+
+
 # The server
 
 

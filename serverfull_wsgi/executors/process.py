@@ -69,7 +69,7 @@ class ProcessExecutor:
             spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger)
             spawner.start()
             self._spawner = spawner
-            self._fleet = Fleet(self._max, self._idle, self._time_left)
+            self._fleet = Fleet(self._max, self._idle, self._time_left, self._logger)
             self._fleet.start()
             _executors.add(self)
             self._pid = os.getpid()

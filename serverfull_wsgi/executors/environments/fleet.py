@@ -5,6 +5,7 @@ They are kept, and used again most recent first, so that those too many grow idl
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -29,8 +30,8 @@ class Fleet:
     ``ends`` says in how many seconds the server ends; None: it does not.
     """
 
-    def __init__(self, most: int, idle: float, ends: Callable[[], float | None]) -> None:
-        self._most, self._idle, self._ends = most, idle, ends
+    def __init__(self, most: int, idle: float, ends: Callable[[], float | None], logger: logging.Logger) -> None:
+        self._most, self._idle, self._ends, self._logger = most, idle, ends, logger
         self.pools: dict[tuple[str, str], Pool] = {}
         self._lock = threading.Lock()
         self.count = 0  # environments there are, busy or not
@@ -136,14 +137,17 @@ class Fleet:
     def _keep(self) -> None:
         """In a thread: ends what was idle for too long, or has died, and removes the files of what has gone."""
         while not self._closing.wait(max(0.02, min(0.25, self._idle / 2))):
-            if (seconds := self._ends()) is not None:
-                self.stop(seconds)
-            for environment in self._leaving():
-                self._retire(environment)
-            with self._lock:
-                rubbish, self._rubbish = self._rubbish, []
-            for path in rubbish:
-                remove_tree(path)
+            try:
+                for environment in self._leaving():
+                    self._retire(environment)
+                with self._lock:
+                    rubbish, self._rubbish = self._rubbish, []
+                for path in rubbish:
+                    remove_tree(path)
+                if (seconds := self._ends()) is not None:
+                    self.stop(seconds)
+            except Exception:
+                self._logger.exception("environments that wait could not all be looked after")
 
     def _leaving(self) -> list[Environment]:
         with self._lock:
