@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import sys
-import time
 from functools import lru_cache
 from time import monotonic, perf_counter
 from typing import NamedTuple
@@ -29,6 +27,7 @@ from serverfull_wsgi.executors.failures import (
     platform_error,
 )
 from serverfull_wsgi.executors.marshalling import JSON, marshal
+from serverfull_wsgi.executors.naming import log_group_name, log_stream_name
 from serverfull_wsgi.loading import load_handler
 from serverfull_wsgi.shield import is_the_servers
 from serverfull_wsgi.telemetry.capture import Tail, attend, listen
@@ -140,22 +139,19 @@ class _Surroundings(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _surroundings(name: str, version: str, memory_size: int) -> _Surroundings:
-    stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{secrets.token_hex(16)}"
-    return _Surroundings(str(memory_size), f"/aws/lambda/{name}", stream)
+    return _Surroundings(str(memory_size), log_group_name(name), log_stream_name(version))
 
 
 def _context(function: Function, invocation: Invocation) -> LambdaContext:
-    memory_limit_in_mb, log_group_name, log_stream_name = _surroundings(
-        function.name, function.version, function.memory_size
-    )
+    memory, log_group, log_stream = _surroundings(function.name, function.version, function.memory_size)
     return LambdaContext(
         invocation.request_id,
         function_name=function.name,
         function_version=function.version,
-        memory_limit_in_mb=memory_limit_in_mb,
+        memory_limit_in_mb=memory,
         invoked_function_arn=invocation.function_name.arn,
-        log_group_name=log_group_name,
-        log_stream_name=log_stream_name,
+        log_group_name=log_group,
+        log_stream_name=log_stream,
         deadline=monotonic() + function.timeout,
         client_context=invocation.client_context,
     )

@@ -1,8 +1,10 @@
-"""The Handler string that names a function's callable, for code that is to be imported in another process."""
+"""How things of a function's are called: its callable, for a process that is to import it, and its log."""
 
 from __future__ import annotations
 
+import secrets
 import sys
+import time
 
 from serverfull_wsgi.domain import Function
 
@@ -25,3 +27,13 @@ def handler_string(function: Function) -> str | None:
         return None
     found = getattr(sys.modules.get(module), name, None)
     return f"{module}.{name}" if found is handler else None
+
+
+def log_group_name(function_name: str) -> str:
+    """AWS's name for where all logs of a function are."""
+    return f"/aws/lambda/{function_name}"
+
+
+def log_stream_name(version: str) -> str:
+    """A new name for one environment's log, as AWS makes them: ``2026/11/24/[$LATEST]`` and 32 hexadecimal digits."""
+    return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{secrets.token_hex(16)}"

@@ -22,9 +22,10 @@ from serverfull_wsgi.executors.environments.memory import Memory
 from serverfull_wsgi.executors.environments.output import Output
 from serverfull_wsgi.executors.environments.peers import is_of
 from serverfull_wsgi.executors.environments.runtime_api import Answer, RuntimeApi
-from serverfull_wsgi.executors.environments.runtimes import Beginning, log_stream_name
+from serverfull_wsgi.executors.environments.runtimes import Beginning
 from serverfull_wsgi.executors.environments.spawning import Spawner
 from serverfull_wsgi.executors.environments.weight import Weight
+from serverfull_wsgi.executors.naming import log_stream_name
 
 MIB = 1024 * 1024
 GRACE = 0.15  # seconds between a kill and the answer that need not wait for it
@@ -91,7 +92,7 @@ class Environment:
         variables = {
             **beginning.variables,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.door.port}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(self.function),
+            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(self.function.version),
         }
         if not spawner.own_tmp:
             variables.setdefault("TMPDIR", self.tmp)

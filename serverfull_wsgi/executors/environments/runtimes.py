@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import sys
-import time
 from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import InvalidRuntimeException
+from serverfull_wsgi.executors.naming import log_group_name
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -84,7 +83,7 @@ def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(int(function.memory_size)),
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": log_group_name(function.name),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
         "AWS_REGION": region,
@@ -96,11 +95,6 @@ def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
         "TZ": ":UTC",
         "_LAMBDA_TELEMETRY_LOG_FD": str(LOG_FD),
     }
-
-
-def log_stream_name(function: Function) -> str:
-    """The name of one environment's log stream."""
-    return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{function.version}]{secrets.token_hex(16)}"
 
 
 def _layered(function: Function, *folders: str) -> tuple[str, ...]:
