@@ -170,6 +170,7 @@ def configure_logging(settings: Settings) -> None:
 def create_fetcher(settings: Settings, fetcher: Fetcher | None = None) -> Fetcher:
     """Where the functions come from: ``fetcher``, or the settings; mocked in mock mode."""
     fetcher = fetcher or _configured(settings)
+    LOGGER.disabled = False  # as `logging.config` in a function's module leaves each logger that it is not told of
     if not settings.mock:
         return fetcher
     if settings.mock_values == "random":

@@ -1,13 +1,16 @@
 """The application as those use it who mount, extend or embed it."""
 
+import asyncio
 import base64
 import contextlib
 import contextvars
 import io
 import logging
 import os
+import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from werkzeug.routing import Rule
@@ -276,6 +279,25 @@ def test_the_root_loggers_level_is_left_alone():
     level = logging.getLogger().level
     post(serving(noisy=handlers.noisy), "noisy")
     assert logging.getLogger().level == level
+
+
+def test_a_handler_runs_in_the_thread_of_its_request():
+    """Which is not the main one under a threaded server: there neither of these two is to be had."""
+
+    def wants(event, context):
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+    def runs(event, context):
+        async def main():
+            return "ran"
+
+        return asyncio.run(main())
+
+    application = serving(wants=wants, runs=runs)
+    with ThreadPoolExecutor() as pool:
+        refused = pool.submit(post, application, "wants").result().json
+        assert "only works in main thread" in refused["errorMessage"]
+        assert pool.submit(post, application, "runs").result().json == "ran"
 
 
 def test_a_copied_context_is_captured_with_its_invocation():

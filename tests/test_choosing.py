@@ -13,12 +13,14 @@ from serverfull_wsgi import (
     ChoosingExecutor,
     ConfigurationError,
     Function,
+    ImportFetcher,
     MockingFetcher,
     Outcome,
     Settings,
     StaticFetcher,
     create_app,
 )
+from serverfull_wsgi.executors.naming import handler_string
 from tests import handlers
 from tests.apart import FUNCTIONS, needs_client
 from tests.hosts import InProcess
@@ -91,6 +93,12 @@ def test_what_cannot_be_isolated_is_told_once(caplog):
 def post(application, name, event=None):
     path = f"/2015-03-31/functions/{name}/invocations"
     return InProcess(application).request("POST", path, json.dumps(event).encode())
+
+
+def test_a_handler_string_is_the_callables_own_and_no_wrappers():
+    named = ImportFetcher({"it": "tests.handlers:hello"})
+    assert handler_string(named.fetch("it")) == "tests.handlers.hello"
+    assert handler_string(MockingFetcher(named).fetch("it")) is None
 
 
 @needs_client

@@ -28,6 +28,7 @@ from serverfull_wsgi import (
 from serverfull_wsgi.queues import commits, events, looking, schema
 from serverfull_wsgi.queues.commits import StoreError
 from serverfull_wsgi.queues.delivery import Counts
+from serverfull_wsgi.queues.locks import FileLock, Gate
 from serverfull_wsgi.queues.owners import Owners
 from serverfull_wsgi.queues.store import Store
 from serverfull_wsgi.queues.trying import Ending
@@ -614,3 +615,29 @@ def test_writes_that_meet_the_close_are_refused_and_leave_no_file_open(tmp_path)
     with pytest.raises(StoreError):
         store.write(lambda db: None)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_gate_that_is_closed_while_somebody_waits_before_it_leaves_no_file_open(tmp_path):
+    """Another process has the lock, so that the one who waits is inside for its threads and before it for processes."""
+    gate, other = Gate(tmp_path / "gate"), FileLock(tmp_path / "gate")
+    assert other.acquire()
+    before = os.listdir("/proc/self/fd")
+    waiter = threading.Thread(target=gate.enter, args=[0.5])
+    waiter.start()
+    while len(os.listdir("/proc/self/fd")) == len(before):
+        pass
+    gate.close()
+    waiter.join()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert not gate.enter(0)
+    other.close()
+
+
+def test_a_gate_that_is_closed_from_inside_opens_no_more(tmp_path):
+    gate = Gate(tmp_path / "gate")
+    before = os.listdir("/proc/self/fd")
+    assert gate.enter(1)
+    gate.close()
+    gate.leave()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert not gate.enter(0)

@@ -23,7 +23,7 @@ import pytest
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
 from serverfull_wsgi.domain import RESERVED_VARIABLES
 from serverfull_wsgi.errors import ServiceException
-from serverfull_wsgi.executors.environments import cgroups, spawning
+from serverfull_wsgi.executors.environments import cgroups, linux, spawning
 from tests.apart import (
     FUNCTIONS,
     executing,
@@ -745,13 +745,32 @@ def test_a_bootstrap_that_is_missing_or_no_program_is_told(executor, tmp_path):
     assert "no such file or directory" in error["errorMessage"]
 
 
+def test_an_executor_that_cannot_be_opened_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError), executing():
+            pass
+    gc.collect()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_is_removed_where_no_program_is_on_the_path(tmp_path, monkeypatch):
+    folder = tmp_path / "left"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "file").touch()
+    monkeypatch.setenv("PATH", "/nowhere")
+    linux.remove_tree(str(folder))
+    assert not folder.exists()
+
+
 def test_an_environment_that_cannot_be_opened_leaves_nothing():
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     with executing() as executor:
         result(executor, function())
 
         def left():
-            return set(os.listdir("/proc/self/fd"))
+            return {number for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")}
 
         before, folders, failed = left(), os.listdir(executor._spawner.base), 0
         for more in range(1, 12):

@@ -234,7 +234,7 @@ def test_a_function_errors_first_line_says_its_level_once_and_whose_it_is(capsys
     response = post(served(FUNCTIONS="broken=tests.handlers.broken"), "broken")
     (first, second) = capsys.readouterr().out.partition("Z [ERROR] ")[2].splitlines()[:2]
     assert first == f"ValueError: boom function_name=broken request_id={response.headers['x-amzn-RequestId']}"
-    assert second == "Traceback (most recent call last):"
+    assert second == "    Traceback (most recent call last):"
 
 
 @pytest.mark.parametrize(("setting", "value"), [("OUTPUT", "NULL"), ("LEVEL", "CRITICAL")])

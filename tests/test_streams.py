@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi import Application, Settings, StaticFetcher, create_app
 from serverfull_wsgi.telemetry.logs import JsonFormatter, TextFormatter, configure
 from tests.hosts import InProcess
+from tests.servers import ROOT
 
 
 @pytest.fixture
@@ -93,10 +94,11 @@ def test_redirections_that_cross_leave_nothing_behind(call, capsys):
     assert printed.count("REPORT RequestId") == 3
 
 
+@pytest.mark.parametrize("lose", [delattr, lambda module, name: setattr(module, name, None)], ids=["deleted", "None"])
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_a_handler_that_leaves_without_its_output_takes_nobody_elses(name, call, capsys, monkeypatch):
+def test_a_handler_that_leaves_without_its_output_takes_nobody_elses(name, lose, call, capsys):
     def careless(event, context):
-        setattr(sys, name, None)
+        lose(sys, name)
         logging.getLogger("of.the.handler").warning("still here")
         return "done"
 
@@ -111,6 +113,174 @@ def test_what_is_put_in_the_place_of_the_output_while_nothing_runs_is_for_all(ca
         call(prints)
     assert "printed by another\n" in out.getvalue()
     assert "REPORT RequestId" in out.getvalue()
+
+
+def test_a_handler_may_lose_what_it_prints_while_others_begin(call, capsys):
+    inside, may_end = threading.Event(), threading.Event()
+
+    def silent(event, context):
+        with contextlib.redirect_stdout(None):
+            inside.set()
+            assert may_end.wait(30)
+            print("not to be seen")
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, silent)
+        assert inside.wait(30)
+        call(prints)
+        may_end.set()
+        answer.result()
+    printed = capsys.readouterr().out
+    assert "printed by another\n" in printed
+    assert "not to be seen" not in printed
+
+
+def test_a_server_without_an_output_serves_and_has_a_tail(call, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    handler = Redirecting()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, handler)
+        assert handler.inside.wait(30)
+        call(prints)
+        handler.may_end.set()
+        assert answer.result() == "before\nafter\n"
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        call(prints)
+    assert "printed by another\n" in out.getvalue()
+
+
+def test_what_a_handler_leaves_is_nobodys_even_if_another_begins_as_it_ends(logger, tmp_path, monkeypatch):
+    """However the two meet: what is left is taken away before its handler counts as gone."""
+    left = []
+
+    def leaves(event, context):
+        left.append(io.StringIO())  # kept, since `print` in another thread may crash at one that is not
+        sys.stdout = left[-1]
+
+    application = Application(StaticFetcher({"leaves": leaves, "prints": prints}), logger=logger)
+
+    def call(name):
+        InProcess(application).request("POST", f"/2015-03-31/functions/{name}/invocations", b"")
+
+    out = tmp_path / "out"  # a real file: in-memory text streams are not safe for threads in CPython
+    interval = sys.getswitchinterval()
+    with open(out, "w") as file, ThreadPoolExecutor(3) as pool:
+        monkeypatch.setattr(sys, "stdout", file)
+        call("prints")
+        sys.setswitchinterval(1e-6)
+        try:
+            for _ in pool.map(call, ["leaves", "leaves", "prints"] * 400):
+                pass
+        finally:
+            sys.setswitchinterval(interval)
+        call("prints")
+    lines = out.read_text().splitlines()
+    assert len([line for line in lines if "REPORT RequestId" in line]) == 1202
+    assert lines[-2] == "printed by another"
+
+
+@pytest.fixture
+def hosted(call, tmp_path):
+    """Calls a handler that a host application does something beside; gives what is printed into the host's file."""
+
+    def hosted(host):
+        inside, may_end = threading.Event(), threading.Event()
+
+        def waits(event, context):
+            inside.set()
+            assert may_end.wait(30)
+            print("printed by a handler")
+
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(call, waits)
+            assert inside.wait(30)
+            host()
+            may_end.set()
+            answer.result()
+        call(prints)
+
+    return hosted
+
+
+def test_a_host_that_puts_back_the_first_output_has_it_back(hosted, tmp_path, monkeypatch):
+    with open(tmp_path / "first", "w") as first:
+        monkeypatch.setattr(sys, "__stdout__", first)
+        with open(tmp_path / "file", "w") as file:
+            monkeypatch.setattr(sys, "stdout", file)
+
+            def puts_back():
+                sys.stdout = first
+
+            hosted(puts_back)
+            print("printed by the host")
+    assert "REPORT RequestId" in (tmp_path / "first").read_text()
+    assert (tmp_path / "first").read_text().endswith("printed by the host\n")
+
+
+def test_a_host_that_closes_the_old_output_has_all_in_the_new(hosted, tmp_path, monkeypatch):
+    with open(tmp_path / "old", "w") as old, open(tmp_path / "new", "w") as new:
+        monkeypatch.setattr(sys, "stdout", old)
+
+        def rotates():
+            sys.stdout = new
+            old.close()
+
+        hosted(rotates)
+        print("printed by the host")
+    assert (tmp_path / "new").read_text().count("REPORT RequestId") == 2
+    assert (tmp_path / "new").read_text().endswith("printed by the host\n")
+
+
+def test_the_log_goes_to_the_first_output_where_the_place_of_all_is_closed(call, tmp_path, monkeypatch):
+    with open(tmp_path / "first", "w") as first, open(tmp_path / "file", "w") as file:
+        monkeypatch.setattr(sys, "__stdout__", first)
+        monkeypatch.setattr(sys, "stdout", file)
+        call(prints)
+        file.close()
+        call(prints)
+    assert (tmp_path / "first").read_text().count("REPORT RequestId") == 1
+
+
+def test_what_was_kept_of_a_redirected_output_prints_where_all_print_once_it_is_over(call, capsys):
+    handler, kept = Redirecting(), []
+
+    def keeps(event, context):
+        kept.append(sys.stdout)
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, handler)
+        assert handler.inside.wait(30)
+        call(keeps)
+        handler.may_end.set()
+        answer.result()
+    print("printed later", file=kept[0])
+    assert "printed later\n" in capsys.readouterr().out
+
+
+FORKS = """
+import os, sys, threading
+from serverfull_wsgi.telemetry import streams
+from serverfull_wsgi.telemetry.scope import Scope
+
+scope = Scope("id", "it", None, None, None)
+streams.begin(scope)
+thread = threading.Thread(target=lambda: (streams._arranging.acquire(), holding.set(), done.wait()))
+holding, done = threading.Event(), threading.Event()
+thread.start()
+holding.wait()
+if not (pid := os.fork()):
+    sys.stdout = open(sys.argv[1], "w")
+    streams.begin(Scope("id", "it", None, None, None))
+    print("printed by the child", flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+done.set()
+"""
+
+
+def test_in_a_fork_nothing_of_its_parents_runs(tmp_path):
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, tmp_path / "out"], cwd=ROOT, check=True, timeout=30)
+    assert (tmp_path / "out").read_text() == "printed by the child\n"
 
 
 def test_the_binary_layer_can_be_wrapped_and_given_to_a_process(call, capfdbinary):
@@ -139,6 +309,15 @@ def test_a_character_that_the_output_does_not_know_is_escaped(call):
     assert rb"ValueError: f\xfcr nichts" in printed
 
 
+@pytest.fixture
+def loggers():
+    """All there are, which are enabled again at the end."""
+    yield
+    for logger in logging.root.manager.loggerDict.values():
+        logger.disabled = False
+
+
+@pytest.mark.usefixtures("loggers")
 def test_a_handler_that_configures_logging_silences_nobody_elses(call, capsys):
     def configures(event, context):
         logging.config.dictConfig({"version": 1})
@@ -148,6 +327,24 @@ def test_a_handler_that_configures_logging_silences_nobody_elses(call, capsys):
     printed = capsys.readouterr().out
     assert "ERROR] ValueError: no" in printed
     assert "REPORT RequestId" in printed
+
+
+@pytest.mark.usefixtures("loggers")
+def test_a_module_that_configures_logging_silences_nobody_elses(tmp_path, monkeypatch, capsys):
+    (tmp_path / "configuring.py").write_text(
+        "import logging.config\nlogging.config.dictConfig({'version': 1})\ndef handler(event, context): 1 / 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"SERVERFULL_FUNCTIONS": "it=configuring.handler", "SERVERFULL_EVENTS": "memory"}
+    with contextlib.closing(create_app(Settings.from_mapping(settings))) as application:
+        InProcess(application).request("POST", "/2015-03-31/functions/it/invocations", b"")
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_a_logger_that_its_operator_disables_stays_so(call, logger, capsys):
+    logger.disabled = True
+    call(prints)
+    assert capsys.readouterr().out == "printed by another\n"
 
 
 def test_a_server_that_is_set_up_again_still_hears_its_logger(call, logger):

@@ -58,6 +58,7 @@ class InProcessExecutor:
                 "never in the server's"
             )
         attend(self._logger)
+        was_disabled = self._logger.disabled
         tail = Tail() if invocation.tail else None
         if tail:
             tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
@@ -71,8 +72,8 @@ class InProcessExecutor:
             duration = perf_counter() - started
             current.reset(token)
             end(scope)
-        if self._logger.disabled:
-            listen(self._logger)
+        if self._logger.disabled and not was_disabled:  # by `logging.config`: each logger that it is not told of
+            self._logger.disabled = False
         if len(payload) > RESPONSE_LIMIT:
             payload, content_type, error_log = RESPONSE_TOO_LARGE, JSON, "Function.ResponseSizeTooLarge\n"
         if error_log is not None:

@@ -17,6 +17,7 @@ from serverfull_wsgi.errors import ConfigurationError, ServiceException
 from serverfull_wsgi.executors.environments.attempt import Attempt
 from serverfull_wsgi.executors.environments.environment import Environment
 from serverfull_wsgi.executors.environments.fleet import STOPPING, Fleet
+from serverfull_wsgi.executors.environments.linux import remove_tree
 from serverfull_wsgi.executors.environments.runtimes import Beginning, beginning
 from serverfull_wsgi.executors.environments.spawning import Spawner
 from serverfull_wsgi.executors.environments.zygote_process import ZygoteGone
@@ -114,7 +115,7 @@ class ProcessExecutor:
             return Environment(function, beginning, spawner, tmp or str(new), self._logger, self._fleet.gives_up)
         except BaseException as error:
             if new:
-                os.rmdir(new)
+                remove_tree(new)
             if not isinstance(error, ZygoteGone):
                 raise
             self._logger.exception("no environment could be started")

@@ -69,26 +69,30 @@ class Gate:
         deadline = time.monotonic() + wait
         if not self._threads.acquire(timeout=wait):
             return False
+        passed = False
         try:
-            if not self.closed and self._processes.acquire(max(0.0, deadline - time.monotonic())):
-                return True
-        except BaseException:
-            self._threads.release()
-            raise
-        self._threads.release()
-        return False
+            passed = not self.closed and self._processes.acquire(max(0.0, deadline - time.monotonic()))
+        finally:
+            if not passed:
+                self._let_go()
+        return passed
 
     def leave(self) -> None:
-        if self.closed:
-            self._processes.close()
-        else:
-            self._processes.release()
-        self._threads.release()
+        self._processes.release()
+        self._let_go()
 
     def close(self) -> None:
-        """Nobody passes any more. The file is let go of now, or by whoever is inside."""
+        """Nobody passes any more. The file is let go of now, or by whoever is inside or before it."""
         self.closed = True
         if self._threads.acquire(blocking=False):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Who has the threads' lock gives it back. If the gate is closed by then, the last to do so closes the file."""
+        if self.closed:
+            self._processes.close()
+        self._threads.release()
+        if self.closed and self._threads.acquire(blocking=False):
             self._processes.close()
             self._threads.release()
 

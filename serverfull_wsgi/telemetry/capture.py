@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 
+from serverfull_wsgi.telemetry.proxies import put
 from serverfull_wsgi.telemetry.scope import current
-from serverfull_wsgi.telemetry.streams import put, standard
+from serverfull_wsgi.telemetry.streams import standard
 
 TAIL_SIZE = 4096  # bytes: what X-Amz-Log-Result holds on AWS
 _KEPT = 16 * TAIL_SIZE  # what a tail may grow to before it is cut back
@@ -99,11 +100,7 @@ def attend(logger: logging.Logger) -> None:
 
 
 def listen(logger: logging.Logger) -> None:
-    """Has the tail hear ``logger``, a server's, where that passes its records on no further, unless that is the root.
-
-    It also undoes what `logging.config` does to each logger that it is not told of: it disables it.
-    """
-    logger.disabled = False
+    """Has the tail hear ``logger``, a server's, where its records end, unless that is the root."""
     while logger.propagate and logger.parent:
         logger = logger.parent
     with _placing:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from serverfull_wsgi.telemetry.capture import TailHandler
-from serverfull_wsgi.telemetry.streams import put, standard
+from serverfull_wsgi.telemetry.proxies import put
+from serverfull_wsgi.telemetry.streams import standard
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id", "taskName"}
 
@@ -49,7 +50,8 @@ class _OutputHandler(logging.Handler):
     def write(self, line: str) -> None:
         """Writes a finished line."""
         stream = standard(self._output)
-        put(stream, line + "\n")
+        if not put(stream, line + "\n") and (first := getattr(sys, f"__{self._output}__")):
+            put(stream := first, line + "\n")
         try:  # noqa: SIM105  (in a hot path)
             stream.flush()
         except (OSError, ValueError, AttributeError):  # nobody reads the log any more: that stops no invocation
@@ -86,7 +88,7 @@ def _to_the_second(created: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
 
 
-_ESCAPED = {number: repr(chr(number))[1:-1] for number in (*range(9), *range(11, 32), *range(127, 160), 0x2028, 0x2029)}
+_ESCAPED = {number: repr(chr(number))[1:-1] for number in (*range(9), *range(10, 32), *range(127, 160), 0x2028, 0x2029)}
 
 
 class TextFormatter(_LineFormatter):
@@ -97,7 +99,7 @@ class TextFormatter(_LineFormatter):
     """
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
-        message, *rest = message.translate(_ESCAPED).split("\n")
+        message, *rest = message.split("\n")
         line = f"{_timestamp(created)} [{level}] {message}"
         if name := fields.get("function_name"):
             line += f" function_name={name}"
@@ -106,8 +108,8 @@ class TextFormatter(_LineFormatter):
         if principal := fields.get("principal"):
             line += f" principal={principal}"
         if exception := fields.get("exception"):
-            rest += exception.translate(_ESCAPED).split("\n")
-        return "\n    ".join((line, *rest))
+            rest += exception.split("\n")
+        return "\n    ".join(line.translate(_ESCAPED) for line in (line, *rest))
 
     def report(
         self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None

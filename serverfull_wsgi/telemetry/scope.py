@@ -19,7 +19,7 @@ _silence = NullStats()
 class Scope:
     """What is known of the invocation that runs here."""
 
-    __slots__ = ("function_name", "logger", "principal", "request_id", "stats", "tail")
+    __slots__ = ("__weakref__", "function_name", "logger", "principal", "request_id", "stats", "tail")
 
     def __init__(
         self,

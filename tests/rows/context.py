@@ -112,6 +112,16 @@ ROWS = [
         "the environment has credentials", reason="No credentials: a function finds AWS's by what its own variables say"
     ),
     Row(
+        "standard output is the environment's own",
+        test="test_streams.py::test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_log",
+        reason="**Standard output is the process's.**",
+    ),
+    Row(
+        "the handler runs in the main thread of its process",
+        test="test_application.py::test_a_handler_runs_in_the_thread_of_its_request",
+        reason="**Handlers run in the threads of the server**",
+    ),
+    Row(
         "one invocation at a time in an environment",
         test="test_isolation.py::test_the_most_recent_environment_is_used_and_idle_ones_end",
         reason="**One process, many invocations at once.**",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 BACKLOG = 32  # connections that wait
-PRICE = 4  # a stranger keeps the door shut for as long as it took to tell, times this: a fifth of the time goes there
+PRICE = 1  # a stranger keeps the door shut for as long as it took to tell, times this: half of the time goes there
 NO_ROOM = 0.05  # seconds that it is shut when this process can open no more files
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -19,6 +20,7 @@ _PR_SET_NAME, _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x40000
 _CAPABILITY_VERSION_3 = 0x20080522
+_PATH = "/usr/local/bin:/usr/bin:/bin"  # the server's may lack them
 
 
 @lru_cache
@@ -112,12 +114,17 @@ def remove_tree(path: str) -> None:
     Root needs no modes, and must not be led to change others' by a link that is put here meanwhile.
     """
     with contextlib.suppress(OSError):
-        os.rmdir(path)  # most are empty
+        os.rmdir(path)  # most are empty, and that needs no descriptor
+        return
+    with contextlib.suppress(RecursionError):  # from some 1,000 levels, before Python 3.13
+        shutil.rmtree(path, ignore_errors=True)
     for command in ("rm -rf", "chmod -R u+rwx", "rm -rf") if os.geteuid() else ("rm -rf",):
         if not os.path.lexists(path):
             return
         with contextlib.suppress(OSError):
-            subprocess.run([*command.split(), "--", path], stderr=subprocess.DEVNULL, check=False)  # noqa: S603
+            subprocess.run(  # noqa: S603
+                [*command.split(), "--", path], env={"PATH": _PATH}, stderr=subprocess.DEVNULL, check=False
+            )
 
 
 def descendants(pid: int) -> list[int]:

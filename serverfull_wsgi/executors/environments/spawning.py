@@ -44,6 +44,7 @@ class Spawner:
         self._starting: dict[str, threading.Lock] = {}  # an interpreter that is slow to start keeps no other waiting
         self._pythons: dict[str, str] = {}
         self._tmp = 0
+        self._closed = False
         self._left: list[Group] = []
         self.namespaces = self.own_proc = self.own_tmp = False
 
@@ -56,6 +57,9 @@ class Spawner:
         self._groups = Groups(os.path.basename(self.base))
         try:
             found = self._zygote(sys.executable).sandbox
+        except OSError:  # no more processes, or files
+            self.close()
+            raise
         except ZygoteGone:
             self.close()
             raise ConfigurationError(
@@ -118,7 +122,13 @@ class Spawner:
         with starting:
             if python not in self._zygotes:
                 path = self.client_path if python == sys.executable else ()
-                self._zygotes[python] = Zygote(python, "fork", self._preload, path)
+                made = Zygote(python, "fork", self._preload, path)
+                with self._lock:
+                    if not self._closed:
+                        self._zygotes[python] = made
+                if self._closed:
+                    made.close()
+                    raise ZygoteGone
             return self._zygotes[python]
 
     def can_fork(self, python: str) -> bool:
@@ -198,10 +208,11 @@ class Spawner:
 
     def close(self) -> None:
         """Ends every zygote, and with them all environments, and removes what they leave in files."""
-        for one in self._zygotes.values():
+        with self._lock:
+            self._closed, zygotes, self._zygotes = True, self._zygotes, {}
+        for one in zygotes.values():
             one.close()
             self.leave(one.ready)
-        self._zygotes.clear()
         for group in self._left:
             group.remove()
         self._groups.close()

@@ -29,15 +29,19 @@ class Zygote:
 
     def __init__(self, python: str, mode: str, preload: Sequence[str], path: Sequence[str]) -> None:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
-                [python, "-u", zygote.PROGRAM, str(theirs.fileno()), mode, *preload],
-                env={**_LOCALE, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                cwd="/",
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
+                    [python, "-u", zygote.PROGRAM, str(theirs.fileno()), mode, *preload],
+                    env={**_LOCALE, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                    cwd="/",
+                )
+        except BaseException:
+            self._line.close()
+            raise
         hello = self._hello()
         self.fork: bool = hello["fork"]
         self.why: str = hello["why"]

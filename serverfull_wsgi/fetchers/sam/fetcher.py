@@ -40,26 +40,24 @@ class SamFetcher(StaticFetcher):
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
+        given = dict(parameters or {})
+        self._refused: dict[str, list[str]] = {}
         try:
-            self._load(path, dict(parameters or {}), region, account_id)
+            self._template = template = Template(path)
+            check_parameters(template.parameters, given)
+            self._resolver = Resolver(
+                parameters=template.parameters,
+                mappings=template.mappings,
+                conditions=template.conditions,
+                resources=template.resources,
+                given=given,
+                region=region,
+                account_id=account_id,
+            )
+            functions, aliases = self._read(Sources(template, self._resolver))
         except RecursionError:
             raise ConfigurationError(f"{path}:1: this is nested too deeply to be read; write it flatter") from None
-
-    def _load(self, path: str, given: Mapping[str, str], region: str, account_id: str) -> None:
-        self._template = template = Template(path)
-        check_parameters(template.parameters, given)
-        self._resolver = Resolver(
-            parameters=template.parameters,
-            mappings=template.mappings,
-            conditions=template.conditions,
-            resources=template.resources,
-            given=given,
-            region=region,
-            account_id=account_id,
-        )
-        self._refused: dict[str, list[str]] = {}
-        functions, aliases = self._read(Sources(template, self._resolver))
-        StaticFetcher.__init__(self, functions, aliases)
+        super().__init__(functions, aliases)
         self._check_names(given)
 
     def _read(self, sources: Sources) -> tuple[dict[str, Function], dict[str, str]]:

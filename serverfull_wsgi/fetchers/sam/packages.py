@@ -84,7 +84,8 @@ class Packages:
                     _remove_left(left)
             self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
             self._held = os.open(self._root, os.O_RDONLY)  # until the process and its forks are gone
-            fcntl.flock(self._held, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a file system without locks keeps what is left
+                fcntl.flock(self._held, fcntl.LOCK_EX)
             atexit.register(_remove, self._root, os.getpid())
         return Path(tempfile.mkdtemp(dir=self._root))
 
