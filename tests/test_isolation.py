@@ -188,8 +188,15 @@ def groups(request, monkeypatch, tmp_path):
 def test_memory_is_that_of_all_processes(groups):
     breeding = function("breed", name="breeding", memory_size=256)
     before = run(groups, breeding, {"mib": 1, "seconds": 0})[0].memory
-    after = run(groups, breeding, {"mib": 80, "seconds": 2})[0].memory
-    assert 60 <= after - before <= 200
+    more = []
+
+    def seen():
+        """Without a control group, it is looked at now and then: where the machine is busy, that may be too early."""
+        more.append(run(groups, breeding, {"mib": 80, "seconds": 2})[0].memory - before)
+        return more[-1] >= 60
+
+    until(seen)
+    assert max(more) <= 200
 
 
 def test_processes_that_have_too_much_together_are_ended(groups):
