@@ -217,6 +217,23 @@ def test_a_host_that_puts_back_the_first_output_has_it_back(hosted, tmp_path, mo
     assert (tmp_path / "first").read_text().endswith("printed by the host\n")
 
 
+def test_a_handler_that_puts_back_the_first_output_has_its_proxy_again(call, tmp_path, monkeypatch):
+    """Which loggers of other modules may have kept: the tail goes on to hear them."""
+    kept = []
+
+    def puts_back(event, context):
+        kept.append(sys.stdout)
+        sys.stdout = sys.__stdout__
+
+    with open(tmp_path / "first", "w") as first:
+        monkeypatch.setattr(sys, "__stdout__", first)
+        monkeypatch.setattr(sys, "stdout", first)
+        for _ in range(3):
+            call(puts_back)
+    assert kept[0] is kept[1] is kept[2]
+    assert not kept[0].retired
+
+
 def test_a_host_that_closes_the_old_output_has_all_in_the_new(hosted, tmp_path, monkeypatch):
     with open(tmp_path / "old", "w") as old, open(tmp_path / "new", "w") as new:
         monkeypatch.setattr(sys, "stdout", old)

@@ -88,7 +88,7 @@ def _arrange(running: set[Scope], *, beginning: bool) -> None:
     """Puts what belongs there in the place of both, where only those run, and one more if it is ``beginning``."""
     for name in ("stdout", "stderr"):
         stream, own = getattr(sys, name, None), _own[name]
-        if stream is own is not None:
+        if own is not None and stream is own:
             continue
         if own is None or _is_for_all(stream, own, alone=beginning and not running):
             new = _adopted(name, stream)
@@ -118,6 +118,8 @@ def _borrowed(stream: Any, own: RoutedStream, running: set[Scope]) -> Any:
 def _adopted(name: str, stream: Any) -> RoutedStream:
     """From here on this is where all print."""
     old = _own[name]
+    if old and stream is old.stream:
+        return old
     new = stream if type(stream) is RoutedStream else RoutedStream(nowhere if stream is None else stream)
     if old:
         old.retired = new is not stream
