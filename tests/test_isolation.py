@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ import pytest
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
 from serverfull_wsgi.domain import RESERVED_VARIABLES
 from serverfull_wsgi.errors import ServiceException
-from serverfull_wsgi.executors.environments import cgroups, linux, spawning
+from serverfull_wsgi.executors.environments import cgroups, fleet, linux, spawning
 from tests.apart import (
     FUNCTIONS,
     executing,
@@ -542,6 +543,25 @@ def test_what_is_asked_about_the_servers_end_may_fail_and_idle_environments_end(
         result(executor, function())
         until(lambda: executor._fleet.count == 0)
     assert "environments that wait could not all be looked after" in caplog.text
+
+
+def test_a_removal_that_takes_long_keeps_no_stop_waiting(monkeypatch):
+    removing, may_end = threading.Event(), threading.Event()
+
+    def slow(path):
+        removing.set()
+        assert may_end.wait(30)
+
+    monkeypatch.setattr(fleet, "remove_tree", slow)
+    with executing() as executor:
+        result(executor, function())
+        result(executor, function("evaluate"), "1")  # the function has changed, and what it had goes
+        assert removing.wait(30)
+        executor.follow(lambda: 0.0)
+        try:
+            until(executor._fleet.gives_up)
+        finally:
+            may_end.set()
 
 
 # The server

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from queue import Queue
 from time import monotonic
 
 from serverfull_wsgi.domain import Function
@@ -37,13 +38,14 @@ class Fleet:
         self.count = 0  # environments there are, busy or not
         self._all: set[Environment] = set()
         self._outdated: list[Environment] = []  # to be ended: their function has changed
-        self._rubbish: list[str] = []  # directories to be removed
+        self._rubbish: Queue[str | None] = Queue()  # directories to be removed; None: no more
         self._stopping_at = float("inf")
         self._closing = threading.Event()
 
     def start(self) -> None:
         """Begins to look after what waits."""
         threading.Thread(target=self._keep, name="serverfull-environments", daemon=True).start()
+        threading.Thread(target=self._remove, name="serverfull-temporary-files", daemon=True).start()
 
     # Running
 
@@ -61,7 +63,7 @@ class Fleet:
             if pool is not None:
                 gone, files = pool.leaving(float("inf"))
                 self._outdated += gone
-                self._rubbish += files
+                self._throw_away(files)
             pool = self.pools[key] = Pool(function)
         return pool
 
@@ -130,20 +132,16 @@ class Fleet:
             if pool and self.pools.get(pool.key) is pool:
                 pool.keep_tmp(environment.tmp)
             else:
-                self._rubbish.append(environment.tmp)
+                self._throw_away([environment.tmp])
 
     # Keeping
 
     def _keep(self) -> None:
-        """In a thread: ends what was idle for too long, or has died, and removes the files of what has gone."""
+        """In a thread: ends what was idle for too long, or has died, and notices that the server stops."""
         while not self._closing.wait(max(0.02, min(0.25, self._idle / 2))):
             try:
                 for environment in self._leaving():
                     self._retire(environment)
-                with self._lock:
-                    rubbish, self._rubbish = self._rubbish, []
-                for path in rubbish:
-                    remove_tree(path)
                 if (seconds := self._ends()) is not None:
                     self.stop(seconds)
             except Exception:
@@ -158,8 +156,17 @@ class Fleet:
                 for one in pool.idle:
                     one.rest()
                 gone += environments
-                self._rubbish += files
+                self._throw_away(files)
             return gone
+
+    def _throw_away(self, files: list[str]) -> None:
+        for path in files:
+            self._rubbish.put(path)
+
+    def _remove(self) -> None:
+        """In a thread, since it may take long: removes the files of what has gone."""
+        while path := self._rubbish.get():
+            remove_tree(path)
 
     # Ending
 
@@ -175,6 +182,7 @@ class Fleet:
         """Ends what waits, and waits itself, for a while, for what runs to be given up."""
         self._stopping_at = 0.0
         self._closing.set()
+        self._rubbish.put(None)
         with self._lock:
             idle = [environment for pool in self.pools.values() for environment in pool.idle]
             for pool in self.pools.values():
