@@ -253,36 +253,16 @@ def test_a_content_type_that_is_none_is_not_passed_on(attended, given, kept):
     assert attended.api.answer.content_type == kept
 
 
-def test_strangers_are_turned_away_and_take_a_share_of_the_time():
-    poll, asked = select.poll(), []
-
-    def belongs(client, server):
-        asked.append(client)
-        time.sleep(0.02)
-        return False
-
-    def attend():
-        for fd, event in poll.poll(0):
+def test_strangers_are_turned_away():
+    poll = select.poll()
+    api = RuntimeApi(poll, lambda client, server: False)
+    with socket.create_connection(("127.0.0.1", api.door.port)) as client:
+        client.settimeout(10)
+        for fd, event in poll.poll(1000):
             api.attend(fd, event)
-
-    api = RuntimeApi(poll, belongs)
-    with contextlib.ExitStack() as stack:
-        stack.callback(api.close)
-        clients = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", api.door.port), timeout=10)) for _ in range(2)
-        ]
-        attend()
         with contextlib.suppress(ConnectionError):
-            assert clients[0].recv(1) == b""
-        assert 0 < api.door.due() < 10
-        api.door.look()
-        attend()
-        assert len(asked) == 1  # the other one waits
-        time.sleep(api.door.due())
-        api.door.look()
-        assert api.door.due() == float("inf")
-        attend()
-        assert len(asked) == 2
+            assert client.recv(1) == b""
+    api.close()
 
 
 def test_where_no_more_files_can_be_opened_a_client_waits_and_nobody_spins(attended):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from time import monotonic
 
 BACKLOG = 32  # connections that wait
-PRICE = 1  # a stranger keeps the door shut for as long as it took to tell, times this: half of the time goes there
 NO_ROOM = 0.05  # seconds that it is shut when this process can open no more files
 
 
@@ -30,7 +29,6 @@ class Door:
 
     def accept(self, *, room: bool) -> socket.socket | None:
         """Who knocks, if there is ``room``; None for a stranger, and for one that has gone again."""
-        began = monotonic()
         with contextlib.ExitStack() as turning_away:
             try:
                 sock, (_, port) = self._listener.accept()
@@ -38,16 +36,15 @@ class Door:
                 if room and self._belongs(port, self.port):
                     turning_away.pop_all()
                     return sock
-                self._shut(PRICE * (monotonic() - began))
             except (BlockingIOError, ConnectionError):
                 pass
             except OSError:
-                self._shut(NO_ROOM)
+                self._shut()
         return None
 
-    def _shut(self, seconds: float) -> None:
+    def _shut(self) -> None:
         self._poll.unregister(self.fd)
-        self._shut_until = monotonic() + seconds
+        self._shut_until = monotonic() + NO_ROOM
 
     def due(self) -> float:
         """In how many seconds to look; infinity while it is open."""
