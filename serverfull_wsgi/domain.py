@@ -16,19 +16,11 @@ from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.payloads import parse_payload
+from serverfull_wsgi.variables import RESERVED_VARIABLES, is_variable_text
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # for "not given", where None means null
 
 Handler = Callable[[Any, Any], Any]  # handler(event, context) -> anything JSON can say
-
-# What the platform says in a function's environment, and no function may say for itself.
-# Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-RESERVED_VARIABLES = frozenset(
-    "_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME "
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE "
-    "AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY "
-    "AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR".split()
-)
 
 TIMEOUT_LIMIT = 100_000_000  # seconds: three years, which all that counts time can count (AWS's limit is 900)
 
@@ -115,14 +107,6 @@ FunctionLike = Function | Handler | str
 def as_function(found: FunctionLike, name: str) -> Function:
     """``found`` as a `Function`: as it is, or made of the plain handler that it is."""
     return found if isinstance(found, Function) else Function(found, name=name)
-
-
-def is_variable_text(value: object) -> bool:
-    """Whether a variable can have this value."""
-    try:
-        return isinstance(value, str) and b"\0" not in os.fsencode(value)
-    except UnicodeEncodeError:  # half a surrogate pair
-        return False
 
 
 def _is_number(value: object) -> bool:

@@ -23,6 +23,7 @@ FLOORS = [
         "reading",
         "payloads",
         "event_config",
+        "variables",
     },  # what a request says
     {"domain", "principal"},  # the words; who calls
     {"telemetry"},  # the cellar

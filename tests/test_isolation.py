@@ -22,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
-from serverfull_wsgi.domain import RESERVED_VARIABLES
 from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.executors.environments import cgroups, fleet, linux, spawning
+from serverfull_wsgi.variables import RESERVED_VARIABLES
 from tests.apart import (
     FUNCTIONS,
     executing,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from serverfull_wsgi.domain import RESERVED_VARIABLES
+from serverfull_wsgi.variables import RESERVED_VARIABLES
 from tests.apart import FUNCTIONS, executing, function, invocation, result, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("node"), reason="needs Linux and Node.js")

@@ -13,9 +13,9 @@ import os
 import select
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any
 
 from serverfull_wsgi.domain import Function
+from serverfull_wsgi.executors.environments.jobs import MIB, job
 from serverfull_wsgi.executors.environments.line import Ended, Line
 from serverfull_wsgi.executors.environments.linux import descendants, kill
 from serverfull_wsgi.executors.environments.memory import Memory
@@ -25,14 +25,10 @@ from serverfull_wsgi.executors.environments.runtime_api import Answer, RuntimeAp
 from serverfull_wsgi.executors.environments.runtimes import Beginning
 from serverfull_wsgi.executors.environments.spawning import Spawner
 from serverfull_wsgi.executors.environments.weight import Weight
-from serverfull_wsgi.executors.naming import log_stream_name
 
-MIB = 1024 * 1024
 GRACE = 0.15  # seconds between a kill and the answer that need not wait for it
 SLICE = 0.1  # seconds between two looks at what no descriptor tells
 WATCH = 0.05  # the same while memory is watched and not limited by the kernel
-HEADROOM = 256 * MIB  # what RLIMIT_DATA allows over the memory size: it counts stacks that threads may never use
-FILES = 1024  # open files, as on Lambda
 
 
 class TimedOut(Exception):
@@ -78,42 +74,15 @@ class Environment:
         self._memory = Memory(int(function.memory_size) * MIB, self._group)
         self._weight = Weight(self._group, int(function.memory_size))
         self.used = self._watched = monotonic()
+        told = job(function, beginning, port=self._api.door.port, group=self._group, tmp=tmp)
         with self._line.theirs as theirs:
             try:
-                spawner.spawn(beginning.python, self._job(beginning), [theirs.fileno(), writer])
+                spawner.spawn(beginning.python, told, [theirs.fileno(), writer])
             except BaseException:
                 self.close()
                 raise
             finally:
                 os.close(writer)
-
-    def _job(self, beginning: Beginning) -> dict[str, Any]:
-        spawner = self._spawner
-        variables = {
-            **beginning.variables,
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.door.port}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(self.function.version),
-        }
-        if not spawner.own_tmp:
-            variables.setdefault("TMPDIR", self.tmp)
-        keep = [beginning.root, *self.function.layers, *beginning.path, os.path.dirname(beginning.python)]
-        limits = {"CORE": 0, "NOFILE": FILES}
-        if self._group is None:
-            limits["DATA"] = int(self.function.memory_size) * MIB + HEADROOM
-        return {
-            "argv": beginning.argv,
-            "handler": beginning.handler,
-            "env": variables,
-            "cwd": beginning.root,
-            "path": beginning.path,
-            "limits": limits,
-            "cgroups": self._group.doors() if self._group else [],
-            "namespaces": spawner.namespaces,
-            "own_proc": spawner.own_proc,
-            "private_tmp": spawner.own_tmp,
-            "tmp": self.tmp,
-            "keep": sorted(set(keep)),
-        }
 
     # What an executor does with it
 

@@ -1,4 +1,4 @@
-"""What Linux offers to keep processes apart: namespaces, capabilities, and who descends from whom.
+"""What Linux offers to keep processes apart: namespaces, capabilities, who descends from whom; and to clear up after.
 
 Needs nothing but the standard library of Python 3.10 or newer, since the zygotes of other interpreters load it too.
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import itertools
 import json
 import re
 import select
@@ -104,11 +103,10 @@ class RuntimeApi:
         elif event & ~select.POLLOUT:
             with contextlib.suppress(BlockingIOError):
                 request = connection.receive()
-        for number in itertools.count(1):
-            if request is None:
-                return
+        number = 0
+        while request:
             self._respond(connection, request)
-            breathe(number)
+            breathe(number := number + 1)
             request = connection.waiting()
 
     def _respond(self, connection: Connection, request: Request) -> None:

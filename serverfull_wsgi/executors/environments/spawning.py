@@ -146,7 +146,14 @@ class Spawner:
 
     def spawn(self, python: str, job: dict[str, Any], fds: Sequence[int]) -> None:
         """Has an environment started; a zygote that has gone is replaced once. Raises `ZygoteGone`."""
-        job = {**job, "base": self.base}
+        job |= {
+            "base": self.base,
+            "namespaces": self.namespaces,
+            "own_proc": self.own_proc,
+            "private_tmp": self.own_tmp,
+        }
+        if not self.own_tmp:
+            job["env"].setdefault("TMPDIR", job["tmp"])
         found = self._zygote(python)
         try:
             found.send(job, fds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from serverfull_wsgi.domain import RESERVED_VARIABLES, TIMEOUT_LIMIT, Function, is_variable_text
+from serverfull_wsgi.domain import TIMEOUT_LIMIT, Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
@@ -14,6 +14,7 @@ from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
 from serverfull_wsgi.fetchers.sam.sources import Sources
 from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, Template
 from serverfull_wsgi.fetchers.static import ALIAS, NAME
+from serverfull_wsgi.variables import RESERVED_VARIABLES, is_variable_text
 
 _RUNTIMES = re.compile(r"python3\.\d+|nodejs\d+\.x|provided(\.al2|\.al2023)?|go1\.x", re.ASCII)
 _KNOWN = "python3.x, nodejs*.x, provided.al2023, provided.al2, provided or go1.x"
