@@ -45,30 +45,37 @@ def prints(event, context):
     print("printed by another")
 
 
-class Redirecting:
-    """A handler that redirects standard output until it may end, and gives what it has caught."""
+@contextlib.contextmanager
+def beside(call, handler):
+    """The block runs while ``handler`` is at the ``wait()`` it is given; the future of its answer."""
+    waits, may_go_on = threading.Event(), threading.Event()
 
-    def __init__(self):
-        self.inside, self.may_end = threading.Event(), threading.Event()
+    def wait():
+        waits.set()
+        assert may_go_on.wait(30)
 
-    def __call__(self, event, context):
-        with contextlib.redirect_stdout(io.StringIO()) as caught:
-            print("before")
-            self.inside.set()
-            assert self.may_end.wait(30)
-            print("after")
-        return caught.getvalue()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(call, lambda event, context: handler(wait))
+        try:
+            assert waits.wait(30)
+            yield answer
+        finally:
+            may_go_on.set()
+
+
+def redirects(wait):
+    with contextlib.redirect_stdout(io.StringIO()) as caught:
+        print("before")
+        wait()
+        print("after")
+    return caught.getvalue()
 
 
 def test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_log(call, capsys):
-    handler = Redirecting()
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(call, handler)
-        assert handler.inside.wait(30)
+    with beside(call, redirects) as answer:
         call(prints)
         call(prints)
-        handler.may_end.set()
-        assert answer.result() == "before\nafter\n"
+    assert answer.result() == "before\nafter\n"
     printed = capsys.readouterr().out
     assert printed.count("printed by another\n") == 2
     assert printed.count("REPORT RequestId") == 3
@@ -76,16 +83,11 @@ def test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_
 
 def test_redirections_that_cross_leave_nothing_behind(call, capsys):
     """Each puts back what it found: so the last to leave puts back what the first had put there."""
-    first, last = Redirecting(), Redirecting()
-    with ThreadPoolExecutor() as pool:
-        answers = [pool.submit(call, first)]
-        assert first.inside.wait(30)
-        answers.append(pool.submit(call, last))
-        assert last.inside.wait(30)
-        first.may_end.set()
-        assert answers[0].result().startswith("before\n")
-        last.may_end.set()
-        assert answers[1].result().startswith("before\n")
+    with contextlib.ExitStack() as stack:
+        with beside(call, redirects) as first:
+            last = stack.enter_context(beside(call, redirects))
+        assert first.result().startswith("before\n")
+    assert last.result().startswith("before\n")
     call(prints)
     print("printed by the test")
     printed = capsys.readouterr().out
@@ -116,20 +118,13 @@ def test_what_is_put_in_the_place_of_the_output_while_nothing_runs_is_for_all(ca
 
 
 def test_a_handler_may_lose_what_it_prints_while_others_begin(call, capsys):
-    inside, may_end = threading.Event(), threading.Event()
-
-    def silent(event, context):
+    def is_silent(wait):
         with contextlib.redirect_stdout(None):
-            inside.set()
-            assert may_end.wait(30)
+            wait()
             print("not to be seen")
 
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(call, silent)
-        assert inside.wait(30)
+    with beside(call, is_silent):
         call(prints)
-        may_end.set()
-        answer.result()
     printed = capsys.readouterr().out
     assert "printed by another\n" in printed
     assert "not to be seen" not in printed
@@ -137,13 +132,9 @@ def test_a_handler_may_lose_what_it_prints_while_others_begin(call, capsys):
 
 def test_a_server_without_an_output_serves_and_has_a_tail(call, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    handler = Redirecting()
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(call, handler)
-        assert handler.inside.wait(30)
+    with beside(call, redirects) as answer:
         call(prints)
-        handler.may_end.set()
-        assert answer.result() == "before\nafter\n"
+    assert answer.result() == "before\nafter\n"
     with contextlib.redirect_stdout(io.StringIO()) as out:
         call(prints)
     assert "printed by another\n" in out.getvalue()
@@ -180,23 +171,12 @@ def test_what_a_handler_leaves_is_nobodys_even_if_another_begins_as_it_ends(logg
 
 
 @pytest.fixture
-def hosted(call, tmp_path):
-    """Calls a handler that a host application does something beside; gives what is printed into the host's file."""
+def hosted(call):
+    """Has a host application do something while a handler runs, and then another begin."""
 
     def hosted(host):
-        inside, may_end = threading.Event(), threading.Event()
-
-        def waits(event, context):
-            inside.set()
-            assert may_end.wait(30)
-            print("printed by a handler")
-
-        with ThreadPoolExecutor() as pool:
-            answer = pool.submit(call, waits)
-            assert inside.wait(30)
+        with beside(call, lambda wait: wait() or print("printed by a handler")):
             host()
-            may_end.set()
-            answer.result()
         call(prints)
 
     return hosted
@@ -259,17 +239,9 @@ def test_the_log_goes_to_the_first_output_where_the_place_of_all_is_closed(call,
 
 
 def test_what_was_kept_of_a_redirected_output_prints_where_all_print_once_it_is_over(call, capsys):
-    handler, kept = Redirecting(), []
-
-    def keeps(event, context):
-        kept.append(sys.stdout)
-
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(call, handler)
-        assert handler.inside.wait(30)
-        call(keeps)
-        handler.may_end.set()
-        answer.result()
+    kept = []
+    with beside(call, redirects):
+        call(lambda event, context: kept.append(sys.stdout))
     print("printed later", file=kept[0])
     assert "printed later\n" in capsys.readouterr().out
 
