@@ -128,8 +128,8 @@ def _end_to_end(folder, options):
 def _backlog(folder, size):
     """The time of one accept, one client, when nothing waits and when ``size`` events do."""
     from serverfull_wsgi import EventConfig, FunctionName, Invocation
-    from serverfull_wsgi.queues import events
-    from serverfull_wsgi.queues.store import Store
+    from serverfull_wsgi.queues.sqlite import statements
+    from serverfull_wsgi.queues.sqlite.store import Store
 
     name = FunctionName.parse("echo", region="us-east-1", account_id="123456789012")
     folder.mkdir()
@@ -137,7 +137,7 @@ def _backlog(folder, size):
 
         def accept(number):
             invocation = Invocation(name, SMALL, f"{number:036}")
-            return lambda db: events.insert(db, invocation, EventConfig(), "", store.now(), time.time())
+            return lambda db: statements.insert(db, invocation, EventConfig(), "", store.now(), time.time())
 
         def latency(first):
             times = []
@@ -156,7 +156,7 @@ def _backlog(folder, size):
 
 def _carried(folder, options):
     """The same accepts and runs where Celery carries events, on a RabbitMQ of this run."""
-    from tests.brokers import RabbitMQ, broker
+    from tests.support.brokers import RabbitMQ, broker
 
     if why := RabbitMQ.missing():
         print(f"  Celery on RabbitMQ: not measured, it {why}")

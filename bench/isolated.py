@@ -7,7 +7,7 @@ from time import perf_counter
 
 from bench.bare import ID, BareLoop
 from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
-from serverfull_wsgi.executors.environments.linux import descendants
+from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 
 EVENT = b'{"message": "twenty bytes"}'
 NAME = FunctionName.parse("echo", region="us-east-1", account_id="123456789012")

@@ -15,8 +15,8 @@ from bench.events import EVENTS
 from bench.handlers import echo
 from bench.inprocess import CALLS, _call, _environ
 from serverfull_wsgi import Application, CredentialsFile, SigV4Middleware, StaticFetcher
-from serverfull_wsgi.middleware.claims import Request, claim_of, pairs_of
-from serverfull_wsgi.middleware.signature import canonical_request, signature
+from serverfull_wsgi.auth.sigv4.parsing import Request, claim_of, pairs_of
+from serverfull_wsgi.auth.sigv4.signature import canonical_request, signature
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1"

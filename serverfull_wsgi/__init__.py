@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.assembly import create_app
+from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
+from serverfull_wsgi.auth.principal import Principal
+from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome
 from serverfull_wsgi.errors import (
@@ -28,20 +31,18 @@ from serverfull_wsgi.errors import (
     TooManyRequestsException,
 )
 from serverfull_wsgi.event_config import EventConfig
-from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
-from serverfull_wsgi.executors.process import ProcessExecutor
-from serverfull_wsgi.fetchers.importing import ImportFetcher
+from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
+from serverfull_wsgi.executors.routing import ChoosingExecutor
+from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
-from serverfull_wsgi.hooks import command_line, follow_worker, warn_of_timeouts
-from serverfull_wsgi.middleware import Credential, CredentialsFile, SigV4Middleware
 from serverfull_wsgi.names import FunctionName
-from serverfull_wsgi.principal import Principal
 from serverfull_wsgi.queues.memory import MemoryQueue
-from serverfull_wsgi.queues.sqlite import SqliteQueue
-from serverfull_wsgi.server import start_http, start_http_mock, start_lambda, start_lambda_mock
-from serverfull_wsgi.settings import Settings
+from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
+from serverfull_wsgi.servers.gunicorn.hooks import command_line, follow_worker, warn_of_timeouts
+from serverfull_wsgi.servers.gunicorn.start import start_http, start_http_mock, start_lambda, start_lambda_mock
+from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import Logger, logger_from_context, stat_from_context
 

@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.auth.credentials import CredentialsFile
+from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.domain import EventQueue, Executor, Fetcher
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.executors.choosing import ChoosingExecutor
+from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
-from serverfull_wsgi.executors.process import ProcessExecutor
-from serverfull_wsgi.fetchers.importing import ImportFetcher
-from serverfull_wsgi.fetchers.joined import JoinedFetcher, ListingFetcher
+from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
+from serverfull_wsgi.executors.routing import ChoosingExecutor
+from serverfull_wsgi.fetchers.chain import ChainFetcher, ListingFetcher
+from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.listing import notes_of, refused_of
+from serverfull_wsgi.fetchers.mock_values import Random
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
-from serverfull_wsgi.fetchers.values import Random
-from serverfull_wsgi.middleware.credentials import CredentialsFile
-from serverfull_wsgi.middleware.sigv4 import SigV4Middleware
-from serverfull_wsgi.queues.delivery import Delays
 from serverfull_wsgi.queues.memory import MemoryQueue
-from serverfull_wsgi.queues.sqlite import SqliteQueue
-from serverfull_wsgi.settings import Settings
+from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
+from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.logs import configure
 from serverfull_wsgi.telemetry.metrics import Metrics, Stat, UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -131,7 +131,7 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
 
 def _celery_queue(settings: Settings, delays: Delays, metrics: Metrics | None) -> EventQueue:
     try:
-        from serverfull_wsgi.queues.celery import CeleryQueue
+        from serverfull_wsgi.queues.celery.queue import CeleryQueue
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("celery", "kombu", "redis"):
             raise
@@ -188,7 +188,7 @@ def _configured(settings: Settings) -> Fetcher:
         fetchers.append(_from_template(settings, template))
     elif settings.template_parameters:
         LOGGER.warning("SERVERFULL_TEMPLATE_PARAMETERS has no effect: there is no template")
-    fetcher = fetchers[0] if len(fetchers) == 1 else JoinedFetcher(fetchers)
+    fetcher = fetchers[0] if len(fetchers) == 1 else ChainFetcher(fetchers)
     for note in notes_of(fetcher):
         LOGGER.warning("%s", note)
     if refused := refused_of(fetcher):

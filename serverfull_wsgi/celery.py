@@ -14,7 +14,7 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app, imported
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.listing import functions_of
-from serverfull_wsgi.settings import Settings
+from serverfull_wsgi.settings.settings import Settings
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -22,7 +22,7 @@ from serverfull_wsgi.errors import (
     TooManyRequestsException,
 )
 from serverfull_wsgi.event_config import EventConfig
-from serverfull_wsgi.lineage import extended
+from serverfull_wsgi.events.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
 from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
+from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.payloads import parse_payload
-from serverfull_wsgi.variables import RESERVED_VARIABLES, is_variable_text
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # for "not given", where None means null
 
@@ -87,7 +87,7 @@ class Function:
         for name, value in self.environment.items():
             if name in RESERVED_VARIABLES:
                 self._refuse("environment", name, "without the names that Lambda keeps for itself")
-            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not is_variable_text(value):
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not is_valid_value(value):
                 self._refuse("environment", name, "names of letters, digits and '_', with values that are text")
 
     def _refuse(self, what: str, value: object, rule: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -10,13 +9,13 @@ import pytest
 from botocore.config import Config
 
 from serverfull_wsgi import InProcessExecutor, ProcessExecutor
-from tests import hosts
-from tests.apart import executing, needs_client
-from tests.brokers import RabbitMQ, Redis, broker
-from tests.servers import ROOT, gunicorn
+from tests.support import hosts
+from tests.support.brokers import RabbitMQ, Redis, broker
+from tests.support.isolated import executing, needs_client
+from tests.support.servers import ROOT, gunicorn
 
 # Handlers that cannot be loaded, for tests of just that, and code that only runs in processes of its own.
-collect_ignore = ["broken_syntax.py", "broken_import.py", "functions", "templates"]
+collect_ignore = ["support/broken_syntax.py", "support/broken_import.py", "functions", "templates"]
 
 
 def pytest_collection_modifyitems(items):
@@ -91,32 +90,6 @@ def boto3_client(gthread):
     client = aws_client(gthread.url)
     yield client
     client.close()
-
-
-@pytest.fixture
-def eventually():
-    """Waits for a condition, at most half a minute."""
-
-    def eventually(condition):
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen within 30 s"
-            time.sleep(0.005)
-
-    return eventually
-
-
-@pytest.fixture
-def patiently():
-    """Waits for a condition for as long as a loaded machine may take."""
-
-    def patiently(condition, seconds=120):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
-            time.sleep(0.05)
-
-    return patiently
 
 
 @pytest.fixture(scope="session")

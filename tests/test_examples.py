@@ -30,7 +30,8 @@ from werkzeug.test import Client
 from examples.directory_fetcher import DirectoryFetcher
 from serverfull_wsgi import Application, ConfigurationError, NotFoundError
 from tests.conftest import aws_client
-from tests.servers import ROOT, Server, clean_environ, free_port, running
+from tests.support.servers import ROOT, Server, clean_environ, free_port, running
+from tests.support.waiting import wait_until
 
 
 class Call(NamedTuple):
@@ -603,7 +604,7 @@ def test_the_configuration_file_warns_of_a_function_that_a_stop_would_cut_off(tm
         assert "function 'patient' may run for 60 s, but a stop cuts it off after 30 s" in server.output()
 
 
-def test_with_the_configuration_file_a_stop_lets_accepted_events_end(tmp_path, eventually):
+def test_with_the_configuration_file_a_stop_lets_accepted_events_end(tmp_path):
     (tmp_path / "patient.py").write_text(
         "import pathlib, time\n"
         "here = pathlib.Path(__file__).parent\n"
@@ -617,7 +618,7 @@ def test_with_the_configuration_file_a_stop_lets_accepted_events_end(tmp_path, e
         with contextlib.closing(aws_client(server.url)) as client:
             client.invoke(FunctionName="patient", InvocationType="Event")["Payload"].close()
         server.process.send_signal(signal.SIGTERM)
-        eventually(lambda: "Worker exiting" in server.output())
+        wait_until(lambda: "Worker exiting" in server.output())
         (tmp_path / "go").touch()
     assert (tmp_path / "done").exists()
 

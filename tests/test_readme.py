@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import ROOT, Server, clean_environ, free_port, running
+from tests.support.servers import ROOT, Server, clean_environ, free_port, running
 
 BIN = Path(sys.executable).parent
 

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
-from serverfull_wsgi.api.access import EXPOSED, exposed, exposed_address, permitted
-from serverfull_wsgi.api.events import event_rules, no_event_rules
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
-from serverfull_wsgi.api.rendering import render
-from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
+from serverfull_wsgi.auth.authorize import EXPOSED, exposed, exposed_address, permitted
+from serverfull_wsgi.auth.principal import OPERATE
+from serverfull_wsgi.console.events import event_rules, no_event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import EventLog, EventQueue, Executor, Fetcher
 from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
-from serverfull_wsgi.executors.choosing import ChoosingExecutor
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
-from serverfull_wsgi.executors.process import ProcessExecutor
-from serverfull_wsgi.fetchers.joined import JoinedFetcher
+from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
+from serverfull_wsgi.executors.routing import ChoosingExecutor
+from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
-from serverfull_wsgi.principal import OPERATE
 from serverfull_wsgi.queues.memory import MemoryQueue
-from serverfull_wsgi.shield import is_the_servers
+from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
+from serverfull_wsgi.wsgi.responses import render
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -129,7 +129,7 @@ class Application:
         except ServiceError as error:
             return render(error, ids.request_id, environ, start_response)
         except BaseException as error:
-            if is_the_servers(error):
+            if raised_by_server(error):
                 raise
             self._logger.exception("a request failed", extra={"request_id": ids.request_id})
             failure = ServiceException("The service failed; its log has the reason.")
@@ -215,7 +215,7 @@ def _forgetting(application: Application) -> Callable[[], None]:
 
 def _check(fetcher: Fetcher, executor: Executor) -> None:
     """Refuses now what ``executor`` would refuse at every call."""
-    if isinstance(executor, ChoosingExecutor) and isinstance(fetcher, (StaticFetcher, JoinedFetcher)):
+    if isinstance(executor, ChoosingExecutor) and isinstance(fetcher, (StaticFetcher, ChainFetcher)):
         executor.check(fetcher.functions())
 
 

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from serverfull_wsgi.api.access import permitted
-from serverfull_wsgi.api.rendering import in_one_packet, render
-from serverfull_wsgi.api.requests import REQUEST_ID, ROUTING_ARGS, Ids, TooLarge, new_ids, read_body, trace_id
+from serverfull_wsgi.auth.authorize import permitted
+from serverfull_wsgi.auth.principal import EVENT as AS_EVENT
+from serverfull_wsgi.auth.principal import INVOKE as AS_CALL
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Invocation, Outcome
 from serverfull_wsgi.errors import (
@@ -25,8 +25,17 @@ from serverfull_wsgi.errors import (
 from serverfull_wsgi.fetchers.mocking import failing
 from serverfull_wsgi.names import FunctionName, name_violations, qualifier_violations
 from serverfull_wsgi.payloads import parse_payload
-from serverfull_wsgi.principal import EVENT as AS_EVENT
-from serverfull_wsgi.principal import INVOKE as AS_CALL
+from serverfull_wsgi.wsgi.requests import (
+    PAYLOAD_LIMIT,
+    REQUEST_ID,
+    ROUTING_ARGS,
+    Ids,
+    TooLarge,
+    new_ids,
+    read_body,
+    trace_id,
+)
+from serverfull_wsgi.wsgi.responses import in_one_packet, render
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -36,7 +45,6 @@ INVOCATION_TYPES = (EVENT, CALL, DRY_RUN)
 LOG_TYPES = ("None", "Tail")
 MOCK_ERROR = "Error"  # an invocation type of ours: mock mode answers with a documented error
 
-PAYLOAD_LIMIT = 6_291_456  # bytes, of a synchronous call
 EVENT_LIMIT = 1_048_576  # bytes, of an event since late 2025
 INVOKE_ASYNC_LIMIT = 262_144  # bytes, of an event through InvokeAsync
 CLIENT_CONTEXT_LIMIT = 3_583  # bytes of base64

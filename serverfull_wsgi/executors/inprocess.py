@@ -17,7 +17,7 @@ from typing import NamedTuple
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ResourceConflictException
-from serverfull_wsgi.executors.failures import (
+from serverfull_wsgi.executors.function_errors import (
     EXIT_ERROR,
     RESPONSE_LIMIT,
     RESPONSE_TOO_LARGE,
@@ -28,13 +28,13 @@ from serverfull_wsgi.executors.failures import (
 )
 from serverfull_wsgi.executors.marshalling import JSON, marshal
 from serverfull_wsgi.executors.naming import log_group_name, log_stream_name
-from serverfull_wsgi.loading import load_handler
-from serverfull_wsgi.shield import is_the_servers
-from serverfull_wsgi.telemetry.capture import Tail, attend, listen
+from serverfull_wsgi.handlers import load_handler
+from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.logs import report
 from serverfull_wsgi.telemetry.metrics import Stat
-from serverfull_wsgi.telemetry.scope import LOGGER, Scope, current
-from serverfull_wsgi.telemetry.streams import begin, end
+from serverfull_wsgi.telemetry.scope import LOGGER, InvocationScope, current_scope
+from serverfull_wsgi.telemetry.stdio import begin, end
+from serverfull_wsgi.telemetry.tail_handler import Tail, attend, listen
 
 
 class InProcessExecutor:
@@ -62,15 +62,17 @@ class InProcessExecutor:
         tail = Tail() if invocation.tail else None
         if tail:
             tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
-        scope = Scope(invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal)
+        scope = InvocationScope(
+            invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal
+        )
         begin(scope)
-        token = current.set(scope)
+        token = current_scope.set(scope)
         started = perf_counter()
         try:
             payload, content_type, error_log = _run(function, invocation)
         finally:
             duration = perf_counter() - started
-            current.reset(token)
+            current_scope.reset(token)
             end(scope)
         if self._logger.disabled and not was_disabled:  # by `logging.config`: each logger that it is not told of
             self._logger.disabled = False
@@ -111,7 +113,7 @@ def _run(function: Function, invocation: Invocation) -> _Result:
     except Exception as error:
         return _failed(error, request_id, invocation)
     except BaseException as error:
-        if is_the_servers(error):
+        if raised_by_server(error):
             raise
         return _exited(_exit_of(error), invocation)
 

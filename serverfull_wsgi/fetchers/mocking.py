@@ -8,7 +8,7 @@ from typing import Any
 
 from serverfull_wsgi.domain import UNSET, Fetcher, Function, as_function
 from serverfull_wsgi.errors import UnknownRequestMockError
-from serverfull_wsgi.fetchers.values import json_ready, return_annotation, zero
+from serverfull_wsgi.fetchers.mock_values import json_ready, return_annotation, zero
 from serverfull_wsgi.names import LATEST
 
 MakeValue = Callable[[Any], Any]  # from a return annotation to a value of that type

@@ -12,7 +12,7 @@ import time
 from serverfull_wsgi.domain import Invocation, Run, Send
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
 from serverfull_wsgi.event_config import EventConfig
-from serverfull_wsgi.shield import is_the_servers
+from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -88,7 +88,7 @@ class MemoryQueue:
         try:
             failed = self._run(invocation, age).function_error is not None
         except BaseException as error:  # the function has gone since, there is no room, or its fetcher left by an exit
-            if is_the_servers(error):
+            if raised_by_server(error):
                 raise
             self._logger.error("an event could not be run: %s", error, extra=_fields(invocation))
             failed = True

@@ -11,9 +11,9 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from serverfull_wsgi.telemetry.capture import TailHandler
 from serverfull_wsgi.telemetry.proxies import put
-from serverfull_wsgi.telemetry.streams import standard
+from serverfull_wsgi.telemetry.stdio import standard
+from serverfull_wsgi.telemetry.tail_handler import TailHandler
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id", "taskName"}
 

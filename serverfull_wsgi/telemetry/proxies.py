@@ -9,7 +9,7 @@ import contextlib
 import io
 from typing import Any, TextIO
 
-from serverfull_wsgi.telemetry.scope import current
+from serverfull_wsgi.telemetry.scope import current_scope
 
 
 class Nowhere(io.TextIOBase):
@@ -32,7 +32,7 @@ class RoutedStream(io.TextIOBase):
         self.retired = False  # another proxy has been put in front of this one
 
     def write(self, text: str) -> int:
-        scope = current.get()
+        scope = current_scope.get()
         if scope is None or not isinstance(text, str):  # which raises, in the words of streams
             return self.stream.write(text)
         text.encode()  # fails for a lone surrogate, as it does on AWS
@@ -82,7 +82,7 @@ class RoutedBuffer(io.RawIOBase):
         self._text = text
 
     def write(self, data: Any) -> int:
-        scope = current.get()
+        scope = current_scope.get()
         if scope is not None and scope.tail is not None and not self._text.retired:
             scope.tail.write_bytes(bytes(data))
         with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: a stream of text alone

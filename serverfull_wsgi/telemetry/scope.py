@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from serverfull_wsgi.telemetry.metrics import NullStats, Stat, for_function
 
 if TYPE_CHECKING:
-    from serverfull_wsgi.telemetry.capture import Tail
+    from serverfull_wsgi.telemetry.tail_handler import Tail
 
 LOGGER = logging.getLogger("serverfull_wsgi")
 _silence = NullStats()
 
 
-class Scope:
+class InvocationScope:
     """What is known of the invocation that runs here."""
 
     __slots__ = ("__weakref__", "function_name", "logger", "principal", "request_id", "stats", "tail")
@@ -38,7 +38,7 @@ class Scope:
         self.principal = principal  # who called, where somebody asked
 
 
-current: ContextVar[Scope | None] = ContextVar("serverfull_invocation", default=None)
+current_scope: ContextVar[InvocationScope | None] = ContextVar("serverfull_invocation", default=None)
 
 
 class Logger(logging.LoggerAdapter):  # type: ignore[type-arg]  # (generic for type checkers only, before 3.11)
@@ -54,7 +54,7 @@ def logger_from_context() -> Logger:
     Works inside handlers, in HTTP mode, native Lambda mode and background events; elsewhere it is the logger
     ``serverfull_wsgi`` as it stands.
     """
-    scope = current.get()
+    scope = current_scope.get()
     if scope is None:
         return Logger(LOGGER, {})
     who = {} if scope.principal is None else {"principal": scope.principal}
@@ -66,7 +66,7 @@ def stat_from_context() -> Stat:
 
     >>> stat_from_context().incr("orders")
     """
-    scope = current.get()
+    scope = current_scope.get()
     if scope is None or scope.stats is None:
         return _silence
     return for_function(scope.stats, scope.function_name)

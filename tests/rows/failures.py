@@ -80,13 +80,13 @@ ROWS = [
         "a module without the handler",
         "no-handler",
         "HandlerNotFound",
-        "Handler 'no_such_handler' missing on module 'tests.handlers'",
+        "Handler 'no_such_handler' missing on module 'tests.support.handlers'",
     ),
     unloadable(
         "a syntax error, with its line",
         "syntax",
         "UserCodeSyntaxError",
-        Like(r"Syntax error in module 'tests\.broken_syntax': .+ \(broken_syntax\.py, line 1\)"),
+        Like(r"Syntax error in module 'tests\.support\.broken_syntax': .+ \(broken_syntax\.py, line 1\)"),
         [Like(r'  File ".*broken_syntax\.py" Line 1\n    def handler\(event, context:\n')],
     ),
     unloadable(

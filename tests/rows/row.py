@@ -83,7 +83,7 @@ class Row:
     id: str
     ask: Ask | None = None
     answer: Answer | None = None
-    where: dict[str, Answer] = field(default_factory=dict)  # hosts (tests/hosts.py) in which it is another
+    where: dict[str, Answer] = field(default_factory=dict)  # hosts (tests/support/hosts.py) in which it is another
     test: str = ""
     reason: str = ""
 

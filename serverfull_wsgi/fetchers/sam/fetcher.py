@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
+from serverfull_wsgi.fetchers.sam.code import Sources
+from serverfull_wsgi.fetchers.sam.functions import Declared, declared
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, check_parameters
-from serverfull_wsgi.fetchers.sam.resources import Declared, declared
-from serverfull_wsgi.fetchers.sam.sources import Sources
 from serverfull_wsgi.fetchers.sam.template import FUNCTION_TYPES, Template
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.names import LATEST

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serverfull_wsgi.fetchers.sam.kinds import KINDS, Kind
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, as_text, parameter_value
+from serverfull_wsgi.fetchers.sam.resource_types import KINDS, Kind
 from serverfull_wsgi.names import partition_of
 
 NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE"})()  # AWS::NoValue: as if not written

@@ -1,0 +1,1 @@
+"""Rules of asynchronous invocations, for every queue."""

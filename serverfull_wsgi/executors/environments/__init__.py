@@ -1,1 +1,0 @@
-"""What runs functions apart: environments, the processes in them, and the Runtime API they ask for work."""

@@ -1,0 +1,1 @@
+"""Runtimes: how a function's process is launched."""

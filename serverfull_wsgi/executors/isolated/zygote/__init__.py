@@ -1,0 +1,1 @@
+"""The fork server that environments come from."""

@@ -1,0 +1,1 @@
+"""The fork server's own program."""

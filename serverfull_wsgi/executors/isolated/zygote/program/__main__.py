@@ -1,0 +1,25 @@
+"""Started by its path: loads the folder that it is in under a name that no function's module has."""
+
+import importlib.util
+import os
+import sys
+
+FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NAME = "_serverfull"
+
+
+def load(folder: str) -> None:
+    """Makes the folder the package `NAME`."""
+    spec = importlib.util.spec_from_file_location(
+        NAME, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    sys.modules[NAME] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this file's folder, whose modules are not for functions to find
+    load(FOLDER)
+    importlib.import_module(f"{NAME}.zygote.program.fork_server").main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -1,0 +1,1 @@
+"""Durable events in one SQLite file."""

@@ -1,0 +1,1 @@
+"""Requests and responses, shared by all WSGI packages."""

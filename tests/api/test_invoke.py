@@ -1,0 +1,95 @@
+"""AWS's behaviour of Invoke and InvokeAsync, row by row, in every place the application can be served from."""
+
+import base64
+import json
+from uuid import uuid4
+
+import pytest
+
+from tests.rows import ROWS
+from tests.rows.row import FILE
+from tests.support.servers import ROOT
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("left-by-handlers")
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS if row.ask])
+def test_a_request_is_answered_as_by_aws(host, row, request, folder):
+    file, ask = folder / uuid4().hex, row.ask
+    expected = row.where.get(request.node.callspec.params["host"], row.answer)
+    response = host.request(ask.method, ask.target, ask.payload.replace(FILE, str(file).encode()), ask.headers)
+    assert response.status == expected.status, response
+    assert_headers(response.headers, expected)
+    assert response.headers.get("Content-Length", "0") == str(len(response.body)) or ask.method == "HEAD"
+    assert_body(response, expected.body)
+    if expected.log:
+        assert own(response, base64.b64decode(response.headers["X-Amz-Log-Result"])).decode() == expected.log
+    if expected.file:
+        wait_until(lambda: file.exists() and own(response, file.read_bytes()).decode() == expected.file)
+    if expected.file == "":
+        assert not file.exists()
+
+
+def assert_headers(headers, expected):
+    assert {name: headers.get(name) for name in expected.headers} == expected.headers
+    assert ("X-Amz-Log-Result" in headers) == bool(expected.log)
+
+
+def assert_body(response, expected):
+    body = own(response, response.body)
+    if isinstance(expected, bytes):
+        assert body == expected
+    elif isinstance(expected, int):
+        assert len(body) == expected
+    elif isinstance(expected, dict):
+        members = json.loads(body)
+        assert members == expected
+        assert type(expected) is not dict or list(members) == list(expected)
+    else:
+        assert body.decode() == expected
+
+
+def own(response, data):
+    """With the request's own id as ``ID``, as the rows have it."""
+    return data.replace(response.headers.get("x-amzn-RequestId", "ID").encode(), b"ID")
+
+
+def test_every_row_is_told_once():
+    ids = [row.id for row in ROWS]
+    assert [id for id in ids if ids.count(id) > 1] == []
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS if not row.ask])
+def test_a_row_that_is_no_request_is_tested_elsewhere_or_says_why_not(row):
+    assert row.test or row.reason
+    if row.test:
+        file, _, name = row.test.partition("::")
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text()
+
+
+# The README's list
+
+
+@pytest.fixture(scope="module")
+def not_like_aws(readme):
+    section = readme.partition("## What is not like AWS\n")[2].partition("\n## ")[0]
+    return [" ".join(item.split()) for item in section.split("\n- ")]
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS if row.reason])
+def test_what_cannot_be_honoured_is_in_the_readme_with_its_reason(row, not_like_aws):
+    assert any(row.reason in item for item in not_like_aws)
+
+
+def test_what_the_readme_says_of_the_servers_own_process_is_a_row(not_like_aws):
+    first = next(
+        n for n, item in enumerate(not_like_aws) if item.endswith("cannot have what takes a process of their own:")
+    )
+    last = next(n for n, item in enumerate(not_like_aws) if item.endswith("And for other reasons:"))
+    items = not_like_aws[first + 1 : last + 1]
+    assert len(items) > 5
+    assert [item for item in items if not any(row.reason and row.reason in item for row in ROWS)] == []

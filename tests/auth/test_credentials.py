@@ -1,0 +1,658 @@
+"""Keys from a file, what each may do, and the server that asks for them."""
+
+import json
+import logging
+import os
+import time
+from contextlib import closing
+from functools import partial
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from werkzeug.routing import Rule
+
+from serverfull_wsgi import (
+    Application,
+    ConfigurationError,
+    Credential,
+    CredentialsFile,
+    Settings,
+    SigV4Middleware,
+    StaticFetcher,
+    create_app,
+    logger_from_context,
+)
+from serverfull_wsgi.auth.credentials import parse
+from serverfull_wsgi.auth.principal import EVENT, INVOKE, OPERATE, Principal
+from serverfull_wsgi.names import FunctionName
+from tests.conftest import aws_client
+from tests.support import handlers, signed_site
+from tests.support.hosts import OverSocket
+from tests.support.servers import Server, free_port, gunicorn, running, serverfull
+from tests.support.signing import KEY, NOON, REGION, SECRET, Sent, ask, by_botocore, message, now
+from tests.support.waiting import wait_until
+
+ADA = "[ada]\naws_access_key_id = AKIDADA\naws_secret_access_key = s3cr3t/+%=x\n"
+BOB = "[bob]\naws_access_key_id=AKIDBOB\naws_secret_access_key=b0b\naws_session_token=token\n"
+
+
+class Keys:
+    """A file of keys in a folder of its own, written as an operator should: aside, then put in its place."""
+
+    def __init__(self, folder):
+        self.path = folder / "keys"
+
+    def write(self, text, mode=0o600):
+        new = self.path.with_suffix(".new")
+        new.write_bytes(text if isinstance(text, bytes) else text.encode())
+        new.chmod(mode)
+        new.replace(self.path)
+        return self
+
+    def read(self):
+        return CredentialsFile(self.path)
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return Keys(tmp_path)
+
+
+# The file
+
+
+def test_a_file_has_a_key_for_each_profile(keys):
+    find = keys.write(
+        f"# ours\n{ADA}\nregion = eu-west-1\n\n[of AWS]\nrole_arn = arn:aws:iam::1:role/x\n\n{BOB}"
+    ).read()
+    assert find("AKIDADA") == Credential("s3cr3t/+%=x", name="ada")
+    assert find("AKIDBOB") == Credential("b0b", "token", "bob")
+    assert find("ada") is None
+
+
+def test_a_file_is_one_that_boto3_reads(keys, monkeypatch):
+    keys.write(f"{ADA}serverfull_functions = report-*\nserverfull_actions = invoke, event\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys.path))
+    found = boto3.Session(profile_name="ada").get_credentials()
+    assert (found.access_key, found.secret_key) == ("AKIDADA", "s3cr3t/+%=x")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no profile in it has aws_access_key_id and aws_secret_access_key"),
+        ("[ada]\nregion = eu-west-1\n", "no profile in it has aws_access_key_id"),
+        ("[ada]\naws_access_key_id = A\n", "profile 'ada' needs aws_secret_access_key, on one line"),
+        ("[ada]\naws_secret_access_key = hunter2\n", "profile 'ada' needs aws_access_key_id, on one line"),
+        ("[ada]\naws_access_key_id =\naws_secret_access_key = hunter2\n", "needs aws_access_key_id, on one line"),
+        ("[ada]\naws_access_key_id = A\naws_secret_access_key = hun\n  ter2\n", "needs aws_secret_access_key, on one"),
+        ("[ada]\naws_access_key_id = A/B\naws_secret_access_key = hunter2\n", "aws_access_key_id must be letters"),
+        ("[ada]\naws_access_key_id = A B\naws_secret_access_key = hunter2\n", "aws_access_key_id must be letters"),
+        ("aws_secret_access_key = hunter2\n", "line 1 is neither '[profile]' nor 'name = value'"),
+        (f"{ADA}hunter2\n", "line 4 is neither '[profile]' nor 'name = value'"),
+        (f"{ADA}{ADA}", "profile 'ada' stands there twice"),
+        (f"{ADA}aws_secret_access_key = hunter2\n", "profile 'ada' says 'aws_secret_access_key' twice"),
+        (ADA + ADA.replace("[ada]", "[eve]"), "profiles 'ada' and 'eve' have the same aws_access_key_id"),
+        (f"{ADA}serverfull_action = invoke\n", "profile 'ada': serverfull_action is not known; did you mean"),
+        (
+            f"{ADA}serverfull_actions = invoke, destroy\n",
+            "'destroy' is not an action; there are: invoke, event, operate",
+        ),
+        (f"{ADA}serverfull_actions =\n", "profile 'ada': serverfull_actions names none"),
+        (f"{ADA}serverfull_functions = ,\n", "profile 'ada': serverfull_functions names none"),
+        (ADA.encode() + b"\xff", "it is not UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_without_its_secrets(keys, text, reason):
+    with pytest.raises(ConfigurationError) as caught:
+        keys.write(text).read()
+    assert str(caught.value).startswith(f"SERVERFULL_CREDENTIALS_FILE {keys.path}: ")
+    assert reason in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_told(keys):
+    with pytest.raises(ConfigurationError, match="No such file or directory"):
+        keys.read()
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        CredentialsFile(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o660, 0o666, 0o622, 0o777])
+def test_a_file_that_others_may_write_is_refused(keys, mode):
+    with pytest.raises(ConfigurationError, match="its group or others may write it, and so make keys; chmod go-w it"):
+        keys.write(ADA, mode).read()
+
+
+@pytest.mark.parametrize(
+    ("mode", "warned"), [(0o600, False), (0o400, False), (0o640, False), (0o604, True), (0o644, True)]
+)
+def test_a_file_that_others_may_read_is_warned_of(keys, caplog, mode, warned):
+    assert keys.write(ADA, mode).read()("AKIDADA")
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    line = f"SERVERFULL_CREDENTIALS_FILE {keys.path}: others may read it, and so sign with its keys; chmod o-r it"
+    assert lines == [line] * warned
+
+
+def test_a_file_is_read_again_when_it_changes(keys):
+    find = keys.write(ADA).read()
+    keys.write(ADA + BOB)
+    assert find("AKIDBOB")
+    keys.write(BOB)
+    assert find("AKIDADA") is None
+    assert find("AKIDBOB")
+
+
+def test_a_change_of_the_same_length_in_the_same_instant_counts(keys):
+    find = keys.write(ADA).read()
+    for number in range(50):
+        secret = f"{number:011}"
+        keys.path.write_text(ADA.replace("s3cr3t/+%=x", secret))
+        assert find("AKIDADA").secret == secret
+
+
+def test_a_file_that_did_not_change_is_not_read_again(keys):
+    find = keys.write(ADA).read()
+    time.sleep(0.2)  # longer than two changes may bear the same time
+    before = find("AKIDADA")
+    assert find("AKIDADA") is before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda keys: keys.write("[ada]\nhunter2"),
+        lambda keys: keys.write(""),
+        lambda keys: keys.write(BOB, 0o666),
+        lambda keys: keys.path.chmod(0o622),
+        lambda keys: keys.path.unlink(),
+    ],
+    ids=["nonsense", "empty", "writable", "made writable", "gone"],
+)
+def test_a_change_that_cannot_be_read_is_told_once_and_the_keys_before_it_stay(keys, caplog, spoil):
+    find = keys.write(ADA).read()
+    spoil(keys)
+    assert [find("AKIDADA").name for _ in range(3)] == ["ada"] * 3
+    assert find("AKIDBOB") is None
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith(f"SERVERFULL_CREDENTIALS_FILE {keys.path}: ")
+    assert record.getMessage().endswith("; the keys read before stay in force")
+    assert "hunter2" not in record.getMessage()
+    keys.write(BOB)
+    assert find("AKIDBOB")
+    assert find("AKIDADA") is None
+
+
+def test_a_relative_path_means_where_the_server_started(keys, monkeypatch, tmp_path):
+    keys.write(ADA)
+    monkeypatch.chdir(tmp_path)
+    find = CredentialsFile("keys")
+    monkeypatch.chdir("/")
+    keys.write(BOB)
+    assert find("AKIDBOB")
+
+
+def test_nothing_that_is_printed_shows_a_secret(keys):
+    find = keys.write(BOB).read()
+    shown = f"{find} {find!r} {find('AKIDBOB')} {find('AKIDBOB')!r} {parse(BOB)}"
+    assert "b0b" not in shown
+    assert "token'" not in shown
+
+
+# What a key may do
+
+
+def name(text):
+    return FunctionName.parse(text, region="us-east-1", account_id="123456789012")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "function", "allowed"),
+    [
+        (["*"], "hello", True),
+        (["hello"], "hello", True),
+        (["hello"], "hello:prod", True),
+        (["hello"], "hello2", False),
+        (["hello"], "Hello", False),
+        (["report-*"], "report-daily", True),
+        (["report-*"], "report", False),
+        (["report-*", "hello"], "hello", True),
+        (["hello:prod"], "hello:prod", True),
+        (["hello:prod"], "hello", False),
+        (["hello:prod"], "hello:1", False),
+        (["hello:$LATEST"], "hello", True),
+        (["hello:*"], "hello:1", True),
+        (["h?llo"], "hello", True),
+        (["hello"], "arn:aws:lambda:us-east-1:123456789012:function:hello", True),
+        (["hello"], "function:hello", True),
+        (["hello"], "123456789012:function:other", False),
+    ],
+)
+def test_a_key_may_be_for_some_functions(patterns, function, allowed):
+    assert Principal("ada", functions=tuple(patterns)).may(INVOKE, name(function)) is allowed
+
+
+def test_a_key_without_permissions_of_its_own_may_do_everything():
+    ada = Credential("xyz", name="ada").principal("AKID", "arn:aws:iam::123456789012:user/")
+    assert [ada.may(action, name("hello")) for action in (INVOKE, EVENT, OPERATE)] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("", {INVOKE, EVENT, OPERATE}),
+        ("serverfull_functions = *", {INVOKE, EVENT, OPERATE}),
+        ("serverfull_functions = report-*", {INVOKE, EVENT}),
+        ("serverfull_functions = report-*\nserverfull_actions = invoke operate", {INVOKE, OPERATE}),
+        ("serverfull_actions = event", {EVENT}),
+    ],
+)
+def test_a_key_for_some_functions_does_not_operate_unless_told(text, allowed):
+    (credential,) = parse(f"{ADA}{text}\n").values()
+    assert credential.principal("AKIDADA", "").actions == allowed
+
+
+@pytest.mark.parametrize("wrong", [{"functions": "report-*"}, {"actions": "invoke"}, {"actions": ["destroy"]}])
+def test_permissions_that_are_none_are_refused(wrong):
+    """The characters of a text would be patterns, and one of them the star."""
+    with pytest.raises(ConfigurationError):
+        Credential("xyz", **wrong)
+    if "functions" in wrong:
+        with pytest.raises(TypeError):
+            Principal("ada", **wrong)
+
+
+CONSOLE = [Rule("/console", endpoint=signed_site.plain), Rule("/console/<path:it>", endpoint=signed_site.plain)]
+
+
+def served(handlers_=None, **permissions):
+    """An application behind a key with these permissions."""
+    fetcher = StaticFetcher(handlers_ or {"hello": handlers.hello, "echo": handlers.echo})
+    keys = {KEY: Credential(SECRET, name="ada", **permissions)}
+    behind = partial(SigV4Middleware, credentials=keys, region=REGION, clock=NOON.timestamp)
+    return Application(fetcher, routes=CONSOLE, authentication=behind)
+
+
+def post(application, function, kind=None, mount="", **headers):
+    headers |= {"X-Amz-Invocation-Type": kind} if kind else {}
+    sent = by_botocore(Sent("POST", f"/2015-03-31/functions/{function}/invocations", headers))
+    return ask(application, sent.environ())
+
+
+def get(application, target):
+    return ask(application, by_botocore(Sent("GET", target)).environ())
+
+
+CALLS = {
+    "invoke": lambda application: post(application, "hello"),
+    "dry run": lambda application: post(application, "hello", "DryRun"),
+    "by ARN": lambda application: post(application, "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Ahello"),
+    "event": lambda application: post(application, "hello", "Event"),
+    "invoke-async": lambda application: ask(
+        application, by_botocore(Sent("POST", "/2014-11-13/functions/hello/invoke-async/")).environ()
+    ),
+    "operate": lambda application: get(application, "/console"),
+}
+
+
+@pytest.mark.parametrize(
+    ("actions", "allowed"),
+    [
+        (["invoke"], {"invoke", "dry run", "by ARN"}),
+        (["event"], {"event", "invoke-async"}),
+        (["operate"], {"operate"}),
+        (["invoke", "event"], {"invoke", "dry run", "by ARN", "event", "invoke-async"}),
+        (["invoke", "event", "operate"], set(CALLS)),
+    ],
+)
+def test_a_key_may_be_for_some_actions(actions, allowed):
+    application = served(actions=actions)
+    answers = {call: make(application) for call, make in CALLS.items()}
+    application.close()
+    assert {call for call, answer in answers.items() if answer.status < 300} == allowed
+    refused = [answer for call, answer in answers.items() if call not in allowed]
+    assert {(answer.status, answer.headers["x-amzn-errortype"]) for answer in refused} <= {
+        (403, "AccessDeniedException")
+    }
+
+
+@pytest.mark.parametrize("kind", [None, "DryRun", "Event"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        "echo",
+        "echo:1",
+        "function:echo",
+        "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Aecho",
+        "e%63ho",
+        "absent",
+    ],
+)
+def test_no_spelling_of_another_functions_name_gets_by(kind, function):
+    answer = post(served(functions=["hello"]), function, kind)
+    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/console/2015-03-31/functions/hello/invocations",
+        "/console/x/2015-03-31/functions/hello/invocations",
+        "/console/2014-11-13/functions/hello/invoke-async",
+        "/2015-03-31/functions/hello",
+        "/2015-03-31/functions/hello/invocations/",
+        "/2015-03-31/functions/hello%2Finvocations",
+        "/nowhere",
+    ],
+)
+def test_nothing_but_an_invocation_is_one(target):
+    assert get(served(actions=["invoke", "event"]), target).status in (403, 404)
+    assert get(served(), target).status in (200, 404)
+    if target.startswith("/console"):
+        assert get(served(actions=["invoke", "event"]), target).headers["x-amzn-errortype"] == "AccessDeniedException"
+
+
+def test_a_key_for_invocations_gets_to_nothing_else_of_any_application():
+    keys = {KEY: Credential(SECRET, actions=["invoke"])}
+    middleware = SigV4Middleware(signed_site.plain, keys, REGION, clock=NOON.timestamp)
+    assert get(middleware, "/admin").status == 403
+    assert get(middleware, "/lambda/2015-03-31/functions/hello/invocations").status == 200
+
+
+def test_a_refusal_is_in_awss_words():
+    answer = post(served(functions=["report-*"]), "hello")
+    assert list(json.loads(answer.body)) == ["Message"]
+    assert message(answer) == (
+        "User: arn:aws:iam::123456789012:user/ada is not authorized to perform: lambda:InvokeFunction on resource: "
+        "arn:aws:lambda:us-east-1:123456789012:function:hello because no identity-based policy allows the "
+        "lambda:InvokeFunction action"
+    )
+
+
+@pytest.mark.parametrize("kind", ["RequestResponse", "Event", "DryRun"])
+def test_a_refusal_of_another_accounts_function_names_who_asked(kind):
+    arn = "arn:aws:lambda:us-east-1:999999999999:function:hello"
+    assert message(post(served(), arn.replace(":", "%3A"), kind)) == (
+        "User: arn:aws:iam::123456789012:user/ada is not authorized to perform: lambda:InvokeFunction on resource: "
+        f"{arn} because it belongs to another account than this server's (123456789012)"
+    )
+
+
+def test_a_refused_call_runs_nothing():
+    ran = []
+    application = served({"hello": lambda event, context: ran.append(event)}, functions=["other"])
+    for kind in (None, "Event"):
+        post(application, "hello", kind)
+    application.close()
+    assert ran == []
+
+
+# Who called, in the logs
+
+
+def records_of(caplog, application, kind=None):
+    with caplog.at_level(logging.INFO):
+        post(application, "it", kind)
+        application.close()
+    return {record.getMessage().split()[0]: getattr(record, "principal", None) for record in caplog.records}
+
+
+def said(event, context):
+    logger_from_context().info("said")
+    raise ValueError
+
+
+@pytest.mark.parametrize("kind", [None, "Event"])
+def test_the_logs_say_who_called(caplog, kind):
+    found = records_of(caplog, served({"it": said}), kind)
+    assert (found["said"], found["REPORT"], found["ValueError"]) == ("ada", "ada", "ada")
+
+
+def test_where_nobody_is_asked_the_logs_name_nobody(caplog):
+    application = Application(StaticFetcher({"it": said}))
+    assert set(records_of(caplog, application).values()) == {None}
+
+
+def test_a_middleware_of_ones_own_may_say_who_called(caplog):
+    application = Application(StaticFetcher({"it": said}))
+
+    def mine(environ, start_response):
+        environ["serverfull.principal"] = "somebody"
+        return application(environ, start_response)
+
+    with caplog.at_level(logging.INFO):
+        ask(mine, Sent("POST", "/2015-03-31/functions/it/invocations").environ())
+    assert [record.principal for record in caplog.records if hasattr(record, "principal")] == ["somebody"] * 3
+
+
+# The server
+
+
+def settings(keys, **more):
+    functions = "hello=tests.support.handlers.hello, describe=tests.support.handlers.describe"
+    return {"SERVERFULL_FUNCTIONS": functions, "SERVERFULL_CREDENTIALS_FILE": str(keys.path), **more}
+
+
+def client(server, secret="s3cr3t/+%=x", key="AKIDADA", token=None, **config):
+    return closing(
+        boto3.client(
+            "lambda",
+            endpoint_url=server.url,
+            region_name="us-east-1",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+        )
+    )
+
+
+def invoke(server, **credentials):
+    with client(server, **credentials) as it:
+        return json.load(it.invoke(FunctionName="hello")["Payload"])
+
+
+@pytest.mark.parametrize("how", ["gunicorn", "gunicorn --preload", "serve", "start_http"])
+def test_a_server_with_a_file_of_keys_lets_in_who_has_one(keys, tmp_path, how):
+    keys.write(f"{ADA}\n{BOB}")
+    with serving(how, tmp_path / "log", settings(keys)) as server:
+        assert invoke(server) == "Hello ƛ!"
+        assert invoke(server, key="AKIDBOB", secret="b0b", token="token") == "Hello ƛ!"
+        with pytest.raises(ClientError, match="InvalidSignatureException"):
+            invoke(server, secret="wrong")
+        with pytest.raises(ClientError, match="UnrecognizedClientException"):
+            invoke(server, key="AKIDBOB", secret="b0b")
+        assert OverSocket(server).request("GET", "/healthcheck").body == b"."
+        keys.write(BOB)
+        with pytest.raises(ClientError, match="InvalidSignatureException"):
+            invoke(server)
+        output = server.output()
+    assert "principal=ada" in output
+    assert "whoever reaches that address" not in output
+
+
+def test_boto3_presigns_an_invocation(keys, tmp_path):
+    keys.write(ADA)
+    with serving("gunicorn", tmp_path / "log", settings(keys)) as server, client(server) as it:
+        name = "arn:aws:lambda:us-east-1:123456789012:function:hello"
+        url = it.generate_presigned_url("invoke", Params={"FunctionName": name, "LogType": "None"}, ExpiresIn=3600)
+        target, headers = url.removeprefix(server.url), {"X-Amz-Log-Type": "None"}
+        assert OverSocket(server).request("POST", target, headers=headers).json == "Hello ƛ!"
+        for refused in ({**headers, "X-Amz-Invocation-Type": "Event"}, {}):
+            assert OverSocket(server).request("POST", target, headers=refused).status == 403
+        assert OverSocket(server).request("POST", target, b"{}", headers).status == 403
+
+
+def serving(how, log, environ):
+    port = free_port()
+    environ = {**environ, "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}"}
+    if how.startswith("gunicorn"):
+        return gunicorn(log, *how.split()[1:], application="serverfull_wsgi:app", env=environ)
+    code = {
+        "serve": ["-m", "serverfull_wsgi", "serve"],
+        "start_http": ["-c", "import serverfull_wsgi as s; s.start_http()"],
+    }
+    return running(Server(code[how], log, port=port, env=environ))
+
+
+def test_the_command_works_with_a_file_of_keys_too(keys):
+    keys.write(ADA)
+    assert serverfull("check", **settings(keys)).stdout == "ok: 2 functions\n"
+    assert serverfull("functions", **settings(keys)).stdout.startswith("hello\t3 s")
+    assert serverfull("invoke", "hello", **settings(keys)).returncode == 0
+
+
+def test_check_says_what_is_wrong_with_the_file(keys):
+    keys.write(ADA, 0o666)
+    result = serverfull("check", **settings(keys))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.endswith(f"Error: SERVERFULL_CREDENTIALS_FILE {keys.path}: {WRITABLE}\n")
+
+
+WRITABLE = "its group or others may write it, and so make keys; chmod go-w it"
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_an_application_that_would_ignore_the_file_is_refused(keys, command):
+    keys.write(ADA)
+    result = serverfull(command, "--app", "tests.support.site:application", **settings(keys))
+    assert result.returncode != 0
+    assert (
+        "--app tests.support.site:application: SERVERFULL_CREDENTIALS_FILE is set, and this application asks nobody"
+        in (result.stderr + result.stdout)
+    )
+
+
+def test_an_application_that_asks_itself_may_be_named(keys):
+    keys.write(ADA)
+    result = serverfull("check", "--app", "serverfull_wsgi:app", **settings(keys))
+    assert result.stdout.endswith("ok: 2 functions\n")
+
+
+def test_a_server_with_a_bad_file_of_keys_does_not_start(keys, tmp_path):
+    keys.write(ADA, 0o666)
+    with pytest.raises(RuntimeError, match=WRITABLE) as caught:
+        with serving("gunicorn", tmp_path / "log", settings(keys)):
+            pass
+    assert "Traceback" not in str(caught.value)
+
+
+def test_the_settings_set_it_all(keys):
+    keys.write(ADA)
+    more = {"REGION": "eu-west-1", "ACCOUNT_ID": "111122223333", "HEALTHCHECK": "/alive", "REPLAY_GUARD": "5"}
+    application = create_app(
+        Settings.from_mapping(settings(keys, **{f"SERVERFULL_{name}": value for name, value in more.items()}))
+    )
+    assert ask(application, Sent("GET", "/alive").environ()).status == 200
+    assert ask(application, Sent("GET", "/healthcheck").environ()).status == 403
+    sent = by_botocore(Sent("POST", "/2015-03-31/functions/describe/invocations"), region="eu-west-1", when=now())
+    answers = [ask(application, sent.environ()) for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 403]
+    assert "eu-west-1:111122223333:function:describe" in answers[0].body.decode()
+
+
+# Who could call, where nobody is asked
+
+WARNING = "whoever reaches that address can run these functions"
+
+
+def first_request(application=None, **environ):
+    application = application or Application(StaticFetcher({"hello": handlers.hello}))
+    target = "/2015-03-31/functions/hello/invocations"
+    for _ in range(3):
+        ask(application, Sent("GET", "/healthcheck").environ(**environ))
+        ask(application, Sent("POST", target).environ(**environ))
+
+
+@pytest.mark.parametrize(
+    ("environ", "warned"),
+    [
+        ({"SERVER_NAME": "127.0.0.1"}, []),
+        ({"SERVER_NAME": "::1"}, []),
+        ({"SERVER_NAME": "localhost", "REMOTE_ADDR": "127.0.0.1"}, []),
+        ({"SERVER_NAME": "0.0.0.0", "SERVER_PORT": "80"}, ["0.0.0.0:80"]),
+        ({"SERVER_NAME": "::", "SERVER_PORT": "80"}, [":::80"]),
+        ({"SERVER_NAME": "10.0.0.1", "SERVER_PORT": "80", "REMOTE_ADDR": "127.0.0.1"}, ["10.0.0.1:80"]),
+        ({"SERVER_NAME": "waitress.invalid", "REMOTE_ADDR": "127.0.0.1"}, []),
+        ({"SERVER_NAME": "waitress.invalid", "SERVER_PORT": "80", "REMOTE_ADDR": "10.0.0.9"}, ["waitress.invalid:80"]),
+        ({"SERVER_NAME": "example.com", "REMOTE_ADDR": ""}, []),
+        ({"SERVER_NAME": "0.0.0.0", "REMOTE_USER": "somebody"}, []),
+        ({"SERVER_NAME": "0.0.0.0", "serverfull.principal": "somebody"}, []),
+    ],
+)
+def test_the_first_request_shows_whether_others_could_call(caplog, environ, warned):
+    first_request(**environ)
+    lines = [record.getMessage() for record in caplog.records if WARNING in record.getMessage()]
+    assert [line.split()[2] for line in lines] == [f"{address}:" for address in warned]
+
+
+def test_where_callers_have_to_sign_nothing_is_said(caplog):
+    first_request(served(), SERVER_NAME="0.0.0.0")
+    application = Application(StaticFetcher({"hello": handlers.hello}))
+    keys = {KEY: SECRET}
+    middleware = SigV4Middleware(application, keys, REGION, clock=NOON.timestamp)
+    first_request(middleware, SERVER_NAME="0.0.0.0")
+    assert post(middleware, "hello").status == 200
+    assert WARNING not in caplog.text
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("how", ["serve", "gunicorn", "hooks"])
+def test_a_server_that_others_can_reach_says_so_once_unless_callers_sign(keys, tmp_path, signed, how):
+    keys.write(ADA)
+    port = free_port()
+    address = f"0.0.0.0:{port}"
+    environ = settings(keys) if signed else {"SERVERFULL_FUNCTIONS": "hello=tests.support.handlers.hello"}
+    argv = {
+        "serve": ["-m", "serverfull_wsgi", "serve", "--workers", "2"],
+        "gunicorn": ["-m", "gunicorn", "serverfull_wsgi:app", "--threads", "2"],
+        "hooks": ["-m", "gunicorn", "serverfull_wsgi:app", "--config", "hooks.py", "--workers", "2"],
+    }[how]
+    (tmp_path / "hooks.py").write_text("from serverfull_wsgi.hooks import post_worker_init, worker_exit\n")
+    argv = [*argv, "--bind", address, "--no-control-socket"]
+    with running(Server(argv, tmp_path / "log", port=port, env=environ, cwd=tmp_path)) as server:
+        if how != "gunicorn":
+            wait_until(lambda: server.output().count("Booting worker") == 2)
+        for _ in range(4):
+            with closing(aws_client(server.url)) if not signed else client(server) as it:
+                it.invoke(FunctionName="hello")["Payload"].close()
+        if not signed:
+            wait_until(lambda: WARNING in server.output())  # the worker that says it need not be the one that answered
+    lines = [line for line in server.output().splitlines() if WARNING in line]
+    assert [f"listening on {address}: " in line for line in lines] == [True] * (not signed)
+
+
+def test_the_first_worker_speaks_for_all(caplog):
+    from serverfull_wsgi.servers.gunicorn.hooks import post_worker_init
+
+    for age in (1, 2, 3):
+        application = Application(StaticFetcher({"hello": handlers.hello}))
+        cfg = SimpleNamespace(
+            address=[("0.0.0.0", 80), ("127.0.0.1", 80), "unix.sock"],
+            timeout=30,
+            graceful_timeout=30,
+            worker_class_str="gthread",
+        )
+        post_worker_init(SimpleNamespace(wsgi=application, cfg=cfg, age=age))
+        first_request(application, SERVER_NAME="0.0.0.0")
+    lines = [record.getMessage() for record in caplog.records if WARNING in record.getMessage()]
+    assert [line.split(": ")[0] for line in lines] == ["listening on 0.0.0.0:80"]
+
+
+def test_a_file_of_keys_is_not_in_the_environment_of_a_log(keys, tmp_path):
+    keys.write(ADA)
+    with serving("gunicorn", tmp_path / "log", settings(keys, SERVERFULL_RUNTIME_LOGGER_LEVEL="DEBUG")) as server:
+        invoke(server)
+        with pytest.raises(ClientError):
+            invoke(server, secret="wrong")
+        output = server.output()
+    assert "refused: InvalidSignatureException: key AKIDADA: the signature differs" in output
+    assert "s3cr3t" not in output
+    assert "Signature=" not in output
+    assert os.fspath(keys.path) not in output

@@ -1,0 +1,256 @@
+"""Control groups: what is written where, in directories that look like theirs, and what real ones do."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from serverfull_wsgi.executors.isolated.sandbox import cgroups, cpu_weight
+from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
+from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
+from tests.support.isolated import executing, function, result
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+CONTROLS = {
+    "memory": ["memory.max", "memory.swap.max", "memory.peak", "memory.stat"],
+    "pids": ["pids.max"],
+    "cpu": ["cpu.weight"],
+}
+CONTROLS_1 = {
+    "memory": ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"],
+    "pids": ["pids.max"],
+    "cpu": ["cpu.shares"],
+}
+
+
+class Kernel:
+    """Plain files in the place of the kernel's: a new group has those that its parent's subtree_control asks for.
+
+    Like the kernel's, that file takes all it is asked for or, where a controller is not there, nothing.
+    """
+
+    def __init__(self, root, controllers):
+        self.root, self.controllers = root, controllers
+        self.mkdir(root)
+
+    def mkdir(self, path):
+        parent = Path(path).parent / "cgroup.subtree_control"
+        asked = parent.read_text() if parent.exists() else ""
+        os.makedirs(path)
+        files = [file for one in self.controllers if f"+{one}" in asked for file in CONTROLS[one]]
+        for name in ["cgroup.procs", "cgroup.kill", "cgroup.subtree_control", "cgroup.controllers", *files]:
+            Path(path, name).touch()
+
+    def write(self, path, text):
+        if path.endswith("subtree_control"):
+            if not {one.lstrip("+") for one in text.split()} <= {*self.controllers}:
+                raise FileNotFoundError(text)
+            text = f"{Path(path).read_text()} {text}".strip()
+        Path(path).write_text(text)
+
+    def rmdir(self, path):
+        if not os.path.exists(path):
+            raise FileNotFoundError(path)
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """Makes a root in which this process is in a service's group, or in ``own``; returns the service's."""
+
+    def make(*, own="/service.slice/it.service/main", controllers=("memory", "pids", "cpu")):
+        root = tmp_path / "root"
+        kernel = Kernel(root, controllers)
+        for folder in ("service.slice", "service.slice/it.service", "service.slice/it.service/main"):
+            kernel.mkdir(root / folder)
+        (tmp_path / "own").write_text(f"1:name=systemd:/elsewhere\n0::{own}\n")
+        monkeypatch.setattr(cgroups, "ROOT", str(root))
+        monkeypatch.setattr(cgroups, "OWN", str(tmp_path / "own"))
+        names = {**vars(os), "mkdir": kernel.mkdir, "rmdir": kernel.rmdir}
+        monkeypatch.setattr(cgroups, "os", SimpleNamespace(**names))
+        monkeypatch.setattr(cgroups, "_write", kernel.write)
+        return root / "service.slice/it.service"
+
+    return make
+
+
+@pytest.fixture
+def version_1(tmp_path, monkeypatch):
+    """Makes hierarchies, one for each folder, whose files are there as soon as a group is; returns their root."""
+
+    def make(folders, own):
+        def mkdir(path):
+            os.mkdir(path)
+            for one in Path(path).relative_to(tmp_path).parts[0].split(","):
+                for name in ["cgroup.procs", *CONTROLS_1.get(one, [])]:
+                    Path(path, name).touch()
+
+        for folder in folders:
+            (tmp_path / folder / "box").mkdir(parents=True)
+        (tmp_path / "own").write_text(own)
+        monkeypatch.setattr(cgroups, "ROOT", str(tmp_path))
+        monkeypatch.setattr(cgroups, "OWN", str(tmp_path / "own"))
+        monkeypatch.setattr(cgroups, "os", SimpleNamespace(**{**vars(os), "mkdir": mkdir, "rmdir": shutil.rmtree}))
+        return tmp_path
+
+    return make
+
+
+def text(*path):
+    return Path(*path).read_text()
+
+
+def test_groups_are_made_beside_the_subgroup_that_the_server_is_in(kernel):
+    service = kernel()
+    groups = Groups("here")
+    assert groups.found == "control groups"
+    asked = text(service, "cgroup.subtree_control"), text(service, "here/cgroup.subtree_control")
+    assert asked == ("+memory +pids +cpu",) * 2
+    group = groups.make()
+    group.limit(256)
+    assert group.paths == (str(service / "here/1"),)
+    assert group.doors() == [str(service / "here/1/cgroup.procs")]
+    names = ("memory.max", "memory.swap.max", "pids.max", "cpu.weight")
+    written = {name: text(service, "here/1", name) for name in names}
+    assert written == {"memory.max": str(256 * 2**20), "memory.swap.max": "0", "pids.max": "1024", "cpu.weight": "256"}
+    group.kill()
+    assert text(service, "here/1/cgroup.kill") == "1"
+    assert group.remove()
+    groups.close()
+    assert not (service / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("controllers", "folder"),
+    [("cpu", "cpu"), ("cpu,cpuacct", "cpu,cpuacct"), ("cpu,cpuacct", "cpuacct,cpu"), ("cpuacct,cpu", "cpu")],
+)
+def test_version_1_has_a_group_in_each_hierarchy(version_1, controllers, folder):
+    own = f"7:memory:/box\n5:pids:/box\n4:cpuset:/box\n3:{controllers}:/box\n1:name=systemd:/box\n"
+    root = version_1(["memory", "pids", "cpuset", folder], own)
+    groups = Groups("here")
+    group = groups.make()
+    group.limit(1769)
+    assert group.paths == tuple(f"{root}/{one}/box/here/1" for one in ("memory", "pids", folder))
+    assert text(root, "memory/box/here/1/memory.limit_in_bytes") == str(1769 * 2**20)
+    assert text(root, "pids/box/here/1/pids.max") == "1024"
+    assert text(root, folder, "box/here/1/cpu.shares") == "18115"
+    assert groups.weighs
+    assert group.remove()
+
+
+def test_the_account_of_a_group(kernel):
+    service = kernel()
+    group = Groups("here").make()
+    (service / "here/1/memory.stat").write_text("anon 5\nactive_file 1000\ninactive_file 24\nshmem 7\n")
+    assert next(filter(os.path.exists, group.peak_files())) == str(service / "here/1/memory.peak")
+    assert group.files() == 1024
+
+
+def test_without_a_memory_controller_there_are_no_groups(kernel):
+    service = kernel(controllers=())
+    assert Groups("here").found == ""
+    assert not (service / "here").exists()
+    assert Groups("here").make() is None
+
+
+def test_a_controller_that_is_refused_does_not_take_others_with_it(kernel):
+    service = kernel(controllers=("memory", "pids"))
+    groups = Groups("here")
+    groups.make().limit(128)
+    assert (groups.found, groups.weighs) == ("control groups", False)
+    assert text(service, "here/1/memory.max") == str(128 * 2**20)
+
+
+@pytest.mark.parametrize(("weight", "written"), [(0.5, "1"), (8.2, "8"), (10_240, "10000")])
+def test_a_weight_is_one_that_the_kernel_takes(kernel, weight, written):
+    service = kernel()
+    Groups("here").make().weigh(weight)
+    assert text(service, "here/1/cpu.weight") == written
+
+
+def test_an_invocation_that_takes_long_yields_until_the_next(kernel, monkeypatch):
+    service, times = kernel(), iter([2000.0, 2000.0025, 2000.0025, 2000.01, 3000.0])
+    monkeypatch.setattr(cpu_weight, "monotonic", lambda: next(times))
+    group = Groups("here").make()
+    group.limit(512)
+    one = CpuWeight(group, 512)
+
+    def after(act):
+        act()
+        return text(service, "here/1/cpu.weight")
+
+    assert after(one.begin) == after(one.look) == "512"
+    assert one.due() == pytest.approx(0.0025)
+    assert after(one.look) == "32"
+    assert one.due() == float("inf")
+    assert after(one.begin) == "512"
+
+
+def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):
+    def refuse(path):
+        raise PermissionError(path)
+
+    kernel()
+    monkeypatch.setattr(cgroups.os, "mkdir", refuse)
+    assert Groups("here").found == ""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="awslambdaric has wheels for x86-64 only")
+def test_a_functions_process_is_put_into_its_group(kernel):
+    service = kernel()
+    with executing(sandbox="process") as executor:
+        pid = result(executor, function("evaluate"), "os.getpid()")
+        assert pid in [int(path.read_text() or 0) for path in service.glob("serverfull-*/*/cgroup.procs")]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="awslambdaric has wheels for x86-64 only")
+def test_an_environment_has_its_weight_and_yields_when_it_takes_long():
+    with executing(sandbox="process") as executor:
+        if not executor._spawner._groups.weighs:
+            pytest.skip("no control group with a weight can be made here")
+        sleep = function("sleep", memory_size=256)
+        result(executor, sleep, 0)
+        (group,) = [one._group for pool in executor._fleet.pools.values() for one in pool.idle]
+        assert _weight_of(group) in (256, 16)
+        result(executor, sleep, 0.2)
+        assert _weight_of(group) == 16
+        assert len({text(door) for door in group.doors()}) == 1  # the process is in all of them
+        assert text(group.doors()[0])
+        result(executor, sleep, 0)
+        wait_until(lambda: _weight_of(group) == 16)  # what it may have left behind has no whole weight for ever
+
+
+def _weight_of(group):
+    names = [os.path.join(path, name) for path in group.paths for name in ("cpu.weight", "cpu.shares")]
+    (name,) = filter(os.path.exists, names)
+    return round(int(text(name)) / (10.24 if name.endswith("shares") else 1))
+
+
+@pytest.fixture
+def real():
+    """A group in a real hierarchy of version 2, whatever controllers that has."""
+    mounts = [line.split()[1] for line in text("/proc/mounts").splitlines() if line.split()[2] == "cgroup2"]
+    for mount in mounts:
+        with contextlib.suppress(OSError):
+            path = tempfile.mkdtemp(prefix="serverfull-test-", dir=mount)
+            yield Group((path,))
+            Group((path,)).remove()
+            return
+    pytest.skip("no group of version 2 can be made here")
+
+
+def test_a_real_group_takes_processes_and_ends_them_all(real):
+    shell = f"echo $$ > {real.doors()[0]}; setsid sleep 60 & exec sleep 60"
+    with subprocess.Popen(["sh", "-c", shell]) as process:
+        wait_until(lambda: len(text(real.doors()[0]).split()) == 2)
+        assert not real.remove(0)
+        real.kill()
+        assert process.wait(30) == -9
+    assert real.remove(30)

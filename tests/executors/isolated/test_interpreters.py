@@ -1,0 +1,76 @@
+"""Python functions under another version of Python than the server's, and what happens where that is not to be had."""
+
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.isolated import executing, function, result
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+    reason="awslambdaric has wheels for Linux on x86-64 only",
+)
+VERSIONS = [f"3.{minor}" for minor in range(13, 9, -1) if minor != sys.version_info.minor]
+VERSION = "f'{sys.version_info.major}.{sys.version_info.minor}'"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A virtual environment of another version with AWS's client in it: its version, and the folder of its programs."""
+    for version in VERSIONS:
+        folder = tmp_path_factory.mktemp("venv")
+        made = subprocess.run([f"python{version}", "-m", "venv", "--without-pip", folder]) if _runs(version) else None
+        if made and not made.returncode:
+            packages = folder / f"lib/python{version}/site-packages"
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", packages]
+            command += ["--python-version", version, "--only-binary", ":all:", "awslambdaric"]
+            if subprocess.run(command, capture_output=True).returncode:
+                pytest.skip(f"pip has no awslambdaric for Python {version} here")
+            return version, str(folder / "bin")
+    pytest.skip("no other Python is on the PATH")
+
+
+def _runs(version):
+    path = shutil.which(f"python{version}")
+    return path and not subprocess.run([path, "-c", "import venv"], capture_output=True).returncode
+
+
+def test_a_runtimes_own_interpreter_runs_it(other, monkeypatch, caplog):
+    version, programs = other
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    theirs = function("app.evaluate", name="theirs", runtime=f"python{version}")
+    with caplog.at_level(logging.WARNING, "serverfull_wsgi"), executing() as executor:
+        assert result(executor, theirs, VERSION) == version
+        assert result(executor, theirs, "os.environ['AWS_EXECUTION_ENV']") == f"AWS_Lambda_python{version}"
+        assert result(executor, theirs, "os.environ['PATH']").split(":")[0] == programs
+        assert result(executor, function("evaluate"), VERSION) != version
+        assert executor._spawner.can_fork(f"{programs}/python{version}")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (None, "no python3.99 is on"),
+        (f'exec {os.path.realpath(sys.executable)} -S "$@"', "{} cannot serve as one: there is no awslambdaric"),
+        ("exit 127", "{} does not run"),
+    ],
+    ids=["not there", "without the client", "a shim of nothing"],
+)
+def test_where_it_cannot_be_had_the_servers_own_does_and_that_is_told_once(program, why, monkeypatch, tmp_path, caplog):
+    if program:
+        (tmp_path / "python3.99").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "python3.99").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    with caplog.at_level(logging.WARNING, "serverfull_wsgi"), executing() as executor:
+        for name in ("one", "two"):
+            assert result(executor, function("app.evaluate", name=name, runtime="python3.99"), VERSION) == own
+    (warning,) = caplog.messages
+    assert f"python3.99 run under the server's own python{own}: " in warning
+    assert why.format(f"{tmp_path}/python3.99") in warning

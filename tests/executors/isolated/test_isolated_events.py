@@ -1,0 +1,131 @@
+"""Events of functions that run in processes of their own: throttles, and chains without end."""
+
+import contextlib
+import importlib.util
+import json
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from serverfull_wsgi import Application, InProcessExecutor, SqliteQueue, StaticFetcher
+from serverfull_wsgi.errors import ZeroReservedConcurrency
+from tests.support.event_servers import GTHREAD, House
+from tests.support.hosts import InProcess
+from tests.support.waiting import wait_until
+from tests.telemetry.test_metrics import Collector
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+    reason="awslambdaric has wheels for Linux on x86-64 only",
+)
+pytest_plugins = ["tests.support.battery"]
+
+FUNCTIONS = """
+import json, os, socket
+from serverfull_wsgi import Function
+
+def _hold(event, context):
+    with socket.create_connection(event) as sock:
+        sock.recv(1)
+
+def note(event, context):
+    return event
+
+def broken(event, context):
+    raise ValueError("no good")
+
+def _loop(event, context):
+    import boto3
+    settings = {"region_name": "us-east-1", "aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    client = boto3.client("lambda", endpoint_url=event, **settings)
+    client.invoke(FunctionName="loop", InvocationType="Event", Payload=json.dumps(event))
+    return os.environ["_X_AMZN_TRACE_ID"]
+
+hold, loop = Function("isolated._hold", timeout=60), Function("isolated._loop", timeout=60)
+"""
+SETTINGS = {
+    "SERVERFULL_FUNCTIONS": ", ".join(f"{name}=isolated.{name}" for name in "hold note broken loop".split()),
+    "SERVERFULL_EXECUTOR": "process",
+    "SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD",
+}
+
+
+@pytest.fixture
+def collector():
+    with contextlib.closing(Collector()) as collector:
+        yield collector
+
+
+@pytest.fixture
+def serve(tmp_path, collector):
+    """The house, served with its functions in processes of their own."""
+    house = House(tmp_path)
+    (tmp_path / "isolated.py").write_text(FUNCTIONS)
+
+    @contextlib.contextmanager
+    def serve(**settings):
+        address = {"SERVERFULL_RUNTIME_STATS_ADDRESS": collector.address}
+        with house.gunicorn(*GTHREAD, **SETTINGS, **address, **settings):
+            yield house
+
+    return serve
+
+
+def ended(house, id):
+    return house.event(id)["state"] in ("succeeded", "failed")
+
+
+def test_throttles_eat_no_retries(serve, collector, battery):
+    """A8: one environment is all there may be, and a call has it."""
+    with serve(SERVERFULL_MAX_CONCURRENCY="1") as house, socket.create_server(("127.0.0.1", 0)) as gate:
+        with ThreadPoolExecutor(1) as pool:
+            payload = json.dumps(gate.getsockname()).encode()
+            held = pool.submit(house.request, "POST", "/2015-03-31/functions/hold/invocations", payload)
+            with gate.accept()[0]:
+                ids = [house.accept("note", 7), house.accept("broken")]
+                wait_until(lambda: all(house.event(id)["throttles"] >= 3 for id in ids))
+            assert held.result()[0] == 200
+        wait_until(lambda: all(ended(house, id) for id in ids))
+        note, broken = (house.event(id) for id in ids)
+    battery.record(
+        "A8 throttled by a real executor's cap", throttles=[note["throttles"], broken["throttles"]], retries_eaten=0
+    )
+    assert (note["state"], note["attempts"], note["result"]) == ("succeeded", 1, "7")
+    assert (broken["condition"], broken["attempts"], broken["lastError"]) == ("RetriesExhausted", 3, "no good")
+    throttled = [line for line in collector.waiting() if ".Throttles:" in line]
+    assert throttled.count("serverfull.note.Throttles:1|c") == note["throttles"]
+    assert throttled.count("serverfull.broken.Throttles:1|c") == broken["throttles"]
+
+
+class Reserved(InProcessExecutor):
+    """An executor that lets a function run nowhere."""
+
+    def execute(self, function, invocation):
+        raise ZeroReservedConcurrency
+
+
+def test_a_reserved_concurrency_of_0_is_recorded_at_once(tmp_path):
+    """A8."""
+    queue = SqliteQueue(tmp_path / "events.sqlite3")
+    with contextlib.closing(Application(StaticFetcher({"note": print}), executor=Reserved(), queue=queue)) as served:
+        target, headers = "/2015-03-31/functions/note/invocations", {"X-Amz-Invocation-Type": "Event"}
+        id = InProcess(served).request("POST", target, b"1", headers).headers["x-amzn-RequestId"]
+        wait_until(lambda: queue.event(id)["state"] == "failed")
+        found = queue.event(id)
+    assert (found["condition"], found["attempts"], found["throttles"]) == ("ZeroReservedConcurrency", 0, 0)
+
+
+def test_a_chain_that_forwards_its_trace_header_is_stopped_after_16_hops(serve, collector, battery):
+    """A10: the function calls itself with boto3, which forwards the header as it does on AWS."""
+    with serve() as house:
+        house.accept("loop", f"http://127.0.0.1:{house.port}")
+        wait_until(lambda: len(house.rows()) >= 17 and not house.waiting())
+        rows = house.rows("SELECT condition, result FROM event ORDER BY id")
+        lines = collector.until("RecursiveInvocationsDropped")
+    battery.record("A10 a function that invokes itself", runs=len(rows) - 1)
+    assert [condition for condition, _ in rows] == ["Success"] * 16 + ["RecursiveInvocationDetected"]
+    assert json.loads(rows[0][1]).count("Lineage=") == 1
+    assert "serverfull.loop.RecursiveInvocationsDropped:1|c" in lines
+    assert "serverfull.loop.AsyncEventsDropped:1|c" in lines

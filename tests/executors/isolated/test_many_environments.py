@@ -1,0 +1,223 @@
+"""Environments by the thousand, and with the server gone (B4, C8, C11 and G3)."""
+
+import contextlib
+import glob
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
+from tests.support.battery import WHOLE, share
+from tests.support.isolated import (
+    FUNCTIONS,
+    executing,
+    function,
+    invocation,
+    needs_namespaces,
+    population,
+    result,
+)
+from tests.support.noisy_neighbour import Leash
+from tests.support.servers import ROOT, clean_environ
+from tests.support.waiting import wait_until
+
+pytest_plugins = ["tests.support.battery"]
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+    reason="awslambdaric has wheels for Linux on x86-64 only",
+)
+THREADS = 4
+SANDBOXES = pytest.mark.parametrize("sandbox", ["process", "namespaces"])
+
+
+@pytest.fixture
+def silent():
+    logger = logging.Logger("environments")
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def test_two_packages_with_the_same_modules_never_answer_for_each_other(battery):
+    calls = share(10_000, 400)
+    two = [function("app.handler", code=FUNCTIONS / name, name=name) for name in ("one", "two")]
+    with executing() as executor, ThreadPoolExecutor(THREADS) as pool:
+
+        def answer(number):
+            return result(executor, two[number % 2], number)
+
+        answers = list(pool.map(answer, range(calls)))
+    crossed = [given for number, given in enumerate(answers) if given != [two[number % 2].name, number]]
+    battery.record("C8", calls=calls, crossed=len(crossed))
+    assert crossed == []
+
+
+ENDS = {
+    "os._exit(3)": "Runtime.ExitError",
+    "os.kill(os.getpid(), signal.SIGKILL)": "Runtime.ExitError",
+    "sys.exit(3)": "Runtime.ExitError",
+    "os.fork() or os.setsid() or time.sleep(60); os._exit(0)": "Runtime.ExitError",
+    "time.sleep(60)": "Sandbox.Timedout",
+}
+
+
+def test_environments_leave_nothing_behind(silent, battery, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    count, ends = share(10_000, 50), list(ENDS)
+    with executing(idle=1.0, logger=silent) as executor, ThreadPoolExecutor(THREADS) as pool:
+
+        def end(number):
+            ending = ends[number % len(ends)]
+            ended = function("execute", name=f"ends{number % 7}", timeout=0.2 if "60)" in ending[:14] else 30)
+            outcome = executor.execute(ended, invocation(ending, name=ended.name))
+            assert outcome.init_duration is not None, "it was used again"
+            assert json.loads(outcome.payload)["errorType"] == ENDS[ending]
+
+        list(pool.map(end, range(20)))
+        before = belongings(executor)
+        list(pool.map(end, range(count)))
+        after = belongings(executor)
+    left = {name: after[name] - before[name] for name in after}
+    battery.record("G3", environments=count, **left)
+    del left["resident_mib"]
+    assert set(left.values()) == {0}, left
+
+
+def test_a_function_that_changes_while_it_runs_leaves_no_files(silent):
+    with executing(idle=1.0, logger=silent) as executor, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(result, executor, function("sleep", name="changes", memory_size=128), 0.5)
+        wait_until(lambda: executor._fleet.count == 1)
+        result(executor, function("sleep", name="changes", memory_size=256), 0)
+        running.result()
+        wait_until(lambda: not os.listdir(executor._spawner.base))
+
+
+def belongings(executor):
+    """How much there is, once what was idle has gone, and one environment waits for a job, as always."""
+    base = executor._spawner.base
+    wait_until(lambda: not executor._fleet.count and not os.listdir(base) and not population(executor))
+    made = executor._spawner._groups
+    wait_until(lambda: len(groups(os.path.basename(base))) == (len(made._parents) if made.found else 0))
+    return {
+        "fds": len(os.listdir("/proc/self/fd")),
+        "threads": len(os.listdir("/proc/self/task")),
+        "processes": len(population(executor)),
+        "control_groups": len(groups(os.path.basename(base))),
+        "temporary_files": sum(len(files) + len(folders) for _, folders, files in os.walk(tempfile.gettempdir())),
+        "resident_mib": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20,
+    }
+
+
+def groups(name):
+    return glob.glob(f"/sys/fs/cgroup/**/{name}/*/", recursive=True)
+
+
+SERVER = """
+import json, sys, threading, time
+from pathlib import Path
+from tests.support.isolated import executing, function, run
+
+def call(name, code, leash, event):
+    options = {"code": code, "name": name, "timeout": 60, "memory_size": 512, "environment": {"LEASH": leash}}
+    hostile = function("hostile.handler", **options)
+    run(executor, hostile, {"do": "nothing"})
+    threading.Thread(target=run, args=[executor, hostile, event], daemon=True).start()
+
+sandbox, acts = sys.argv[1], json.loads(sys.argv[2])
+with executing(sandbox=sandbox) as executor:
+    for name, act in acts.items():
+        call(name, *act)
+    time.sleep(1)
+    print(executor._spawner.base, flush=True)
+    time.sleep(60)
+"""
+ACTS = [
+    {"do": "nothing"},
+    {"do": "loop"},
+    {"do": "ignore"},
+    {"do": "stop"},
+    {"do": "stop_the_init"},
+    {"do": "fork_twice"},
+    {"do": "bomb", "count": 50},
+    {"do": "flood", "size": 10**12},
+]
+
+
+@SANDBOXES
+def test_with_a_server_that_is_killed_go_all_its_environments(sandbox, tmp_path, battery):
+    if sandbox == "namespaces":
+        needs_namespaces()
+    code = tmp_path / "code"
+    shutil.copytree(FUNCTIONS / "hostile", code)
+    worst = 0.0
+    for number in range(share(10, 1)):
+        leashes = {f"act{at}": Leash(code / f"{number}-{at}") for at in range(len(ACTS))}
+        acts = {name: [str(code), leash.path, ACTS[int(name[3:])]] for name, leash in leashes.items()}
+        argv = [sys.executable, "-c", SERVER, sandbox, json.dumps(acts)]
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=clean_environ()
+        ) as server:
+            base = server.stdout.readline().strip()
+            server.send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+        worst = max(worst, *(leash.gone() - killed for leash in leashes.values()))
+        wait_until(lambda base=base: not os.path.exists(base) and not groups(os.path.basename(base)))
+        for leash in leashes.values():
+            leash.close()
+    battery.record(f"B4 ({sandbox})", kills=share(10, 1), environments=len(ACTS), all_gone_ms=f"{worst * 1000:.0f}")
+
+
+BROKEN = """
+import sys, time
+from pathlib import Path
+from tests.support.isolated import executing, function, run
+
+code, starts = sys.argv[1:]
+with executing(init_timeout=0.5) as executor:
+    for handler in ("leaves.handler", "missing.handler", "hangs.handler"):
+        broken = function(handler, code=code, name=handler[:5], timeout=0.5, environment={"STARTS": starts})
+        for _ in range(6):
+            assert run(executor, broken)[0].function_error
+    print("broken", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_broken_functions_cost_nothing_while_nobody_calls_them(tmp_path, battery):
+    shutil.copytree(FUNCTIONS / "broken", tmp_path / "code")
+    starts = tmp_path / "code" / "starts"
+    argv = [sys.executable, "-c", BROKEN, str(tmp_path / "code"), str(starts)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(argv, cwd=ROOT, env=clean_environ(), **pipes) as server:
+        assert server.stdout.readline() == "broken\n"
+        tried = len(starts.read_text())
+        seconds = share(10, 1)
+        before = processor_time(server.pid)
+        time.sleep(seconds)
+        percent = (processor_time(server.pid) - before) / seconds * 100
+        server.stdin.close()
+    battery.record("C11 idle after broken starts", seconds=seconds, cpu=f"{percent:.1f} %")
+    assert len(starts.read_text()) == tried, "it was tried again, and nobody had asked"
+    if WHOLE:
+        assert percent < 5
+
+
+def processor_time(pid):
+    """The seconds on a processor of a process, of what descends from it, and of those of them that have ended."""
+    ticks = 0
+    for one in [pid, *descendants(pid)]:
+        with contextlib.suppress(OSError):
+            fields = re.sub(r".*\) ", "", Path(f"/proc/{one}/stat").read_text()).split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,175 @@
+"""Functions of the Node.js runtimes, under a client of ours."""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+
+import pytest
+
+from serverfull_wsgi.env_vars import RESERVED_VARIABLES
+from tests.support.isolated import FUNCTIONS, executing, function, invocation, result, run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("node"), reason="needs Linux and Node.js")
+
+
+@pytest.fixture(scope="module")
+def executor():
+    with executing() as executor:
+        yield executor
+
+
+def node(export, **more):
+    handler = export if "." in export else f"app.{export}"
+    code = FUNCTIONS / "node"
+    return function(handler, code=code, runtime="nodejs20.x", **{"name": handler.replace(".", "-"), **more})
+
+
+@pytest.mark.parametrize("event", [{"a": [1, "é"]}, None, 5, "text"])
+def test_an_event_arrives_and_returns(executor, event):
+    assert result(executor, node("echo"), event) == ({} if event is None else event)
+
+
+def test_results_are_written_compactly(executor):
+    outcome, _ = run(executor, node("echo"), {"a": 1})
+    assert (outcome.payload, outcome.content_type) == (b'{"a":1}', "application/json")
+
+
+def test_a_response_may_be_6_mib_and_100_bytes_long(executor):
+    large = node("large", memory_size=512)
+    assert len(run(executor, large, 6_291_554)[0].payload) == 6_291_556
+    outcome, error = run(executor, large, 6_291_555)
+    assert (outcome.function_error, error["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
+    assert result(executor, large, 3) == "xxx"
+
+
+def test_every_kind_of_handler_runs(executor):
+    assert result(executor, node("callback"), "now") == {"called": "now"}
+    assert [result(executor, node(name)) for name in ("nothing", "silent", "silent")] == [None, None, None]
+    assert result(executor, node("waiting")) == ["timer"]
+    assert result(executor, node("module.handler"), "x") == hashlib.sha256(b"x").hexdigest()
+
+
+def test_the_context_is_awss(executor):
+    call = invocation(name="app-context", client_context={"custom": {"k": "é"}}, trace_id="Root=1-2-3")
+    seen = json.loads(executor.execute(node("context", memory_size=256), call).payload)
+    assert (seen["awsRequestId"], seen["invokedFunctionArn"]) == (call.request_id, call.function_name.arn)
+    assert (seen["functionName"], seen["functionVersion"], seen["memoryLimitInMB"]) == ("app-context", "$LATEST", "256")
+    assert seen["logGroupName"] == "/aws/lambda/app-context"
+    assert seen["clientContext"] == {"custom": {"k": "é"}}
+    assert 0 < seen["remaining"] <= 30_000
+    assert seen["trace"] == "Root=1-2-3"
+
+
+def test_the_context_has_awss_members_and_what_is_not_there_is_undefined(executor):
+    call = invocation(name="app-context")
+    seen = json.loads(executor.execute(node("context"), call).payload)
+    assert set(seen) == {
+        "callbackWaitsForEmptyEventLoop", "functionVersion", "functionName", "memoryLimitInMB", "logGroupName",
+        "logStreamName", "invokedFunctionArn", "awsRequestId", "remaining",
+    }  # fmt: skip
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", seen["logStreamName"])
+
+
+def test_the_variables_are_lambdas(executor):
+    seen = result(executor, node("variables", environment={"OWN": "1"}))
+    assert (seen["OWN"], seen["AWS_EXECUTION_ENV"], seen["_HANDLER"]) == ("1", "AWS_Lambda_nodejs20.x", "app.variables")
+    assert (seen["AWS_LAMBDA_FUNCTION_NAME"], seen["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) == ("app-variables", "128")
+    assert (seen["LAMBDA_TASK_ROOT"], seen["TZ"]) == (str(FUNCTIONS / "node"), ":UTC")
+    assert seen["AWS_REGION"] == seen["AWS_DEFAULT_REGION"] == "us-east-1"
+    allowed = RESERVED_VARIABLES | {
+        "OWN", "AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS", "LANG", "TZ", "PATH", "LD_LIBRARY_PATH",
+        "NODE_PATH", "TMPDIR",
+    }  # fmt: skip
+    assert set(seen) - allowed == set()
+
+
+def test_the_log_has_awss_form(executor):
+    call = invocation(name="app-log")
+    log = executor.execute(node("log"), call).log.decode()
+    assert re.search(rf"Z\t{call.request_id}\tINFO\tlogged 1 {{ a: 1 }}\n", log)
+    assert re.search(rf"Z\t{call.request_id}\tERROR\ttwo\rlines\n", log)
+    assert "written\n" in log
+
+
+@pytest.mark.parametrize(
+    ("export", "event", "error_type", "message"),
+    [
+        ("fail", "no", "TypeError", "no"),
+        ("failCallback", None, "RangeError", "by callback"),
+        ("text", None, "string", "a text"),
+        ("notAFunction", None, "Runtime.HandlerNotFound", "app.notAFunction is not a function"),
+        ("absent", None, "Runtime.HandlerNotFound", "app.absent is undefined or not exported"),
+        ("nowhere.handler", None, "Runtime.ImportModuleError", "Error: Cannot find module 'nowhere'"),
+        ("syntax.handler", None, "Runtime.UserCodeSyntaxError", "SyntaxError: Unexpected token '='"),
+        ("uncaught", None, "Error", "uncaught"),
+    ],
+)
+def test_a_failure_is_awss(executor, export, event, error_type, message):
+    outcome, error = run(executor, node(export), event)
+    assert outcome.function_error == "Unhandled"
+    assert (error["errorType"], error["errorMessage"]) == (error_type, message)
+    assert isinstance(error["trace"], list)
+    assert error_type.encode() in outcome.log
+
+
+@pytest.mark.parametrize(
+    ("event", "error_type", "message"),
+    [
+        ("exit", "Runtime.ExitError", "Error: Runtime exited without providing a reason"),
+        ("kill", "Runtime.ExitError", "Error: Runtime exited with error: signal: killed"),
+        ("sleep", "Sandbox.Timedout", "Error: Task timed out after 2.00 seconds"),
+    ],
+)
+def test_an_end_is_told_in_awss_words_and_the_next_call_gets_a_new_process(executor, event, error_type, message):
+    counting = node("count", timeout=2)
+    call = invocation(event, name=counting.name)
+    outcome = executor.execute(counting, call)
+    assert outcome.function_error == "Unhandled"
+    assert json.loads(outcome.payload) == {
+        "errorType": error_type,
+        "errorMessage": f"RequestId: {call.request_id} {message}",
+    }
+    assert result(executor, counting) == 1
+
+
+def test_a_failure_has_three_members_and_leaves_the_process_as_it_is(executor):
+    counting = node("count", name="failing")
+    assert result(executor, counting) == 1
+    assert list(run(executor, counting, "fail")[1]) == ["errorType", "errorMessage", "trace"]
+    assert result(executor, counting) == 3
+
+
+def test_a_start_that_fails_is_told_on_every_call(executor):
+    outcomes = [run(executor, node("syntax.handler", name="again")) for _ in range(5)]
+    assert {error["errorType"] for _, error in outcomes} == {"Runtime.UserCodeSyntaxError"}
+    assert {outcome.function_error for outcome, _ in outcomes} == {"Unhandled"}
+
+
+def test_a_package_that_is_missing_is_told(executor):
+    _, error = run(executor, node("missing.handler"))
+    assert error["errorType"] == "Runtime.ImportModuleError"
+    assert error["errorMessage"].startswith("Error: Cannot find module 'no-such-package'")
+
+
+def test_what_is_no_json_is_a_failure(executor):
+    assert run(executor, node("cycle"))[1]["errorMessage"].startswith("Unable to stringify response body as json")
+
+
+def test_an_exit_and_a_timeout_are_told_as_for_every_runtime(executor):
+    assert run(executor, node("exit"), 3)[1]["errorMessage"].endswith("Runtime exited with error: exit status 3")
+    assert run(executor, node("sleep", timeout=0.5), 60_000)[1]["errorType"] == "Sandbox.Timedout"
+    assert result(executor, node("sleep"), 1) is None
+
+
+def test_modules_of_a_layer_are_found(executor, tmp_path):
+    package = tmp_path / "layer/nodejs/node_modules/layered"
+    package.mkdir(parents=True)
+    (package / "index.js").write_text("module.exports = 'layered';")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/index.js").write_text("exports.handler = async () => require('layered');")
+    layered = function(
+        "index.handler", code=tmp_path / "code", runtime="nodejs20.x", name="l", layers=[str(tmp_path / "layer")]
+    )
+    assert result(executor, layered) == "layered"

@@ -1,0 +1,629 @@
+"""Durable events, end to end: real servers are killed, and what got a 202 is run to its one end."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import pytest
+
+from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
+from tests.conftest import noted_by_boto3
+from tests.support.battery import SEED, share
+from tests.support.event_servers import GTHREAD, House, children
+from tests.support.hosts import InProcess
+from tests.support.servers import ROOT, Server, clean_environ, free_port, running
+from tests.support.small_disk import PRIVATE, mounts
+from tests.support.tracing import needs_strace
+from tests.support.waiting import wait_until
+
+pytest_plugins = ["tests.support.battery"]
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+
+
+# Runs, retries, ends
+
+
+def test_an_event_is_in_the_file_before_its_202(house):
+    with house.gunicorn():
+        id = house.accept("work", 5)
+        assert (id,) in house.rows("SELECT request_id FROM event")
+
+
+def test_a_failing_function_is_tried_three_times_with_one_request_id(house):
+    with house.gunicorn():
+        id = house.accept("broken")
+        wait_until(lambda: house.event(id)["state"] == "failed")
+        found = house.event(id)
+    assert house.noted("ran") == [id] * 3
+    assert (found["attempts"], found["condition"], found["lastError"]) == (3, "RetriesExhausted", "no good")
+    assert json.loads(found["result"])["errorType"] == "ValueError"
+
+
+def test_an_event_that_gets_well_ends_well(house):
+    with house.gunicorn(SERVERFULL_EVENT_RETRY_DELAYS="1"):
+        id = house.accept("flaky")
+        wait_until(lambda: house.noted("ran"))
+        (house.folder / "healed").touch()
+        wait_until(lambda: house.event(id)["state"] == "succeeded")
+    assert len(house.noted("ran")) == 2
+
+
+def test_an_event_whose_function_has_gone_waits_for_it(house):
+    with house.gunicorn("--workers", "1", SERVERFULL_EVENT_WORKERS="1"):
+        house.accept("work", 3)
+        id = house.accept("note")
+    with house.gunicorn(SERVERFULL_FUNCTIONS="work=functions.work"):
+        wait_until(lambda: house.event(id)["throttles"] > 1)
+        assert house.event(id)["state"] in ("queued", "running")
+    with house.gunicorn():
+        wait_until(lambda: house.event(id)["state"] == "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "status"),
+    [("absent", b"{}", 404), ("note", b"{", 400), ("no!te", b"{}", 400), ("note", b'"' + b"x" * 1_048_577 + b'"', 413)],
+    ids=["unknown", "malformed", "bad name", "oversized"],
+)
+def test_what_is_refused_is_never_queued(name, payload, status, house):
+    with house.gunicorn():
+        target = f"/2015-03-31/functions/{name}/invocations"
+        assert house.request("POST", target, payload, {"X-Amz-Invocation-Type": "Event"})[0] == status
+        assert house.rows() == []
+
+
+def test_a_retried_accept_is_accepted_once(house):
+    with house.gunicorn():
+        ids = [house.accept("note", 1, amz_sdk_invocation_id="first") for _ in range(3)]
+        others = [
+            house.accept("note", 2, amz_sdk_invocation_id="first"),
+            house.accept("note", 1),
+            house.accept("note", 1),
+        ]
+        assert len(house.rows()) == 4
+    assert len(set(ids)) == 1
+    assert len({*ids, *others}) == 4
+
+
+WORKERS = {
+    "gthread": GTHREAD,
+    "sync": ("--worker-class", "sync"),
+    "gevent": ("--worker-class", "gevent"),
+    "preload": (*GTHREAD, "--preload"),
+}
+
+
+@pytest.mark.parametrize("kind", ["sync", "gevent", "preload"])
+def test_boto3_over_two_workers_loses_nothing(kind, house):
+    with house.gunicorn("--workers", "2", *WORKERS[kind]):
+        accepted = noted_by_boto3(house.port, 100)
+        wait_until(lambda: not house.waiting())
+    assert sorted(house.noted("ran")) == sorted(accepted)
+    assert sorted(house.rows()) == sorted((id, "succeeded") for id in accepted)
+
+
+# Stops and kills
+
+
+def test_a_stop_gives_back_what_runs_and_the_next_start_runs_it(house):
+    with house.gunicorn(SERVERFULL_DRAIN="0.1", SERVERFULL_EVENT_LEASE="600") as server:
+        id = house.accept("work", 2)
+        wait_until(lambda: house.noted("began"))
+        server.stop()
+    assert house.rows() == [(id, "queued")]
+    with house.gunicorn():
+        wait_until(lambda: house.event(id)["state"] == "succeeded")
+        assert (house.event(id)["lostLeases"], house.event(id)["attempts"]) == (0, 1)
+
+
+def test_a_stop_waits_for_what_ends_in_time(house):
+    with house.gunicorn() as server:
+        id = house.accept("work", 1)
+        wait_until(lambda: house.noted("began"))
+        server.stop()
+    assert house.noted("ended") == [id]
+    assert house.rows() == [(id, "succeeded")]
+
+
+@needs_proc
+def test_killed_workers_lose_nothing(house, battery):
+    """A1."""
+    rng, accepted, kills = random.Random(SEED), [], 0
+    count = share(20_000, 400)
+    with house.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5", SERVERFULL_EVENT_LEASE="2") as server:
+        done = threading.Event()
+
+        def client(_):
+            mine = []
+            while not done.is_set():
+                if (answer := house.send("note", 1)) and answer[0] == 202:
+                    mine.append(answer[1])
+            return mine
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(client, number) for number in range(4)]
+            try:
+                while (
+                    house.waiting() + house.rows("SELECT count(*) FROM event WHERE due IS NULL")[0][0] < count
+                    or kills < 3
+                ):
+                    time.sleep(0.2)
+                    for pid in rng.sample(pids, 1) if (pids := children(server.process.pid)) else ():
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                            kills += 1
+            finally:
+                done.set()
+            accepted = [id for answer in answers for id in answer.result()]
+        wait_until(lambda: not house.waiting(), 600)
+        rows = dict(house.rows())
+        ran = house.noted("ran")
+    lost = [id for id in accepted if rows.get(id) != "succeeded"]
+    extra = len(ran) - len(set(ran))
+    battery.record("A1 workers killed", accepted=len(accepted), kills=kills, lost=len(lost), extra_runs=extra)
+    assert lost == []
+    assert set(accepted) <= set(ran)
+    assert set(rows.values()) == {"succeeded"}
+    assert extra <= kills * 4
+
+
+@needs_proc
+def test_killed_servers_lose_nothing(house, battery):
+    """A2."""
+    accepted, kills = [], share(100, 3)
+    for _ in range(kills):
+        with house.gunicorn(SERVERFULL_EVENT_LEASE="2") as server:
+            accepted += [house.accept("work", 0.05) for _ in range(8)]
+            pids = [server.process.pid, *children(server.process.pid)]
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            server.process.wait()
+    with house.gunicorn(SERVERFULL_EVENT_LEASE="2"):
+        wait_until(lambda: not house.waiting(), 600)
+        rows = dict(house.rows())
+        runs = len(house.noted("began"))
+    assert sorted(rows) == sorted(accepted)
+    ended = {state: list(rows.values()).count(state) for state in set(rows.values())}
+    battery.record("A2 servers killed", accepted=len(accepted), kills=kills, lost=0, runs=runs, ended=ended)
+    assert set(rows.values()) <= {"succeeded", "failed"}  # failed: those that were in work at five kills
+    assert ended.get("failed", 0) <= kills * 4 // 5
+
+
+@needs_proc
+def test_another_worker_takes_over_without_a_request(house):
+    with house.gunicorn("--workers", "3", *GTHREAD, SERVERFULL_EVENT_LEASE="2") as server:
+        house.accept("note")
+        wait_until(lambda: house.noted("ran"))
+        ids = [house.accept("work", 0.1) for _ in range(40)]
+        for pid in children(server.process.pid)[:2]:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not house.waiting())
+        assert {id for id, state in house.rows() if state == "succeeded"} >= set(ids)
+
+
+@needs_proc
+def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, battery):
+    """A12."""
+    with house.gunicorn():
+        id = house.poisoned()
+        answers = [house.send("note", number) for number in range(share(100, 10))]
+        others = [answer[1] for answer in answers if answer and answer[0] == 202]  # a kill may cut one off
+        wait_until(lambda: house.waiting() == 0, 300)
+        rows = dict(house.rows())
+        lost = house.event(id)["lostLeases"]
+    battery.record("A12 an event that kills", lost_leases=lost, runs=house.noted("ran").count(id), others=len(others))
+    assert rows[id] == "failed"
+    assert {rows[other] for other in others} <= {"succeeded"}
+    assert lost == house.noted("ran").count(id) == 5
+
+
+@needs_proc
+def test_a_process_that_ends_lets_another_lead_while_it_finishes(house):
+    with house.gunicorn() as server:
+        house.accept("work", 3)
+        wait_until(lambda: house.noted("began"))
+        (old,) = children(server.process.pid)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: any(pid != old for pid in children(server.process.pid)))
+        wait_until(lambda: house.send("note"))
+        wait_until(lambda: house.noted("ran") and not house.waiting())
+    assert len(house.noted("ended")) == 1
+
+
+def test_an_event_may_take_longer_than_its_lease(house):
+    with house.gunicorn(SERVERFULL_EVENT_LEASE="3"):
+        id = house.accept("work", 5)
+        wait_until(lambda: house.event(id)["state"] == "succeeded")
+        assert house.event(id)["lostLeases"] == 0
+
+
+# A worker, and looking after events
+
+
+def test_a_worker_runs_events_before_the_web_processes_do(house):
+    with house.gunicorn():
+        with house.worker() as worker:
+            before = house.accept("work", 0.01)
+            wait_until(lambda: house.event(before)["state"] == "succeeded")
+            wait_until(lambda: house.accept("note") and "REPORT" in worker.output())
+        after = house.accept("note")
+        wait_until(lambda: house.event(after)["state"] == "succeeded")
+
+
+def test_a_worker_needs_events_that_processes_share(house):
+    result = house.command("worker", SERVERFULL_EVENTS="memory")
+    assert result.returncode == 1
+    assert "a worker needs events that processes can share" in result.stderr
+
+
+def test_the_command_looks_after_events(house):
+    with house.gunicorn():
+        failed, fine = [house.accept("broken") for _ in range(3)], house.accept("note", {"n": 1})
+        wait_until(lambda: house.waiting() == 0)
+    listed = house.command("events", "list", "--state", "failed", "--limit", "2")
+    assert [line.split("\t")[1] for line in listed.stdout.splitlines()] == failed[:0:-1]
+    assert listed.stderr == "more: --before 2\n"
+    shown = json.loads(house.command("events", "show", fine).stdout)
+    assert (shown["state"], shown["payload"], shown["result"]) == ("succeeded", '{"n": 1}', '{"n": 1}')
+    assert house.command("events", "redrive", failed[0]).stdout == "1 to be run again\n"
+    assert house.command("events", "redrive", "--failed").stdout == "2 to be run again\n"
+    assert "there is no event" in house.command("events", "redrive", fine).stderr
+    assert house.command("events", "purge", "--yes").stdout == "1 removed\n"
+    with house.gunicorn():
+        wait_until(lambda: house.waiting() == 0)
+    assert sorted(house.noted("ran")) == sorted(failed * 6 + [fine])
+
+
+def test_the_operator_looks_after_events_over_http(house):
+    with house.gunicorn():
+        ids = [house.accept("broken") for _ in range(3)]
+        wait_until(lambda: house.waiting() == 0)
+        page = json.loads(house.request("GET", "/serverfull/events?state=failed&limit=2")[2])
+        following = json.loads(house.request("GET", page["next"])[2])
+        assert [one["requestId"] for one in page["events"] + following["events"]] == ids[::-1]
+        assert following["next"] is None
+        assert house.request("POST", f"/serverfull/events/{ids[0]}/redrive")[0] == 202
+        wait_until(lambda: house.noted("ran").count(ids[0]) == 6 and house.waiting() == 0)
+        assert house.request("GET", "/serverfull/events/none")[0] == 404
+        assert house.request("POST", "/serverfull/events/none/redrive")[0] == 404
+        assert house.request("GET", "/serverfull/events?limit=501")[0] == 400
+        fine = house.accept("note")
+        wait_until(lambda: house.waiting() == 0)
+        assert house.request("POST", f"/serverfull/events/{fine}/redrive")[0] == 409
+
+
+def test_nobody_looks_after_events_unless_it_is_set(house):
+    with house.gunicorn(SERVERFULL_ADMIN="false"):
+        assert house.request("GET", "/serverfull/events")[0] == 404
+
+
+def test_a_damaged_store_keeps_the_server_from_starting(house):
+    (house.folder / ".serverfull").mkdir()
+    (house.folder / ".serverfull/events.sqlite3").write_bytes(b"nothing of ours" * 1000)
+    with pytest.raises(RuntimeError) as caught:
+        with house.gunicorn():
+            pass
+    assert "is damaged (file is not a database), so nothing starts and nothing was changed" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+# Destinations
+
+
+def test_a_function_is_told_of_a_failure_and_a_dead_letter_is_the_event(house):
+    with house.gunicorn():
+        id = house.accept("broken_to_told", {"n": 1})
+        wait_until(lambda: house.told() and house.waiting() == 0 and len(house.rows()) == 3)
+        assert [one["state"] for one in house.event(id)["records"]] == ["delivered"] * 2
+    (record,) = house.told()
+    assert list(record) == [
+        "version", "timestamp", "requestContext", "requestPayload", "responseContext", "responsePayload"
+    ]  # fmt: skip
+    assert record["requestContext"] == {
+        "requestId": id,
+        "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:broken_to_told:$LATEST",
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 1,
+    }
+    assert record["requestPayload"] == {"n": 1}
+    assert record["responseContext"] == {
+        "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"
+    }  # fmt: skip
+    assert record["responsePayload"]["errorMessage"] == "no good"
+    assert "{'n': 1}" in house.notes.read_text()
+
+
+def test_a_chain_without_end_is_stopped_after_16_hops(house, battery):
+    with house.gunicorn():
+        house.accept("loop", 0)
+        wait_until(lambda: len(house.rows()) >= 17 and not house.waiting())
+        wait_until(lambda: not house.rows("SELECT 1 FROM record WHERE due IS NOT NULL"))
+        conditions = [row[0] for row in house.rows("SELECT condition FROM event ORDER BY id")]
+    battery.record("A10 a destination that is the function itself", runs=len(house.noted("ran")))
+    assert conditions == ["Success"] * 16 + ["RecursiveInvocationDetected"]
+    assert len(house.noted("ran")) == 16
+
+
+def test_a_destination_that_is_down_loses_nothing(house):
+    port = free_port()
+    with house.gunicorn(HOOK=f"http://127.0.0.1:{port}/"):
+        id = house.accept("broken_to_hook")
+        wait_until(lambda: house.event(id).get("records") and house.event(id)["records"][0]["tries"] > 1)
+    ((state, target, body),) = house.rows("SELECT state, target, body FROM record")
+    assert (state, target) == ("waiting", f"http://127.0.0.1:{port}/")
+    assert json.loads(body)["requestContext"]["requestId"] == id
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    port = free_port()
+    argv = ["-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with running(Server(argv, log, port=port, ready="/moto-api/", env={"PYTHONWARNINGS": "ignore"})) as server:
+        yield server
+
+
+def test_records_go_to_sqs_sns_and_eventbridge(house, moto):
+    keys = {"AWS_ACCESS_KEY_ID": "123456789012", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+    def client(service):
+        return boto3.client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=moto.url,
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key="secret",
+        )
+
+    with contextlib.ExitStack() as stack:
+        sqs, sns, bus = (stack.enter_context(contextlib.closing(client(name))) for name in ("sqs", "sns", "events"))
+        urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("jobs", "from-topic", "from-bus")}
+        topic = sns.create_topic(Name="topic")["TopicArn"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:from-topic")
+        bus.put_rule(Name="all", EventPattern='{"source": ["lambda"]}')
+        bus.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": "arn:aws:sqs:us-east-1:123456789012:from-bus"}])
+        stack.enter_context(house.gunicorn(SERVERFULL_DESTINATIONS_ENDPOINT=moto.url, **keys))
+        ids = [house.accept(name, {"n": 1}) for name in ("to_sqs", "to_sns", "to_bus")]
+        wait_until(lambda: house.rows("SELECT state FROM record") == [("delivered",)] * 3)
+        jobs, topic, bus = (_only_message(sqs, url) for url in urls.values())
+    assert json.loads(jobs["Body"])["requestContext"]["requestId"] == ids[0]
+    letter = json.loads(topic["Body"])
+    assert json.loads(letter["Message"]) == {"n": 1}
+    assert {name: one["Value"] for name, one in letter["MessageAttributes"].items()} == {
+        "RequestID": ids[1], "ErrorCode": "200", "ErrorMessage": "no good"
+    }  # fmt: skip
+    event = json.loads(bus["Body"])
+    assert event["detail-type"] == "Lambda Function Invocation Result - Success"
+    assert event["detail"]["requestContext"]["requestId"] == ids[2]
+
+
+def _only_message(sqs, url):
+    (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    return message
+
+
+# The example
+
+
+def test_the_example_does_what_its_docstring_says(tmp_path):
+    text = (ROOT / "examples/event_pipeline.py").read_text()
+    start, poem, nothing, told = re.findall(
+        r"^ {4}((?:SERVERFULL|curl).+)$", text.partition('"""\n\nimport')[0], re.MULTILINE
+    )
+    words = shlex.split(start)
+    settings = dict(word.split("=") for word in words[: words.index("gunicorn")])
+    port = free_port()
+    environ = {
+        **settings,
+        "SERVERFULL_DATA_DIR": str(tmp_path / settings["SERVERFULL_DATA_DIR"]),
+        "SERVERFULL_EVENTS": "",
+    }
+    environ |= {"TOLD": str(tmp_path / "told"), "WEBHOOK": f"http://127.0.0.1:{port}/hook"}
+    argv = ["-m", *words[words.index("gunicorn") :], "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+
+    def paste(line):
+        argv = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{port}"))
+        return subprocess.run([*argv, "--silent", "--show-error"], capture_output=True, text=True, check=True).stdout
+
+    def serving():
+        return running(Server(argv, tmp_path / "log", port=port, env=environ))
+
+    with serving() as server:
+        paste(poem)
+        paste(nothing)
+        wait_until(lambda: "webhook" in paste(told))
+        server.stop(signal.SIGKILL)
+    port = free_port()
+    argv[argv.index("--bind") + 1] = f"127.0.0.1:{port}"
+    with serving():
+        paste(told)
+        wait_until(lambda: "clean-up" in paste(told))
+        lines = [json.loads(line) for line in paste(told).splitlines()]
+    assert {"who": "webhook", "upload": "poem", "condition": "Success", "words": 3} in lines
+    assert {"who": "clean-up", "upload": "nothing", "condition": "RetriesExhausted"} in lines
+
+
+# Marked points, and a disk that is asked: A11, A3 (A4 is in test_disk.py)
+
+CHILD = """
+import json, os, signal, sys, time
+from pathlib import Path
+from serverfull_wsgi import Application, EventConfig, Function, SqliteQueue, StaticFetcher
+from serverfull_wsgi.events.retry_policy import Delays
+from tests.support.hosts import InProcess
+
+point, folder = sys.argv[1], Path(sys.argv[2])
+
+def mark(here):
+    if here == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def note(event, context):
+    with open(folder / "notes", "a") as notes:
+        notes.write(f"ran {context.aws_request_id} {event}\\n")
+
+def told(event, context):
+    with open(folder / "notes", "a") as notes:
+        notes.write("told " + context.aws_request_id + " " + json.dumps(event) + "\\n")
+
+queue = SqliteQueue(folder / "events.sqlite3", lease=2.0, delays=Delays((0.1,), 0.1, 0.5), mark=mark)
+functions = {"note": Function(note, event_config=EventConfig(on_success="told")), "told": told}
+application = Application(StaticFetcher(functions), queue=queue)
+application.start()
+if point != "-":
+    target = "/2015-03-31/functions/note/invocations"
+    response = InProcess(application).request("POST", target, b"1", {"X-Amz-Invocation-Type": "Event"})
+    assert response.status == 202
+deadline = time.monotonic() + 120
+while time.monotonic() < deadline:
+    found = queue.events()
+    if len(found) == 2 and all(one["state"] == "succeeded" for one in found):
+        if all(one["state"] == "delivered" for event in found for one in queue.event(event["requestId"])["records"]):
+            break
+    time.sleep(0.05)
+application.close()
+"""
+
+
+def child(*argv, before=()):
+    command = [*before, sys.executable, "-c", *argv]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=clean_environ(), timeout=200, check=False
+    )
+
+
+@pytest.mark.parametrize("point", ["claimed", "ran", "recorded", "sent", "delivered"])
+def test_a_process_that_dies_at_any_point_leaves_one_end_and_one_record(point, tmp_path, battery):
+    """A11."""
+    assert child(CHILD, point, str(tmp_path)).returncode == -signal.SIGKILL
+    again = child(CHILD, "-", str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "events.sqlite3")) as db:
+        ends = db.execute("SELECT state, condition, lost FROM event ORDER BY id").fetchall()
+        records = db.execute("SELECT kind, state FROM record").fetchall()
+    lines = (tmp_path / "notes").read_text().splitlines()
+    runs, told = (sum(line.startswith(what) for line in lines) for what in ("ran ", "told "))
+    battery.record(f"A11 killed where it is {point}", runs=runs, records_taken=told, ends=len(ends))
+    assert [end[:2] for end in ends] == [("succeeded", "Success")] * 2  # the event's, and that of the one who was told
+    assert records == [("on_success", "delivered")]
+    assert 1 <= runs <= 2
+    assert 1 <= told <= 2
+
+
+@needs_strace
+def test_the_store_is_synced_between_a_request_and_its_202(house, tmp_path, battery):
+    """A3."""
+    count, trace = share(1000, 40), tmp_path / "trace"
+    with house.gunicorn("--worker-class", "sync", "-c", "hooks.py", SERVERFULL_EVENTS="") as server:
+        with house.worker():  # so that all syncs of the web process are for accepts
+            (pid,) = children(server.process.pid)
+            calls = "trace=recvfrom,sendto,fdatasync,fsync"
+            strace = subprocess.Popen(["strace", "-f", "-qq", "-s", "64", "-o", trace, "-e", calls, "-p", str(pid)])
+            try:
+                wait_until(lambda: "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text())
+                for _ in range(count):
+                    house.accept("note")
+            finally:
+                strace.terminate()
+                strace.wait(30)
+    synced, answered, read = 0, 0, False
+    for line in trace.read_text().splitlines():
+        if "POST /2015-03-31" in line:
+            read, done = True, False
+        elif read and ("fdatasync" in line or "fsync" in line):
+            done = True
+        elif "HTTP/1.1 202" in line and read:
+            answered, synced, read = answered + 1, synced + done, False
+    battery.record("A3 synced before its 202", answered=answered, synced=synced)
+    assert (answered, synced) == (count, count)
+
+
+SMALL_DISK = """
+import sys, time
+from pathlib import Path
+from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
+from tests.support.hosts import InProcess
+from tests.support.small_disk import fill
+from tests.support.waiting import wait_until
+
+folder, begun, go = Path(sys.argv[1]), [], []
+
+def work(event, context):
+    begun.append(1)
+    while not go:
+        time.sleep(0.01)
+    return "done"
+
+queue = SqliteQueue(folder / "events.sqlite3", workers=2)
+application = InProcess(Application(StaticFetcher({"work": work, "quick": lambda event, context: 1}), queue=queue))
+
+def send(name, payload=b"1", kind="Event"):
+    target = f"/2015-03-31/functions/{name}/invocations"
+    return application.request("POST", target, payload, {"X-Amz-Invocation-Type": kind})
+
+accepted = [send("work").headers["x-amzn-RequestId"] for _ in range(4)]
+wait_until(lambda: len(begun) == 2)
+fill(folder / "filler")
+refused = 0
+for _ in range(200):
+    response = send("work", b'"' + b"x" * 50_000 + b'"')
+    if response.status == 202:
+        accepted.append(response.headers["x-amzn-RequestId"])
+    else:
+        assert (response.status, response.headers["x-amzn-ErrorType"]) == (500, "ServiceException"), response
+        refused += 1
+    assert send("quick", kind="RequestResponse").status == 200
+assert refused
+go.append(1)
+wait_until(lambda: all(queue.event(id)["state"] == "succeeded" for id in accepted))
+(folder / "filler").unlink()
+wait_until(lambda: send("work").status == 202)
+print(len(accepted), refused)
+"""
+
+
+def test_a_full_disk_accepts_nothing_and_what_runs_comes_to_its_end(tmp_path, battery):
+    """A5."""
+    if not mounts(tmp_path):
+        pytest.skip("needs the right to mount a tmpfs")
+    result = child(SMALL_DISK, str(tmp_path), before=[*PRIVATE, str(tmp_path)])
+    assert result.returncode == 0, result.stderr
+    accepted, refused = map(int, result.stdout.split()[-2:])
+    battery.record("A5 a disk that is full, then freed", accepted=accepted, refused=refused, false_202=0, lost=0)
+
+
+def test_a_wall_clock_that_jumps_expires_nothing_and_sticks_nothing(tmp_path, monkeypatch, battery):
+    """A9."""
+    rng, wall, queue = random.Random(SEED), time.time, SqliteQueue(tmp_path / "events.sqlite3")
+    monkeypatch.setattr(time, "time", lambda: wall() + rng.choice([-7 * 3600, 7 * 3600, -1, 1]))
+    ran, runs = [], StaticFetcher({"note": lambda event, context: ran.append(event)})
+    application, count = Application(runs, queue=queue), share(5000, 300)
+    served = InProcess(application)
+    target = "/2015-03-31/functions/note/invocations"
+    try:
+        for number in range(count):
+            assert served.request("POST", target, b"%d" % number, {"X-Amz-Invocation-Type": "Event"}).status == 202
+        wait_until(lambda: not queue.events("queued") and not queue.events("running"))
+        assert queue.events("failed") == []
+    finally:
+        application.close()
+    battery.record("A9 a wall clock that jumps at every look", events=count, ran=len(ran), expired=0, stuck=0)
+    assert sorted(ran) == list(range(count))

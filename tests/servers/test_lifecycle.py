@@ -1,0 +1,416 @@
+"""Reloads and stops: no call that was taken goes unanswered, and no accepted event goes unrun."""
+
+import itertools
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serverfull_wsgi import EventConfig, FunctionName, Invocation, MemoryQueue, Outcome
+from tests.support.battery import WHOLE, share
+from tests.support.servers import Server, free_port, running
+from tests.support.waiting import wait_until
+
+pytest_plugins = ["tests.support.battery"]
+
+# What a user has in a folder: functions that write down what they do, gunicorn's configuration, and for comparison a
+# WSGI application that has nothing of ours.
+FOLDER = {
+    "functions.py": """
+import os
+import time
+
+def hello(event, context):
+    return "Hello!"
+
+def note(event, context):
+    write("ended", event)
+
+def work(event, context):
+    write("began", event)
+    while not os.path.exists("go-" + event.partition("-")[0]):
+        time.sleep(0.01)
+    time.sleep(0.05)
+    write("ended", event)
+    return event
+
+def write(what, event):
+    with open("notes", "a") as notes:
+        notes.write(f"{what} {event}\\n")
+""",
+    "hooks.py": """
+from serverfull_wsgi.servers.gunicorn.hooks import post_worker_init, worker_exit
+""",
+    "own_hooks.py": """
+def post_worker_init(worker):
+    write("began", "hook")
+
+def worker_exit(server, worker):
+    write("ended", "hook")
+
+def write(what, event):
+    with open("notes", "a") as notes:
+        notes.write(f"{what} {event}\\n")
+""",
+    "bare.py": """
+def application(environ, start_response):
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    status = "202 Accepted" if environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event" else "200 OK"
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", "8")])
+    return [b'"Hello!"']
+""",
+}
+FUNCTIONS = "hello=functions.hello, note=functions.note, work=functions.work"
+
+
+class House:
+    """A folder of functions, and servers that serve it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.notes = folder / "notes"
+        self.notes.touch()
+        for name, text in FOLDER.items():
+            (folder / name).write_text(text)
+
+    def gunicorn(self, *options, application="serverfull_wsgi:app"):
+        port = free_port()
+        argv = ["-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--no-control-socket", *options]
+        return self._server(argv, port)
+
+    def serve(self, *options):
+        port = free_port()
+        return self._server(["-m", "serverfull_wsgi", "serve", *options], port)
+
+    def _server(self, argv, port):
+        settings = {
+            "SERVERFULL_FUNCTIONS": FUNCTIONS,
+            "SERVERFULL_EVENT_WORKERS": "2",
+            "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}",
+        }
+        return running(Server(argv, self.folder / "log", port=port, env=settings, cwd=self.folder))
+
+    def noted(self, what):
+        """The ids of what ``began`` or ``ended``."""
+        lines = (line.split() for line in self.notes.read_text().splitlines())
+        return [id for happened, id in lines if happened == what]
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path)
+
+
+class Client:
+    """An HTTP/1.1 client that keeps its connection, as AWS's do, and makes no second attempt but one.
+
+    A server may close a kept connection at any time (RFC 9112, section 9.5). If that shows before a request, a new
+    connection is opened; if a request crosses the close, so that not one byte of an answer comes, it is sent once more
+    on a new one (section 9.3.1) and counted in ``again``. On a new connection that would be a failure.
+    """
+
+    def __init__(self, port, *, keep=20):
+        self._port, self._keep = port, keep
+        self._socket, self._used = None, 0
+        self.again = 0
+
+    def invoke(self, name, event=None, kind="RequestResponse"):
+        """The status, and the body."""
+        body = json.dumps(event).encode() if event is not None else b""
+        head = (
+            f"POST /2015-03-31/functions/{name}/invocations HTTP/1.1\r\nHost: localhost\r\n"
+            f"X-Amz-Invocation-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return self.send(head.encode() + body)
+
+    def send(self, request):
+        if self._used == self._keep or (self._socket and select.select([self._socket], [], [], 0)[0]):
+            self.close()
+        reused = self._socket is not None
+        try:
+            return self._exchange(request)
+        except Unanswered:
+            self.close()
+            if not reused:
+                raise
+            self.again += 1
+            return self._exchange(request)
+
+    def _exchange(self, request):
+        if self._socket is None:
+            self._socket, self._used = socket.create_connection(("127.0.0.1", self._port), timeout=60), 0
+        self._used += 1
+        received = b""
+        try:
+            self._socket.sendall(request)
+            while b"\r\n\r\n" not in received:
+                received += self._more()
+        except ConnectionError as error:
+            if received:
+                raise
+            raise Unanswered from error
+        head, _, body = received.partition(b"\r\n\r\n")
+        headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        while len(body) < int(headers.get(b"content-length", 0)):
+            body += self._more()
+        if headers.get(b"connection") == b"close":
+            self.close()
+        return int(head.split()[1]), body
+
+    def _more(self):
+        if piece := self._socket.recv(65536):
+            return piece
+        raise ConnectionResetError("closed by the server")
+
+    def close(self):
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Unanswered(Exception):
+    """The connection ended before the first byte of an answer."""
+
+
+STARTS = {
+    "gunicorn": lambda house, options: house.gunicorn("-c", "hooks.py", *options),
+    "serve": lambda house, options: house.serve(*options),
+    "serve with hooks": lambda house, options: house.serve("-c", "hooks.py", *options),
+}
+
+
+# B1
+
+CLIENTS = 4
+WORKERS = {"gthread": ["--worker-class", "gthread", "--threads", "8"], "sync": ["--worker-class", "sync"]}
+
+
+class Load:
+    """Calls from several clients at once, each twentieth an event; failures are kept, with when they happened."""
+
+    def __init__(self, port):
+        self._port = port
+        self._numbers = itertools.count()
+        self.calls, self.again, self.accepted, self.failed = 0, 0, [], []
+
+    def run(self, count):
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            for again in pool.map(self._client, [count // CLIENTS] * CLIENTS):
+                self.again += again
+        self.calls += count
+
+    def _client(self, count):
+        with closing(Client(self._port)) as client:
+            for _ in range(count):
+                self._call(client, str(next(self._numbers)))
+            return client.again
+
+    def _call(self, client, id):
+        kind = "RequestResponse" if int(id) % 20 else "Event"
+        function, due = ("hello", 200) if kind != "Event" else ("note", 202)
+        try:
+            answer = client.invoke(function, id, kind)
+        except Exception as error:
+            client.close()
+            self.failed.append((id, repr(error)))
+            return
+        if answer[0] != due:
+            self.failed.append((id, answer))
+        elif kind == "Event":
+            self.accepted.append(id)
+
+
+class Reloads(threading.Thread):
+    """SIGHUP every half second, until told to stop."""
+
+    def __init__(self, server):
+        super().__init__()
+        self._server, self._stopped, self.count = server, threading.Event(), 0
+
+    def run(self):
+        while not self._stopped.wait(0.5):
+            self._server.process.send_signal(signal.SIGHUP)
+            self.count += 1
+
+    def stop(self):
+        self._stopped.set()
+        self.join()
+
+
+def under_reloads(server, count):
+    """At least ``count`` calls, and for as long as three reloads take."""
+    load, reloads, began = Load(server.port), Reloads(server), time.monotonic()
+    reloads.start()
+    try:
+        while load.calls < count or reloads.count < 3:
+            load.run(1000)
+    finally:
+        reloads.stop()
+    return load, {
+        "calls": load.calls,
+        "failed": len(load.failed),
+        "sent_again": load.again,
+        "accepted_events": len(load.accepted),
+        "reloads": reloads.count,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+@pytest.mark.parametrize(("start", "worker"), [("gunicorn", "gthread"), ("gunicorn", "sync"), ("serve", "gthread")])
+def test_reloads_lose_no_call_and_no_event(start, worker, house, battery):
+    with STARTS[start](house, WORKERS[worker]) as server:
+        load, figures = under_reloads(server, share(50_000, 2_000))
+        status = server.stop()
+    workers = (house.folder / "log").read_text().count("Booting worker")
+    lost = set(load.accepted) - set(house.noted("ended"))
+    battery.record(f"B1 {start}, {worker}", **figures, events_lost=len(lost), workers_booted=workers)
+    assert (load.failed, lost, status) == ([], set(), 0)
+    assert load.again <= CLIENTS * workers  # a reload closes a client's connection once
+    assert workers > 1
+
+
+@pytest.mark.battery
+@pytest.mark.skipif(not WHOLE, reason="for comparison, in the battery only")
+@pytest.mark.parametrize("worker", WORKERS)
+def test_what_gunicorn_alone_loses_in_reloads(worker, house, battery):
+    with house.gunicorn(*WORKERS[worker], application="bare:application") as server:
+        load, figures = under_reloads(server, share(50_000, 2_000))
+    battery.record(f"B1 a bare application, {worker}", **figures)
+    assert not [answer for _, answer in load.failed if not isinstance(answer, str)]  # whatever failed had no answer
+
+
+# B2
+
+STOPS = [
+    ("gunicorn", "gthread", signal.SIGTERM),
+    ("gunicorn", "sync", signal.SIGTERM),
+    ("serve", "gthread", signal.SIGTERM),
+    ("serve", "gthread", signal.SIGINT),
+    ("serve", "sync", signal.SIGTERM),
+    ("serve", "sync", signal.SIGINT),
+    ("serve with hooks", "sync", signal.SIGINT),
+]
+# Of a sync worker only the call that it runs is taken: those behind it wait in the kernel's queue, which no
+# application sees, and are reset when gunicorn goes. A gthread worker takes what its threads have no room for yet.
+OPTIONS = {
+    "gthread": (["--worker-class", "gthread", "--threads", "2"], 5),
+    "sync": (["--worker-class", "sync", "--workers", "2"], 2),
+}
+EVENTS = [f"event-{number}" for number in range(8)]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("start", "worker", "number"), STOPS, ids=[f"{start}-{worker}-{number.name}" for start, worker, number in STOPS]
+)
+def test_a_stop_lets_what_was_taken_come_to_its_end(start, worker, number, house, battery):
+    options, count = OPTIONS[worker]
+    calls = [f"call-{number}" for number in range(count)]
+    with STARTS[start](house, options) as server, ThreadPoolExecutor(count) as pool:
+        accept(server.port, EVENTS)
+        answers = [pool.submit(call, server.port, id) for id in calls]
+        wait_until(lambda: len(set(calls) & set(house.noted("began"))) == 2 and not backlog(server.port))
+        begun = house.noted("began")
+        signal_to(server, number)
+        wait_until(lambda: "Handling signal" in server.output())
+        (house.folder / "go-call").touch()
+        answers = [answer.result() for answer in answers]
+        (house.folder / "go-event").touch()  # from here on only a drain keeps the workers
+        status = server.process.wait(40)
+    ended = house.noted("ended")
+    battery.record(
+        f"B2 {start}, {worker}, {number.name}",
+        calls=count,
+        answered=sum(answer[0] == 200 for answer in answers),
+        events=len(EVENTS),
+        ran=len(set(EVENTS) & set(ended)),
+        running_at_the_signal=len(begun),
+        queued_at_the_signal=count + len(EVENTS) - len(begun),
+    )
+    assert answers == [(200, json.dumps(id).encode()) for id in calls]
+    assert sorted(ended) == sorted(EVENTS + calls)
+    assert status == 0
+
+
+def test_hooks_of_ones_own_run_beside_those_of_the_command(house):
+    (house.folder / "go-event").touch()
+    with house.serve("-c", "own_hooks.py") as server:
+        accept(server.port, EVENTS)
+        server.stop()
+    assert house.noted("began").count("hook") == 1
+    assert sorted(house.noted("ended")) == sorted([*EVENTS, "hook"])
+
+
+def accept(port, ids):
+    """Has events accepted, each on a connection of its own, so that every worker may get some."""
+    for id in ids:
+        with closing(Client(port)) as client:
+            assert client.invoke("work", id, "Event") == (202, b"")
+
+
+def call(port, id):
+    with closing(Client(port)) as client:
+        return client.invoke("work", id)
+
+
+def signal_to(server, number):
+    """To the server; and, as Ctrl-C does it, a SIGINT to its workers also."""
+    stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists())
+    parents = {int(stat.split()[0]): int(stat.rpartition(")")[2].split()[1]) for stat in stats}
+    workers = [pid for pid, parent in parents.items() if parent == server.process.pid]
+    for pid in [server.process.pid, *(workers if number == signal.SIGINT else [])]:
+        os.kill(pid, number)
+
+
+def backlog(port):
+    """How many connections wait to be accepted at ``port``."""
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    listening = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"]
+    return int(listening[0][4].partition(":")[2], 16)
+
+
+def test_an_event_that_ends_in_an_exit_does_not_take_its_worker_along():
+    def run(invocation, age):
+        if invocation.request_id == "first":
+            sys.exit(3)  # as a fetcher may, whose code is not the handler's
+        ran.append(invocation.request_id)
+        return Outcome(b"null")
+
+    ran, queue = [], MemoryQueue(workers=1, drain=5.0)
+    queue.start(run, send=None)
+    for id in ("first", "second"):
+        name = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+        queue.put(Invocation(name, b"{}", id), EventConfig())
+    queue.close()
+    assert ran == ["second"]
+
+
+UNDER_GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import time
+from serverfull_wsgi import EventConfig, FunctionName, Invocation, MemoryQueue, Outcome
+
+name = FunctionName.parse("f", region="us-east-1", account_id="123456789012")
+queue = MemoryQueue(workers=2)
+queue.start(lambda invocation, age: time.sleep(0.1) or print(invocation.request_id) or Outcome(b""), None)
+for number in range(6):
+    queue.put(Invocation(name, b"{}", f"event {number}"), EventConfig())
+queue.close()
+"""
+
+
+def test_a_stop_drains_the_events_in_memory_under_gevent_too():
+    pytest.importorskip("gevent")
+    ran = subprocess.run([sys.executable, "-c", UNDER_GEVENT], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, sorted(ran.stdout.splitlines())) == (0, [f"event {n}" for n in range(6)]), ran.stderr

@@ -1,0 +1,301 @@
+"""Settings: every name, every default, and what is said of bad values."""
+
+import json
+import logging
+import os
+import signal
+
+import pytest
+
+from serverfull_wsgi import ConfigurationError, Settings, create_app
+from serverfull_wsgi.settings.settings import NAMES, WITHOUT_MEANING
+from tests.support.hosts import InProcess
+
+
+def of(**values):
+    return Settings.from_mapping({f"SERVERFULL_{name}": value for name, value in values.items()})
+
+
+def served(**values):
+    """An application of these settings, which leaves no file."""
+    return create_app(of(**{"EVENTS": "memory", **values}))
+
+
+def test_nothing_has_to_be_set():
+    assert Settings.from_mapping({}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("FUNCTIONS", "a=b.c", "functions", "a=b.c"),
+        ("ALIASES", "a:p=1", "aliases", "a:p=1"),
+        ("TEMPLATE", "t.yaml", "template", "t.yaml"),
+        ("TEMPLATE_PARAMETERS", "Stage=prod", "template_parameters", "Stage=prod"),
+        ("REGION", "eu-central-1", "region", "eu-central-1"),
+        ("REGION", "us-gov-west-1", "region", "us-gov-west-1"),
+        ("ACCOUNT_ID", "999999999999", "account_id", "999999999999"),
+        ("HEALTHCHECK", "/alive", "healthcheck", "/alive"),
+        ("MOCK", "true", "mock", True),
+        ("MOCK", True, "mock", True),
+        ("MOCK", "", "mock", False),
+        ("MOCK_VALUES", "Random", "mock_values", "random"),
+        ("MOCK_SEED", "7", "mock_seed", 7),
+        ("EVENT_WORKERS", "2", "event_workers", 2),
+        ("EVENT_QUEUE_SIZE", "5", "event_queue_size", 5),
+        ("DRAIN", "1.5", "drain", 1.5),
+        ("CREDENTIALS_FILE", "keys", "credentials_file", "keys"),
+        ("REPLAY_GUARD", "1000", "replay_guard", 1000),
+        ("EVENTS", "memory", "events", "memory"),
+        ("EVENTS", "sqlite:////var/lib/events", "events", "sqlite:////var/lib/events"),
+        ("DATA_DIR", "/var/lib/serverfull", "data_dir", "/var/lib/serverfull"),
+        ("EVENTS_APPLICATION", "orders", "events_application", "orders"),
+        ("EVENTS_RETENTION", "60", "events_retention", 60.0),
+        ("EVENT_LEASE", "5", "event_lease", 5.0),
+        ("EVENT_RETRY_DELAYS", "1 2.5", "event_retry_delays", (1.0, 2.5)),
+        ("EVENT_THROTTLE_DELAYS", "0.1 3", "event_throttle_delays", (0.1, 3.0)),
+        ("DESTINATIONS_ENDPOINT", "http://localhost:5000", "destinations_endpoint", "http://localhost:5000"),
+        ("ADMIN", "true", "admin", True),
+        ("EXECUTOR", "Process", "executor", "process"),
+        ("SANDBOX", "namespaces", "sandbox", "namespaces"),
+        ("MAX_CONCURRENCY", "2", "max_concurrency", 2),
+        ("ENVIRONMENT_IDLE", "0.5", "environment_idle", 0.5),
+        ("ZYGOTE_PRELOAD", "json, email.message", "zygote_preload", ("json", "email.message")),
+        ("RUNTIME_HTTPSERVER_ADDRESS", ":8080", "httpserver_address", ":8080"),
+        ("RUNTIME_LOGGER_OUTPUT", "null", "logger_output", "NULL"),
+        ("RUNTIME_LOGGER_LEVEL", "debug", "logger_level", logging.DEBUG),
+        ("RUNTIME_LOGGING_LEVEL", "ERROR", "logger_level", logging.ERROR),
+        ("RUNTIME_LOGGER_FORMAT", "json", "logger_format", "JSON"),
+        ("RUNTIME_STATS_OUTPUT", "NULLSTAT", "stats_output", "NULL"),
+        ("RUNTIME_STATS_OUTPUT", "DATADOG", "stats_output", "DATADOG"),
+        ("RUNTIME_STATS_ADDRESS", "[::1]:9125", "stats_address", ("::1", 9125)),
+        ("RUNTIME_STATS_DATADOG_ADDRESS", "collector:8125", "stats_address", ("collector", 8125)),
+        ("RUNTIME_STATS_PREFIX", "mine", "stats_prefix", "mine"),
+        ("RUNTIME_STATS_TAGS", "env:dev, team:a", "stats_tags", ("env:dev", "team:a")),
+        ("RUNTIME_STATS_DATADOG_TAGS", "env:dev team:a", "stats_tags", ("env:dev", "team:a")),
+        ("RUNTIME_SIGNALS_INSTALLED", "NONE", "signals", ()),
+        ("RUNTIME_SIGNALS_OS_SIGNALS", "15 10", "signals", (signal.SIGTERM, signal.SIGUSR1)),
+    ],
+)
+def test_each_setting_is_read(name, text, field, value):
+    assert getattr(of(**{name: text}), field) == value
+
+
+def test_the_region_falls_back_to_awss_own_variable():
+    assert Settings.from_mapping({"AWS_REGION": "eu-west-1"}).region == "eu-west-1"
+    assert Settings.from_mapping({"AWS_REGION": "eu-west-1", "SERVERFULL_REGION": "us-west-2"}).region == "us-west-2"
+
+
+BAD = {
+    "REGION": "Mars",
+    "ACCOUNT_ID": "12",
+    "HEALTHCHECK": "alive",
+    "MOCK": "maybe",
+    "MOCK_VALUES": "some",
+    "MOCK_SEED": "x",
+    "EVENT_WORKERS": "0",
+    "EVENT_QUEUE_SIZE": "-1",
+    "DRAIN": "long",
+    "REPLAY_GUARD": "yes",
+    "EVENTS": "kafka://localhost",
+    "EVENTS_RETENTION": "-1",
+    "EVENT_LEASE": "0",
+    "EVENT_RETRY_DELAYS": "soon",
+    "EVENT_THROTTLE_DELAYS": "1",
+    "DESTINATIONS_ENDPOINT": "localhost",
+    "ADMIN": "maybe",
+    "EXECUTOR": "thread",
+    "SANDBOX": "docker",
+    "MAX_CONCURRENCY": "0",
+    "ENVIRONMENT_IDLE": "-1",
+    "ZYGOTE_PRELOAD": "os; import sys",
+    "RUNTIME_HTTPSERVER_ADDRESS": "8080x",
+    "RUNTIME_LOGGER_OUTPUT": "PRINTER",
+    "RUNTIME_LOGGER_LEVEL": "LOUD",
+    "RUNTIME_LOGGER_FORMAT": "XML",
+    "RUNTIME_STATS_OUTPUT": "CARBON",
+    "RUNTIME_STATS_ADDRESS": "collector:99999",
+    "RUNTIME_STATS_PREFIX": "a b",
+    "RUNTIME_STATS_TAGS": "café",
+    "RUNTIME_SIGNALS_INSTALLED": "SOME",
+    "RUNTIME_SIGNALS_OS_SIGNALS": "TERM",
+}
+
+
+def test_every_bad_value_is_told_at_once_by_name_and_value():
+    with pytest.raises(ConfigurationError) as caught:
+        of(**BAD)
+    lines = str(caught.value).splitlines()
+    assert [line.partition("=")[0] for line in lines] == sorted(f"SERVERFULL_{name}" for name in BAD)
+    assert "SERVERFULL_MOCK='maybe': Not a valid boolean." in lines
+
+
+@pytest.mark.parametrize("url", ["amq://guest:se@cret@broker/", "amqp//guest:secret@broker/", "guest:secret@broker"])
+def test_a_password_in_a_bad_url_is_not_told(url):
+    with pytest.raises(ConfigurationError, match=r"SERVERFULL_EVENTS='…@broker/?': Must be") as caught:
+        of(EVENTS=url)
+    assert "cret" not in str(caught.value)
+
+
+def test_a_misspelt_name_is_told_with_the_one_that_was_meant():
+    assert of(FUNCTION="a=b.c").notices == ("SERVERFULL_FUNCTION is not a setting; did you mean SERVERFULL_FUNCTIONS?",)
+
+
+def test_a_replay_guard_without_keys_is_told_to_guard_nothing():
+    (notice,) = of(REPLAY_GUARD="5").notices
+    assert notice == "SERVERFULL_REPLAY_GUARD has no effect without SERVERFULL_CREDENTIALS_FILE"
+    assert of(REPLAY_GUARD="5", CREDENTIALS_FILE="keys").notices == ()
+
+
+def test_a_setting_of_the_go_original_without_meaning_is_told_with_the_reason():
+    (notice,) = of(RUNTIME_STATS_DATADOG_PACKETSIZE="32768").notices
+    assert notice.startswith("SERVERFULL_RUNTIME_STATS_DATADOG_PACKETSIZE has no meaning here: ")
+
+
+def test_the_readme_lists_every_setting_with_its_default(readme):
+    table = readme.partition("## Settings")[2].partition("\n## ")[0]
+    rows = {row.split("|")[1].strip().strip("`"): row for row in table.splitlines() if row.startswith("| `SERVERFULL_")}
+    assert set(rows) == {f"SERVERFULL_{name}" for name in NAMES} - {
+        "SERVERFULL_RUNTIME_LOGGING_LEVEL",
+        "SERVERFULL_RUNTIME_STATS_DATADOG_ADDRESS",
+        "SERVERFULL_RUNTIME_STATS_DATADOG_TAGS",
+    }
+    for name in ("LOGGING_LEVEL", "STATS_DATADOG_ADDRESS", "STATS_DATADOG_TAGS"):
+        assert f"`{name}`" in table or f"`SERVERFULL_RUNTIME_{name}`" in table
+    defaults = Settings()
+    assert defaults.httpserver_address in rows["SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS"]
+    assert str(defaults.event_queue_size) in rows["SERVERFULL_EVENT_QUEUE_SIZE"]
+    assert defaults.region in rows["SERVERFULL_REGION"]
+    assert defaults.account_id in rows["SERVERFULL_ACCOUNT_ID"]
+
+
+def test_the_readme_says_which_settings_of_the_original_have_no_meaning(readme):
+    for name in WITHOUT_MEANING:
+        assert name.rpartition("_")[0] in readme or name in readme, name
+
+
+# What settings make
+
+
+def post(application, name, payload=b"", headers=None):
+    return InProcess(application).request("POST", f"/2015-03-31/functions/{name}/invocations", payload, headers)
+
+
+def test_functions_and_aliases_are_served_as_set():
+    settings = of(
+        EVENTS="memory",
+        FUNCTIONS="hello=tests.support.handlers.hello, hello:1=tests.support.handlers:version_one",
+        ALIASES="hello:prod=1",
+    )
+    application = create_app(settings)
+    assert post(application, "hello").json == "Hello ƛ!"
+    assert post(application, "hello:prod").json == "one"
+
+
+def test_region_and_account_are_set():
+    application = create_app(
+        of(
+            EVENTS="memory",
+            FUNCTIONS="d=tests.support.handlers.describe",
+            REGION="eu-west-1",
+            ACCOUNT_ID="111122223333",
+        )
+    )
+    arn = "arn:aws:lambda:eu-west-1:111122223333:function:d"
+    assert post(application, "d").json["invoked_function_arn"] == arn
+
+
+def test_with_nothing_set_one_line_says_so_and_404_is_answered(capsys):
+    response = post(served(), "hello")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "serving no functions" in line]
+    assert response.status == 404
+    assert len(lines) == 1
+    assert "SERVERFULL_FUNCTIONS=" in lines[0]
+
+
+def test_the_log_has_one_report_line_an_invocation_and_no_payload(capsys):
+    application = served(FUNCTIONS="echo=tests.support.handlers.echo")
+    response = post(application, "echo", b'{"password": "hunter2"}')
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if "REPORT" in line] == [
+        line for line in out.splitlines() if response.headers["x-amzn-RequestId"] in line
+    ]
+    assert out.count("REPORT RequestId: ") == 1
+    assert "hunter2" not in out
+
+
+def test_the_log_can_be_json(capsys):
+    response = post(served(FUNCTIONS="broken=tests.support.handlers.broken", RUNTIME_LOGGER_FORMAT="JSON"), "broken")
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    error, report = records[-2:]
+    assert error["message"].startswith("ValueError: boom\nTraceback")
+    assert error["level"] == "ERROR"
+    assert report["message"].startswith("REPORT RequestId: ")
+    assert {record["request_id"] for record in (error, report)} == {response.headers["x-amzn-RequestId"]}
+    assert (report["function_name"], report["level"]) == ("broken", "INFO")
+
+
+def test_a_function_errors_first_line_says_its_level_once_and_whose_it_is(capsys):
+    response = post(served(FUNCTIONS="broken=tests.support.handlers.broken"), "broken")
+    (first, second) = capsys.readouterr().out.partition("Z [ERROR] ")[2].splitlines()[:2]
+    assert first == f"ValueError: boom function_name=broken request_id={response.headers['x-amzn-RequestId']}"
+    assert second == "    Traceback (most recent call last):"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("OUTPUT", "NULL"), ("LEVEL", "CRITICAL")])
+def test_the_log_can_be_silenced(capsys, setting, value):
+    post(served(FUNCTIONS="broken=tests.support.handlers.broken", **{f"RUNTIME_LOGGER_{setting}": value}), "broken")
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_bad_functions_are_all_told_at_once():
+    entries = (
+        "a=nowhere.handler, b=tests.support.handlers.absent, c=tests.support.handlers.Colour.RED, "
+        "d=tests.support.broken_syntax.handler"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        create_app(of(FUNCTIONS=entries, RUNTIME_LOGGER_OUTPUT="NULL"))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == (
+        "SERVERFULL_FUNCTIONS: entry 'a=nowhere.handler': Unable to import module 'nowhere': No module named 'nowhere'"
+    )
+    assert lines[1] == (
+        "SERVERFULL_FUNCTIONS: entry 'b=tests.support.handlers.absent': "
+        "Handler 'absent' missing on module 'tests.support.handlers'"
+    )
+    assert lines[2].startswith("SERVERFULL_FUNCTIONS: entry 'c=tests.support.handlers.Colour.RED'")
+    assert lines[3].startswith(
+        "SERVERFULL_FUNCTIONS: entry 'd=tests.support.broken_syntax.handler': Syntax error in module"
+    )
+
+
+@pytest.mark.parametrize(
+    ("functions", "aliases", "message"),
+    [
+        ("hello", "", "SERVERFULL_FUNCTIONS: entry 'hello' must have the form 'name=value'"),
+        ("a=json.dumps, a=json.loads", "", "SERVERFULL_FUNCTIONS: 'a' stands there twice; each name can be given once"),
+        ("he llo=json.dumps", "", "function 'he llo': a name is 1 to 64 letters, digits, '-', '_' and '.'"),
+        ("a:b=json.dumps", "", "function 'a:b': a version is a number, as in 'a:1'; aliases are set apart"),
+        ("a:1=json.dumps", "", "function 'a:1': a version needs its function; add 'a'"),
+        ("a=json.dumps", "a:1=1", "alias 'a:1' must be 'function:alias'"),
+        ("a=json.dumps", "a:p=9", "alias 'a:p' points to version '9' of 'a', which is not there"),
+        ("a=json.dumps", "b:p=1", "alias 'b:p' points to version '1' of 'b', which is not there"),
+        ("a=json.__doc__", "", "SERVERFULL_FUNCTIONS: entry 'a=json.__doc__': that is no function but a str"),
+        ("a=tests.support.broken_import.x", "", "importing it raised RuntimeError: no database"),
+    ],
+)
+def test_what_cannot_be_served_fails_the_start_with_its_reason(functions, aliases, message):
+    with pytest.raises(ConfigurationError) as caught:
+        create_app(of(FUNCTIONS=functions, ALIASES=aliases, RUNTIME_LOGGER_OUTPUT="NULL"))
+    assert message in str(caught.value)
+
+
+def test_entries_may_stand_on_lines_of_their_own():
+    settings = of(FUNCTIONS="a=json.dumps,\n  b=json.loads,\n")
+    assert [function.name for function in create_app(settings).dispatcher.fetcher.functions()] == ["a", "b"]
+
+
+def test_from_environ_reads_this_process():
+    name = "SERVERFULL_REGION"
+    assert Settings.from_environ().region == os.environ.get(name, os.environ.get("AWS_REGION", "us-east-1"))

@@ -1,0 +1,333 @@
+"""AWS's own runtime client in a child process, a fake Lambda Runtime API for it, and the handlers it is asked about."""
+
+import asyncio  # noqa: F401  (from here on: names for the expressions of `evaluate`)
+import collections
+import contextlib
+import dataclasses
+import datetime
+import enum
+import logging
+import queue
+import re
+import subprocess
+import sys
+import time
+import uuid  # noqa: F401
+from decimal import Decimal  # noqa: F401
+from typing import NamedTuple
+
+from pytest_httpserver import HTTPServer
+from werkzeug import Response
+
+from tests.support import handlers
+from tests.support.servers import ROOT, clean_environ
+
+API = "/2018-06-01/runtime"
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:judged"
+PATIENCE = 30.0  # seconds a child may take to answer
+
+
+class Answer(NamedTuple):
+    """What a runtime client told the Runtime API: ``kind`` is ``response``, ``error`` or ``init``."""
+
+    kind: str
+    payload: bytes
+    content_type: str
+
+
+class QuickServer(HTTPServer):
+    """An `HTTPServer` that ends within 20 ms of being told to, and not within half a second."""
+
+    def thread_target(self):
+        self.server.serve_forever(poll_interval=0.02)
+
+
+class RuntimeApi:
+    """What AWS has inside an environment: hands out invocations one at a time, and keeps what comes back."""
+
+    def __init__(self):
+        self.answers, self._waiting = queue.SimpleQueue(), queue.SimpleQueue()
+        self._server = QuickServer(threaded=True)
+        self._server.expect_request(f"{API}/invocation/next").respond_with_handler(self._next)
+        for kind, path in {
+            "response": re.compile(f"{API}/invocation/[^/]+/response"),
+            "error": re.compile(f"{API}/invocation/[^/]+/error"),
+            "init": f"{API}/init/error",
+        }.items():
+            self._server.expect_request(path, method="POST").respond_with_handler(self._keep(kind))
+        self._server.start()
+        self.address = f"127.0.0.1:{self._server.port}"
+
+    def put(self, payload, request_id, *, timeout=60.0, client_context=None):
+        headers = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": ARN,
+        }
+        if client_context is not None:
+            headers["Lambda-Runtime-Client-Context"] = client_context
+        self._waiting.put(Response(payload, headers=headers))
+
+    def _next(self, request):
+        return self._waiting.get()
+
+    def _keep(self, kind):
+        def keep(request):
+            self.answers.put(Answer(kind, request.get_data(), request.headers.get("Content-Type", "")))
+            return Response("{}", 202)
+
+        return keep
+
+    def close(self):
+        self._waiting.put(Response("closed", 410))  # for one who still asks for the next
+        self._server.stop()
+
+
+class Child:
+    """A process that takes its invocations from a `RuntimeApi`; all it writes is kept in the file ``log``."""
+
+    def __init__(self, argv, log, env):
+        self.log, self._told = log, 0
+        self.api = RuntimeApi()
+        self._file = open(log, "ab")  # noqa: SIM115  (closed by stop)
+        self.process = subprocess.Popen(
+            [sys.executable, *argv],
+            cwd=ROOT,
+            env={**clean_environ(), **env(self.api.address, self._file.fileno())},
+            stdout=self._file,
+            stderr=self._file,
+            pass_fds=[self._file.fileno()],
+        )
+
+    def answer(self):
+        """What it has to say next, or the status it ended with without a word."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                return self.api.answers.get(timeout=0.1)
+            if self.process.poll() is not None:
+                with contextlib.suppress(queue.Empty):
+                    return self.api.answers.get_nowait()
+                return self.process.returncode
+        raise RuntimeError(f"no answer after {PATIENCE:g} s:\n{self.output()}")
+
+    def output(self):
+        """What it wrote since this was last asked."""
+        log = self.log.read_bytes()
+        told, self._told = self._told, len(log)
+        return text_of(log[told:])
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.api.close()
+        self._file.close()
+
+
+_frame = re.compile(rb"\xa5\x5a\x00(.)(.{4}).{8}", re.DOTALL)
+_ERROR = b"\x17"
+
+
+def text_of(log):
+    """What a child wrote, on standard output, standard error and in frames, in the order it did.
+
+    A frame ends where its length says; the report of an error is the one kind that has no line end of its own.
+    """
+    text = b""
+    while frame := _frame.search(log):
+        end = frame.end() + int.from_bytes(frame[2], "big")
+        text += log[: frame.start()] + log[frame.end() : end] + (b"\n" if frame[1] == _ERROR else b"")
+        log = log[end:]
+    return (text + log).decode()
+
+
+class Verdict(NamedTuple):
+    """What came of an invocation: its answer, what it logged, and how its process ended, None if it did not."""
+
+    payload: bytes = b""
+    content_type: str = ""
+    failed: bool = False
+    log: str = ""
+    ended: int | None = None
+
+
+class Judge:
+    """Runs handlers under AWS's runtime client: a process for each, and a new one after an end, as on AWS."""
+
+    def __init__(self, folder, environ):
+        self._folder, self._environ = folder, environ
+        self._children = {}
+
+    def ask(self, handler, payload, request_id, **more):
+        child = self._child(handler)
+        child.api.put(payload, request_id, **more)
+        answer = child.answer()
+        if isinstance(answer, int) or answer.kind == "init":
+            self._children.pop(handler).stop()
+        if isinstance(answer, int):
+            return Verdict(log=child.output(), ended=answer)
+        return Verdict(answer.payload, answer.content_type, answer.kind != "response", child.output())
+
+    def _child(self, handler):
+        if handler not in self._children:
+            log = self._folder / f"log{len(list(self._folder.iterdir()))}"
+            self._children[handler] = Child(["-m", "awslambdaric", handler], log, self._surroundings)
+        return self._children[handler]
+
+    def _surroundings(self, address, log):
+        return {
+            **self._environ,
+            "AWS_LAMBDA_RUNTIME_API": address,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+            "_LAMBDA_TELEMETRY_LOG_FD": str(log),
+            "PYTHONUNBUFFERED": "1",  # bytes written below the text layer keep their place
+            "PYTHONUTF8": "1",
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def close(self):
+        for child in self._children.values():
+            child.stop()
+
+
+# What both sides run. Each goes through `handler`, so that one child can be asked everything.
+
+
+def handler(event, context):
+    """The handler that the event names, of this module or tests/support/handlers.py."""
+    named = globals().get(event["handler"]) or getattr(handlers, event["handler"])
+    return named(event.get("event"), context)
+
+
+def evaluate(event, context):
+    return eval(event, {**globals(), "context": context})
+
+
+def execute(event, context):
+    exec(event, {**globals(), "context": context})
+
+
+def endless(event, context):
+    """The limit is lowered since the judge lists every frame in a header, and headers here end at 64 KB."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(400)
+    try:
+        recurse(event)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def recurse(event):
+    recurse(event)
+
+
+def indirectly(event, context):
+    """Fails some calls further down, and in code that is not the user's."""
+    return sorted([1, 2], key=lambda number: datetime.date.fromisoformat(f"no date {number}"))
+
+
+def multi_line(event, context):
+    raise ValueError("first ƛ\n  second é\n\n\tthird 漢")
+
+
+def group(event, context):
+    raise ExceptionGroup("several", [ValueError("one"), KeyError("two")])  # noqa: F821  (from Python 3.11 on)
+
+
+def noted(event, context):
+    error = ValueError("noted")
+    error.add_note("a note")
+    raise error
+
+
+def suppressed(event, context):
+    try:
+        return {}["absent"]
+    except KeyError:
+        raise RuntimeError("outer") from None
+
+
+class Untold(Exception):
+    """An exception whose text cannot be had."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def untold(event, context):
+    raise Untold
+
+
+class Stranger(BaseException):
+    """An end that no `except Exception` sees."""
+
+
+def strange(event, context):
+    raise Stranger("far away")
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+async def asynchronous(event, context):
+    return 1
+
+
+def no_parameters():
+    return 1
+
+
+not_callable = "text"
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+class Text(str):
+    pass
+
+
+class Number(int):
+    def __str__(self):
+        return "seven"
+
+
+class Plain(enum.Enum):
+    ONE = 1
+
+
+class Mixed(str, enum.Enum):
+    ONE = "one"
+
+
+@dataclasses.dataclass
+class Record:
+    number: int = 1
+
+
+class ForJson:
+    def for_json(self):
+        return "for_json"
+
+
+class AsDict:
+    def _asdict(self):
+        return {"as": "dict"}
+
+
+class Callable:
+    def __call__(self, event, context):
+        raise ValueError("called")
+
+
+class Handlers:
+    def method(self, event, context):
+        raise ValueError("a method's")
+
+
+an_object = Callable()
+a_method = Handlers().method
+log = logging.getLogger("tests.support.aws_runtime_client")

@@ -1,0 +1,117 @@
+"""Every place the application can be served from, behind one interface: ``request(method, target, …)``."""
+
+import contextlib
+import http.client
+import io
+import json
+from urllib.parse import quote, unquote_to_bytes
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from werkzeug.datastructures import Headers
+
+from serverfull_wsgi import ChoosingExecutor, InProcessExecutor, ProcessExecutor
+from tests.support import site
+from tests.support.isolated import needs_client
+from tests.support.servers import Server, free_port, gunicorn, running
+
+
+class Response:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, Headers(headers), body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:200]!r}>"
+
+
+class InProcess:
+    """Calls a WSGI application as a server would; ``raw`` servers pass on the path as it came."""
+
+    def __init__(self, application, prefix="", *, raw=True):
+        self._application, self._prefix, self._raw = validator(application), prefix, raw
+
+    def request(self, method, target, body=b"", headers=None):
+        target = quote(self._prefix) + target
+        path, _, query = target.partition("?")
+        environ = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+            "SCRIPT_NAME": "",
+            "QUERY_STRING": query,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            **{_variable(name): value for name, value in (headers or {}).items()},
+            **({"RAW_URI": target} if self._raw else {}),
+        }
+        setup_testing_defaults(environ)
+        answers = []
+
+        def start_response(status, headers, exc_info=None):
+            answers.append((int(status.split()[0]), headers))
+            return lambda data: None
+
+        with contextlib.closing(self._application(environ, start_response)) as pieces:
+            answer = b"".join(pieces)
+        return Response(*answers[-1], answer)
+
+
+def _variable(header):
+    """Where WSGI has a header."""
+    name = header.upper().replace("-", "_")
+    return name if name == "CONTENT_TYPE" else f"HTTP_{name}"
+
+
+class OverSocket:
+    def __init__(self, server, prefix=""):
+        self._server, self._prefix = server, prefix
+
+    def request(self, method, target, body=b"", headers=None):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=30)) as connection:
+            connection.request(method, quote(self._prefix) + target, body, headers or {})
+            response = connection.getresponse()
+            return Response(response.status, response.getheaders(), response.read())
+
+
+IN_PROCESS = {
+    "bare": lambda: InProcess(site.application),
+    "no-raw-path": lambda: InProcess(site.application, raw=False),
+    "prefix": lambda: InProcess(site.prefixed, site.PREFIX),
+    "flask": lambda: InProcess(site.in_flask, "/lambda"),
+    "django": lambda: InProcess(site.in_django, "/lambda"),
+}
+_GTHREAD = ("--worker-class", "gthread", "--threads", "4")
+GUNICORN = {
+    "sync": ("--workers", "2"),
+    "gthread": _GTHREAD,
+    "gevent": ("--worker-class", "gevent"),
+    "sync-preload": ("--workers", "2", "--preload"),
+    "gthread-preload": (*_GTHREAD, "--preload"),
+    "gevent-preload": ("--worker-class", "gevent", "--preload"),
+}
+NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress", pytest.param("apart", marks=needs_client)]
+
+
+@contextlib.contextmanager
+def host(name, log):
+    if name in IN_PROCESS:
+        yield IN_PROCESS[name]()
+    elif name == "apart":  # without a private /tmp, so that tests see what handlers leave there
+        executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(sandbox="process"), isolate=True)
+        with contextlib.closing(site.make(executor=executor)) as application:
+            yield InProcess(application)
+    elif name == "waitress":
+        port = free_port()
+        argv = ["-m", "waitress", f"--listen=127.0.0.1:{port}", "tests.support.site:application"]
+        with running(Server(argv, log, port=port)) as server:
+            yield OverSocket(server)
+    elif name == "gthread-prefix":
+        with gunicorn(log, *_GTHREAD, application="tests.support.site:prefixed", ready=quote(site.PREFIX)) as server:
+            yield OverSocket(server, site.PREFIX)
+    else:
+        with gunicorn(log, *GUNICORN[name]) as server:
+            yield OverSocket(server)

@@ -1,0 +1,109 @@
+"""Functions in processes of their own, and what tests ask of them."""
+
+import contextlib
+import functools
+import importlib.util
+import json
+import os
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
+from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
+from serverfull_wsgi.executors.isolated.zygote.protocol import SPARE
+from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
+from serverfull_wsgi.telemetry.scope import LOGGER
+from tests.support.servers import ROOT
+
+FUNCTIONS = ROOT / "tests/functions"
+NAME = "apart"
+
+needs_client = pytest.mark.skipif(
+    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
+    reason="awslambdaric has wheels for Linux on x86-64 only",
+)
+
+
+def function(handler="whoami", *, code=FUNCTIONS, timeout=30, **more):
+    """One of tests/functions/app.py."""
+    handler = handler if "." in handler or more.get("runtime") else f"app.{handler}"
+    return Function(handler, **{"name": NAME, "code": str(code), "timeout": timeout, **more})
+
+
+def invocation(event=None, *, name=NAME, **more):
+    payload = b"" if event is None else json.dumps(event).encode()
+    function_name = FunctionName.parse(name, region="us-east-1", account_id="123456789012")
+    return Invocation(function_name, payload, str(uuid.uuid4()), **{"tail": True, **more})
+
+
+def run(executor, function, event=None, **more):
+    """The outcome, and its payload as an object."""
+    outcome = executor.execute(function, invocation(event, name=function.name, **more))
+    return outcome, json.loads(outcome.payload)
+
+
+def result(executor, function, event=None):
+    """The result of a function that has to succeed."""
+    outcome, value = run(executor, function, event)
+    assert outcome.function_error is None, (value, outcome.log)
+    return value
+
+
+@contextlib.contextmanager
+def executing(**options):
+    executor = ProcessExecutor(**{"eager": True, **options})
+    executor.start()
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+@functools.cache
+def namespaces():
+    """Why there are no namespaces here; an empty text where there are."""
+    spawner = Spawner(sandbox="process", preload=(), logger=LOGGER)
+    spawner.start()
+    try:
+        return spawner._zygote(sys.executable).sandbox["namespaces"]
+    finally:
+        spawner.close()
+
+
+def needs_namespaces():
+    if why := namespaces():
+        pytest.skip(f"no namespaces here: {why}")
+
+
+def population(executor):
+    """All processes that an executor has running, its zygotes and what waits for a job apart."""
+    return [pid for pid in _forked(executor) if _name(pid) not in (SPARE, "")]
+
+
+def waiting(executor):
+    """The processes that wait for a job."""
+    return [pid for pid in _forked(executor) if _name(pid) == SPARE]
+
+
+def _forked(executor):
+    return [pid for zygote in executor._spawner._zygotes.values() for pid in descendants(zygote._process.pid)]
+
+
+def _name(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    return ""
+
+
+def marked(mark):
+    """The processes that have a text in their command line, or in the environment they were exec'ed with."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            with contextlib.suppress(OSError):
+                if path.name != str(os.getpid()) and mark.encode() in (path / name).read_bytes():
+                    found.append(int(path.name))
+    return found

@@ -1,0 +1,119 @@
+"""Well-behaved functions that are called all the time beside one that means harm, and what they have felt of it."""
+
+import contextlib
+import os
+import select
+import statistics
+import struct
+import threading
+import time
+
+from tests.support.isolated import function, result
+
+COUNT = 4
+
+
+class Leash:
+    """A named pipe that a function's environment, and all that it starts, has open: its end is their end."""
+
+    def __init__(self, path):
+        os.mkfifo(path)
+        self.path = str(path)
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def gone(self, seconds=30.0):
+        """When the last of them was gone, by `time.monotonic`; fails after ``seconds``."""
+        poll = select.poll()
+        poll.register(self._fd, 0)  # what is asked for is the hang-up
+        assert poll.poll(seconds * 1000), f"something is alive after {seconds:g} s"
+        return time.monotonic()
+
+    def begun(self):
+        """When the last end began, as the function said; None if it said nothing."""
+        said = b""
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._fd, 65536)
+        return struct.unpack("d", said[-8:])[0] if said else None
+
+    def close(self):
+        os.close(self._fd)
+
+
+class Neighbours:
+    """`COUNT` functions, each called ``rate`` times a second by a thread of its own, until the block ends.
+
+    ``errors`` are the calls that were not answered as they should be, by the environment that has answered all others.
+    """
+
+    def __init__(self, executor, code, rate):
+        self._executor, self._period = executor, 1 / rate
+        self._leash = Leash(code / "neighbours")
+        self._functions = [
+            function("neighbour.handler", code=code, name=f"neighbour{number}", environment={"LEASH": self._leash.path})
+            for number in range(COUNT)
+        ]
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=[one]) for one in self._functions]
+        self.answers = [0] * COUNT
+        self.errors = []
+        self._felt = []  # (when it was due, seconds until it was answered)
+
+    def __enter__(self):
+        self.first = [result(self._executor, one, 0) for one in self._functions]
+        self.addresses = [first["address"] for first in self.first]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self, one):
+        number = self._functions.index(one)
+        due = time.monotonic() + number * self._period / COUNT
+        while not self._ending.wait(max(0.0, due - time.monotonic())):
+            try:
+                answer = result(self._executor, one, self.answers[number] + 1)
+            except Exception as error:
+                self.errors.append(f"{one.name}: {error!r}")
+            else:
+                self._felt.append((due, time.monotonic() - due))
+                self._check(number, answer)
+            due = max(due + self._period, time.monotonic() - 1)
+
+    def _check(self, number, answer):
+        self.answers[number] += 1
+        calls = self.answers[number]
+        expected = {**self.first[number], "event": calls, "calls": calls + 1}
+        if answer != expected:
+            self.errors.append(f"{answer} instead of {expected}")
+
+    def all_answer(self):
+        """Waits until each has answered once more."""
+        before, deadline = self.answers[:], time.monotonic() + 30
+        while any(now == then for now, then in zip(self.answers, before, strict=True)) and not self.errors:
+            assert time.monotonic() < deadline, "the neighbours do not answer"
+            time.sleep(0.005)
+
+    def felt(self, phases):
+        """The seconds of all calls that were due in one of ``phases``, pairs of `time.monotonic`."""
+        return [seconds for due, seconds in self._felt if any(begin <= due < end for begin, end in phases)]
+
+
+def percentiles(seconds):
+    """The median and the 99th percentile."""
+    ordered = sorted(seconds)
+    return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+
+
+def compared(quiet, beside):
+    """What is reported of the neighbours without, and beside, a hostile function; in milliseconds."""
+    (p50, p99), (p50_beside, p99_beside) = percentiles(quiet), percentiles(beside)
+    return {
+        "calls": len(beside),
+        "p50": f"{p50 * 1000:.2f} → {p50_beside * 1000:.2f} ms",
+        "p99": f"{p99 * 1000:.2f} → {p99_beside * 1000:.2f} ms",
+        "p99_change": f"{(p99_beside - p99) / p50:+.0%} of the median",
+    }

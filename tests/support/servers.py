@@ -1,0 +1,134 @@
+"""Real servers, each a child process on a free port of the loopback."""
+
+import contextlib
+import http.client
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+START = 30.0  # seconds a server may take to answer
+
+
+class Server:
+    """A child process that serves HTTP on ``port``; its output is kept in ``log``."""
+
+    def __init__(self, argv, log, *, port, env=None, cwd=ROOT, ready="/healthcheck"):
+        self.port, self.log, self._ready = port, log, ready
+        self._file = open(log, "wb")  # noqa: SIM115  (closed by stop)
+        self.process = subprocess.Popen(
+            [sys.executable, *argv],
+            cwd=cwd,
+            env={**clean_environ(), **(env or {})},
+            stdout=self._file,
+            stderr=self._file,
+        )
+
+    def wait(self):
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.output()}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
+                    connection.request("GET", self._ready)
+                    if connection.getresponse().status < 500:
+                        return self
+            time.sleep(0.02)
+        raise RuntimeError(f"the server does not answer:\n{self.output()}")
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends it, and says with which status it ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._file.close()
+
+
+class Ports:
+    """Ports for one process of tests: a block that no other such process hands out of.
+
+    tox runs several Pythons side by side. A port that is merely free now may be the next one's a moment later, and
+    then the tests of one call the server of the other. The block's first port stays bound, which keeps the others away.
+    """
+
+    BLOCKS = range(10_000, 32_000, 1_000)  # below those that Linux gives to outgoing connections
+
+    def __init__(self):
+        held = socket.socket()
+        block = next(port for port in self.BLOCKS if _bound(held, port))
+        held.detach()  # open, and so bound, until this process ends
+        self._ports = itertools.cycle(range(block + 1, block + self.BLOCKS.step))
+
+    def free(self):
+        with socket.socket() as sock:
+            return next(port for port in self._ports if _bound(sock, port))
+
+
+def _bound(sock, port):
+    try:
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
+free_port = Ports().free
+
+
+def clean_environ():
+    """The environment without what would configure the server or an AWS client."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SERVERFULL_", "AWS_", "GUNICORN_"))
+    }
+    ours = {"PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
+    return {**kept, **ours, "SERVERFULL_EVENTS": "memory"}  # tests of durable events name a folder of their own
+
+
+def serverfull(*argv, stdin="", cwd=ROOT, **environ):
+    """The command, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "serverfull_wsgi", *argv],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**clean_environ(), **environ},
+        timeout=120,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def gunicorn(log, *options, application="tests.support.site:application", **server):
+    """gunicorn with ``options`` over ``application``, until the block ends."""
+    port = free_port()
+    argv = ["-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--no-control-socket", *options]
+    with running(Server(argv, log, port=port, **server)) as it:
+        yield it
+
+
+@contextlib.contextmanager
+def running(server):
+    try:
+        yield server.wait()
+    finally:
+        server.stop()

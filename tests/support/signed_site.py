@@ -1,0 +1,24 @@
+"""A WSGI application that says what it was handed, behind signatures."""
+
+import json
+
+from serverfull_wsgi import SigV4Middleware
+from tests.support.signing import KEY, REGION, SECRET, TEMPORARY, TOKEN
+
+KEYS = {KEY: SECRET, TEMPORARY: (SECRET, TOKEN)}
+
+
+def plain(environ, start_response):
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    said = {
+        "principal": str(environ.get("serverfull.principal")),
+        "path": environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"],
+        "query": environ["QUERY_STRING"],
+        "body": environ["wsgi.input"].read(length or -1).hex(),
+    }
+    body = json.dumps(said).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+app = SigV4Middleware(plain, KEYS, REGION)

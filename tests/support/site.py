@@ -1,0 +1,76 @@
+"""The application the HTTP tests talk to, and the places it is mounted in."""
+
+import django
+import flask
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from serverfull_wsgi import Application, Function, SigV4Middleware, StaticFetcher
+from serverfull_wsgi.errors import InvalidRuntimeException, ResourceConflictException, ZeroReservedConcurrency
+from tests.support import handlers
+
+HANDLERS = """hello echo describe broken nameless missing_key caused leave nothing unserialisable marshal large noisy
+chatty slow record"""
+
+
+REFUSED = {
+    "pending": ResourceConflictException("The function is pending"),
+    "reserved": ZeroReservedConcurrency(),
+    "outdated": InvalidRuntimeException("No such runtime"),
+    "faulty": RuntimeError("the cause is for the log"),
+}
+
+
+class Fetcher(StaticFetcher):
+    """As a team writes its own: some functions cannot run now, and one is looked for in vain."""
+
+    def fetch(self, name, qualifier="$LATEST"):
+        if name in REFUSED:
+            raise REFUSED[name]
+        return super().fetch(name, qualifier)
+
+
+def make(**options):
+    """A fresh one: an application belongs to a process, and the tests have many."""
+    functions = {name: getattr(handlers, name) for name in HANDLERS.split()}
+    functions |= {
+        "hello:1": handlers.version_one,
+        "describe:7": Function(handlers.describe, memory_size=512, timeout=60),
+        "quick": Function(handlers.slow, timeout=0.01),
+        "function": handlers.hello,
+        "with.dot": handlers.hello,
+        "no-module": "no_such_module.handler",
+        "no-handler": "tests.support.handlers.no_such_handler",
+        "no-dot": "handler",
+        "slashes": "tests/support/handlers.nothing",
+        "builtin": "sys.exit",
+        "syntax": "tests.support.broken_syntax.handler",
+        "raises-at-import": "tests.support.broken_import.handler",
+    }
+    aliases = {"hello:prod": "1", "hello:latest": "$LATEST", "describe:live": "7"}
+    return Application(Fetcher(functions, aliases), **options)
+
+
+application = make()
+signed = SigV4Middleware(application, {"key": "secret"}, "us-east-1")  # the key that the tests' clients have
+
+PREFIX = "/a lambda/here"
+
+
+def prefixed(environ, start_response):
+    """The application below a path, as a router in front of it mounts it."""
+    return DispatcherMiddleware(_not_here, {PREFIX: application})(environ, start_response)
+
+
+def _not_here(environ, start_response):
+    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+    return []
+
+
+in_flask = flask.Flask(__name__)
+in_flask.wsgi_app = DispatcherMiddleware(in_flask.wsgi_app, {"/lambda": application})
+
+settings.configure(SECRET_KEY="only for tests", ROOT_URLCONF=[], ALLOWED_HOSTS=["*"])
+django.setup(set_prefix=False)
+in_django = DispatcherMiddleware(WSGIHandler(), {"/lambda": application})
