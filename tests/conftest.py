@@ -1,7 +1,8 @@
-"""What tests are given: the application in every place it can be served from, and real clients."""
+"""Fixtures: the application in every host that can serve it, and real clients."""
 
 import contextlib
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -10,23 +11,24 @@ from botocore.config import Config
 
 from serverfull_wsgi import InProcessExecutor, ProcessExecutor
 from tests.support import hosts
+from tests.support.battery import WHOLE, Battery
 from tests.support.brokers import RabbitMQ, Redis, broker
 from tests.support.isolated import executing, needs_client
 from tests.support.servers import ROOT, gunicorn
 
-# Handlers that cannot be loaded, for tests of just that, and code that only runs in processes of its own.
+# Modules that cannot be imported, on purpose, and code of functions that run in environments of their own.
 collect_ignore = ["support/broken_syntax.py", "support/broken_import.py", "functions", "templates"]
 
 
 def pytest_collection_modifyitems(items):
-    """Every test that notes its figures with the battery is a share of it."""
+    """Mark each test that records figures of the battery."""
     for item in items:
         if "battery" in item.fixturenames:
             item.add_marker("battery")
 
 
 def noted_by_boto3(port, count):
-    """The request ids of so many events for the function ``note``, from 8 threads."""
+    """Send ``count`` events for the function ``note`` from 8 threads. Return their request ids."""
     client = aws_client(f"http://127.0.0.1:{port}")
 
     def call(number):
@@ -39,7 +41,7 @@ def noted_by_boto3(port, count):
 
 @pytest.fixture(scope="session", params=hosts.NAMES)
 def host(request, tmp_path_factory):
-    """The application, served in one of the ways it can be; the HTTP tests run in all of them."""
+    """Return the application in one host; a test that uses it runs in every host."""
     with hosts.host(request.param, tmp_path_factory.mktemp(request.param) / "log") as it:
         yield it
 
@@ -49,14 +51,14 @@ EXECUTORS = [InProcessExecutor, pytest.param(ProcessExecutor, marks=needs_client
 
 @pytest.fixture(scope="module", params=EXECUTORS, ids=lambda kind: kind.__name__)
 def executor(request):
-    """Each answer to *how*: what all of them promise is tested over all."""
+    """Return one executor; a test that uses it runs over every executor."""
     with executing() if request.param is ProcessExecutor else contextlib.nullcontext(InProcessExecutor()) as executor:
         yield executor
 
 
 @pytest.fixture
 def invoke(host):
-    """``invoke("name", payload, query="Qualifier=1", Log_Type="Tail")`` → `hosts.Response`."""
+    """Return ``invoke("name", payload, query="Qualifier=1", headers={})``, which returns a `hosts.Response`."""
 
     def invoke(name, payload=b"", query="", headers=None):
         target = f"/2015-03-31/functions/{name}/invocations{'?' if query else ''}{query}"
@@ -66,7 +68,7 @@ def invoke(host):
 
 
 def aws_client(url):
-    """boto3 as a user of ours sets it up; retries are boto3's own."""
+    """Return a boto3 client as a user sets it up, with boto3's own retries."""
     return boto3.client(
         "lambda",
         endpoint_url=url,
@@ -79,7 +81,7 @@ def aws_client(url):
 
 @pytest.fixture(scope="session")
 def gthread(tmp_path_factory):
-    """gunicorn as the README runs it."""
+    """Return gunicorn with the options of the README."""
     log = tmp_path_factory.mktemp("gthread") / "log"
     with gunicorn(log, "--worker-class", "gthread", "--threads", "8") as server:
         yield server
@@ -93,13 +95,20 @@ def boto3_client(gthread):
 
 
 @pytest.fixture(scope="session")
+def battery(tmp_path_factory):
+    """Return the report to which a long check adds its figures."""
+    default = "battery.json" if WHOLE else tmp_path_factory.getbasetemp() / "battery.json"
+    return Battery(os.environ.get("SERVERFULL_BATTERY_JSON") or default)
+
+
+@pytest.fixture(scope="session")
 def readme():
     return (ROOT / "README.md").read_text()
 
 
 @pytest.fixture(autouse=True)
-def _the_servers_logger_as_it_was():
-    """`create_app` sets up the one logger of the process; here that is over with the test."""
+def _restored_logger():
+    """Restore the process's one logger after the test, since `create_app` configures it."""
     logger = logging.getLogger("serverfull_wsgi")
     before = logger.handlers[:], logger.level, logger.propagate
     yield

@@ -32,8 +32,6 @@ from tests.support import handlers
 from tests.support.battery import SEED, share
 from tests.support.servers import ROOT, gunicorn
 
-pytest_plugins = ["tests.support.battery"]
-
 STATUSES = {200, 202, 204, 400, 403, 404, 413, 429}  # what a request can bring about; 500 is ours alone
 CODES = {error.code: error for error in ServiceError.__subclasses__()}
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -14,8 +14,6 @@ from serverfull_wsgi.events.retry_policy import ATTEMPT_FAILED, NEVER, THROTTLED
 from serverfull_wsgi.storage.clock import Anchor, anchored
 from tests.support.battery import SEED, share
 
-pytest_plugins = ["tests.support.battery"]
-
 FAILED = [  # attempts so far, age, retries, max age → what follows
     (1, 3.0, 2, 21_600, Step(60.0)),
     (2, 63.0, 2, 21_600, Step(120.0)),

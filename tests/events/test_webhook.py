@@ -16,8 +16,6 @@ from tests.support.battery import WHOLE
 from tests.support.event_servers import Hook, House
 from tests.support.waiting import wait_until
 
-pytest_plugins = ["tests.support.battery"]
-
 ANSWER = b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200 + b"\r\nContent-Length: 0\r\n\r\n"
 HANDSHAKE = b"\x16\x03\x03\x40\x00" + bytes(16_384)  # the beginning of a TLS record that is long in coming
 

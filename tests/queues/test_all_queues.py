@@ -9,7 +9,6 @@ from tests.conftest import noted_by_boto3
 from tests.support.event_servers import GTHREAD, Carried, Hook, House
 from tests.support.waiting import wait_until
 
-pytest_plugins = ["tests.support.battery"]
 pytestmark = pytest.mark.battery
 
 

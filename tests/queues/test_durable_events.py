@@ -28,8 +28,6 @@ from tests.support.small_disk import PRIVATE, mounts
 from tests.support.tracing import needs_strace
 from tests.support.waiting import wait_until
 
-pytest_plugins = ["tests.support.battery"]
-
 
 @pytest.fixture
 def house(tmp_path):

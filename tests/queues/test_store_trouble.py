@@ -14,8 +14,6 @@ from tests.support.servers import Server, running
 from tests.support.small_disk import PRIVATE, mounts
 from tests.support.waiting import wait_until
 
-pytest_plugins = ["tests.support.battery"]
-
 FUNCTIONS = """
 import os
 from tests.support import small_disk

@@ -14,7 +14,6 @@ from tests.support.event_servers import GTHREAD, House, children
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-pytest_plugins = ["tests.support.battery"]
 LONG = {"SERVERFULL_EVENT_LEASE": "600"}  # seconds; nobody is to wait for its end
 
 

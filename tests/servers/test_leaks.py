@@ -21,8 +21,6 @@ from tests.support import handlers
 from tests.support.battery import share
 from tests.support.servers import ROOT, clean_environ
 
-pytest_plugins = ["tests.support.battery"]
-
 SLOPE = 25  # bytes an invocation
 STEP = 500  # invocations between two looks at the memory
 THREADS = 4

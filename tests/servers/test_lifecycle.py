@@ -21,8 +21,6 @@ from tests.support.battery import WHOLE, share
 from tests.support.servers import Server, free_port, running
 from tests.support.waiting import wait_until
 
-pytest_plugins = ["tests.support.battery"]
-
 # What a user has in a folder: functions that write down what they do, gunicorn's configuration, and for comparison a
 # WSGI application that has nothing of ours.
 FOLDER = {

@@ -1,9 +1,7 @@
-"""The battery of long checks: how much of it a run does, and a record of what it measured.
+"""The battery: long checks, of which an ordinary run does a seeded share.
 
-The ordinary run does a seeded share; SERVERFULL_BATTERY=1 does the whole (``tox -e battery``). SERVERFULL_BATTERY_SEED
-is another seed, SERVERFULL_BATTERY_JSON another file. A test module takes part with
-``pytest_plugins = ["tests.support.battery"]``; since it also imports from here, pytest must not want to rewrite this
-module: PYTEST_DONT_REWRITE.
+SERVERFULL_BATTERY=1 runs the whole (``tox -e battery``). SERVERFULL_BATTERY_SEED sets another seed. The figures that
+the checks measure go to a JSON report; SERVERFULL_BATTERY_JSON sets its path.
 """
 
 import fcntl
@@ -14,29 +12,25 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
-
 WHOLE = os.environ.get("SERVERFULL_BATTERY") == "1"
 SEED = int(os.environ.get("SERVERFULL_BATTERY_SEED") or 20261124)
 
-_lines = []
-
 
 def share(whole, ordinary):
-    """How many of ``whole`` this run does."""
+    """Return the size of a check in this run: ``whole`` in a battery run, else ``ordinary``."""
     return whole if WHOLE else ordinary
 
 
 class Battery:
-    """Where measured figures go: the end of the run's output, and a file that is one JSON array."""
+    """The JSON report of measured figures: one array, to which each check adds an object."""
 
     def __init__(self, path):
         self.path = Path(path)
 
     def record(self, case, **figures):
-        _lines.append(f"{case}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
+        """Add the figures of one check."""
         with open(self.path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # test processes may share the file
+            fcntl.flock(file, fcntl.LOCK_EX)  # several test processes may share the file
             file.seek(0)
             entries = json.loads(file.read() or "[]")
             file.truncate(0)
@@ -44,7 +38,7 @@ class Battery:
 
 
 def surroundings():
-    """What a figure depends on besides the code."""
+    """Return the facts, besides the code, that a figure depends on."""
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "whole": WHOLE,
@@ -55,16 +49,3 @@ def surroundings():
         },
         "machine": {"platform": platform.platform(), "cpus": os.cpu_count()},
     }
-
-
-@pytest.fixture(scope="session")
-def battery(tmp_path_factory):
-    default = "battery.json" if WHOLE else tmp_path_factory.getbasetemp() / "battery.json"
-    return Battery(os.environ.get("SERVERFULL_BATTERY_JSON") or default)
-
-
-def pytest_terminal_summary(terminalreporter):
-    if _lines:
-        terminalreporter.section(f"battery, {'the whole' if WHOLE else 'a share'}, seed {SEED}")
-        for line in _lines:
-            terminalreporter.line(line)

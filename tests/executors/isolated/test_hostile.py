@@ -34,7 +34,6 @@ from tests.support.isolated import (
 from tests.support.noisy_neighbour import Leash, Neighbours, compared
 from tests.support.waiting import wait_until
 
-pytest_plugins = ["tests.support.battery"]
 pytestmark = [
     pytest.mark.battery,
     pytest.mark.skipif(

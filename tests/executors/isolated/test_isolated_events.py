@@ -20,8 +20,6 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
     reason="awslambdaric has wheels for Linux on x86-64 only",
 )
-pytest_plugins = ["tests.support.battery"]
-
 FUNCTIONS = """
 import json, os, socket
 from serverfull_wsgi import Function

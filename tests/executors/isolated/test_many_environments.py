@@ -33,7 +33,6 @@ from tests.support.noisy_neighbour import Leash
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until
 
-pytest_plugins = ["tests.support.battery"]
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
     reason="awslambdaric has wheels for Linux on x86-64 only",

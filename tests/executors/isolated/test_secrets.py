@@ -11,7 +11,6 @@ from tests.support.isolated import needs_namespaces
 from tests.support.secrets_server import secret
 from tests.support.servers import ROOT, clean_environ
 
-pytest_plugins = ["tests.support.battery"]
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
     reason="awslambdaric has wheels for Linux on x86-64 only",

@@ -23,7 +23,6 @@ from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
 pytest.importorskip("celery", reason="needs Celery: pip install 'serverfull-wsgi[celery]'")
-pytest_plugins = ["tests.support.battery"]
 pytestmark = pytest.mark.battery
 
 BROKERS = {"rabbitmq": RabbitMQ, "redis": Redis}

@@ -17,7 +17,6 @@ from tests.events.test_retry_policy import model, over_schedules
 from tests.support.battery import share
 
 celery = pytest.importorskip("serverfull_wsgi.queues.celery.queue", reason="needs the extra celery")
-pytest_plugins = ["tests.support.battery"]
 NAME = FunctionName.parse("hello", region="eu-west-1", account_id="123456789012")
 QUIET = logging.Logger("quiet", logging.CRITICAL)
 

@@ -22,8 +22,6 @@ from tests.support.failing_disk import CALLS, MOST
 from tests.support.servers import ROOT, clean_environ
 from tests.support.tracing import needs_strace
 
-pytest_plugins = ["tests.support.battery"]
-
 
 @needs_strace
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])

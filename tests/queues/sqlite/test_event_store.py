@@ -37,8 +37,6 @@ from tests.support.battery import share
 from tests.support.handlers import hello
 from tests.support.servers import ROOT, clean_environ
 
-pytest_plugins = ["tests.support.battery"]
-
 LEASE = 30.0
 SUCCEEDED = Final("succeeded", "Success", Counts(1))
 NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
