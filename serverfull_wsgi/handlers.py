@@ -1,4 +1,4 @@
-"""From a Handler string to the callable it names, failing in the words of AWS's Python runtime."""
+"""Handler strings: from ``"package.module.attribute"`` to a callable, and back."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import importlib
 import sys
 from typing import Any
 
+from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import RuntimeFault
 
 
 def load_handler(handler: str) -> Any:
-    """What ``"package.module.attribute"`` names; ``/`` may stand for ``.`` in the module, as on AWS.
+    """Return the object that ``"package.module.attribute"`` names. As on AWS, ``/`` may separate packages.
 
-    Raises `RuntimeFault` with AWS's error type, or whatever the module raises while it is imported.
+    Raises `RuntimeFault` with the error type and text of AWS's Python runtime. Any other exception that the module
+    raises during its import passes through.
 
     >>> load_handler("json.dumps").__name__
     'dumps'
@@ -41,3 +43,26 @@ def load_handler(handler: str) -> Any:
         raise RuntimeFault(
             "Runtime.HandlerNotFound", f"Handler '{attribute}' missing on module '{module_name}'"
         ) from error
+
+
+def handler_string(function: Function) -> str | None:
+    """Return the Handler string by which another process can import the function's handler.
+
+    This is the string the function was given, or else the place where its callable was defined. Return None if the
+    callable cannot be imported from there, as for a lambda or a wrapped handler.
+
+    >>> import json
+    >>> handler_string(Function(json.dumps))
+    'json.dumps'
+    >>> handler_string(Function(lambda event, context: None))
+    """
+    handler = function.handler
+    if isinstance(handler, str):
+        return handler
+    if function.handler_string and function.source is handler:  # a wrapper's handler has another place
+        return function.handler_string
+    module, name = getattr(handler, "__module__", None), getattr(handler, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__" or not name.isidentifier():
+        return None
+    is_there = getattr(sys.modules.get(module), name, None) is handler
+    return f"{module}.{name}" if is_there else None

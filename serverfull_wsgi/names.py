@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
+import time
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -108,3 +110,13 @@ def partition_of(region: str) -> str:
     if region.startswith("cn-"):
         return "aws-cn"
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def log_group_name(function_name: str) -> str:
+    """Return AWS's name of the log group that holds all logs of a function."""
+    return f"/aws/lambda/{function_name}"
+
+
+def log_stream_name(version: str) -> str:
+    """Return a new log stream name for one environment: ``2026/11/24/[$LATEST]`` and 32 hexadecimal digits."""
+    return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{secrets.token_hex(16)}"

@@ -27,8 +27,8 @@ from serverfull_wsgi.executors.function_errors import (
     platform_error,
 )
 from serverfull_wsgi.executors.marshalling import JSON, marshal
-from serverfull_wsgi.executors.naming import log_group_name, log_stream_name
 from serverfull_wsgi.handlers import load_handler
+from serverfull_wsgi.names import log_group_name, log_stream_name
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.logs import report
 from serverfull_wsgi.telemetry.metrics import Stat

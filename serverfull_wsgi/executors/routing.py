@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from serverfull_wsgi.domain import Executor, Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.executors.naming import handler_string
+from serverfull_wsgi.handlers import handler_string
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 

@@ -20,7 +20,7 @@ from serverfull_wsgi import (
     StaticFetcher,
     create_app,
 )
-from serverfull_wsgi.executors.naming import handler_string
+from serverfull_wsgi.handlers import handler_string
 from tests.support import handlers
 from tests.support.hosts import InProcess
 from tests.support.isolated import FUNCTIONS, needs_client

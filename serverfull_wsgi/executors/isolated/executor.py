@@ -21,7 +21,7 @@ from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec, begin
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
-from serverfull_wsgi.executors.naming import handler_string
+from serverfull_wsgi.handlers import handler_string
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 SANDBOXES = ("auto", "process", "namespaces")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import InvalidRuntimeException
-from serverfull_wsgi.executors.naming import log_group_name
+from serverfull_wsgi.names import log_group_name
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"

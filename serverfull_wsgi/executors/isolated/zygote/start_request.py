@@ -8,7 +8,7 @@ from typing import Any
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
-from serverfull_wsgi.executors.naming import log_stream_name
+from serverfull_wsgi.names import log_stream_name
 
 MIB = 1024 * 1024
 HEADROOM = 256 * MIB  # what RLIMIT_DATA allows over the memory size: it counts stacks that threads may never use
