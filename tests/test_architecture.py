@@ -14,7 +14,7 @@ from tests.support.servers import ROOT, clean_environ
 HOUSE = Path(serverfull_wsgi.__file__).parent
 FLOORS = [
     {"errors"},  # every error of the service, and its form on the wire
-    {"names", "context", "server_exits", "payloads", "event_config", "env_vars"},  # values
+    {"names", "context", "server_exits", "payloads", "event_config", "env_vars", "timestamps"},  # values
     {"domain"},  # functions, invocations, outcomes, and the protocols
     {"handlers", "auth.principal"},
     {"telemetry", "storage"},

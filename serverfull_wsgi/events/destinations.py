@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from serverfull_wsgi.events.webhook import TIMEOUT, post
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.payloads import parse_payload
 from serverfull_wsgi.telemetry.metrics import Metrics
+from serverfull_wsgi.timestamps import timestamp
 
 DEAD_LETTER = "dead_letter"
 
@@ -71,15 +71,6 @@ def invocation_record(ended: Ended) -> bytes:
             context["functionError"] = ended.outcome.function_error
         members |= {"responseContext": _compact(context), "responsePayload": _json_or_text(ended.outcome.payload)}
     return ("{" + ",".join(f'"{name}":{text}' for name, text in members.items()) + "}").encode()
-
-
-def timestamp(wall: float) -> str:
-    """As AWS writes it.
-
-    >>> timestamp(1764025868.123)
-    '2025-11-24T23:11:08.123Z'
-    """
-    return datetime.fromtimestamp(wall, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def error_message(outcome: Outcome) -> str:

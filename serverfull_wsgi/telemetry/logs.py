@@ -14,6 +14,7 @@ from typing import Any
 from serverfull_wsgi.telemetry.proxies import put
 from serverfull_wsgi.telemetry.stdio import standard
 from serverfull_wsgi.telemetry.tail_handler import TailHandler
+from serverfull_wsgi.timestamps import timestamp
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "aws_request_id", "taskName"}
 
@@ -78,16 +79,6 @@ class _LineFormatter(logging.Formatter):
         return self.line(time.time(), "INFO", logger, message, fields)
 
 
-def _timestamp(created: float) -> str:
-    """As AWS writes it, ``2026-11-24T04:05:06.789Z``."""
-    return f"{_to_the_second(int(created))}.{int(created % 1 * 1000):03d}Z"
-
-
-@lru_cache(maxsize=1)
-def _to_the_second(created: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
-
-
 _ESCAPED = {number: repr(chr(number))[1:-1] for number in (*range(9), *range(10, 32), *range(127, 160), 0x2028, 0x2029)}
 
 
@@ -100,7 +91,7 @@ class TextFormatter(_LineFormatter):
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
         message, *rest = message.split("\n")
-        line = f"{_timestamp(created)} [{level}] {message}"
+        line = f"{timestamp(created)} [{level}] {message}"
         if name := fields.get("function_name"):
             line += f" function_name={name}"
         if (request_id := fields.get("request_id")) and request_id not in line:
@@ -114,7 +105,7 @@ class TextFormatter(_LineFormatter):
     def report(
         self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None
     ) -> str:
-        line = f"{_timestamp(time.time())} [INFO] {message} function_name={function_name}"
+        line = f"{timestamp(time.time())} [INFO] {message} function_name={function_name}"
         return line if principal is None else f"{line} principal={principal}"
 
 
@@ -125,7 +116,7 @@ class JsonFormatter(_LineFormatter):
     """
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
-        members = {"timestamp": _timestamp(created), "level": level, "logger": logger, "message": message, **fields}
+        members = {"timestamp": timestamp(created), "level": level, "logger": logger, "message": message, **fields}
         try:
             return _json(members)
         except Exception:

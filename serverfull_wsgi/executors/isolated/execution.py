@@ -26,6 +26,7 @@ from serverfull_wsgi.executors.isolated.zygote.control_channel import Ended
 from serverfull_wsgi.executors.marshalling import JSON
 from serverfull_wsgi.telemetry.logs import report
 from serverfull_wsgi.telemetry.tail_handler import Tail
+from serverfull_wsgi.timestamps import timestamp
 
 # What Go's runtime, which AWS's platform is written in, calls the signals that end a process.
 SIGNALS: dict[int, str] = {
@@ -166,11 +167,9 @@ class Execution:
 
     def _time_out(self, seconds: float) -> None:
         request_id, text = self._invocation.request_id, f"Task timed out after {seconds:.2f} seconds"
-        now = time.time()
-        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
         payload = platform_error("Sandbox.Timedout", f"RequestId: {request_id} Error: {text}")
         self._status = "timeout"
-        self._platform(text, payload, f"{stamp} {request_id} {text}\n\n")
+        self._platform(text, payload, f"{timestamp(time.time())} {request_id} {text}\n\n")
 
     def _exit(self, ended: Ended) -> None:
         if ended.failed:

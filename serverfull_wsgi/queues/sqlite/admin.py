@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from serverfull_wsgi.events.destinations import timestamp
 from serverfull_wsgi.queues.sqlite import statements as rows
+from serverfull_wsgi.timestamps import timestamp
 
 STATES = ("queued", "running", "succeeded", "failed")
 _SUMMARY = (
