@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeGuard, runtime_checkable
 
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
@@ -182,22 +182,98 @@ class Fetcher(Protocol):
         ...
 
 
-class Executor(Protocol):
-    """Answers *how*: runs a function to its end."""
+def is_listable(fetcher: Fetcher) -> TypeGuard[ListableFetcher]:
+    """Return whether ``fetcher`` has a method ``functions``.
 
-    def execute(self, function: Function, invocation: Invocation) -> Outcome:
-        """Never raises for what the handler did; that is in the `Outcome`.
+    `isinstance` alone is not enough: it accepts an attribute of that name with a list or a mapping, and from Python
+    3.12 it ignores a method that a wrapper passes on with ``__getattr__``.
+    """
+    return callable(getattr(fetcher, "functions", None))
 
-        Raises `TooManyRequestsException` when there is no room for another.
+
+@runtime_checkable
+class ListableFetcher(Fetcher, Protocol):
+    """A fetcher that can list its functions; see `is_listable`."""
+
+    def functions(self) -> list[Function]:
+        """Return every version of every function.
+
+        Raises `ConfigurationError` if the functions cannot be listed.
         """
         ...
 
-    def start(self) -> None:
-        """Told once in a process, before the first `execute`: opens what a process needs."""
+
+@runtime_checkable
+class ReportingFetcher(Protocol):
+    """A fetcher that reports to the operator which of its functions cannot run, and why."""
+
+    def refused(self) -> dict[str, list[str]]:
+        """Return the functions that exist and cannot run, by name, each with the lines that give the reasons."""
         ...
 
+    def problems(self) -> list[str]:
+        """Return one line for each reason, over all functions."""
+        ...
+
+    def notes(self) -> list[str]:
+        """Return remarks about functions that do run."""
+        ...
+
+
+class Executor(Protocol):
+    """Answers *how*: runs a function to its end.
+
+    An executor may also be `Startable`, `Closable`, `ShutdownAware` and a `CheckingExecutor`.
+    """
+
+    def execute(self, function: Function, invocation: Invocation) -> Outcome:
+        """Run ``function`` and return its outcome. A failure of the handler is an outcome too, never an exception.
+
+        Raises `TooManyRequestsException` if the executor's limit is reached.
+        """
+        ...
+
+
+@runtime_checkable
+class CheckingExecutor(Protocol):
+    """An executor that can refuse functions before their first call."""
+
+    def check(self, functions: Iterable[Function]) -> None:
+        """Raise `ConfigurationError`, with a line for each function that this executor would refuse to run."""
+        ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """A part that opens resources in each process that uses it."""
+
+    def start(self) -> None:
+        """Open the resources. The application calls this once in a process, before the first use.
+
+        Raises `ConfigurationError` if the resources cannot be opened because of the configuration.
+        """
+        ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A part that holds resources."""
+
     def close(self) -> None:
-        """Ends what the executor has running."""
+        """End the running work as far as its time allows, and release the resources."""
+        ...
+
+
+@runtime_checkable
+class ShutdownAware(Protocol):
+    """A part that finishes its work before the server exits."""
+
+    def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
+        """Keep ``seconds_left``, and call it now and then from a thread of the part.
+
+        ``seconds_left()`` returns None while the server runs, and after a stop the seconds in which the server still
+        sends responses.
+        """
         ...
 
 
@@ -227,6 +303,15 @@ class EventQueue(Protocol):
 
     def close(self) -> None:
         """Takes no more, and lets what it has come to an end as far as its time allows."""
+        ...
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A queue that can check its storage without opening it, for ``serverfull check``."""
+
+    def check_place(self) -> None:
+        """Raise `ConfigurationError` if the queue cannot keep events in its place: a directory, a file or a broker."""
         ...
 
 

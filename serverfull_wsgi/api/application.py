@@ -18,7 +18,7 @@ from serverfull_wsgi.auth.authorize import EXPOSED, exposed, exposed_address, pe
 from serverfull_wsgi.auth.principal import OPERATE
 from serverfull_wsgi.console.events import event_rules, no_event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.domain import EventLog, EventQueue, Executor, Fetcher
+from serverfull_wsgi.domain import Closable, EventLog, EventQueue, Executor, Fetcher, ShutdownAware, Startable
 from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
@@ -161,7 +161,7 @@ class Application:
             if address := exposed_address(environ):
                 self._logger.warning(EXPOSED, address)
 
-    def listens_on(self, binds: Iterable[Any], *, warn: bool = True) -> None:
+    def warn_if_exposed(self, binds: Iterable[Any], *, warn: bool = True) -> None:
         """Told by a server's hook where it listens, as gunicorn has it; the first request then need not find out."""
         if addresses := [":".join(map(str, bind)) for bind in binds if self._watching and warn and exposed(bind)]:
             self._logger.warning(EXPOSED, ", ".join(addresses))
@@ -180,24 +180,25 @@ class Application:
             ).bind("localhost")
             if self._metrics:
                 self._metrics.start()
-            if start := getattr(self._executor, "start", None):  # executors that need nothing may have none
-                start()
+            if isinstance(self._executor, Startable):
+                self._executor.start()
             self.queue.start(run=self.dispatcher.invoke, send=self.dispatcher.send)
             self._started = True
 
-    def follow(self, ends: Callable[[], float | None]) -> None:
-        """``ends`` is asked now and then in how many seconds nothing is answered any more; None: the server goes on.
+    def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
+        """Let isolated functions end before the server does. Pass ``seconds_left`` to a `ShutdownAware` executor.
 
         What runs in a process of its own has that time, or the drain time, to end; then a 500 answers for it.
         """
-        if follow := getattr(self._executor, "follow", None):
-            follow(ends)
+        if isinstance(self._executor, ShutdownAware):
+            self._executor.watch_shutdown(seconds_left)
 
     def close(self) -> None:
         """Takes no more events, and lets those it has run to their end as far as their time allows."""
         if self._started:
             self.queue.close()
-            self._executor.close()
+            if isinstance(self._executor, Closable):
+                self._executor.close()
             if self._metrics:
                 self._metrics.close()
 

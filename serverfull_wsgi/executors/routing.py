@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from serverfull_wsgi.domain import Executor, Function, Invocation, Outcome
+from serverfull_wsgi.domain import Closable, Executor, Function, Invocation, Outcome, ShutdownAware, Startable
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.handlers import handler_string
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -26,8 +26,9 @@ class ChoosingExecutor:
         self._told: set[tuple[str, str]] = set()
 
     def start(self) -> None:
-        self._inside.start()
-        self._apart.start()
+        for executor in (self._inside, self._apart):
+            if isinstance(executor, Startable):
+                executor.start()
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         return self.choice(function).execute(function, invocation)
@@ -73,11 +74,12 @@ class ChoosingExecutor:
                 function.handler,
             )
 
-    def follow(self, ends: Callable[[], float | None]) -> None:
-        """``ends`` is asked now and then in how many seconds the server ends, and with it what runs apart."""
-        if follow := getattr(self._apart, "follow", None):
-            follow(ends)
+    def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
+        """``seconds_left`` is asked now and then in how many seconds the server ends, and with it what runs apart."""
+        if isinstance(self._apart, ShutdownAware):
+            self._apart.watch_shutdown(seconds_left)
 
     def close(self) -> None:
-        self._inside.close()
-        self._apart.close()
+        for executor in (self._inside, self._apart):
+            if isinstance(executor, Closable):
+                executor.close()

@@ -55,7 +55,7 @@ class ProcessExecutor:
         self._max, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_limit, self._drain = init_timeout, drain
-        self._ends: Callable[[], float | None] = lambda: None
+        self._seconds_left: Callable[[], float | None] = lambda: None
         self._pid = 0
 
     def start(self) -> None:
@@ -139,12 +139,12 @@ class ProcessExecutor:
 
     # Final
 
-    def follow(self, ends: Callable[[], float | None]) -> None:
-        """``ends`` is asked now and then in how many seconds nothing is answered any more; None: the server goes on."""
-        self._ends = ends
+    def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
+        """Keep ``seconds_left``: the seconds in which responses are still sent after a stop, None while the server runs."""
+        self._seconds_left = seconds_left
 
     def _time_left(self) -> float | None:
-        seconds = self._ends()
+        seconds = self._seconds_left()
         return None if seconds is None else min(seconds, self._drain)
 
     def stop(self, seconds: float) -> None:

@@ -23,9 +23,9 @@ def post_worker_init(worker: Any) -> None:
     application = getattr(worker, "wsgi", None)
     if isinstance(application, Application):
         application.start()
-        application.follow(ends_of(worker))
+        application.watch_shutdown(ends_of(worker))
         warn_of_timeouts(application, worker.cfg)
-        application.listens_on(worker.cfg.address, warn=worker.age == 1)  # the first worker speaks for all
+        application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)  # the first worker speaks for all
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -36,8 +36,9 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def ends_of(worker: Any) -> Callable[[], float | None]:
-    """What `Application.follow` asks, of a worker. One whose master is gone is told to stop, and so frees its port.
+    """The callable for `Application.watch_shutdown`, of a worker.
 
+    One whose master is gone is told to stop, and so frees its port.
     A stop leaves `ANSWERING` of gunicorn's graceful timeout, after which nothing is answered any more, for answers.
     """
     graceful: float = worker.cfg.graceful_timeout
@@ -59,7 +60,7 @@ def follow_worker(application: Application) -> None:
 
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if isinstance(worker, Worker):
-        application.follow(ends_of(worker))
+        application.watch_shutdown(ends_of(worker))
 
 
 def warn_of_timeouts(application: Application, cfg: Any) -> None:

@@ -551,7 +551,7 @@ def test_a_preloaded_module_is_there_and_one_with_threads_is_no_zygotes():
 
 def test_what_is_asked_about_the_servers_end_may_fail_and_idle_environments_end(caplog):
     with executing(idle=0.1) as executor:
-        executor.follow(lambda: 1 // 0)
+        executor.watch_shutdown(lambda: 1 // 0)
         result(executor, function())
         wait_until(lambda: executor._fleet.count == 0)
     assert "environments that wait could not all be looked after" in caplog.text
@@ -569,7 +569,7 @@ def test_a_removal_that_takes_long_keeps_no_stop_waiting(monkeypatch):
         result(executor, function())
         result(executor, function("evaluate"), "1")  # the function has changed, and what it had goes
         assert removing.wait(30)
-        executor.follow(lambda: 0.0)
+        executor.watch_shutdown(lambda: 0.0)
         try:
             wait_until(executor._fleet.gives_up)
         finally:
