@@ -140,7 +140,7 @@ class ProcessExecutor:
     # Final
 
     def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
-        """Keep ``seconds_left``: the seconds in which responses are still sent after a stop, None while the server runs."""
+        """Keep ``seconds_left()``: the seconds for responses after a stop, None while the server runs."""
         self._seconds_left = seconds_left
 
     def _time_left(self) -> float | None:
