@@ -202,7 +202,7 @@ def test_a_line_of_the_servers_log_is_written_once(start, tmp_path):
     )
     with served as server:
         call(server, "complain")
-    assert server.output().count("told") == 1
+    assert server.output().count("warned through the context") == 1
     assert server.output().count("ValueError: failed") == 1
 
 

@@ -22,7 +22,7 @@ from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.marshalling import marshal
 from serverfull_wsgi.names import FunctionName
 from tests.support import handlers
-from tests.support.aws_runtime_client import Judge, Mixed, Number, Pair, Text, Verdict
+from tests.support.aws_runtime_client import Mixed, Number, Pair, Reference, ReferenceRuntime, Text
 from tests.support.battery import SEED, share
 from tests.support.servers import ROOT
 
@@ -85,7 +85,7 @@ def modules(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory, modules):
-    judge = Judge(
+    judge = ReferenceRuntime(
         tmp_path_factory.mktemp("judge"),
         {
             "AWS_LAMBDA_FUNCTION_NAME": NAME.name,
@@ -107,7 +107,7 @@ def verdicts(judge):
 
     @functools.cache
     def verdict(handler, payload, client_context=None):
-        found = judge.ask(handler, payload, ID, client_context=client_context)
+        found = judge.run(handler, payload, ID, client_context=client_context)
         return found._replace(payload=without_stream(found.payload), log=shortened(timeless(found.log)))
 
     return verdict
@@ -120,7 +120,7 @@ def ask(execute, verdicts):
     def ask(name, event=None, *, handler=HANDLER, client_context=None):
         payload = json.dumps({"handler": name, "event": event} if handler == HANDLER else event)
         outcome = execute(handler, payload, client_context)
-        ours = Verdict(
+        ours = Reference(
             without_stream(outcome.payload), outcome.content_type, bool(outcome.function_error), log_of(outcome.log)
         )
         return ours, verdicts(handler, payload, client_context)
@@ -428,8 +428,8 @@ def ending(status):
         ("leave", {"how": "generator"}),
         ("evaluate", "sys.exit(Unprintable())"),
         ("evaluate", "exec('raise asyncio.CancelledError')"),
-        ("strange", None),
-        ("untold", None),
+        ("uncaught", None),
+        ("textless", None),
         ("broken", {"message": "\ud800"}),
         pytest.param("marshal", "surrogate", marks=pytest.mark.skipif(not RAW_TEXT, reason="escaped before 3.12")),
     ],

@@ -1,6 +1,6 @@
-"""AWS's own runtime client in a child process, a fake Lambda Runtime API for it, and the handlers it is asked about."""
+"""AWS's own runtime client as the reference: a child process, a Lambda Runtime API for it, and handlers to compare."""
 
-import asyncio  # noqa: F401  (from here on: names for the expressions of `evaluate`)
+import asyncio  # noqa: F401  (names for the expressions of `evaluate`)
 import collections
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ PATIENCE = 30.0  # seconds a child may take to answer
 
 
 class Answer(NamedTuple):
-    """What a runtime client told the Runtime API: ``kind`` is ``response``, ``error`` or ``init``."""
+    """A post of the runtime client to the Runtime API; ``kind`` is ``response``, ``error`` or ``init``."""
 
     kind: str
     payload: bytes
@@ -36,14 +36,14 @@ class Answer(NamedTuple):
 
 
 class QuickServer(HTTPServer):
-    """An `HTTPServer` that ends within 20 ms of being told to, and not within half a second."""
+    """An `HTTPServer` that stops within 20 ms in the place of half a second."""
 
     def thread_target(self):
         self.server.serve_forever(poll_interval=0.02)
 
 
 class RuntimeApi:
-    """What AWS has inside an environment: hands out invocations one at a time, and keeps what comes back."""
+    """A Lambda Runtime API: serve invocations one at a time and keep the answers."""
 
     def __init__(self):
         self.answers, self._waiting = queue.SimpleQueue(), queue.SimpleQueue()
@@ -80,15 +80,15 @@ class RuntimeApi:
         return keep
 
     def close(self):
-        self._waiting.put(Response("closed", 410))  # for one who still asks for the next
+        self._waiting.put(Response("closed", 410))  # releases a client that still waits for an event
         self._server.stop()
 
 
 class Child:
-    """A process that takes its invocations from a `RuntimeApi`; all it writes is kept in the file ``log``."""
+    """A process that takes its invocations from a `RuntimeApi` and writes its output to the file ``log``."""
 
     def __init__(self, argv, log, env):
-        self.log, self._told = log, 0
+        self.log, self._read = log, 0
         self.api = RuntimeApi()
         self._file = open(log, "ab")  # noqa: SIM115  (closed by stop)
         self.process = subprocess.Popen(
@@ -101,7 +101,7 @@ class Child:
         )
 
     def answer(self):
-        """What it has to say next, or the status it ended with without a word."""
+        """Return the next `Answer`, or the exit status of a process that ended without one."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
@@ -113,10 +113,10 @@ class Child:
         raise RuntimeError(f"no answer after {PATIENCE:g} s:\n{self.output()}")
 
     def output(self):
-        """What it wrote since this was last asked."""
+        """Return the output since the last call."""
         log = self.log.read_bytes()
-        told, self._told = self._told, len(log)
-        return text_of(log[told:])
+        start, self._read = self._read, len(log)
+        return text_of(log[start:])
 
     def stop(self):
         if self.process.poll() is None:
@@ -131,9 +131,9 @@ _ERROR = b"\x17"
 
 
 def text_of(log):
-    """What a child wrote, on standard output, standard error and in frames, in the order it did.
+    """Return the text of standard output, standard error and telemetry frames, in the order of writing.
 
-    A frame ends where its length says; the report of an error is the one kind that has no line end of its own.
+    A frame ends where its length says. Only the report of an error has no line end of its own.
     """
     text = b""
     while frame := _frame.search(log):
@@ -143,8 +143,8 @@ def text_of(log):
     return (text + log).decode()
 
 
-class Verdict(NamedTuple):
-    """What came of an invocation: its answer, what it logged, and how its process ended, None if it did not."""
+class Reference(NamedTuple):
+    """The result of an invocation under AWS's client: answer, log, and exit status if the process ended."""
 
     payload: bytes = b""
     content_type: str = ""
@@ -153,22 +153,22 @@ class Verdict(NamedTuple):
     ended: int | None = None
 
 
-class Judge:
-    """Runs handlers under AWS's runtime client: a process for each, and a new one after an end, as on AWS."""
+class ReferenceRuntime:
+    """AWS's runtime client: one process for each handler, and a new process after an exit, as on AWS."""
 
     def __init__(self, folder, environ):
         self._folder, self._environ = folder, environ
         self._children = {}
 
-    def ask(self, handler, payload, request_id, **more):
+    def run(self, handler, payload, request_id, **more):
         child = self._child(handler)
         child.api.put(payload, request_id, **more)
         answer = child.answer()
         if isinstance(answer, int) or answer.kind == "init":
             self._children.pop(handler).stop()
         if isinstance(answer, int):
-            return Verdict(log=child.output(), ended=answer)
-        return Verdict(answer.payload, answer.content_type, answer.kind != "response", child.output())
+            return Reference(log=child.output(), ended=answer)
+        return Reference(answer.payload, answer.content_type, answer.kind != "response", child.output())
 
     def _child(self, handler):
         if handler not in self._children:
@@ -182,7 +182,7 @@ class Judge:
             "AWS_LAMBDA_RUNTIME_API": address,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
             "_LAMBDA_TELEMETRY_LOG_FD": str(log),
-            "PYTHONUNBUFFERED": "1",  # bytes written below the text layer keep their place
+            "PYTHONUNBUFFERED": "1",  # keeps bytes and text in the order of writing
             "PYTHONUTF8": "1",
             "PYTHONWARNINGS": "ignore",
         }
@@ -192,11 +192,11 @@ class Judge:
             child.stop()
 
 
-# What both sides run. Each goes through `handler`, so that one child can be asked everything.
+# Handlers that both sides run. All are called through `handler`, so that one child process serves every test.
 
 
 def handler(event, context):
-    """The handler that the event names, of this module or tests/support/handlers.py."""
+    """Call the handler that the event names, from this module or tests/support/handlers.py."""
     named = globals().get(event["handler"]) or getattr(handlers, event["handler"])
     return named(event.get("event"), context)
 
@@ -210,7 +210,7 @@ def execute(event, context):
 
 
 def endless(event, context):
-    """The limit is lowered since the judge lists every frame in a header, and headers here end at 64 KB."""
+    """Recurse without end. AWS's client sends every frame in a header, so a lower limit keeps it under 64 KB."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(400)
     try:
@@ -224,7 +224,7 @@ def recurse(event):
 
 
 def indirectly(event, context):
-    """Fails some calls further down, and in code that is not the user's."""
+    """Fail a few calls further down, in code that is not the user's."""
     return sorted([1, 2], key=lambda number: datetime.date.fromisoformat(f"no date {number}"))
 
 
@@ -249,23 +249,23 @@ def suppressed(event, context):
         raise RuntimeError("outer") from None
 
 
-class Untold(Exception):
-    """An exception whose text cannot be had."""
+class Textless(Exception):
+    """An exception whose ``str()`` raises."""
 
     def __str__(self):
         raise RuntimeError("no text")
 
 
-def untold(event, context):
-    raise Untold
+def textless(event, context):
+    raise Textless
 
 
-class Stranger(BaseException):
-    """An end that no `except Exception` sees."""
+class Uncaught(BaseException):
+    """An exception that no ``except Exception`` catches."""
 
 
-def strange(event, context):
-    raise Stranger("far away")
+def uncaught(event, context):
+    raise Uncaught("far away")
 
 
 class Unprintable:

@@ -1,4 +1,4 @@
-"""Real little handlers that the tests serve."""
+"""Small real handlers that the tests serve."""
 
 import collections
 import logging
@@ -33,7 +33,7 @@ def version_one(event, context):
 
 
 def describe(event, context):
-    """The context, as plain JSON."""
+    """Return the context as plain JSON."""
     client_context = context.client_context
     return {
         "aws_request_id": context.aws_request_id,
@@ -84,7 +84,7 @@ def caused(event, context):
 
 
 def leave(event, context):
-    """Ends as the event says."""
+    """Raise the exit that the event names."""
     how = event["how"]
     if how == "interrupt":
         raise KeyboardInterrupt
@@ -104,7 +104,7 @@ def unserialisable(event, context):
 
 
 def marshal(event, context):
-    """One of the values that JSON does not know."""
+    """Return the value that the event names; JSON has no form for most of them."""
     values = {
         "decimal": lambda: {"n": Decimal("1.10")},
         "tuple": lambda: (1, 2),
@@ -144,7 +144,7 @@ def _deep(levels):
 
 
 def large(event, context):
-    """A JSON string of that many bytes, quotes included."""
+    """Return a string whose JSON form has ``event`` bytes, quotes included."""
     return "x" * (event - 2)
 
 
@@ -159,8 +159,8 @@ def noisy(event, context):
 
 
 def complain(event, context):
-    """Tells the server's log, and fails."""
-    logger_from_context().warning("told")
+    """Write to the server's log and raise."""
+    logger_from_context().warning("warned through the context")
     raise ValueError("failed")
 
 
@@ -175,7 +175,7 @@ def slow(event, context):
 
 
 def record(event, context):
-    """Leaves a line in a file, so that a test can see that it ran."""
+    """Append the request id to a file, so that a test can see the run."""
     with open(event["file"], "a") as file:
         file.write(f"{context.aws_request_id}\n")
 

@@ -1,4 +1,4 @@
-"""Real servers, each a child process on a free port of the loopback."""
+"""Real servers: child processes on free ports of the loopback."""
 
 import contextlib
 import http.client
@@ -16,7 +16,7 @@ START = 30.0  # seconds a server may take to answer
 
 
 class Server:
-    """A child process that serves HTTP on ``port``; its output is kept in ``log``."""
+    """A child process that serves HTTP on ``port`` and writes its output to ``log``."""
 
     def __init__(self, argv, log, *, port, env=None, cwd=ROOT, ready="/healthcheck"):
         self.port, self.log, self._ready = port, log, ready
@@ -33,14 +33,14 @@ class Server:
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.output()}")
+                raise RuntimeError(f"the server exited with {self.process.returncode}:\n{self.output()}")
             with contextlib.suppress(OSError, http.client.HTTPException):
                 with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
                     connection.request("GET", self._ready)
                     if connection.getresponse().status < 500:
                         return self
             time.sleep(0.02)
-        raise RuntimeError(f"the server does not answer:\n{self.output()}")
+        raise RuntimeError(f"the server did not answer within {START:g} s:\n{self.output()}")
 
     @property
     def url(self):
@@ -50,7 +50,7 @@ class Server:
         return self.log.read_text(errors="replace")
 
     def stop(self, number=signal.SIGTERM):
-        """Ends it, and says with which status it ended."""
+        """Send a signal, wait for the end, and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -64,18 +64,18 @@ class Server:
 
 
 class Ports:
-    """Ports for one process of tests: a block that no other such process hands out of.
+    """A block of ports that belongs to one test process.
 
-    tox runs several Pythons side by side. A port that is merely free now may be the next one's a moment later, and
-    then the tests of one call the server of the other. The block's first port stays bound, which keeps the others away.
+    tox runs several Pythons side by side. A port that is free now may be taken by another run a moment later, and then
+    the tests of one run would call the server of another. The block's first port stays bound and so marks the block.
     """
 
-    BLOCKS = range(10_000, 32_000, 1_000)  # below those that Linux gives to outgoing connections
+    BLOCKS = range(10_000, 32_000, 1_000)  # below the ports that Linux gives to outgoing connections
 
     def __init__(self):
         held = socket.socket()
         block = next(port for port in self.BLOCKS if _bound(held, port))
-        held.detach()  # open, and so bound, until this process ends
+        held.detach()  # stays open, and so bound, until this process ends
         self._ports = itertools.cycle(range(block + 1, block + self.BLOCKS.step))
 
     def free(self):
@@ -95,16 +95,16 @@ free_port = Ports().free
 
 
 def clean_environ():
-    """The environment without what would configure the server or an AWS client."""
+    """Return the environment without variables that configure the server or an AWS client."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("SERVERFULL_", "AWS_", "GUNICORN_"))
     }
     ours = {"PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
-    return {**kept, **ours, "SERVERFULL_EVENTS": "memory"}  # tests of durable events name a folder of their own
+    return {**kept, **ours, "SERVERFULL_EVENTS": "memory"}  # tests of durable events set a folder of their own
 
 
 def serverfull(*argv, stdin="", cwd=ROOT, **environ):
-    """The command, run to its end."""
+    """Run the command to its end and return the completed process."""
     return subprocess.run(
         [sys.executable, "-m", "serverfull_wsgi", *argv],
         input=stdin,
@@ -119,7 +119,7 @@ def serverfull(*argv, stdin="", cwd=ROOT, **environ):
 
 @contextlib.contextmanager
 def gunicorn(log, *options, application="tests.support.site:application", **server):
-    """gunicorn with ``options`` over ``application``, until the block ends."""
+    """Run gunicorn with ``options`` over ``application`` until the block ends."""
     port = free_port()
     argv = ["-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--no-control-socket", *options]
     with running(Server(argv, log, port=port, **server)) as it:
