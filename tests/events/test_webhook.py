@@ -13,7 +13,7 @@ import pytest
 
 from serverfull_wsgi.events import webhook
 from tests.support.battery import WHOLE
-from tests.support.event_servers import Hook, House
+from tests.support.event_servers import EventServers, Webhook
 from tests.support.waiting import wait_until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200 + b"\r\nContent-Length: 0\r\n\r\n"
@@ -77,7 +77,7 @@ def test_a_webhook_may_be_https_if_its_certificate_is_good(tmp_path, monkeypatch
     subprocess.run(argv, capture_output=True, check=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files[1], files[0])
-    with contextlib.closing(Hook(204)) as hook:
+    with contextlib.closing(Webhook(204)) as hook:
         hook.server.socket = context.wrap_socket(hook.server.socket, server_side=True)
         url = f"https://localhost:{hook.server.server_port}/hook"
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -93,32 +93,32 @@ def test_a_webhook_may_be_https_if_its_certificate_is_good(tmp_path, monkeypatch
 @pytest.mark.parametrize("answer", [ANSWER, b""], ids=["drips", "hangs"])
 def test_a_webhook_holds_a_courier_no_longer_than_it_may_take(answer, tmp_path, battery):
     """A10: the others are told meanwhile, and the record waits."""
-    house = House(tmp_path)
+    servers = EventServers(tmp_path)
     with contextlib.closing(Dripping(answer, pause=1.0)) as dripping:
-        with house.gunicorn(HOOK=f"http://{dripping.address}/"):
-            ids = [house.accept("broken_to_hook") for _ in range(4)]
-            house.accept("note_to_told", 1)
+        with servers.gunicorn(WEBHOOK=f"http://{dripping.address}/"):
+            ids = [servers.accept("broken_to_webhook") for _ in range(4)]
+            servers.accept("note_to_receiver", 1)
             deadline = time.monotonic() + 90
             while len(dripping.cut) < 4:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            wait_until(house.told)
-            found = [house.event(id)["records"][0] for id in ids]
+            wait_until(servers.received)
+            found = [servers.event(id)["records"][0] for id in ids]
     battery.record(f"A10 a webhook that {'drips a byte a second' if answer else 'hangs'}", seconds=dripping.cut)
     assert {record["state"] for record in found} == {"waiting"}
-    assert house.told()[0]["requestContext"]["condition"] == "Success"
+    assert servers.received()[0]["requestContext"]["condition"] == "Success"
 
 
 def test_a_stop_waits_for_what_is_being_delivered(tmp_path):
-    house = House(tmp_path)
-    with contextlib.closing(Hook("take your time")) as hook:
-        with house.gunicorn(HOOK=hook.url) as server:
-            id = house.accept("broken_to_hook")
-            wait_until(lambda: hook.tries == 1)
-            answering = threading.Timer(1.0, hook.may_answer.set)
+    servers = EventServers(tmp_path)
+    with contextlib.closing(Webhook("wait")) as hook:
+        with servers.gunicorn(WEBHOOK=hook.url) as server:
+            id = servers.accept("broken_to_webhook")
+            wait_until(lambda: hook.attempts == 1)
+            answering = threading.Timer(1.0, hook.may_respond.set)
             answering.start()
             server.stop()
             answering.join()
-        with house.gunicorn(HOOK=hook.url):
-            assert house.event(id)["records"][0]["state"] == "delivered"
-    assert hook.tries == 1
+        with servers.gunicorn(WEBHOOK=hook.url):
+            assert servers.event(id)["records"][0]["state"] == "delivered"
+    assert hook.attempts == 1

@@ -21,7 +21,7 @@ import pytest
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
 from tests.conftest import noted_by_boto3
 from tests.support.battery import SEED, share
-from tests.support.event_servers import GTHREAD, House, children
+from tests.support.event_servers import GTHREAD, EventServers, children
 from tests.support.hosts import InProcess
 from tests.support.servers import ROOT, Server, clean_environ, free_port, running
 from tests.support.small_disk import PRIVATE, mounts
@@ -30,8 +30,8 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def servers(tmp_path):
+    return EventServers(tmp_path)
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
@@ -40,40 +40,40 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="re
 # Runs, retries, ends
 
 
-def test_an_event_is_in_the_file_before_its_202(house):
-    with house.gunicorn():
-        id = house.accept("work", 5)
-        assert (id,) in house.rows("SELECT request_id FROM event")
+def test_an_event_is_in_the_file_before_its_202(servers):
+    with servers.gunicorn():
+        id = servers.accept("work", 5)
+        assert (id,) in servers.rows("SELECT request_id FROM event")
 
 
-def test_a_failing_function_is_tried_three_times_with_one_request_id(house):
-    with house.gunicorn():
-        id = house.accept("broken")
-        wait_until(lambda: house.event(id)["state"] == "failed")
-        found = house.event(id)
-    assert house.noted("ran") == [id] * 3
+def test_a_failing_function_is_tried_three_times_with_one_request_id(servers):
+    with servers.gunicorn():
+        id = servers.accept("broken")
+        wait_until(lambda: servers.event(id)["state"] == "failed")
+        found = servers.event(id)
+    assert servers.noted("ran") == [id] * 3
     assert (found["attempts"], found["condition"], found["lastError"]) == (3, "RetriesExhausted", "no good")
     assert json.loads(found["result"])["errorType"] == "ValueError"
 
 
-def test_an_event_that_gets_well_ends_well(house):
-    with house.gunicorn(SERVERFULL_EVENT_RETRY_DELAYS="1"):
-        id = house.accept("flaky")
-        wait_until(lambda: house.noted("ran"))
-        (house.folder / "healed").touch()
-        wait_until(lambda: house.event(id)["state"] == "succeeded")
-    assert len(house.noted("ran")) == 2
+def test_an_event_that_gets_well_ends_well(servers):
+    with servers.gunicorn(SERVERFULL_EVENT_RETRY_DELAYS="1"):
+        id = servers.accept("flaky")
+        wait_until(lambda: servers.noted("ran"))
+        (servers.folder / "healed").touch()
+        wait_until(lambda: servers.event(id)["state"] == "succeeded")
+    assert len(servers.noted("ran")) == 2
 
 
-def test_an_event_whose_function_has_gone_waits_for_it(house):
-    with house.gunicorn("--workers", "1", SERVERFULL_EVENT_WORKERS="1"):
-        house.accept("work", 3)
-        id = house.accept("note")
-    with house.gunicorn(SERVERFULL_FUNCTIONS="work=functions.work"):
-        wait_until(lambda: house.event(id)["throttles"] > 1)
-        assert house.event(id)["state"] in ("queued", "running")
-    with house.gunicorn():
-        wait_until(lambda: house.event(id)["state"] == "succeeded")
+def test_an_event_whose_function_has_gone_waits_for_it(servers):
+    with servers.gunicorn("--workers", "1", SERVERFULL_EVENT_WORKERS="1"):
+        servers.accept("work", 3)
+        id = servers.accept("note")
+    with servers.gunicorn(SERVERFULL_FUNCTIONS="work=functions.work"):
+        wait_until(lambda: servers.event(id)["throttles"] > 1)
+        assert servers.event(id)["state"] in ("queued", "running")
+    with servers.gunicorn():
+        wait_until(lambda: servers.event(id)["state"] == "succeeded")
 
 
 @pytest.mark.parametrize(
@@ -81,22 +81,22 @@ def test_an_event_whose_function_has_gone_waits_for_it(house):
     [("absent", b"{}", 404), ("note", b"{", 400), ("no!te", b"{}", 400), ("note", b'"' + b"x" * 1_048_577 + b'"', 413)],
     ids=["unknown", "malformed", "bad name", "oversized"],
 )
-def test_what_is_refused_is_never_queued(name, payload, status, house):
-    with house.gunicorn():
+def test_what_is_refused_is_never_queued(name, payload, status, servers):
+    with servers.gunicorn():
         target = f"/2015-03-31/functions/{name}/invocations"
-        assert house.request("POST", target, payload, {"X-Amz-Invocation-Type": "Event"})[0] == status
-        assert house.rows() == []
+        assert servers.request("POST", target, payload, {"X-Amz-Invocation-Type": "Event"})[0] == status
+        assert servers.rows() == []
 
 
-def test_a_retried_accept_is_accepted_once(house):
-    with house.gunicorn():
-        ids = [house.accept("note", 1, amz_sdk_invocation_id="first") for _ in range(3)]
+def test_a_retried_accept_is_accepted_once(servers):
+    with servers.gunicorn():
+        ids = [servers.accept("note", 1, amz_sdk_invocation_id="first") for _ in range(3)]
         others = [
-            house.accept("note", 2, amz_sdk_invocation_id="first"),
-            house.accept("note", 1),
-            house.accept("note", 1),
+            servers.accept("note", 2, amz_sdk_invocation_id="first"),
+            servers.accept("note", 1),
+            servers.accept("note", 1),
         ]
-        assert len(house.rows()) == 4
+        assert len(servers.rows()) == 4
     assert len(set(ids)) == 1
     assert len({*ids, *others}) == 4
 
@@ -110,49 +110,49 @@ WORKERS = {
 
 
 @pytest.mark.parametrize("kind", ["sync", "gevent", "preload"])
-def test_boto3_over_two_workers_loses_nothing(kind, house):
-    with house.gunicorn("--workers", "2", *WORKERS[kind]):
-        accepted = noted_by_boto3(house.port, 100)
-        wait_until(lambda: not house.waiting())
-    assert sorted(house.noted("ran")) == sorted(accepted)
-    assert sorted(house.rows()) == sorted((id, "succeeded") for id in accepted)
+def test_boto3_over_two_workers_loses_nothing(kind, servers):
+    with servers.gunicorn("--workers", "2", *WORKERS[kind]):
+        accepted = noted_by_boto3(servers.port, 100)
+        wait_until(lambda: not servers.pending())
+    assert sorted(servers.noted("ran")) == sorted(accepted)
+    assert sorted(servers.rows()) == sorted((id, "succeeded") for id in accepted)
 
 
 # Stops and kills
 
 
-def test_a_stop_gives_back_what_runs_and_the_next_start_runs_it(house):
-    with house.gunicorn(SERVERFULL_DRAIN="0.1", SERVERFULL_EVENT_LEASE="600") as server:
-        id = house.accept("work", 2)
-        wait_until(lambda: house.noted("began"))
+def test_a_stop_gives_back_what_runs_and_the_next_start_runs_it(servers):
+    with servers.gunicorn(SERVERFULL_DRAIN="0.1", SERVERFULL_EVENT_LEASE="600") as server:
+        id = servers.accept("work", 2)
+        wait_until(lambda: servers.noted("began"))
         server.stop()
-    assert house.rows() == [(id, "queued")]
-    with house.gunicorn():
-        wait_until(lambda: house.event(id)["state"] == "succeeded")
-        assert (house.event(id)["lostLeases"], house.event(id)["attempts"]) == (0, 1)
+    assert servers.rows() == [(id, "queued")]
+    with servers.gunicorn():
+        wait_until(lambda: servers.event(id)["state"] == "succeeded")
+        assert (servers.event(id)["lostLeases"], servers.event(id)["attempts"]) == (0, 1)
 
 
-def test_a_stop_waits_for_what_ends_in_time(house):
-    with house.gunicorn() as server:
-        id = house.accept("work", 1)
-        wait_until(lambda: house.noted("began"))
+def test_a_stop_waits_for_what_ends_in_time(servers):
+    with servers.gunicorn() as server:
+        id = servers.accept("work", 1)
+        wait_until(lambda: servers.noted("began"))
         server.stop()
-    assert house.noted("ended") == [id]
-    assert house.rows() == [(id, "succeeded")]
+    assert servers.noted("ended") == [id]
+    assert servers.rows() == [(id, "succeeded")]
 
 
 @needs_proc
-def test_killed_workers_lose_nothing(house, battery):
+def test_killed_workers_lose_nothing(servers, battery):
     """A1."""
     rng, accepted, kills = random.Random(SEED), [], 0
     count = share(20_000, 400)
-    with house.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5", SERVERFULL_EVENT_LEASE="2") as server:
+    with servers.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5", SERVERFULL_EVENT_LEASE="2") as server:
         done = threading.Event()
 
         def client(_):
             mine = []
             while not done.is_set():
-                if (answer := house.send("note", 1)) and answer[0] == 202:
+                if (answer := servers.send("note", 1)) and answer[0] == 202:
                     mine.append(answer[1])
             return mine
 
@@ -160,7 +160,7 @@ def test_killed_workers_lose_nothing(house, battery):
             answers = [pool.submit(client, number) for number in range(4)]
             try:
                 while (
-                    house.waiting() + house.rows("SELECT count(*) FROM event WHERE due IS NULL")[0][0] < count
+                    servers.pending() + servers.rows("SELECT count(*) FROM event WHERE due IS NULL")[0][0] < count
                     or kills < 3
                 ):
                     time.sleep(0.2)
@@ -171,9 +171,9 @@ def test_killed_workers_lose_nothing(house, battery):
             finally:
                 done.set()
             accepted = [id for answer in answers for id in answer.result()]
-        wait_until(lambda: not house.waiting(), 600)
-        rows = dict(house.rows())
-        ran = house.noted("ran")
+        wait_until(lambda: not servers.pending(), 600)
+        rows = dict(servers.rows())
+        ran = servers.noted("ran")
     lost = [id for id in accepted if rows.get(id) != "succeeded"]
     extra = len(ran) - len(set(ran))
     battery.record("A1 workers killed", accepted=len(accepted), kills=kills, lost=len(lost), extra_runs=extra)
@@ -184,20 +184,20 @@ def test_killed_workers_lose_nothing(house, battery):
 
 
 @needs_proc
-def test_killed_servers_lose_nothing(house, battery):
+def test_killed_servers_lose_nothing(servers, battery):
     """A2."""
     accepted, kills = [], share(100, 3)
     for _ in range(kills):
-        with house.gunicorn(SERVERFULL_EVENT_LEASE="2") as server:
-            accepted += [house.accept("work", 0.05) for _ in range(8)]
+        with servers.gunicorn(SERVERFULL_EVENT_LEASE="2") as server:
+            accepted += [servers.accept("work", 0.05) for _ in range(8)]
             pids = [server.process.pid, *children(server.process.pid)]
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             server.process.wait()
-    with house.gunicorn(SERVERFULL_EVENT_LEASE="2"):
-        wait_until(lambda: not house.waiting(), 600)
-        rows = dict(house.rows())
-        runs = len(house.noted("began"))
+    with servers.gunicorn(SERVERFULL_EVENT_LEASE="2"):
+        wait_until(lambda: not servers.pending(), 600)
+        rows = dict(servers.rows())
+        runs = len(servers.noted("began"))
     assert sorted(rows) == sorted(accepted)
     ended = {state: list(rows.values()).count(state) for state in set(rows.values())}
     battery.record("A2 servers killed", accepted=len(accepted), kills=kills, lost=0, runs=runs, ended=ended)
@@ -206,118 +206,118 @@ def test_killed_servers_lose_nothing(house, battery):
 
 
 @needs_proc
-def test_another_worker_takes_over_without_a_request(house):
-    with house.gunicorn("--workers", "3", *GTHREAD, SERVERFULL_EVENT_LEASE="2") as server:
-        house.accept("note")
-        wait_until(lambda: house.noted("ran"))
-        ids = [house.accept("work", 0.1) for _ in range(40)]
+def test_another_worker_takes_over_without_a_request(servers):
+    with servers.gunicorn("--workers", "3", *GTHREAD, SERVERFULL_EVENT_LEASE="2") as server:
+        servers.accept("note")
+        wait_until(lambda: servers.noted("ran"))
+        ids = [servers.accept("work", 0.1) for _ in range(40)]
         for pid in children(server.process.pid)[:2]:
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not house.waiting())
-        assert {id for id, state in house.rows() if state == "succeeded"} >= set(ids)
+        wait_until(lambda: not servers.pending())
+        assert {id for id, state in servers.rows() if state == "succeeded"} >= set(ids)
 
 
 @needs_proc
-def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, battery):
+def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(servers, battery):
     """A12."""
-    with house.gunicorn():
-        id = house.poisoned()
-        answers = [house.send("note", number) for number in range(share(100, 10))]
+    with servers.gunicorn():
+        id = servers.send_poison()
+        answers = [servers.send("note", number) for number in range(share(100, 10))]
         others = [answer[1] for answer in answers if answer and answer[0] == 202]  # a kill may cut one off
-        wait_until(lambda: house.waiting() == 0, 300)
-        rows = dict(house.rows())
-        lost = house.event(id)["lostLeases"]
-    battery.record("A12 an event that kills", lost_leases=lost, runs=house.noted("ran").count(id), others=len(others))
+        wait_until(lambda: servers.pending() == 0, 300)
+        rows = dict(servers.rows())
+        lost = servers.event(id)["lostLeases"]
+    battery.record("A12 an event that kills", lost_leases=lost, runs=servers.noted("ran").count(id), others=len(others))
     assert rows[id] == "failed"
     assert {rows[other] for other in others} <= {"succeeded"}
-    assert lost == house.noted("ran").count(id) == 5
+    assert lost == servers.noted("ran").count(id) == 5
 
 
 @needs_proc
-def test_a_process_that_ends_lets_another_lead_while_it_finishes(house):
-    with house.gunicorn() as server:
-        house.accept("work", 3)
-        wait_until(lambda: house.noted("began"))
+def test_a_process_that_ends_lets_another_lead_while_it_finishes(servers):
+    with servers.gunicorn() as server:
+        servers.accept("work", 3)
+        wait_until(lambda: servers.noted("began"))
         (old,) = children(server.process.pid)
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: any(pid != old for pid in children(server.process.pid)))
-        wait_until(lambda: house.send("note"))
-        wait_until(lambda: house.noted("ran") and not house.waiting())
-    assert len(house.noted("ended")) == 1
+        wait_until(lambda: servers.send("note"))
+        wait_until(lambda: servers.noted("ran") and not servers.pending())
+    assert len(servers.noted("ended")) == 1
 
 
-def test_an_event_may_take_longer_than_its_lease(house):
-    with house.gunicorn(SERVERFULL_EVENT_LEASE="3"):
-        id = house.accept("work", 5)
-        wait_until(lambda: house.event(id)["state"] == "succeeded")
-        assert house.event(id)["lostLeases"] == 0
+def test_an_event_may_take_longer_than_its_lease(servers):
+    with servers.gunicorn(SERVERFULL_EVENT_LEASE="3"):
+        id = servers.accept("work", 5)
+        wait_until(lambda: servers.event(id)["state"] == "succeeded")
+        assert servers.event(id)["lostLeases"] == 0
 
 
 # A worker, and looking after events
 
 
-def test_a_worker_runs_events_before_the_web_processes_do(house):
-    with house.gunicorn():
-        with house.worker() as worker:
-            before = house.accept("work", 0.01)
-            wait_until(lambda: house.event(before)["state"] == "succeeded")
-            wait_until(lambda: house.accept("note") and "REPORT" in worker.output())
-        after = house.accept("note")
-        wait_until(lambda: house.event(after)["state"] == "succeeded")
+def test_a_worker_runs_events_before_the_web_processes_do(servers):
+    with servers.gunicorn():
+        with servers.worker() as worker:
+            before = servers.accept("work", 0.01)
+            wait_until(lambda: servers.event(before)["state"] == "succeeded")
+            wait_until(lambda: servers.accept("note") and "REPORT" in worker.output())
+        after = servers.accept("note")
+        wait_until(lambda: servers.event(after)["state"] == "succeeded")
 
 
-def test_a_worker_needs_events_that_processes_share(house):
-    result = house.command("worker", SERVERFULL_EVENTS="memory")
+def test_a_worker_needs_events_that_processes_share(servers):
+    result = servers.command("worker", SERVERFULL_EVENTS="memory")
     assert result.returncode == 1
     assert "a worker needs events that processes can share" in result.stderr
 
 
-def test_the_command_looks_after_events(house):
-    with house.gunicorn():
-        failed, fine = [house.accept("broken") for _ in range(3)], house.accept("note", {"n": 1})
-        wait_until(lambda: house.waiting() == 0)
-    listed = house.command("events", "list", "--state", "failed", "--limit", "2")
+def test_the_command_looks_after_events(servers):
+    with servers.gunicorn():
+        failed, fine = [servers.accept("broken") for _ in range(3)], servers.accept("note", {"n": 1})
+        wait_until(lambda: servers.pending() == 0)
+    listed = servers.command("events", "list", "--state", "failed", "--limit", "2")
     assert [line.split("\t")[1] for line in listed.stdout.splitlines()] == failed[:0:-1]
     assert listed.stderr == "more: --before 2\n"
-    shown = json.loads(house.command("events", "show", fine).stdout)
+    shown = json.loads(servers.command("events", "show", fine).stdout)
     assert (shown["state"], shown["payload"], shown["result"]) == ("succeeded", '{"n": 1}', '{"n": 1}')
-    assert house.command("events", "redrive", failed[0]).stdout == "1 to be run again\n"
-    assert house.command("events", "redrive", "--failed").stdout == "2 to be run again\n"
-    assert "there is no event" in house.command("events", "redrive", fine).stderr
-    assert house.command("events", "purge", "--yes").stdout == "1 removed\n"
-    with house.gunicorn():
-        wait_until(lambda: house.waiting() == 0)
-    assert sorted(house.noted("ran")) == sorted(failed * 6 + [fine])
+    assert servers.command("events", "redrive", failed[0]).stdout == "1 to be run again\n"
+    assert servers.command("events", "redrive", "--failed").stdout == "2 to be run again\n"
+    assert "there is no event" in servers.command("events", "redrive", fine).stderr
+    assert servers.command("events", "purge", "--yes").stdout == "1 removed\n"
+    with servers.gunicorn():
+        wait_until(lambda: servers.pending() == 0)
+    assert sorted(servers.noted("ran")) == sorted(failed * 6 + [fine])
 
 
-def test_the_operator_looks_after_events_over_http(house):
-    with house.gunicorn():
-        ids = [house.accept("broken") for _ in range(3)]
-        wait_until(lambda: house.waiting() == 0)
-        page = json.loads(house.request("GET", "/serverfull/events?state=failed&limit=2")[2])
-        following = json.loads(house.request("GET", page["next"])[2])
+def test_the_operator_looks_after_events_over_http(servers):
+    with servers.gunicorn():
+        ids = [servers.accept("broken") for _ in range(3)]
+        wait_until(lambda: servers.pending() == 0)
+        page = json.loads(servers.request("GET", "/serverfull/events?state=failed&limit=2")[2])
+        following = json.loads(servers.request("GET", page["next"])[2])
         assert [one["requestId"] for one in page["events"] + following["events"]] == ids[::-1]
         assert following["next"] is None
-        assert house.request("POST", f"/serverfull/events/{ids[0]}/redrive")[0] == 202
-        wait_until(lambda: house.noted("ran").count(ids[0]) == 6 and house.waiting() == 0)
-        assert house.request("GET", "/serverfull/events/none")[0] == 404
-        assert house.request("POST", "/serverfull/events/none/redrive")[0] == 404
-        assert house.request("GET", "/serverfull/events?limit=501")[0] == 400
-        fine = house.accept("note")
-        wait_until(lambda: house.waiting() == 0)
-        assert house.request("POST", f"/serverfull/events/{fine}/redrive")[0] == 409
+        assert servers.request("POST", f"/serverfull/events/{ids[0]}/redrive")[0] == 202
+        wait_until(lambda: servers.noted("ran").count(ids[0]) == 6 and servers.pending() == 0)
+        assert servers.request("GET", "/serverfull/events/none")[0] == 404
+        assert servers.request("POST", "/serverfull/events/none/redrive")[0] == 404
+        assert servers.request("GET", "/serverfull/events?limit=501")[0] == 400
+        fine = servers.accept("note")
+        wait_until(lambda: servers.pending() == 0)
+        assert servers.request("POST", f"/serverfull/events/{fine}/redrive")[0] == 409
 
 
-def test_nobody_looks_after_events_unless_it_is_set(house):
-    with house.gunicorn(SERVERFULL_ADMIN="false"):
-        assert house.request("GET", "/serverfull/events")[0] == 404
+def test_nobody_looks_after_events_unless_it_is_set(servers):
+    with servers.gunicorn(SERVERFULL_ADMIN="false"):
+        assert servers.request("GET", "/serverfull/events")[0] == 404
 
 
-def test_a_damaged_store_keeps_the_server_from_starting(house):
-    (house.folder / ".serverfull").mkdir()
-    (house.folder / ".serverfull/events.sqlite3").write_bytes(b"nothing of ours" * 1000)
+def test_a_damaged_store_keeps_the_server_from_starting(servers):
+    (servers.folder / ".serverfull").mkdir()
+    (servers.folder / ".serverfull/events.sqlite3").write_bytes(b"nothing of ours" * 1000)
     with pytest.raises(RuntimeError) as caught:
-        with house.gunicorn():
+        with servers.gunicorn():
             pass
     assert "is damaged (file is not a database), so nothing starts and nothing was changed" in str(caught.value)
     assert "Traceback" not in str(caught.value)
@@ -326,18 +326,18 @@ def test_a_damaged_store_keeps_the_server_from_starting(house):
 # Destinations
 
 
-def test_a_function_is_told_of_a_failure_and_a_dead_letter_is_the_event(house):
-    with house.gunicorn():
-        id = house.accept("broken_to_told", {"n": 1})
-        wait_until(lambda: house.told() and house.waiting() == 0 and len(house.rows()) == 3)
-        assert [one["state"] for one in house.event(id)["records"]] == ["delivered"] * 2
-    (record,) = house.told()
+def test_a_function_is_told_of_a_failure_and_a_dead_letter_is_the_event(servers):
+    with servers.gunicorn():
+        id = servers.accept("broken_to_receiver", {"n": 1})
+        wait_until(lambda: servers.received() and servers.pending() == 0 and len(servers.rows()) == 3)
+        assert [one["state"] for one in servers.event(id)["records"]] == ["delivered"] * 2
+    (record,) = servers.received()
     assert list(record) == [
         "version", "timestamp", "requestContext", "requestPayload", "responseContext", "responsePayload"
     ]  # fmt: skip
     assert record["requestContext"] == {
         "requestId": id,
-        "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:broken_to_told:$LATEST",
+        "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:broken_to_receiver:$LATEST",
         "condition": "RetriesExhausted",
         "approximateInvokeCount": 1,
     }
@@ -346,26 +346,26 @@ def test_a_function_is_told_of_a_failure_and_a_dead_letter_is_the_event(house):
         "statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"
     }  # fmt: skip
     assert record["responsePayload"]["errorMessage"] == "no good"
-    assert "{'n': 1}" in house.notes.read_text()
+    assert "{'n': 1}" in servers.notes.read_text()
 
 
-def test_a_chain_without_end_is_stopped_after_16_hops(house, battery):
-    with house.gunicorn():
-        house.accept("loop", 0)
-        wait_until(lambda: len(house.rows()) >= 17 and not house.waiting())
-        wait_until(lambda: not house.rows("SELECT 1 FROM record WHERE due IS NOT NULL"))
-        conditions = [row[0] for row in house.rows("SELECT condition FROM event ORDER BY id")]
-    battery.record("A10 a destination that is the function itself", runs=len(house.noted("ran")))
+def test_a_chain_without_end_is_stopped_after_16_hops(servers, battery):
+    with servers.gunicorn():
+        servers.accept("loop", 0)
+        wait_until(lambda: len(servers.rows()) >= 17 and not servers.pending())
+        wait_until(lambda: not servers.rows("SELECT 1 FROM record WHERE due IS NOT NULL"))
+        conditions = [row[0] for row in servers.rows("SELECT condition FROM event ORDER BY id")]
+    battery.record("A10 a destination that is the function itself", runs=len(servers.noted("ran")))
     assert conditions == ["Success"] * 16 + ["RecursiveInvocationDetected"]
-    assert len(house.noted("ran")) == 16
+    assert len(servers.noted("ran")) == 16
 
 
-def test_a_destination_that_is_down_loses_nothing(house):
+def test_a_destination_that_is_down_loses_nothing(servers):
     port = free_port()
-    with house.gunicorn(HOOK=f"http://127.0.0.1:{port}/"):
-        id = house.accept("broken_to_hook")
-        wait_until(lambda: house.event(id).get("records") and house.event(id)["records"][0]["tries"] > 1)
-    ((state, target, body),) = house.rows("SELECT state, target, body FROM record")
+    with servers.gunicorn(WEBHOOK=f"http://127.0.0.1:{port}/"):
+        id = servers.accept("broken_to_webhook")
+        wait_until(lambda: servers.event(id).get("records") and servers.event(id)["records"][0]["tries"] > 1)
+    ((state, target, body),) = servers.rows("SELECT state, target, body FROM record")
     assert (state, target) == ("waiting", f"http://127.0.0.1:{port}/")
     assert json.loads(body)["requestContext"]["requestId"] == id
 
@@ -379,7 +379,7 @@ def moto(tmp_path_factory):
         yield server
 
 
-def test_records_go_to_sqs_sns_and_eventbridge(house, moto):
+def test_records_go_to_sqs_sns_and_eventbridge(servers, moto):
     keys = {"AWS_ACCESS_KEY_ID": "123456789012", "AWS_SECRET_ACCESS_KEY": "secret"}
 
     def client(service):
@@ -398,9 +398,9 @@ def test_records_go_to_sqs_sns_and_eventbridge(house, moto):
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:from-topic")
         bus.put_rule(Name="all", EventPattern='{"source": ["lambda"]}')
         bus.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": "arn:aws:sqs:us-east-1:123456789012:from-bus"}])
-        stack.enter_context(house.gunicorn(SERVERFULL_DESTINATIONS_ENDPOINT=moto.url, **keys))
-        ids = [house.accept(name, {"n": 1}) for name in ("to_sqs", "to_sns", "to_bus")]
-        wait_until(lambda: house.rows("SELECT state FROM record") == [("delivered",)] * 3)
+        stack.enter_context(servers.gunicorn(SERVERFULL_DESTINATIONS_ENDPOINT=moto.url, **keys))
+        ids = [servers.accept(name, {"n": 1}) for name in ("to_sqs", "to_sns", "to_bus")]
+        wait_until(lambda: servers.rows("SELECT state FROM record") == [("delivered",)] * 3)
         jobs, topic, bus = (_only_message(sqs, url) for url in urls.values())
     assert json.loads(jobs["Body"])["requestContext"]["requestId"] == ids[0]
     letter = json.loads(topic["Body"])
@@ -527,18 +527,18 @@ def test_a_process_that_dies_at_any_point_leaves_one_end_and_one_record(point, t
 
 
 @needs_strace
-def test_the_store_is_synced_between_a_request_and_its_202(house, tmp_path, battery):
+def test_the_store_is_synced_between_a_request_and_its_202(servers, tmp_path, battery):
     """A3."""
     count, trace = share(1000, 40), tmp_path / "trace"
-    with house.gunicorn("--worker-class", "sync", "-c", "hooks.py", SERVERFULL_EVENTS="") as server:
-        with house.worker():  # so that all syncs of the web process are for accepts
+    with servers.gunicorn("--worker-class", "sync", "-c", "hooks.py", SERVERFULL_EVENTS="") as server:
+        with servers.worker():  # so that all syncs of the web process are for accepts
             (pid,) = children(server.process.pid)
             calls = "trace=recvfrom,sendto,fdatasync,fsync"
             strace = subprocess.Popen(["strace", "-f", "-qq", "-s", "64", "-o", trace, "-e", calls, "-p", str(pid)])
             try:
                 wait_until(lambda: "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text())
                 for _ in range(count):
-                    house.accept("note")
+                    servers.accept("note")
             finally:
                 strace.terminate()
                 strace.wait(30)

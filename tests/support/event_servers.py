@@ -1,4 +1,7 @@
-"""Folders with functions that are told of in ``notes``, and the servers that run their events."""
+"""A folder with functions for events, and the servers and workers that accept and run these events.
+
+Each handler appends a line to the file ``notes``: a word such as ``ran``, the request id, and the event.
+"""
 
 import contextlib
 import http.client
@@ -10,7 +13,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,12 +20,12 @@ from tests.support.servers import Server, clean_environ, free_port, running, ser
 from tests.support.waiting import wait_until
 
 FUNCTIONS = """
-import os, signal, time
+import json, os, signal, time
 from serverfull_wsgi import EventConfig, Function
 
-def write(what, event, context):
+def write(word, event, context):
     with open("notes", "a") as notes:
-        notes.write(f"{what} {context.aws_request_id} {event}\\n")
+        notes.write(f"{word} {context.aws_request_id} {event}\\n")
 
 def note(event, context):
     write("ran", event, context)
@@ -47,29 +49,34 @@ def poison(event, context):
     write("ran", event, context)
     os.kill(os.getpid(), signal.SIGKILL)
 
-def told(event, context):
-    write("told", __import__("json").dumps(event), context)
+def receiver(event, context):
+    write("received", json.dumps(event), context)
 
 def config(**values):
     return EventConfig(**values)
 
-broken_to_told = Function(broken, event_config=config(maximum_retry_attempts=0, on_failure="told", dead_letter="note"))
-note_to_told = Function(note, event_config=config(on_success="told"))
+broken_to_receiver = Function(
+    broken, event_config=config(maximum_retry_attempts=0, on_failure="receiver", dead_letter="note")
+)
+note_to_receiver = Function(note, event_config=config(on_success="receiver"))
+
 def again(event, context):
     write("ran", 0, context)
 
 again_and_again = Function(again, event_config=config(on_success="loop", on_failure="loop"))
-tired = Function(broken, event_config=config(on_failure="told"))
-poison_to_told = Function(poison, event_config=config(on_failure="told"))
-broken_to_hook = Function(broken, event_config=config(maximum_retry_attempts=0, on_failure=os.environ.get("HOOK")))
+retried_to_receiver = Function(broken, event_config=config(on_failure="receiver"))
+poison_to_receiver = Function(poison, event_config=config(on_failure="receiver"))
+broken_to_webhook = Function(
+    broken, event_config=config(maximum_retry_attempts=0, on_failure=os.environ.get("WEBHOOK"))
+)
 AWS = "arn:aws:{}:us-east-1:123456789012:{}"
 to_sqs = Function(note, event_config=config(on_success=AWS.format("sqs", "jobs")))
 to_bus = Function(note, event_config=config(on_success=AWS.format("events", "event-bus/default")))
 to_sns = Function(broken, event_config=config(maximum_retry_attempts=0, dead_letter=AWS.format("sns", "topic")))
 """
 NAMES = (
-    "note work broken flaky poison told tired broken_to_told note_to_told poison_to_told broken_to_hook "
-    "to_sqs to_bus to_sns"
+    "note work broken flaky poison receiver retried_to_receiver broken_to_receiver note_to_receiver "
+    "poison_to_receiver broken_to_webhook to_sqs to_bus to_sns"
 ).split()
 SETTINGS = {
     "SERVERFULL_EVENTS": "",
@@ -77,24 +84,29 @@ SETTINGS = {
     + ", loop=functions.again_and_again",
     "SERVERFULL_EVENT_RETRY_DELAYS": "0.1 0.2",
     "SERVERFULL_EVENT_THROTTLE_DELAYS": "0.1 0.5",
-    "SERVERFULL_EVENT_LEASE": "10",  # no pause of a busy machine is as long
+    "SERVERFULL_EVENT_LEASE": "10",  # longer than any pause of a busy machine
     "SERVERFULL_ADMIN": "true",
     "SERVERFULL_RUNTIME_LOGGER_LEVEL": "WARNING",
 }
 GTHREAD = ("--worker-class", "gthread", "--threads", "8", "-c", "hooks.py")
 
 
-class House:
-    """A folder with functions, their events, and servers."""
+class EventServers:
+    """A folder with functions, an event store, and the servers and workers that use them.
 
-    engine = "sqlite"
+    ``port`` is the port of the server that was started last; `send` and `request` connect to it.
+    """
+
+    backend = "sqlite"
 
     def __init__(self, folder):
-        self.folder, self.notes, self.servers = folder, folder / "notes", 0
+        self.folder, self.notes, self._logs = folder, folder / "notes", 0
         self.port = free_port()
         self.notes.touch()
         (folder / "functions.py").write_text(FUNCTIONS)
         (folder / "hooks.py").write_text("from serverfull_wsgi.hooks import post_worker_init, worker_exit\n")
+
+    # Processes
 
     def gunicorn(self, *options, **environ):
         self.port = free_port()
@@ -103,29 +115,40 @@ class House:
         return running(self._server(argv, environ))
 
     def _server(self, argv, environ):
-        self.servers += 1
         settings = {**SETTINGS, **environ}
-        return Server(argv, self.folder / f"log{self.servers}", port=self.port, env=settings, cwd=self.folder)
+        return Server(argv, self.new_log(), port=self.port, env=settings, cwd=self.folder)
+
+    def new_log(self):
+        """Return the path of a log file for one more process."""
+        self._logs += 1
+        return self.folder / f"log{self._logs}"
 
     @contextlib.contextmanager
     def worker(self):
-        """A worker that has begun its work."""
+        """Run ``serverfull worker``; the block starts once the worker accepts its role."""
         server = self._server(["-m", "serverfull_wsgi", "worker"], {"SERVERFULL_RUNTIME_LOGGER_LEVEL": "INFO"})
         try:
-            deadline = time.monotonic() + 60
-            while "running the events of" not in server.output():
-                assert time.monotonic() < deadline, server.output()
-                time.sleep(0.05)
+            wait_until(lambda: "running the events of" in server.output())
             yield server
         finally:
             status = server.stop()
         assert status == 0, server.output()
 
+    def runner(self, **environ):
+        """Start the processes that run events, if the web processes do not run them."""
+        return contextlib.nullcontext()
+
     def command(self, *argv, **environ):
         return serverfull(*argv, cwd=self.folder, **{**SETTINGS, **environ})
 
+    def output(self):
+        """Return the logs of all servers and workers."""
+        return "".join(log.read_text(errors="replace") for log in self.folder.glob("log*"))
+
+    # Requests
+
     def send(self, name, event=None, **headers):
-        """The status and the request id of an accept; None where the server went away."""
+        """Send an event; return the status and the request id, or None if the connection was lost."""
         headers = {header.replace("_", "-"): value for header, value in headers.items()}
         answer = self.request(
             "POST",
@@ -136,17 +159,22 @@ class House:
         return answer and (answer[0], answer[1]["x-amzn-RequestId"])
 
     def accept(self, name, event=None, **headers):
+        """Send an event, check that the server accepts the event, and return its request id."""
         status, id = self.send(name, event, **headers)
         assert status == 202
         return id
 
-    def poisoned(self):
-        """The request id of an event that kills its process, at times before its accept is answered."""
+    def send_poison(self):
+        """Send an event that kills its process, and return its request id.
+
+        The notes have the id. The process may die before it sends the 202.
+        """
         self.send("poison")
         wait_until(lambda: self.noted("ran"))
         return self.noted("ran")[0]
 
     def request(self, method, target, body=None, headers=None):
+        """Return the status, headers and body of the answer, or None if the connection was lost."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             try:
                 connection.request(method, target, body, headers or {})
@@ -155,46 +183,42 @@ class House:
             except (OSError, http.client.HTTPException):
                 return None
 
-    def runner(self, **environ):
-        """What runs the events beside the servers: here they do so themselves."""
-        return contextlib.nullcontext()
-
     def event(self, id):
+        """Return the server's report on one event."""
         return json.loads(self.request("GET", f"/serverfull/events/{id}")[2])
 
-    def outputs(self):
-        """What all servers and workers have written."""
-        return "".join(log.read_text(errors="replace") for log in self.folder.glob("log*"))
+    # Results
 
-    def noted(self, what):
-        """The request ids of what ``ran``, ``began`` or ``ended``, each as often as it did."""
+    def noted(self, word):
+        """Return the request ids of all notes that start with ``word``: ``ran``, ``began`` or ``ended``."""
         lines = [line.split() for line in self.notes.read_text().splitlines()]
-        return [line[1] for line in lines if len(line) > 1 and line[0] == what]
+        return [line[1] for line in lines if len(line) > 1 and line[0] == word]
 
-    def told(self):
-        """The records that a function was told, parsed."""
+    def received(self):
+        """Return the records that the function ``receiver`` was called with."""
         lines = self.notes.read_text().splitlines()
-        return [json.loads(line.split(" ", 2)[2]) for line in lines if line.startswith("told ")]
+        return [json.loads(line.split(" ", 2)[2]) for line in lines if line.startswith("received ")]
 
     def rows(self, query="SELECT request_id, state FROM event"):
         path = self.folder / ".serverfull/events.sqlite3"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
             return db.execute(query).fetchall()
 
-    def waiting(self):
+    def pending(self):
+        """Return the number of events in the store that have not ended."""
         return self.rows("SELECT count(*) FROM event WHERE due IS NOT NULL")[0][0]
 
 
-class Carried(House):
-    """A folder with functions, servers and workers, whose events a broker carries in a queue of the folder's own."""
+class BrokerServers(EventServers):
+    """A folder with functions, servers and Celery workers; a broker holds the events in a queue for this folder."""
 
     def __init__(self, folder, broker):
         super().__init__(folder)
-        self.broker, self.engine = broker, type(broker).__name__
+        self.broker, self.backend = broker, type(broker).__name__
         self.settings = {
             **SETTINGS,
             "SERVERFULL_EVENTS": broker.url,
-            "SERVERFULL_EVENTS_APPLICATION": f"house-{folder.name}",
+            "SERVERFULL_EVENTS_APPLICATION": f"queue-{folder.name}",
             "SERVERFULL_EVENT_RETRY_DELAYS": "1 1",
             "SERVERFULL_EVENT_THROTTLE_DELAYS": "1 2",
             "SERVERFULL_EVENT_LEASE": "6",
@@ -204,8 +228,8 @@ class Carried(House):
         return super()._server(argv, {**self.settings, **environ})
 
     def start_worker(self, *options, **environ):
-        """A worker that is ready, of which every process is in a group of its own."""
-        return Worker(self, options, environ).wait()
+        """Start a Celery worker and return the worker once it is ready."""
+        return CeleryWorker(self, options, environ).wait()
 
     runner = property(lambda self: self.worker)
 
@@ -218,40 +242,40 @@ class Carried(House):
             worker.stop()
 
 
-class Worker:
-    def __init__(self, house, options, environ):
-        house.servers += 1
-        self.log = house.folder / f"log{house.servers}"
+class CeleryWorker:
+    """A ``celery worker`` with all its child processes in one process group."""
+
+    def __init__(self, servers, options, environ):
+        self.log = servers.new_log()
         command = [Path(sys.executable).parent / "celery", "-A", "serverfull_wsgi.celery", "worker"]
-        quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO", "-n", f"w{house.servers}@{house.port}"]
+        name = f"{self.log.name}@{servers.port}"
+        quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO", "-n", name]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [*command, *quiet, *(options or ("--concurrency", "2"))],
-                cwd=house.folder,
-                env={**clean_environ(), **house.settings, **environ},
+                cwd=servers.folder,
+                env={**clean_environ(), **servers.settings, **environ},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
     def wait(self):
-        deadline = time.monotonic() + 60
-        while " ready." not in self.output():
-            assert self.process.poll() is None, self.output()
-            assert time.monotonic() < deadline, self.output()
-            time.sleep(0.05)
+        """Return the worker once it is ready."""
+        wait_until(lambda: self.process.poll() is not None or " ready." in self.output())
+        assert self.process.poll() is None, self.output()
         return self
 
     def output(self):
         return self.log.read_text(errors="replace")
 
     def kill(self):
-        """All its processes at once."""
+        """Kill all processes of the worker at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self):
-        """As systemd would: what runs comes to its end."""
+        """Stop the worker as systemd does; running events finish."""
         self.process.terminate()
         try:
             assert self.process.wait(60) == 0, self.output()
@@ -260,26 +284,30 @@ class Worker:
                 self.kill()
 
 
-class Hook:
-    """A webhook that does what it is told to for each request, and keeps what it accepted."""
+class Webhook:
+    """A webhook with one scripted response for each request; ``accepted`` has the requests it accepted.
 
-    def __init__(self, *ways, port=0):
-        hook, self.accepted, self.tries, self.ways = self, [], 0, list(ways)
-        self.may_answer = threading.Event()
+    A response is a status, ``"wait"`` (200 once ``may_respond`` is set) or ``"disconnect"``. After the script, each
+    request gets a 200.
+    """
+
+    def __init__(self, *responses, port=0):
+        webhook, self.accepted, self.attempts, self.responses = self, [], 0, list(responses)
+        self.may_respond = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                hook.tries += 1
-                way = hook.ways.pop(0) if hook.ways else 200
-                if way == "take your time":
-                    way = hook.may_answer.wait(30) and 200
+                webhook.attempts += 1
+                response = webhook.responses.pop(0) if webhook.responses else 200
+                if response == "wait":
+                    response = webhook.may_respond.wait(30) and 200
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if way == "hang up":
+                if response == "disconnect":
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
-                if 200 <= way < 300:
-                    hook.accepted.append((self.headers, body))
-                self.send_response(way)
+                if 200 <= response < 300:
+                    webhook.accepted.append((self.headers, body))
+                self.send_response(response)
                 self.end_headers()
 
             def log_message(self, *_):
@@ -297,9 +325,10 @@ class Hook:
 
 
 def children(parent):
-    found = []
+    """Return the ids of a process's children."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(path.parent.name))
-    return found
+                pids.append(int(path.parent.name))
+    return pids

@@ -11,7 +11,7 @@ import pytest
 
 from serverfull_wsgi import Application, InProcessExecutor, SqliteQueue, StaticFetcher
 from serverfull_wsgi.errors import ZeroReservedConcurrency
-from tests.support.event_servers import GTHREAD, House
+from tests.support.event_servers import GTHREAD, EventServers
 from tests.support.hosts import InProcess
 from tests.support.waiting import wait_until
 from tests.telemetry.test_metrics import Collector
@@ -58,35 +58,35 @@ def collector():
 
 @pytest.fixture
 def serve(tmp_path, collector):
-    """The house, served with its functions in processes of their own."""
-    house = House(tmp_path)
+    """Start servers whose functions run in isolated environments."""
+    servers = EventServers(tmp_path)
     (tmp_path / "isolated.py").write_text(FUNCTIONS)
 
     @contextlib.contextmanager
     def serve(**settings):
         address = {"SERVERFULL_RUNTIME_STATS_ADDRESS": collector.address}
-        with house.gunicorn(*GTHREAD, **SETTINGS, **address, **settings):
-            yield house
+        with servers.gunicorn(*GTHREAD, **SETTINGS, **address, **settings):
+            yield servers
 
     return serve
 
 
-def ended(house, id):
-    return house.event(id)["state"] in ("succeeded", "failed")
+def ended(servers, id):
+    return servers.event(id)["state"] in ("succeeded", "failed")
 
 
 def test_throttles_eat_no_retries(serve, collector, battery):
     """A8: one environment is all there may be, and a call has it."""
-    with serve(SERVERFULL_MAX_CONCURRENCY="1") as house, socket.create_server(("127.0.0.1", 0)) as gate:
+    with serve(SERVERFULL_MAX_CONCURRENCY="1") as servers, socket.create_server(("127.0.0.1", 0)) as gate:
         with ThreadPoolExecutor(1) as pool:
             payload = json.dumps(gate.getsockname()).encode()
-            held = pool.submit(house.request, "POST", "/2015-03-31/functions/hold/invocations", payload)
+            held = pool.submit(servers.request, "POST", "/2015-03-31/functions/hold/invocations", payload)
             with gate.accept()[0]:
-                ids = [house.accept("note", 7), house.accept("broken")]
-                wait_until(lambda: all(house.event(id)["throttles"] >= 3 for id in ids))
+                ids = [servers.accept("note", 7), servers.accept("broken")]
+                wait_until(lambda: all(servers.event(id)["throttles"] >= 3 for id in ids))
             assert held.result()[0] == 200
-        wait_until(lambda: all(ended(house, id) for id in ids))
-        note, broken = (house.event(id) for id in ids)
+        wait_until(lambda: all(ended(servers, id) for id in ids))
+        note, broken = (servers.event(id) for id in ids)
     battery.record(
         "A8 throttled by a real executor's cap", throttles=[note["throttles"], broken["throttles"]], retries_eaten=0
     )
@@ -117,10 +117,10 @@ def test_a_reserved_concurrency_of_0_is_recorded_at_once(tmp_path):
 
 def test_a_chain_that_forwards_its_trace_header_is_stopped_after_16_hops(serve, collector, battery):
     """A10: the function calls itself with boto3, which forwards the header as it does on AWS."""
-    with serve() as house:
-        house.accept("loop", f"http://127.0.0.1:{house.port}")
-        wait_until(lambda: len(house.rows()) >= 17 and not house.waiting())
-        rows = house.rows("SELECT condition, result FROM event ORDER BY id")
+    with serve() as servers:
+        servers.accept("loop", f"http://127.0.0.1:{servers.port}")
+        wait_until(lambda: len(servers.rows()) >= 17 and not servers.pending())
+        rows = servers.rows("SELECT condition, result FROM event ORDER BY id")
         lines = collector.until("RecursiveInvocationsDropped")
     battery.record("A10 a function that invokes itself", runs=len(rows) - 1)
     assert [condition for condition, _ in rows] == ["Success"] * 16 + ["RecursiveInvocationDetected"]

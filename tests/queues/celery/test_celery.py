@@ -18,7 +18,7 @@ from serverfull_wsgi.celery import worker
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 from tests.support.battery import SEED, WHOLE, share
 from tests.support.brokers import RabbitMQ, Redis, broker
-from tests.support.event_servers import GTHREAD, Carried, Hook, House, Worker, children
+from tests.support.event_servers import GTHREAD, BrokerServers, CeleryWorker, EventServers, Webhook, children
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
@@ -33,41 +33,41 @@ only_in_battery = pytest.mark.skipif(not WHOLE, reason="takes several leases: in
 
 
 @pytest.fixture(params=BROKERS)
-def house(request, tmp_path):
-    return Carried(tmp_path, request.getfixturevalue(request.param))
+def servers(request, tmp_path):
+    return BrokerServers(tmp_path, request.getfixturevalue(request.param))
 
 
 @pytest.fixture
-def rabbit_house(tmp_path, rabbitmq):
-    return Carried(tmp_path, rabbitmq)
+def rabbitmq_servers(tmp_path, rabbitmq):
+    return BrokerServers(tmp_path, rabbitmq)
 
 
 @pytest.fixture
-def redis_house(tmp_path, redis):
-    return Carried(tmp_path, redis)
+def redis_servers(tmp_path, redis):
+    return BrokerServers(tmp_path, redis)
 
 
 # A broker that is not there
 
 
-def accepted(house):
+def accepted(servers):
     """How an accept was answered, and after how many seconds."""
     began = time.monotonic()
-    status, _ = house.send("note")
+    status, _ = servers.send("note")
     return status, time.monotonic() - began
 
 
-def test_a_broker_that_hangs_makes_no_accept_hang(house, battery):
-    with house.gunicorn():
-        house.accept("note")
-        house.broker.pause()
+def test_a_broker_that_hangs_makes_no_accept_hang(servers, battery):
+    with servers.gunicorn():
+        servers.accept("note")
+        servers.broker.pause()
         try:
-            status, seconds = accepted(house)
-            call = house.request("POST", "/2015-03-31/functions/note/invocations", b"5")
+            status, seconds = accepted(servers)
+            call = servers.request("POST", "/2015-03-31/functions/note/invocations", b"5")
         finally:
-            house.broker.go_on()
-        wait_until(lambda: accepted(house)[0] == 202)
-    battery.record(f"refused by a broker that hangs, {house.engine}", seconds=round(seconds, 2))
+            servers.broker.go_on()
+        wait_until(lambda: accepted(servers)[0] == 202)
+    battery.record(f"refused by a broker that hangs, {servers.backend}", seconds=round(seconds, 2))
     assert status == 500
     assert (call[0], call[2]) == (200, b"5")
 
@@ -78,25 +78,25 @@ def test_a_broker_that_hangs_makes_no_accept_hang(house, battery):
 def test_a_broker_that_is_killed_and_started_again_has_what_was_accepted(kind, tmp_path, battery):
     (tmp_path / "broker").mkdir()
     with broker(BROKERS[kind], tmp_path / "broker") as running:
-        house = Carried(tmp_path, running)
-        with house.gunicorn():
-            ids = [house.accept("note") for _ in range(100)]
+        servers = BrokerServers(tmp_path, running)
+        with servers.gunicorn():
+            ids = [servers.accept("note") for _ in range(100)]
             time.sleep(10)  # RabbitMQ writes down only every few seconds that there is a queue
-            ids += [house.accept("note") for _ in range(100)]
+            ids += [servers.accept("note") for _ in range(100)]
             running.stop()
-            status, seconds = accepted(house)
+            status, seconds = accepted(servers)
             running.start()
-            wait_until(lambda: accepted(house)[0] == 202)
-            with house.worker():
-                wait_until(lambda: set(ids) <= set(house.noted("ran")))
+            wait_until(lambda: accepted(servers)[0] == 202)
+            with servers.worker():
+                wait_until(lambda: set(ids) <= set(servers.noted("ran")))
     battery.record(f"refused by a broker that is down, {kind}", seconds=round(seconds, 2))
     assert status == 500
 
 
 def test_a_server_starts_without_its_broker_and_says_what_is_wrong(tmp_path):
-    house = Carried(tmp_path, Redis(tmp_path))
-    with house.gunicorn(SERVERFULL_EVENTS=f"amqp://guest:hidden@127.0.0.1:{free_port()}//") as server:
-        assert accepted(house)[0] == 500
+    servers = BrokerServers(tmp_path, Redis(tmp_path))
+    with servers.gunicorn(SERVERFULL_EVENTS=f"amqp://guest:hidden@127.0.0.1:{free_port()}//") as server:
+        assert accepted(servers)[0] == 500
         assert "Connection refused" in server.output()
         assert "hidden" not in server.output()
 
@@ -104,69 +104,69 @@ def test_a_server_starts_without_its_broker_and_says_what_is_wrong(tmp_path):
 # Rests and kills
 
 
-def test_an_event_that_rests_survives_its_worker_and_runs_once_more(rabbit_house):
-    house = rabbit_house
-    with house.gunicorn():
-        worker = house.start_worker(SERVERFULL_EVENT_RETRY_DELAYS="3")
-        id = house.accept("flaky")
-        wait_until(lambda: house.noted("ran"))
+def test_an_event_that_rests_survives_its_worker_and_runs_once_more(rabbitmq_servers):
+    servers = rabbitmq_servers
+    with servers.gunicorn():
+        worker = servers.start_worker(SERVERFULL_EVENT_RETRY_DELAYS="3")
+        id = servers.accept("flaky")
+        wait_until(lambda: servers.noted("ran"))
         time.sleep(0.5)  # so that it rests
         worker.kill()
-        (house.folder / "healed").touch()
-        with house.worker():
-            wait_until(lambda: len(house.noted("ran")) > 1)
+        (servers.folder / "healed").touch()
+        with servers.worker():
+            wait_until(lambda: len(servers.noted("ran")) > 1)
             time.sleep(QUIET)
-    assert house.noted("ran") == [id, id]
+    assert servers.noted("ran") == [id, id]
 
 
-def test_redis_keeps_an_event_that_rests_for_longer_than_it_may_be_in_work(redis_house, battery):
-    house = redis_house
-    house.settings |= {"SERVERFULL_EVENT_LEASE": "2", "SERVERFULL_EVENT_RETRY_DELAYS": "5"}
-    with house.gunicorn():
-        worker = house.start_worker()
-        id = house.accept("flaky")
-        wait_until(lambda: house.noted("ran"))
+def test_redis_keeps_an_event_that_rests_for_longer_than_it_may_be_in_work(redis_servers, battery):
+    servers = redis_servers
+    servers.settings |= {"SERVERFULL_EVENT_LEASE": "2", "SERVERFULL_EVENT_RETRY_DELAYS": "5"}
+    with servers.gunicorn():
+        worker = servers.start_worker()
+        id = servers.accept("flaky")
+        wait_until(lambda: servers.noted("ran"))
         began = time.monotonic()
         time.sleep(2.5)
         worker.kill()
-        (house.folder / "healed").touch()
-        with house.worker():
-            wait_until(lambda: len(house.noted("ran")) > 1)
+        (servers.folder / "healed").touch()
+        with servers.worker():
+            wait_until(lambda: len(servers.noted("ran")) > 1)
             rested = time.monotonic() - began
             time.sleep(QUIET)
-    runs = len(house.noted("ran"))
+    runs = len(servers.noted("ran"))
     battery.record(
         "Redis, an event due after 5 s with a lease of 2 s, worker killed", runs=runs, rested=round(rested, 1)
     )
-    assert house.noted("ran") == [id, id]
+    assert servers.noted("ran") == [id, id]
 
 
 @pytest.mark.battery
 @only_in_battery
-def test_an_event_whose_worker_is_killed_runs_again(house, battery):
-    with house.gunicorn():
-        worker = house.start_worker()
-        id = house.accept("work", 1)
-        wait_until(lambda: house.noted("began"))
+def test_an_event_whose_worker_is_killed_runs_again(servers, battery):
+    with servers.gunicorn():
+        worker = servers.start_worker()
+        id = servers.accept("work", 1)
+        wait_until(lambda: servers.noted("began"))
         worker.kill()
         began = time.monotonic()
-        with house.worker():
-            wait_until(lambda: house.noted("ended"))
-    battery.record(f"{house.engine}, run again after a kill", seconds=round(time.monotonic() - began, 1))
-    assert house.noted("began") == [id, id]
+        with servers.worker():
+            wait_until(lambda: servers.noted("ended"))
+    battery.record(f"{servers.backend}, run again after a kill", seconds=round(time.monotonic() - began, 1))
+    assert servers.noted("began") == [id, id]
 
 
 @pytest.mark.battery
 @only_in_battery
-def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, battery):
+def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(servers, battery):
     """A12."""
-    with house.gunicorn(), house.worker():
-        id = house.accept("poison_to_told")
-        others = [house.accept("note", number) for number in range(20)]
-        wait_until(lambda: id in str(house.told()) and set(others) <= set(house.noted("ran")), 300)
-    runs = house.noted("ran").count(id)
-    (record,) = house.told()
-    battery.record(f"A12 an event that kills, {house.engine}", runs=runs, others=len(others))
+    with servers.gunicorn(), servers.worker():
+        id = servers.accept("poison_to_receiver")
+        others = [servers.accept("note", number) for number in range(20)]
+        wait_until(lambda: id in str(servers.received()) and set(others) <= set(servers.noted("ran")), 300)
+    runs = servers.noted("ran").count(id)
+    (record,) = servers.received()
+    battery.record(f"A12 an event that kills, {servers.backend}", runs=runs, others=len(others))
     assert runs == 5
     assert record["requestContext"]["condition"] == "RetriesExhausted"
     assert record["requestContext"]["approximateInvokeCount"] == 5
@@ -174,30 +174,30 @@ def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(house, bat
 
 @pytest.mark.battery
 @only_in_battery
-def test_an_event_may_take_longer_than_redis_lets_it_be_in_work(redis_house):
-    house = redis_house
-    with house.gunicorn(), house.worker(SERVERFULL_EVENT_LEASE="2"):
-        id = house.accept("work", 6)
-        wait_until(lambda: house.noted("ended"))
+def test_an_event_may_take_longer_than_redis_lets_it_be_in_work(redis_servers):
+    servers = redis_servers
+    with servers.gunicorn(), servers.worker(SERVERFULL_EVENT_LEASE="2"):
+        id = servers.accept("work", 6)
+        wait_until(lambda: servers.noted("ended"))
         time.sleep(QUIET)
-    assert house.noted("began") == [id]
+    assert servers.noted("began") == [id]
 
 
-def test_killed_servers_and_workers_lose_nothing(house, battery):
+def test_killed_servers_and_workers_lose_nothing(servers, battery):
     """A1 and A2: web processes and workers' processes are killed one by one, and whole workers with all they have."""
-    if house.engine == "Redis" and not WHOLE:
+    if servers.backend == "Redis" and not WHOLE:
         pytest.skip("what Redis loses is reported by the battery only")
     rng, count = random.Random(SEED), share(20_000, 150)
     kills = {"processes": 0, "workers": 0}
-    house.settings |= {"SERVERFULL_EVENT_LEASE": "3"}
-    with house.gunicorn("--workers", "2", *GTHREAD) as server, contextlib.ExitStack() as stack:
-        workers = [house.start_worker("--concurrency", "4") for _ in range(2)]
+    servers.settings |= {"SERVERFULL_EVENT_LEASE": "3"}
+    with servers.gunicorn("--workers", "2", *GTHREAD) as server, contextlib.ExitStack() as stack:
+        workers = [servers.start_worker("--concurrency", "4") for _ in range(2)]
         stack.callback(lambda: [worker.kill() for worker in workers])
         done, accepted = threading.Event(), []
 
         def client(_):
             while not done.is_set():
-                if (answer := house.send("note", 1)) and answer[0] == 202:
+                if (answer := servers.send("note", 1)) and answer[0] == 202:
                     accepted.append(answer[1])
                 time.sleep(0.05)  # so that it is the kills that take the time
 
@@ -213,24 +213,24 @@ def test_killed_servers_and_workers_lose_nothing(house, battery):
                                 os.kill(pid, signal.SIGKILL)
                                 kills["processes"] += 1
                     workers.pop(0).kill()
-                    workers.append(house.start_worker("--concurrency", "4"))
+                    workers.append(servers.start_worker("--concurrency", "4"))
                     kills["workers"] += 1
             finally:
                 done.set()
             assert [client.result() for client in clients]
-        until_quiet(house, set(accepted))
-    ran = house.noted("ran")
+        until_quiet(servers, set(accepted))
+    ran = servers.noted("ran")
     lost, extra = set(accepted) - set(ran), len(ran) - len(set(ran))
-    battery.record(f"A1 killed, {house.engine}", accepted=len(accepted), lost=len(lost), extra_runs=extra, **kills)
+    battery.record(f"A1 killed, {servers.backend}", accepted=len(accepted), lost=len(lost), extra_runs=extra, **kills)
     assert extra <= kills["processes"] + 4 * kills["workers"]
     # Redis hands out a message and only then keeps it apart: what a worker is killed with in between is gone.
-    assert len(lost) <= (0 if house.engine == "RabbitMQ" else kills["workers"])
+    assert len(lost) <= (0 if servers.backend == "RabbitMQ" else kills["workers"])
 
 
-def until_quiet(house, accepted):
+def until_quiet(servers, accepted):
     """Until all of them ran, or nothing has run for several leases."""
     seen, since = -1, time.monotonic()
-    while not accepted <= set(ran := house.noted("ran")) and time.monotonic() - since < 30:
+    while not accepted <= set(ran := servers.noted("ran")) and time.monotonic() - since < 30:
         if len(ran) != seen:
             seen, since = len(ran), time.monotonic()
         time.sleep(1.0)
@@ -241,37 +241,37 @@ def until_quiet(house, accepted):
 
 @pytest.mark.battery
 @only_in_battery
-def test_a_destination_that_is_down_gets_its_record_when_it_is_up_though_workers_died(house, battery):
+def test_a_destination_that_is_down_gets_its_record_when_it_is_up_though_workers_died(servers, battery):
     """A10."""
     port = free_port()
-    hook = {"HOOK": f"http://127.0.0.1:{port}/hook"}
-    with house.gunicorn(**hook):
-        worker = house.start_worker(**hook)
-        id = house.accept("broken_to_hook")
+    hook = {"WEBHOOK": f"http://127.0.0.1:{port}/hook"}
+    with servers.gunicorn(**hook):
+        worker = servers.start_worker(**hook)
+        id = servers.accept("broken_to_webhook")
         wait_until(lambda: worker.output().count("did not take a record") > 1)
         worker.kill()
-        with house.worker(**hook), contextlib.closing(Hook(port=port)) as up:
+        with servers.worker(**hook), contextlib.closing(Webhook(port=port)) as up:
             wait_until(lambda: up.accepted)
             time.sleep(QUIET)
             taken = [headers["X-Serverfull-Request-Id"] for headers, _ in up.accepted]
-    battery.record(f"A10 a destination that is down, and then up, {house.engine}", taken=len(taken))
+    battery.record(f"A10 a destination that is down, and then up, {servers.backend}", taken=len(taken))
     assert set(taken) == {id}
-    assert house.noted("ran") == [id]
+    assert servers.noted("ran") == [id]
 
 
 @pytest.mark.battery
 @only_in_battery
-def test_a_destination_that_hangs_is_given_up_for_now_and_others_are_told(house, battery):
+def test_a_destination_that_hangs_is_given_up_for_now_and_others_are_told(servers, battery):
     """A10."""
     with socket.create_server(("127.0.0.1", 0)) as hanging:
-        hook = {"HOOK": "http://127.0.0.1:{1}/".format(*hanging.getsockname())}
-        with house.gunicorn(**hook), house.worker(**hook) as worker:
-            house.accept("broken_to_hook")
-            house.accept("note_to_told", 1)
-            wait_until(house.told)
+        hook = {"WEBHOOK": "http://127.0.0.1:{1}/".format(*hanging.getsockname())}
+        with servers.gunicorn(**hook), servers.worker(**hook) as worker:
+            servers.accept("broken_to_webhook")
+            servers.accept("note_to_receiver", 1)
+            wait_until(servers.received)
             wait_until(lambda: worker.output().count("did not take a record") > 1)
             tries = worker.output().count("did not take a record")
-    battery.record(f"A10 a destination that hangs, {house.engine}", tries=tries)
+    battery.record(f"A10 a destination that hangs, {servers.backend}", tries=tries)
 
 
 # Servers and workers of every kind
@@ -282,42 +282,42 @@ def test_a_destination_that_hangs_is_given_up_for_now_and_others_are_told(house,
 @pytest.mark.parametrize(
     "options", [("--worker-class", "gevent"), (*GTHREAD, "--preload"), ()], ids=["gevent", "preload", "sync"]
 )
-def test_servers_of_every_kind_hand_on_what_they_accept(options, house):
-    with house.gunicorn("--workers", "2", *(options or ("--worker-class", "sync"))), house.worker():
+def test_servers_of_every_kind_hand_on_what_they_accept(options, servers):
+    with servers.gunicorn("--workers", "2", *(options or ("--worker-class", "sync"))), servers.worker():
         with ThreadPoolExecutor(8) as pool:
-            ids = list(pool.map(lambda number: house.accept("note", number), range(100)))
-        wait_until(lambda: set(ids) <= set(house.noted("ran")))
-    assert sorted(house.noted("ran")) == sorted(ids)
+            ids = list(pool.map(lambda number: servers.accept("note", number), range(100)))
+        wait_until(lambda: set(ids) <= set(servers.noted("ran")))
+    assert sorted(servers.noted("ran")) == sorted(ids)
 
 
 @pytest.mark.battery
 @only_in_battery
-def test_a_worker_that_is_stopped_lets_what_runs_come_to_its_end(house):
-    with house.gunicorn():
-        with house.worker():
-            id = house.accept("work", 3)
-            wait_until(lambda: house.noted("began"))
-        assert house.noted("ended") == [id]
-        with house.worker():
+def test_a_worker_that_is_stopped_lets_what_runs_come_to_its_end(servers):
+    with servers.gunicorn():
+        with servers.worker():
+            id = servers.accept("work", 3)
+            wait_until(lambda: servers.noted("began"))
+        assert servers.noted("ended") == [id]
+        with servers.worker():
             time.sleep(QUIET)
-    assert house.noted("began") == [id]
+    assert servers.noted("began") == [id]
 
 
 # What a broker cannot do, and workers that cannot run anything
 
 
 def test_a_broker_has_no_log_of_events_and_that_is_said(tmp_path):
-    house = House(tmp_path)
+    servers = EventServers(tmp_path)
     settings = {"SERVERFULL_EVENTS": f"redis://:hidden@127.0.0.1:{free_port()}"}
-    with house.gunicorn(**settings):
+    with servers.gunicorn(**settings):
         for method, path in (("GET", ""), ("GET", "/some-id"), ("POST", "/some-id/redrive")):
-            status, _, body = house.request(method, f"/serverfull/events{path}")
+            status, _, body = servers.request(method, f"/serverfull/events{path}")
             assert status == 404
             assert b"without a log of them to look at" in body
-    refused = house.command("events", "list", **settings)
+    refused = servers.command("events", "list", **settings)
     assert refused.returncode == 1
     assert "SERVERFULL_EVENTS=redis://...: a broker keeps no log of events" in refused.stderr
-    worker = house.command("worker", **settings)
+    worker = servers.command("worker", **settings)
     assert worker.returncode == 1
     assert "are run by Celery's workers: celery -A serverfull_wsgi.celery worker" in worker.stderr
     assert "hidden" not in refused.stderr + worker.stderr
@@ -362,7 +362,7 @@ def test_an_application_that_cannot_be_rebuilt_is_refused(settings, why, tmp_pat
 
 
 def test_a_worker_that_cannot_run_the_events_ends_with_one_line(tmp_path):
-    worker = Worker(Carried(tmp_path, Redis(tmp_path)), (), {"SERVERFULL_FUNCTIONS": ""})
+    worker = CeleryWorker(BrokerServers(tmp_path, Redis(tmp_path)), (), {"SERVERFULL_FUNCTIONS": ""})
     assert worker.process.wait(60) == 1
     (line,) = [line for line in worker.output().splitlines() if line.startswith("serverfull_wsgi.celery: ")]
     assert "there is no function here to run" in line
@@ -370,34 +370,34 @@ def test_a_worker_that_cannot_run_the_events_ends_with_one_line(tmp_path):
 
 
 def test_a_missing_extra_is_one_line(tmp_path):
-    house = House(tmp_path)
+    servers = EventServers(tmp_path)
     (tmp_path / "celery.py").write_text("raise ModuleNotFoundError('No module named celery', name='celery')\n")
-    refused = house.command("check", SERVERFULL_EVENTS="amqp://user:hidden@here//")
+    refused = servers.command("check", SERVERFULL_EVENTS="amqp://user:hidden@here//")
     assert refused.returncode == 1
     assert refused.stderr.strip().splitlines()[-1] == (
         "Error: SERVERFULL_EVENTS=amqp://... needs Celery: pip install 'serverfull-wsgi[celery]'"
     )
 
 
-def test_an_application_built_in_code_is_run_by_its_name(rabbit_house):
-    house = rabbit_house
-    (house.folder / "ours.py").write_text(
+def test_an_application_built_in_code_is_run_by_its_name(rabbitmq_servers):
+    servers = rabbitmq_servers
+    (servers.folder / "ours.py").write_text(
         "import functions\n"
         "from serverfull_wsgi import StaticFetcher, create_app\n"
         "application = create_app(fetcher=StaticFetcher({'note': functions.note}))\n"
     )
-    with house.gunicorn(), house.worker(SERVERFULL_FUNCTIONS="", SERVERFULL_APPLICATION="ours:application"):
-        id = house.accept("note")
-        wait_until(lambda: house.noted("ran") == [id])
+    with servers.gunicorn(), servers.worker(SERVERFULL_FUNCTIONS="", SERVERFULL_APPLICATION="ours:application"):
+        id = servers.accept("note")
+        wait_until(lambda: servers.noted("ran") == [id])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="awslambdaric is installed on Linux only")
-def test_isolated_functions_run_on_a_worker_and_end_with_it(rabbit_house):
-    house = rabbit_house
-    with house.gunicorn():
-        with house.worker("--concurrency", "1", SERVERFULL_EXECUTOR="process") as worker:
-            id = house.accept("note")
-            wait_until(lambda: house.noted("ran") == [id])
+def test_isolated_functions_run_on_a_worker_and_end_with_it(rabbitmq_servers):
+    servers = rabbitmq_servers
+    with servers.gunicorn():
+        with servers.worker("--concurrency", "1", SERVERFULL_EXECUTOR="process") as worker:
+            id = servers.accept("note")
+            wait_until(lambda: servers.noted("ran") == [id])
             processes = descendants(worker.process.pid)
             assert len(processes) > 2  # Celery's one, what starts functions, and the function
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
