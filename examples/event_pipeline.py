@@ -1,6 +1,6 @@
 """Events: an upload is processed; a webhook hears of success, and a second function of failure.
 
-    SERVERFULL_DATA_DIR=pipeline SERVERFULL_EVENT_RETRY_DELAYS="1 2" gunicorn examples.event_pipeline:app --threads 8
+    SERVERFULL_DATA_DIR=pipeline SERVERFULL_EVENTS_RETRY_DELAYS="1 2" gunicorn examples.event_pipeline:app --threads 8
 
 Upload a text, and one that cannot be processed:
 

@@ -111,20 +111,22 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
     metrics = Metrics(stats) if stats else None
     if settings.events == "memory":
         return MemoryQueue(
-            size=settings.event_queue_size, workers=settings.event_workers, drain=settings.drain, metrics=metrics
+            size=settings.events_queue_size, workers=settings.events_workers, drain=settings.drain, metrics=metrics
         )
-    delays = Delays(settings.event_retry_delays, settings.event_throttle_delays[0], settings.event_throttle_delays[-1])
-    if settings.are_events_carried:
+    delays = Delays(
+        settings.events_retry_delays, settings.events_throttle_delays[0], settings.events_throttle_delays[-1]
+    )
+    if settings.has_broker:
         return _celery_queue(settings, delays, metrics)
     return SqliteQueue(
         store_path(settings),
-        owner=settings.events_application or os.getcwd(),
-        workers=settings.event_workers,
+        owner=settings.events_owner or os.getcwd(),
+        workers=settings.events_workers,
         drain=settings.drain,
-        lease=settings.event_lease,
+        lease=settings.events_lease,
         retention=settings.events_retention,
         delays=delays,
-        endpoint=settings.destinations_endpoint or None,
+        endpoint=settings.events_destinations_endpoint or None,
         metrics=metrics,
     )
 
@@ -141,10 +143,10 @@ def _celery_queue(settings: Settings, delays: Delays, metrics: Metrics | None) -
         ) from error
     return CeleryQueue(
         settings.events,
-        name=settings.events_application or "serverfull",
-        lease=settings.event_lease,
+        name=settings.events_queue_name,
+        lease=settings.events_lease,
         delays=delays,
-        endpoint=settings.destinations_endpoint or None,
+        endpoint=settings.events_destinations_endpoint or None,
         metrics=metrics,
     )
 
@@ -154,7 +156,7 @@ def store_path(settings: Settings) -> Path:
 
     Raises `ConfigurationError` where events are kept in memory, or by a broker.
     """
-    if settings.are_events_carried:
+    if settings.has_broker:
         raise ConfigurationError(f"SERVERFULL_EVENTS={settings.events.partition('://')[0]}://...: {NO_LOG}")
     if settings.events == "memory":
         raise ConfigurationError("SERVERFULL_EVENTS=memory: there is no store of events to look at")

@@ -31,7 +31,7 @@ def worker(settings: Settings) -> Celery:
             "Celery's workers run events that a broker carries, and this application's are not: set "
             "SERVERFULL_EVENTS=amqp://... or redis://..., or make it with queue=CeleryQueue(...)"
         )
-    if settings.are_events_carried and settings.events != queue.url:
+    if settings.has_broker and settings.events != queue.url:
         raise ConfigurationError(
             f"SERVERFULL_APPLICATION={settings.application}: its events are in {queue}, and not in the broker that "
             "SERVERFULL_EVENTS names; give both the same"

@@ -1,19 +1,21 @@
-"""How the text of a setting is read: what it may be, and what it becomes."""
+"""Fields of `Settings`: their declaration, and the readers that turn a variable's text into a value."""
 
 from __future__ import annotations
 
 import re
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from environs import Env, ValidationError, validate
 
 PREFIX = "SERVERFULL_"
+T = TypeVar("T")
 
 
 class MappingEnv(Env):
-    """environs over any mapping; an empty value is one that was not given."""
+    """environs over any mapping; an empty value counts as not given."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__(eager=False, prefix=PREFIX)
@@ -22,18 +24,66 @@ class MappingEnv(Env):
     def _get_value(self, env_key: str, default: Any) -> Any:
         return self.given.get(env_key, default)
 
-    def first_of(self, *names: str) -> str:
-        """The first of these names that is given, else the first of all: for settings that have two names."""
+    def first_given(self, *names: str) -> str:
+        """Return the first of these names that has a value, or the first name if none has."""
         return next((name for name in names if PREFIX + name in self.given), names[0])
 
 
-Reader = Callable[[MappingEnv, Any], Any]
+# Read the variable of this name (without prefix); return the default if it is not given. A bad value is noted in the
+# environment, which raises all of them together.
+Reader = Callable[[MappingEnv, str, Any], Any]
 
 
-def choice(name: str, *choices: str) -> Reader:
-    """One of some words, in any case; read as it is written here."""
+@dataclass(frozen=True)
+class Setting:
+    """One setting, as a field of `Settings` carries it in its metadata.
 
-    def read(env: MappingEnv, default: Any) -> Any:
+    Args:
+        default: the value if the variable is not given.
+        read: reads and checks the variable's text.
+        text: the documentation, in Markdown.
+        name: the variable's name without prefix.
+        shown: the default as the documentation shows it; empty if the value itself is good to read.
+        switch: a second variable that ``read`` reads, with its default and its documentation.
+    """
+
+    default: Any
+    read: Reader
+    text: str
+    name: str
+    shown: str = ""
+    switch: tuple[str, str, str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the variables that make this setting, without prefix."""
+        return [self.switch[0], self.name] if self.switch else [self.name]
+
+
+def setting(name: str, default: T, read: Reader, text: str, **more: Any) -> T:
+    """Declare a field of `Settings`. See `Setting` for the arguments."""
+    return field(default=default, metadata={"setting": Setting(default, read, text, name, **more)})
+
+
+def text(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read any text."""
+    return env.str(name, default)
+
+
+def switch(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read a boolean: true, yes, on, 1, or their opposites."""
+    return env.bool(name, default)
+
+
+def integer(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read an integer."""
+    return env.int(name, default)
+
+
+def choice(*choices: str) -> Reader:
+    """Make a reader of one of these words, in any case; it returns the word as it is written here."""
+
+    def read(env: MappingEnv, name: str, default: Any) -> Any:
         key = PREFIX + name
         if key in env.given:
             given = env.given[key]
@@ -43,88 +93,75 @@ def choice(name: str, *choices: str) -> Reader:
     return read
 
 
-def matching(name: str, pattern: str, rule: str) -> Reader:
-    """A text of a pattern; ``rule`` is what is told of one that is not."""
-    return lambda env, default: env.str(name, default, validate=validate.Regexp(re.compile(pattern), error=rule))
+def matching(pattern: str, rule: str) -> Reader:
+    """Make a reader of a text that matches ``pattern``; ``rule`` is the error message for any other text."""
+    check = validate.Regexp(re.compile(pattern), error=rule)
+    return lambda env, name, default: env.str(name, default, validate=check)
 
 
-def at_least(name: str, least: float, kind: str = "int") -> Reader:
-    """A number, ``int`` or ``float``, that is not below ``least``."""
-    rule = validate.Range(min=least, error="Must be {min} or more.")
-    return lambda env, default: getattr(env, kind)(name, default, validate=rule)
+def at_least(least: float, kind: str = "int") -> Reader:
+    """Make a reader of a number, ``int`` or ``float``, that is not below ``least``."""
+    check = validate.Range(min=least, error="Must be {min} or more.")
+    return lambda env, name, default: getattr(env, kind)(name, default, validate=check)
 
 
-def level(env: MappingEnv, default: Any) -> Any:
-    """A level of `logging`, by name or number."""
-    return env.log_level(env.first_of("RUNTIME_LOGGER_LEVEL", "RUNTIME_LOGGING_LEVEL"), default)
+def level(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read a level of `logging`, by name or number."""
+    return env.log_level(name, default)
 
 
-def stats_output(env: MappingEnv, default: Any) -> Any:
-    """Where metrics go; NULLSTAT is the Go original's word for nowhere."""
-    output = choice("RUNTIME_STATS_OUTPUT", "NULL", "NULLSTAT", "STATSD", "DATADOG")(env, default)
+def stats_output(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read the protocol for metrics. NULLSTAT is the Go original's word for NULL."""
+    output = choice("NULL", "NULLSTAT", "STATSD", "DATADOG")(env, name, default)
     return "NULL" if output == "NULLSTAT" else output
 
 
-def stats_address(env: MappingEnv, default: Any) -> Any:
-    """The collector of metrics, as host and port."""
-    name = env.first_of("RUNTIME_STATS_ADDRESS", "RUNTIME_STATS_DATADOG_ADDRESS")
-    text = env.str(name, "{}:{}".format(*default), validate=is_address)
-    return parse_address(text) if text else default
+def address(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read ``HOST:PORT`` as a pair of host and port."""
+    given = env.str(name, "{}:{}".format(*default), validate=check_address)
+    return parse_address(given) if given else default
 
 
-def stats_tags(env: MappingEnv, default: Any) -> Any:
-    """Tags, parted by commas or blanks."""
-    text = env.str(env.first_of("RUNTIME_STATS_TAGS", "RUNTIME_STATS_DATADOG_TAGS"), "", validate=_is_ascii)
-    return tuple(filter(None, re.split(r"[,\s]+", text or "")))
+def address_text(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read ``HOST:PORT`` and return the text."""
+    return env.str(name, default, validate=check_address)
 
 
-def modules(env: MappingEnv, default: Any) -> Any:
-    """Names of modules, parted by commas or blanks."""
-    text = env.str("ZYGOTE_PRELOAD", "", validate=_are_modules)
-    return tuple(filter(None, re.split(r"[,\s]+", text or ""))) or default
+def tags(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read tags that are separated by commas or spaces."""
+    return _words(env.str(name, "", validate=_check_ascii))
 
 
-def _are_modules(text: str) -> None:
-    for name in filter(None, re.split(r"[,\s]+", text)):
-        if not all(part.isidentifier() for part in name.split(".")):
-            raise ValidationError(f"Must be names of modules parted by commas; {name!r} is none.")
+def modules(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read module names that are separated by commas or spaces."""
+    return _words(env.str(name, "", validate=_check_modules)) or default
 
 
-def signals(env: MappingEnv, default: Any) -> Any:
-    """Numbers of signals, parted by blanks; none where none are to be installed."""
-    if choice("RUNTIME_SIGNALS_INSTALLED", "OS", "NONE")(env, "OS") == "NONE":
+def signals(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read signal numbers that are separated by spaces; return none of them if ``SIGNALS_INSTALLED`` is NONE."""
+    if choice("OS", "NONE")(env, "RUNTIME_SIGNALS_INSTALLED", "OS") == "NONE":
         return ()
-    text = env.str(
-        "RUNTIME_SIGNALS_OS_SIGNALS", " ".join(str(int(number)) for number in default), validate=_are_signals
-    )
-    return tuple(int(number) for number in (text or "").split())
+    given = env.str(name, " ".join(str(int(number)) for number in default), validate=_check_signals)
+    return tuple(int(number) for number in (given or "").split())
 
 
-def delays(name: str, least: int) -> Reader:
-    """``least`` or more numbers of seconds, parted by blanks."""
+def delays(least: int) -> Reader:
+    """Make a reader of ``least`` or more numbers of seconds that are separated by spaces."""
 
     def check(text: str) -> None:
         words = text.split()
         if len(words) < least or not all(re.fullmatch(r"\d{1,6}(\.\d+)?", word) for word in words):
-            raise ValidationError(f"Must be {least} or more numbers of seconds, parted by blanks.")
+            raise ValidationError(f"Must be {least} or more numbers of seconds, separated by spaces.")
 
-    def read(env: MappingEnv, default: Any) -> Any:
-        text = env.str(name, " ".join(map(str, default)), validate=check)
-        return tuple(float(word) for word in (text or "").split()) if env.given.get(PREFIX + name) else default
+    def read(env: MappingEnv, name: str, default: Any) -> Any:
+        given = env.str(name, " ".join(map(str, default)), validate=check)
+        return tuple(float(word) for word in (given or "").split()) if env.given.get(PREFIX + name) else default
 
     return read
 
 
-def is_address(text: str) -> None:
-    """Raises `ValidationError` for what is not ``HOST:PORT``."""
-    try:
-        parse_address(text)
-    except ValueError:
-        raise ValidationError("Must be HOST:PORT, such as localhost:8125.") from None
-
-
 def parse_address(text: str) -> tuple[str, int]:
-    """``HOST:PORT`` as a pair; the host may be missing, or an IPv6 address in brackets.
+    """Return ``HOST:PORT`` as a pair. The host may be missing, or an IPv6 address in brackets.
 
     >>> parse_address("[::1]:8125")
     ('::1', 8125)
@@ -137,12 +174,30 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _is_ascii(text: str) -> None:
+def check_address(text: str) -> None:
+    """Raise `ValidationError` if ``text`` is not ``HOST:PORT``."""
+    try:
+        parse_address(text)
+    except ValueError:
+        raise ValidationError("Must be HOST:PORT, such as localhost:8125.") from None
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(filter(None, re.split(r"[,\s]+", text or "")))
+
+
+def _check_ascii(text: str) -> None:
     if not text.isascii():
         raise ValidationError("Must be ASCII, as statsd's protocol is.")
 
 
-def _are_signals(text: str) -> None:
+def _check_modules(text: str) -> None:
+    for name in _words(text):
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValidationError(f"Must be module names separated by commas; {name!r} is not a valid one.")
+
+
+def _check_signals(text: str) -> None:
     for number in text.split():
         if not number.isdigit() or int(number) not in set(signal.Signals):
-            raise ValidationError(f"Must be signal numbers parted by blanks; {number} is none.")
+            raise ValidationError(f"Must be signal numbers separated by spaces; {number} is not a valid one.")

@@ -1,8 +1,7 @@
-"""Settings: what the environment variables ``SERVERFULL_*`` say, read once and checked as a whole."""
+"""The list of all settings, with their defaults and their documentation."""
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -14,201 +13,307 @@ from typing import Any
 from environs import EnvValidationError
 
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.settings.fields import (
-    PREFIX,
-    MappingEnv,
-    Reader,
-    at_least,
-    choice,
-    delays,
-    is_address,
-    level,
-    matching,
-    modules,
-    signals,
-    stats_address,
-    stats_output,
-    stats_tags,
-)
+from serverfull_wsgi.settings import fields as read
+from serverfull_wsgi.settings.aliases import notices, other_names
+from serverfull_wsgi.settings.fields import PREFIX, MappingEnv, Setting, setting
 
-# Settings of the Go original that have no meaning here, and why.
-WITHOUT_MEANING = {
-    "RUNTIME_STATS_DATADOG_PACKETSIZE": "an invocation's metrics are one datagram of their own",
-    "RUNTIME_STATS_DATADOG_FLUSHINTERVAL": "metrics are sent when the invocation ends, nothing is held back",
-    "RUNTIME_CONNSTATE_REPORTINTERVAL": "connections are the WSGI server's; gunicorn counts them with --statsd-host",
-    "RUNTIME_CONNSTATE_NEWCOUNTER": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
-    "RUNTIME_CONNSTATE_NEWGAUGE": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
-    "RUNTIME_CONNSTATE_ACTIVEGAUGE": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
-    "RUNTIME_CONNSTATE_IDLEGAUGE": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
-    "RUNTIME_CONNSTATE_CLOSEDCOUNTER": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
-    "RUNTIME_CONNSTATE_HIJACKEDCOUNTER": "see RUNTIME_CONNSTATE_REPORTINTERVAL",
-    "RUNTIME_EXPVAR_REPORTINTERVAL": "it reports Go's own memory statistics",
-}
+_BROKER = r"(amqp|redis)s?://"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set from outside, with the defaults of a server that nobody has configured.
+    """All settings, with the defaults of a server that nothing configures.
 
-    Raises `ConfigurationError` from `from_environ` and `from_mapping`, naming every bad value at once.
+    `from_environ` and `from_mapping` raise one `ConfigurationError` that names every bad value.
     """
 
-    functions: str = ""
-    aliases: str = ""
-    template: str = ""
-    template_parameters: str = ""
-    region: str = "us-east-1"
-    account_id: str = "123456789012"
-    healthcheck: str = "/healthcheck"
-    mock: bool = False
-    mock_values: str = "zero"
-    mock_seed: int | None = None
-    event_workers: int = 4
-    event_queue_size: int = 1000
-    drain: float = 25.0  # seconds
-    credentials_file: str = ""  # who may call; empty: whoever can reach the server
-    replay_guard: int = 0  # signatures that are remembered, so that each is good once; 0: none
-    executor: str = "auto"
-    sandbox: str = "auto"
-    max_concurrency: int = 64
-    environment_idle: float = 300.0  # seconds
-    zygote_preload: tuple[str, ...] = ()
-    application: str = ""  # MODULE:APPLICATION, for Celery's workers; empty: as the settings say
-    events: str = ""  # memory, sqlite:///PATH, or a broker's URL; empty: events.sqlite3 in the data directory
-    data_dir: str = ".serverfull"
-    events_application: str = ""  # whose events these are; empty: the working directory, or with a broker "serverfull"
-    events_retention: float = 86_400.0  # seconds
-    event_lease: float = 30.0  # seconds
-    event_retry_delays: tuple[float, ...] = (60.0, 120.0)  # seconds
-    event_throttle_delays: tuple[float, ...] = (1.0, 300.0)  # seconds: the first, and the longest
-    destinations_endpoint: str = ""  # empty: AWS's own
-    admin: bool = False
-    httpserver_address: str = "127.0.0.1:8080"
-    logger_output: str = "STDOUT"
-    logger_level: int = logging.INFO
-    logger_format: str = "TEXT"
-    stats_output: str = "NULL"
-    stats_address: tuple[str, int] = ("localhost", 8125)
-    stats_prefix: str = "serverfull"
-    stats_tags: tuple[str, ...] = ()
-    signals: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
-    notices: tuple[str, ...] = ()  # what deserves a line in the log at the start
+    # Functions
+    functions: str = setting(
+        "FUNCTIONS", "", read.text, "`name=package.module.handler, name:1=…`, separated by commas or line breaks"
+    )
+    aliases: str = setting("ALIASES", "", read.text, "`name:alias=version, …`, separated by commas or line breaks")
+    template: str = setting(
+        "TEMPLATE",
+        "",
+        read.text,
+        "a SAM or CloudFormation template",
+        shown="`.aws-sam/build/template.yaml` or `template.yaml`, if `SERVERFULL_FUNCTIONS` is not set",
+    )
+    template_parameters: str = setting(
+        "TEMPLATE_PARAMETERS",
+        "",
+        read.text,
+        "`Name=value, …` for the template's parameters, separated by commas or line breaks; "
+        "put a value that contains commas in double quotes",
+    )
+    region: str = setting(
+        "REGION",
+        "us-east-1",
+        read.matching(r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
+        "the region in the functions' ARNs",
+        shown="`AWS_REGION`, else `us-east-1`",
+    )
+    account_id: str = setting(
+        "ACCOUNT_ID",
+        "123456789012",
+        read.matching(r"\d{12}\Z", "Must be 12 digits."),
+        "the account in the functions' ARNs",
+    )
+
+    # Mock mode
+    mock: bool = setting(
+        "MOCK", False, read.switch, "mock mode: handlers do not run, results are made from their types"
+    )
+    mock_values: str = setting(
+        "MOCK_VALUES",
+        "zero",
+        read.choice("zero", "random"),
+        "`zero` or `random`; `random` needs `pip install 'serverfull-wsgi[mock]'`",
+    )
+    mock_seed: int | None = setting("MOCK_SEED", None, read.integer, "an integer that makes random values repeatable")
+
+    # Isolated processes
+    executor: str = setting(
+        "EXECUTOR",
+        "auto",
+        read.choice("auto", "process"),
+        "`auto`: functions with a code directory run in isolated processes; "
+        "`process`: the functions of `SERVERFULL_FUNCTIONS` do so too",
+    )
+    sandbox: str = setting(
+        "SANDBOX",
+        "auto",
+        read.choice("auto", "process", "namespaces"),
+        "isolation between these processes: `namespaces`; `process` (no namespaces); "
+        "or `auto`: namespaces if the kernel allows them",
+    )
+    max_concurrency: int = setting(
+        "MAX_CONCURRENCY",
+        64,
+        read.at_least(1),
+        "isolated processes at the same time, in each server process; beyond it a call is answered with 429",
+    )
+    environment_idle: float = setting(
+        "ENVIRONMENT_IDLE",
+        300.0,
+        read.at_least(0, "float"),
+        "seconds without an invocation after which an isolated process ends",
+    )
+    zygote_preload: tuple[str, ...] = setting(
+        "ZYGOTE_PRELOAD",
+        (),
+        read.modules,
+        "modules that isolated processes have imported before they start, separated by commas",
+    )
+
+    # Events
+    events: str = setting(
+        "EVENTS",
+        "",
+        read.matching(
+            rf"memory\Z|sqlite:///.+\Z|{_BROKER}.+\Z",
+            "Must be memory, sqlite:///PATH, or the URL of a broker, amqp(s)://... or redis(s)://....",
+        ),
+        "where events are kept: `sqlite:///path/of/a.file` (`sqlite:////` before an absolute path), `memory`, "
+        "or a broker: `amqp://…`, `amqps://…`, `redis://…` or `rediss://…`",
+        shown="`events.sqlite3` in the data directory",
+    )
+    data_dir: str = setting(
+        "DATA_DIR",
+        ".serverfull",
+        read.text,
+        "the directory of `events.sqlite3` and its companion files; on a local disk",
+    )
+    events_workers: int = setting("EVENTS_WORKERS", 4, read.at_least(1), "threads that run events, in each process")
+    events_queue_size: int = setting(
+        "EVENTS_QUEUE_SIZE",
+        1000,
+        read.at_least(1),
+        "events in memory: the number that may wait for a thread, in each process",
+    )
+    events_owner: str = setting(
+        "EVENTS_OWNER",
+        "",
+        read.text,
+        "events in SQLite: the name of the application that they belong to; "
+        "a file with waiting events of another application is refused",
+        shown="the working directory",
+    )
+    events_queue_name: str = setting(
+        "EVENTS_QUEUE_NAME", "serverfull", read.text, "events in a broker: the name of the queue"
+    )
+    events_retention: float = setting(
+        "EVENTS_RETENTION", 86_400.0, read.at_least(0, "float"), "seconds for which finished events can be listed"
+    )
+    events_lease: float = setting(
+        "EVENTS_LEASE",
+        30.0,
+        read.at_least(1, "float"),
+        "seconds after which an event runs again if its process hangs; "
+        "the death of a process is noticed at once, except with Redis",
+    )
+    events_retry_delays: tuple[float, ...] = setting(
+        "EVENTS_RETRY_DELAYS",
+        (60.0, 120.0),
+        read.delays(1),
+        "seconds before the first and the second retry of a failed event",
+    )
+    events_throttle_delays: tuple[float, ...] = setting(
+        "EVENTS_THROTTLE_DELAYS",
+        (1.0, 300.0),
+        read.delays(2),
+        "seconds before a throttled event or an undelivered record is tried again: "
+        "the first delay, which doubles each time, and the longest",
+    )
+    events_destinations_endpoint: str = setting(
+        "EVENTS_DESTINATIONS_ENDPOINT",
+        "",
+        read.matching(r"(https?://\S+)?\Z", "Must be an http(s) URL."),
+        "the endpoint URL of destinations in SQS, SNS and EventBridge",
+        shown="AWS's own",
+    )
+    drain: float = setting(
+        "DRAIN",
+        25.0,
+        read.at_least(0, "float"),
+        "seconds that running events have to finish when the server stops; "
+        "keep it below gunicorn's `--graceful-timeout` (30)",
+    )
+    application: str = setting(
+        "APPLICATION",
+        "",
+        read.matching(r"([\w.]+(:\w+)?)?\Z", "Must be MODULE:APPLICATION."),
+        "`MODULE:APPLICATION`, an application built in code; `celery -A serverfull_wsgi.celery worker` runs its events",
+    )
+    admin: bool = setting(
+        "ADMIN",
+        False,
+        read.switch,
+        "serve `/serverfull/events`, to callers with the action `operate` if requests are signed, else to every caller",
+    )
+
+    # Security
+    credentials_file: str = setting(
+        "CREDENTIALS_FILE",
+        "",
+        read.text,
+        "a file of the keys that may sign requests; without it, every request is allowed",
+    )
+    replay_guard: int = setting(
+        "REPLAY_GUARD",
+        0,
+        read.at_least(0),
+        "the number of signatures that each process remembers, so that each is valid for one request; `0` is off",
+    )
+
+    # Server, logs and metrics
+    httpserver_address: str = setting(
+        "RUNTIME_HTTPSERVER_ADDRESS",
+        "127.0.0.1:8080",
+        read.address_text,
+        "the address of `serverfull serve` and `start_http`; `:8080` is every interface",
+    )
+    healthcheck: str = setting(
+        "HEALTHCHECK",
+        "/healthcheck",
+        read.matching(r"/[!-~]*\Z", "Must be a path that begins with /."),
+        "the path of the health check",
+    )
+    signals: tuple[int, ...] = setting(
+        "RUNTIME_SIGNALS_OS_SIGNALS",
+        (signal.SIGTERM, signal.SIGINT),
+        read.signals,
+        "the numbers of the signals on which `serverfull serve` finishes running calls before it ends",
+        shown="`15 2`",
+        switch=("RUNTIME_SIGNALS_INSTALLED", "`OS`", "`OS`, or `NONE`: every signal stops the server at once"),
+    )
+    logger_output: str = setting(
+        "RUNTIME_LOGGER_OUTPUT",
+        "STDOUT",
+        read.choice("STDOUT", "STDERR", "NULL"),
+        "`STDOUT`, `STDERR` or `NULL`",
+    )
+    logger_level: int = setting(
+        "RUNTIME_LOGGER_LEVEL",
+        logging.INFO,
+        read.level,
+        "a level of Python's `logging`, by name or number",
+        shown="`INFO`",
+    )
+    logger_format: str = setting("RUNTIME_LOGGER_FORMAT", "TEXT", read.choice("TEXT", "JSON"), "`TEXT` or `JSON`")
+    stats_output: str = setting(
+        "RUNTIME_STATS_OUTPUT",
+        "NULL",
+        read.stats_output,
+        "`NULL` (or `NULLSTAT`), `STATSD`, or `DATADOG`, which adds tags",
+    )
+    stats_address: tuple[str, int] = setting(
+        "RUNTIME_STATS_ADDRESS",
+        ("localhost", 8125),
+        read.address,
+        "the address of the metrics collector, over UDP",
+        shown="`localhost:8125`",
+    )
+    stats_prefix: str = setting(
+        "RUNTIME_STATS_PREFIX",
+        "serverfull",
+        read.matching(r"[A-Za-z0-9_.-]*\Z", "Must be letters, digits, '_', '.', '-'."),
+        "the first part of every metric name",
+    )
+    stats_tags: tuple[str, ...] = setting(
+        "RUNTIME_STATS_TAGS",
+        (),
+        read.tags,
+        "tags of every metric, separated by commas or spaces: `env:prod,team:a`",
+    )
+
+    notices: tuple[str, ...] = ()  # warnings about variables, for the log
 
     @property
-    def are_events_carried(self) -> bool:
-        """Whether events are a broker's, and run by Celery's workers."""
-        return re.match(r"(amqp|redis)s?://", self.events) is not None
+    def has_broker(self) -> bool:
+        """Return whether a broker keeps the events, which Celery's workers then run."""
+        return re.match(_BROKER, self.events) is not None
 
     @classmethod
     def from_environ(cls) -> Settings:
-        """From the process's environment."""
+        """Return the settings of the process's environment. Raises `ConfigurationError`."""
         return cls.from_mapping(os.environ)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
-        """From a mapping with the names the environment variables have.
+        """Return the settings of a mapping that uses the environment variables' names.
 
         >>> Settings.from_mapping({"SERVERFULL_REGION": "eu-west-1"}).region
         'eu-west-1'
+
+        Raises `ConfigurationError`.
         """
         env = MappingEnv(values)
-        found: dict[str, Any] = {}
-        for setting in fields(cls):
-            if reader := _READERS.get(setting.name):
-                found[setting.name] = reader(env, setting.default)
-        if "SERVERFULL_REGION" not in env.given and (region := env.given.get("AWS_REGION")):
-            found["region"] = region
+        settings: dict[str, Any] = {}
+        for field, it in SETTINGS.items():
+            settings[field] = it.read(env, env.first_given(it.name, *other_names(it.name)), it.default)
+        if f"{PREFIX}REGION" not in env.given and (region := env.given.get("AWS_REGION")):
+            settings["region"] = region
         try:
             env.seal()
         except EnvValidationError as error:
-            raise ConfigurationError(_explained(error.error_messages, env.given)) from None
-        return cls(**found, notices=_notices(env.given))
+            raise ConfigurationError(_message(error.error_messages, env.given)) from None
+        return cls(**settings, notices=tuple(notices(env.given, NAMES)))
 
 
-_READERS: dict[str, Reader] = {
-    "functions": lambda env, default: env.str("FUNCTIONS", default),
-    "aliases": lambda env, default: env.str("ALIASES", default),
-    "template": lambda env, default: env.str("TEMPLATE", default),
-    "template_parameters": lambda env, default: env.str("TEMPLATE_PARAMETERS", default),
-    "region": matching("REGION", r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
-    "account_id": matching("ACCOUNT_ID", r"\d{12}\Z", "Must be 12 digits."),
-    "healthcheck": matching("HEALTHCHECK", r"/[!-~]*\Z", "Must be a path that begins with /."),
-    "mock": lambda env, default: env.bool("MOCK", default),
-    "mock_values": choice("MOCK_VALUES", "zero", "random"),
-    "mock_seed": lambda env, default: env.int("MOCK_SEED", default),
-    "event_workers": at_least("EVENT_WORKERS", 1),
-    "event_queue_size": at_least("EVENT_QUEUE_SIZE", 1),
-    "drain": at_least("DRAIN", 0, "float"),
-    "credentials_file": lambda env, default: env.str("CREDENTIALS_FILE", default),
-    "replay_guard": at_least("REPLAY_GUARD", 0),
-    "executor": choice("EXECUTOR", "auto", "process"),
-    "sandbox": choice("SANDBOX", "auto", "process", "namespaces"),
-    "max_concurrency": at_least("MAX_CONCURRENCY", 1),
-    "environment_idle": at_least("ENVIRONMENT_IDLE", 0, "float"),
-    "zygote_preload": modules,
-    "events": matching(
-        "EVENTS",
-        r"memory\Z|sqlite:///.+\Z|(amqps?|rediss?)://.+\Z",
-        "Must be memory, sqlite:///PATH, or the URL of a broker, amqp(s)://... or redis(s)://....",
-    ),
-    "application": matching("APPLICATION", r"([\w.]+(:\w+)?)?\Z", "Must be MODULE:APPLICATION."),
-    "data_dir": lambda env, default: env.str("DATA_DIR", default),
-    "events_application": lambda env, default: env.str("EVENTS_APPLICATION", default),
-    "events_retention": at_least("EVENTS_RETENTION", 0, "float"),
-    "event_lease": at_least("EVENT_LEASE", 1, "float"),
-    "event_retry_delays": delays("EVENT_RETRY_DELAYS", 1),
-    "event_throttle_delays": delays("EVENT_THROTTLE_DELAYS", 2),
-    "destinations_endpoint": matching("DESTINATIONS_ENDPOINT", r"(https?://\S+)?\Z", "Must be an http(s) URL."),
-    "admin": lambda env, default: env.bool("ADMIN", default),
-    "httpserver_address": lambda env, default: env.str("RUNTIME_HTTPSERVER_ADDRESS", default, validate=is_address),
-    "logger_output": choice("RUNTIME_LOGGER_OUTPUT", "STDOUT", "STDERR", "NULL"),
-    "logger_level": level,
-    "logger_format": choice("RUNTIME_LOGGER_FORMAT", "TEXT", "JSON"),
-    "stats_output": stats_output,
-    "stats_address": stats_address,
-    "stats_prefix": matching("RUNTIME_STATS_PREFIX", r"[A-Za-z0-9_.-]*\Z", "Must be letters, digits, '_', '.', '-'."),
-    "stats_tags": stats_tags,
-    "signals": signals,
-}
-
-NAMES = (
-    "FUNCTIONS ALIASES TEMPLATE TEMPLATE_PARAMETERS REGION ACCOUNT_ID HEALTHCHECK "
-    "MOCK MOCK_VALUES MOCK_SEED EVENT_WORKERS EVENT_QUEUE_SIZE DRAIN "
-    "CREDENTIALS_FILE REPLAY_GUARD "
-    "EXECUTOR SANDBOX MAX_CONCURRENCY ENVIRONMENT_IDLE ZYGOTE_PRELOAD "
-    "EVENTS DATA_DIR EVENTS_APPLICATION EVENTS_RETENTION EVENT_LEASE EVENT_RETRY_DELAYS EVENT_THROTTLE_DELAYS "
-    "DESTINATIONS_ENDPOINT ADMIN APPLICATION "
-    "RUNTIME_HTTPSERVER_ADDRESS RUNTIME_LOGGER_OUTPUT RUNTIME_LOGGER_LEVEL RUNTIME_LOGGING_LEVEL RUNTIME_LOGGER_FORMAT "
-    "RUNTIME_STATS_OUTPUT RUNTIME_STATS_ADDRESS RUNTIME_STATS_DATADOG_ADDRESS RUNTIME_STATS_PREFIX RUNTIME_STATS_TAGS "
-    "RUNTIME_STATS_DATADOG_TAGS RUNTIME_SIGNALS_INSTALLED RUNTIME_SIGNALS_OS_SIGNALS"
-).split()
+SETTINGS: dict[str, Setting] = {field.name: field.metadata["setting"] for field in fields(Settings) if field.metadata}
+NAMES = [name for it in SETTINGS.values() for name in it.names]
 
 
-def _explained(errors: Any, given: Mapping[str, str]) -> str:
+def _message(errors: Any, given: Mapping[str, str]) -> str:
     lines = [f"{name}={_public(given.get(name, ''))!r}: {' '.join(rules)}" for name, rules in sorted(errors.items())]
     return "\n".join(lines)
 
 
 def _public(value: str) -> str:
-    """``value`` without what stands before an ``@``: in a broker's URL, that is a password.
+    """Return ``value`` without the text before an ``@``, which is a password in a broker's URL.
 
     >>> _public("amq://guest:secret@10.0.0.7/")
     '…@10.0.0.7/'
     """
     return re.sub(r"\S*@", "…@", value)
-
-
-def _notices(given: Mapping[str, str]) -> tuple[str, ...]:
-    """What was set and will not do what whoever set it may think."""
-    notices = []
-    for key in sorted(name for name in given if name.startswith(PREFIX)):
-        name = key.removeprefix(PREFIX)
-        if reason := WITHOUT_MEANING.get(name):
-            notices.append(f"{key} has no meaning here: {reason}")
-        elif name not in NAMES:
-            close = difflib.get_close_matches(name, NAMES, n=1)
-            hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
-            notices.append(f"{key} is not a setting{hint}")
-    if f"{PREFIX}REPLAY_GUARD" in given and f"{PREFIX}CREDENTIALS_FILE" not in given:
-        notices.append(f"{PREFIX}REPLAY_GUARD has no effect without {PREFIX}CREDENTIALS_FILE")
-    return tuple(notices)

@@ -57,7 +57,7 @@ def test_a_failing_function_is_tried_three_times_with_one_request_id(servers):
 
 
 def test_an_event_that_gets_well_ends_well(servers):
-    with servers.gunicorn(SERVERFULL_EVENT_RETRY_DELAYS="1"):
+    with servers.gunicorn(SERVERFULL_EVENTS_RETRY_DELAYS="1"):
         id = servers.accept("flaky")
         wait_until(lambda: servers.noted("ran"))
         (servers.folder / "healed").touch()
@@ -66,7 +66,7 @@ def test_an_event_that_gets_well_ends_well(servers):
 
 
 def test_an_event_whose_function_has_gone_waits_for_it(servers):
-    with servers.gunicorn("--workers", "1", SERVERFULL_EVENT_WORKERS="1"):
+    with servers.gunicorn("--workers", "1", SERVERFULL_EVENTS_WORKERS="1"):
         servers.accept("work", 3)
         id = servers.accept("note")
     with servers.gunicorn(SERVERFULL_FUNCTIONS="work=functions.work"):
@@ -122,7 +122,7 @@ def test_boto3_over_two_workers_loses_nothing(kind, servers):
 
 
 def test_a_stop_gives_back_what_runs_and_the_next_start_runs_it(servers):
-    with servers.gunicorn(SERVERFULL_DRAIN="0.1", SERVERFULL_EVENT_LEASE="600") as server:
+    with servers.gunicorn(SERVERFULL_DRAIN="0.1", SERVERFULL_EVENTS_LEASE="600") as server:
         id = servers.accept("work", 2)
         wait_until(lambda: servers.noted("began"))
         server.stop()
@@ -146,7 +146,7 @@ def test_killed_workers_lose_nothing(servers, battery):
     """A1."""
     rng, accepted, kills = random.Random(SEED), [], 0
     count = share(20_000, 400)
-    with servers.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5", SERVERFULL_EVENT_LEASE="2") as server:
+    with servers.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5", SERVERFULL_EVENTS_LEASE="2") as server:
         done = threading.Event()
 
         def client(_):
@@ -188,13 +188,13 @@ def test_killed_servers_lose_nothing(servers, battery):
     """A2."""
     accepted, kills = [], share(100, 3)
     for _ in range(kills):
-        with servers.gunicorn(SERVERFULL_EVENT_LEASE="2") as server:
+        with servers.gunicorn(SERVERFULL_EVENTS_LEASE="2") as server:
             accepted += [servers.accept("work", 0.05) for _ in range(8)]
             pids = [server.process.pid, *children(server.process.pid)]
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             server.process.wait()
-    with servers.gunicorn(SERVERFULL_EVENT_LEASE="2"):
+    with servers.gunicorn(SERVERFULL_EVENTS_LEASE="2"):
         wait_until(lambda: not servers.pending(), 600)
         rows = dict(servers.rows())
         runs = len(servers.noted("began"))
@@ -207,7 +207,7 @@ def test_killed_servers_lose_nothing(servers, battery):
 
 @needs_proc
 def test_another_worker_takes_over_without_a_request(servers):
-    with servers.gunicorn("--workers", "3", *GTHREAD, SERVERFULL_EVENT_LEASE="2") as server:
+    with servers.gunicorn("--workers", "3", *GTHREAD, SERVERFULL_EVENTS_LEASE="2") as server:
         servers.accept("note")
         wait_until(lambda: servers.noted("ran"))
         ids = [servers.accept("work", 0.1) for _ in range(40)]
@@ -247,7 +247,7 @@ def test_a_process_that_ends_lets_another_lead_while_it_finishes(servers):
 
 
 def test_an_event_may_take_longer_than_its_lease(servers):
-    with servers.gunicorn(SERVERFULL_EVENT_LEASE="3"):
+    with servers.gunicorn(SERVERFULL_EVENTS_LEASE="3"):
         id = servers.accept("work", 5)
         wait_until(lambda: servers.event(id)["state"] == "succeeded")
         assert servers.event(id)["lostLeases"] == 0
@@ -398,7 +398,7 @@ def test_records_go_to_sqs_sns_and_eventbridge(servers, moto):
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:from-topic")
         bus.put_rule(Name="all", EventPattern='{"source": ["lambda"]}')
         bus.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": "arn:aws:sqs:us-east-1:123456789012:from-bus"}])
-        stack.enter_context(servers.gunicorn(SERVERFULL_DESTINATIONS_ENDPOINT=moto.url, **keys))
+        stack.enter_context(servers.gunicorn(SERVERFULL_EVENTS_DESTINATIONS_ENDPOINT=moto.url, **keys))
         ids = [servers.accept(name, {"n": 1}) for name in ("to_sqs", "to_sns", "to_bus")]
         wait_until(lambda: servers.rows("SELECT state FROM record") == [("delivered",)] * 3)
         jobs, topic, bus = (_only_message(sqs, url) for url in urls.values())

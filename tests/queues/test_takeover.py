@@ -14,7 +14,7 @@ from tests.support.event_servers import GTHREAD, EventServers, children
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-LONG = {"SERVERFULL_EVENT_LEASE": "600"}  # seconds; nobody is to wait for its end
+LONG = {"SERVERFULL_EVENTS_LEASE": "600"}  # seconds; nobody is to wait for its end
 
 
 @pytest.fixture

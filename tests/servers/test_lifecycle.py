@@ -93,7 +93,7 @@ class House:
     def _server(self, argv, port):
         settings = {
             "SERVERFULL_FUNCTIONS": FUNCTIONS,
-            "SERVERFULL_EVENT_WORKERS": "2",
+            "SERVERFULL_EVENTS_WORKERS": "2",
             "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}",
         }
         return running(Server(argv, self.folder / "log", port=port, env=settings, cwd=self.folder))

@@ -4,12 +4,16 @@ import json
 import logging
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
 from serverfull_wsgi import ConfigurationError, Settings, create_app
-from serverfull_wsgi.settings.settings import NAMES, WITHOUT_MEANING
+from serverfull_wsgi.settings import reference
+from serverfull_wsgi.settings.aliases import RENAMED, SYNONYMS, UNSUPPORTED
+from serverfull_wsgi.settings.settings import NAMES
 from tests.support.hosts import InProcess
+from tests.support.servers import ROOT
 
 
 def of(**values):
@@ -41,20 +45,26 @@ def test_nothing_has_to_be_set():
         ("MOCK", "", "mock", False),
         ("MOCK_VALUES", "Random", "mock_values", "random"),
         ("MOCK_SEED", "7", "mock_seed", 7),
-        ("EVENT_WORKERS", "2", "event_workers", 2),
-        ("EVENT_QUEUE_SIZE", "5", "event_queue_size", 5),
+        ("EVENTS_WORKERS", "2", "events_workers", 2),
+        ("EVENTS_QUEUE_SIZE", "5", "events_queue_size", 5),
         ("DRAIN", "1.5", "drain", 1.5),
         ("CREDENTIALS_FILE", "keys", "credentials_file", "keys"),
         ("REPLAY_GUARD", "1000", "replay_guard", 1000),
         ("EVENTS", "memory", "events", "memory"),
         ("EVENTS", "sqlite:////var/lib/events", "events", "sqlite:////var/lib/events"),
         ("DATA_DIR", "/var/lib/serverfull", "data_dir", "/var/lib/serverfull"),
-        ("EVENTS_APPLICATION", "orders", "events_application", "orders"),
+        ("EVENTS_OWNER", "orders", "events_owner", "orders"),
+        ("EVENTS_QUEUE_NAME", "orders", "events_queue_name", "orders"),
         ("EVENTS_RETENTION", "60", "events_retention", 60.0),
-        ("EVENT_LEASE", "5", "event_lease", 5.0),
-        ("EVENT_RETRY_DELAYS", "1 2.5", "event_retry_delays", (1.0, 2.5)),
-        ("EVENT_THROTTLE_DELAYS", "0.1 3", "event_throttle_delays", (0.1, 3.0)),
-        ("DESTINATIONS_ENDPOINT", "http://localhost:5000", "destinations_endpoint", "http://localhost:5000"),
+        ("EVENTS_LEASE", "5", "events_lease", 5.0),
+        ("EVENTS_RETRY_DELAYS", "1 2.5", "events_retry_delays", (1.0, 2.5)),
+        ("EVENTS_THROTTLE_DELAYS", "0.1 3", "events_throttle_delays", (0.1, 3.0)),
+        (
+            "EVENTS_DESTINATIONS_ENDPOINT",
+            "http://localhost:5000",
+            "events_destinations_endpoint",
+            "http://localhost:5000",
+        ),
         ("ADMIN", "true", "admin", True),
         ("EXECUTOR", "Process", "executor", "process"),
         ("SANDBOX", "namespaces", "sandbox", "namespaces"),
@@ -93,16 +103,16 @@ BAD = {
     "MOCK": "maybe",
     "MOCK_VALUES": "some",
     "MOCK_SEED": "x",
-    "EVENT_WORKERS": "0",
-    "EVENT_QUEUE_SIZE": "-1",
+    "EVENTS_WORKERS": "0",
+    "EVENTS_QUEUE_SIZE": "-1",
     "DRAIN": "long",
     "REPLAY_GUARD": "yes",
     "EVENTS": "kafka://localhost",
     "EVENTS_RETENTION": "-1",
-    "EVENT_LEASE": "0",
-    "EVENT_RETRY_DELAYS": "soon",
-    "EVENT_THROTTLE_DELAYS": "1",
-    "DESTINATIONS_ENDPOINT": "localhost",
+    "EVENTS_LEASE": "0",
+    "EVENTS_RETRY_DELAYS": "soon",
+    "EVENTS_THROTTLE_DELAYS": "1",
+    "EVENTS_DESTINATIONS_ENDPOINT": "localhost",
     "ADMIN": "maybe",
     "EXECUTOR": "thread",
     "SANDBOX": "docker",
@@ -137,41 +147,69 @@ def test_a_password_in_a_bad_url_is_not_told(url):
     assert "cret" not in str(caught.value)
 
 
-def test_a_misspelt_name_is_told_with_the_one_that_was_meant():
+def test_a_misspelt_name_is_logged_with_the_most_similar_name():
     assert of(FUNCTION="a=b.c").notices == ("SERVERFULL_FUNCTION is not a setting; did you mean SERVERFULL_FUNCTIONS?",)
 
 
-def test_a_replay_guard_without_keys_is_told_to_guard_nothing():
+def test_a_replay_guard_without_a_credentials_file_is_logged_as_having_no_effect():
     (notice,) = of(REPLAY_GUARD="5").notices
     assert notice == "SERVERFULL_REPLAY_GUARD has no effect without SERVERFULL_CREDENTIALS_FILE"
     assert of(REPLAY_GUARD="5", CREDENTIALS_FILE="keys").notices == ()
 
 
-def test_a_setting_of_the_go_original_without_meaning_is_told_with_the_reason():
+def test_a_setting_of_the_go_original_that_has_no_effect_is_logged_with_the_reason():
     (notice,) = of(RUNTIME_STATS_DATADOG_PACKETSIZE="32768").notices
-    assert notice.startswith("SERVERFULL_RUNTIME_STATS_DATADOG_PACKETSIZE has no meaning here: ")
+    assert notice.startswith("SERVERFULL_RUNTIME_STATS_DATADOG_PACKETSIZE has no effect: ")
 
 
-def test_the_readme_lists_every_setting_with_its_default(readme):
-    table = readme.partition("## Settings")[2].partition("\n## ")[0]
-    rows = {row.split("|")[1].strip().strip("`"): row for row in table.splitlines() if row.startswith("| `SERVERFULL_")}
-    assert set(rows) == {f"SERVERFULL_{name}" for name in NAMES} - {
-        "SERVERFULL_RUNTIME_LOGGING_LEVEL",
-        "SERVERFULL_RUNTIME_STATS_DATADOG_ADDRESS",
-        "SERVERFULL_RUNTIME_STATS_DATADOG_TAGS",
-    }
-    for name in ("LOGGING_LEVEL", "STATS_DATADOG_ADDRESS", "STATS_DATADOG_TAGS"):
-        assert f"`{name}`" in table or f"`SERVERFULL_RUNTIME_{name}`" in table
-    defaults = Settings()
-    assert defaults.httpserver_address in rows["SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS"]
-    assert str(defaults.event_queue_size) in rows["SERVERFULL_EVENT_QUEUE_SIZE"]
-    assert defaults.region in rows["SERVERFULL_REGION"]
-    assert defaults.account_id in rows["SERVERFULL_ACCOUNT_ID"]
+# Old names
+
+GOOD = {"EVENT_RETRY_DELAYS": "1", "EVENT_THROTTLE_DELAYS": "1 2", "DESTINATIONS_ENDPOINT": "http://localhost:5000"}
 
 
-def test_the_readme_says_which_settings_of_the_original_have_no_meaning(readme):
-    for name in WITHOUT_MEANING:
-        assert name.rpartition("_")[0] in readme or name in readme, name
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_is_read_as_its_new_names_and_logged(old):
+    value = GOOD.get(old, "7")
+    settings = of(**{old: value})
+    expected = of(**dict.fromkeys(RENAMED[old], value))
+    assert replace(settings, notices=()) == expected
+    assert settings != Settings()
+    names = " and ".join(f"SERVERFULL_{name}" for name in RENAMED[old])
+    assert settings.notices == (f"SERVERFULL_{old} is the old name of {names}; it is still read, but use the new name",)
+
+
+def test_an_old_name_is_ignored_if_the_new_one_is_set():
+    settings = of(EVENT_LEASE="5", EVENTS_LEASE="6")
+    assert settings.events_lease == 6.0
+    assert settings.notices == ("SERVERFULL_EVENT_LEASE is ignored, since SERVERFULL_EVENTS_LEASE is set",)
+
+
+def test_a_bad_value_is_reported_by_the_name_that_was_set():
+    with pytest.raises(ConfigurationError, match=r"SERVERFULL_EVENT_LEASE='0': Must be 1 or more\."):
+        of(EVENT_LEASE="0")
+
+
+def test_the_names_of_an_old_setting_are_logged_at_the_start(capsys):
+    served(EVENT_WORKERS="2")
+    assert (
+        "[WARNING] SERVERFULL_EVENT_WORKERS is the old name of SERVERFULL_EVENTS_WORKERS; " in capsys.readouterr().out
+    )
+
+
+# Documentation
+
+
+def test_the_settings_page_is_up_to_date():
+    """After a change of the settings: ``python -m serverfull_wsgi.settings.reference > docs/settings.md``."""
+    assert (ROOT / "docs/settings.md").read_text() == reference.page()
+
+
+def test_the_settings_page_has_every_name_and_every_section():
+    page = reference.page()
+    for name in [*NAMES, *SYNONYMS, *RENAMED, *UNSUPPORTED]:
+        assert f"`SERVERFULL_{name}`" in page
+    for title in reference.SECTIONS.values():
+        assert f"\n## {title}\n" in page
 
 
 # What settings make

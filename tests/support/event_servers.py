@@ -82,9 +82,9 @@ SETTINGS = {
     "SERVERFULL_EVENTS": "",
     "SERVERFULL_FUNCTIONS": ", ".join(f"{name}=functions.{name}" for name in NAMES)
     + ", loop=functions.again_and_again",
-    "SERVERFULL_EVENT_RETRY_DELAYS": "0.1 0.2",
-    "SERVERFULL_EVENT_THROTTLE_DELAYS": "0.1 0.5",
-    "SERVERFULL_EVENT_LEASE": "10",  # longer than any pause of a busy machine
+    "SERVERFULL_EVENTS_RETRY_DELAYS": "0.1 0.2",
+    "SERVERFULL_EVENTS_THROTTLE_DELAYS": "0.1 0.5",
+    "SERVERFULL_EVENTS_LEASE": "10",  # longer than any pause of a busy machine
     "SERVERFULL_ADMIN": "true",
     "SERVERFULL_RUNTIME_LOGGER_LEVEL": "WARNING",
 }
@@ -218,10 +218,10 @@ class BrokerServers(EventServers):
         self.settings = {
             **SETTINGS,
             "SERVERFULL_EVENTS": broker.url,
-            "SERVERFULL_EVENTS_APPLICATION": f"queue-{folder.name}",
-            "SERVERFULL_EVENT_RETRY_DELAYS": "1 1",
-            "SERVERFULL_EVENT_THROTTLE_DELAYS": "1 2",
-            "SERVERFULL_EVENT_LEASE": "6",
+            "SERVERFULL_EVENTS_QUEUE_NAME": f"queue-{folder.name}",
+            "SERVERFULL_EVENTS_RETRY_DELAYS": "1 1",
+            "SERVERFULL_EVENTS_THROTTLE_DELAYS": "1 2",
+            "SERVERFULL_EVENTS_LEASE": "6",
         }
 
     def _server(self, argv, environ):

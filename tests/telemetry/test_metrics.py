@@ -311,7 +311,7 @@ def test_an_event_that_failed_is_dropped(serve, collector):
 
 
 def test_an_event_for_which_there_is_no_room_is_throttled_and_not_received(serve, collector, gate):
-    client = serve(EVENT_WORKERS="1", EVENT_QUEUE_SIZE="1")
+    client = serve(EVENTS_WORKERS="1", EVENTS_QUEUE_SIZE="1")
     later(client, "gate")
     gate.await_begun()
     assert [later(client, "gate").status for _ in range(2)] == [202, 429]
@@ -323,7 +323,7 @@ def test_an_event_for_which_there_is_no_room_is_throttled_and_not_received(serve
 
 
 def test_an_event_left_over_at_the_end_is_dropped(serve, collector, gate):
-    client = serve(EVENT_WORKERS="1", DRAIN="0")
+    client = serve(EVENTS_WORKERS="1", DRAIN="0")
     later(client, "gate")
     gate.await_begun()
     later(client, "hello")
@@ -500,8 +500,8 @@ def durable(serve, tmp_path):
     """The same with events in a file, and quick about it."""
 
     def durable(**options):
-        settings = {"EVENTS": f"sqlite:///{tmp_path}/events.sqlite3", "EVENT_RETRY_DELAYS": "0.01"}
-        return serve(**settings, EVENT_THROTTLE_DELAYS="0.01 0.02", **options)
+        settings = {"EVENTS": f"sqlite:///{tmp_path}/events.sqlite3", "EVENTS_RETRY_DELAYS": "0.01"}
+        return serve(**settings, EVENTS_THROTTLE_DELAYS="0.01 0.02", **options)
 
     return durable
 

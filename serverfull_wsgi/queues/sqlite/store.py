@@ -175,6 +175,6 @@ def _claim_store(db: sqlite3.Connection, owner: str, alone: bool, path: Path) ->
             raise ConfigurationError(
                 f"the event store {path} belongs to the application {row[0]!r} and {reason}, and this one is "
                 f"{owner!r}: two applications would take each other's events. Name another SERVERFULL_DATA_DIR, or say "
-                f"SERVERFULL_EVENTS_APPLICATION={row[0]} if they are the same"
+                f"SERVERFULL_EVENTS_OWNER={row[0]} if they are the same"
             )
     db.execute("INSERT OR REPLACE INTO about VALUES ('owner', ?)", (owner,))

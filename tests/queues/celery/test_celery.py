@@ -107,7 +107,7 @@ def test_a_server_starts_without_its_broker_and_says_what_is_wrong(tmp_path):
 def test_an_event_that_rests_survives_its_worker_and_runs_once_more(rabbitmq_servers):
     servers = rabbitmq_servers
     with servers.gunicorn():
-        worker = servers.start_worker(SERVERFULL_EVENT_RETRY_DELAYS="3")
+        worker = servers.start_worker(SERVERFULL_EVENTS_RETRY_DELAYS="3")
         id = servers.accept("flaky")
         wait_until(lambda: servers.noted("ran"))
         time.sleep(0.5)  # so that it rests
@@ -121,7 +121,7 @@ def test_an_event_that_rests_survives_its_worker_and_runs_once_more(rabbitmq_ser
 
 def test_redis_keeps_an_event_that_rests_for_longer_than_it_may_be_in_work(redis_servers, battery):
     servers = redis_servers
-    servers.settings |= {"SERVERFULL_EVENT_LEASE": "2", "SERVERFULL_EVENT_RETRY_DELAYS": "5"}
+    servers.settings |= {"SERVERFULL_EVENTS_LEASE": "2", "SERVERFULL_EVENTS_RETRY_DELAYS": "5"}
     with servers.gunicorn():
         worker = servers.start_worker()
         id = servers.accept("flaky")
@@ -176,7 +176,7 @@ def test_an_event_that_kills_its_process_is_set_aside_and_others_flow(servers, b
 @only_in_battery
 def test_an_event_may_take_longer_than_redis_lets_it_be_in_work(redis_servers):
     servers = redis_servers
-    with servers.gunicorn(), servers.worker(SERVERFULL_EVENT_LEASE="2"):
+    with servers.gunicorn(), servers.worker(SERVERFULL_EVENTS_LEASE="2"):
         id = servers.accept("work", 6)
         wait_until(lambda: servers.noted("ended"))
         time.sleep(QUIET)
@@ -189,7 +189,7 @@ def test_killed_servers_and_workers_lose_nothing(servers, battery):
         pytest.skip("what Redis loses is reported by the battery only")
     rng, count = random.Random(SEED), share(20_000, 150)
     kills = {"processes": 0, "workers": 0}
-    servers.settings |= {"SERVERFULL_EVENT_LEASE": "3"}
+    servers.settings |= {"SERVERFULL_EVENTS_LEASE": "3"}
     with servers.gunicorn("--workers", "2", *GTHREAD) as server, contextlib.ExitStack() as stack:
         workers = [servers.start_worker("--concurrency", "4") for _ in range(2)]
         stack.callback(lambda: [worker.kill() for worker in workers])
