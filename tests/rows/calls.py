@@ -69,7 +69,7 @@ ROWS = [
     ),
     Row(
         "the request id stays over an event's retries",
-        test="test_events.py::test_a_failing_function_is_tried_three_times_with_one_request_id",
+        test="queues/test_durable_events.py::test_a_failing_function_is_tried_three_times_with_one_request_id",
     ),
     Row("the request id of a function URL is the log's", reason="function URLs"),
     answered(
@@ -102,7 +102,7 @@ ROWS = [
     ),
     Row(
         "a larger payload is refused by its length, unread",
-        test="test_bad_input.py::test_a_body_over_its_limit_is_refused_by_its_length_alone",
+        test="api/test_bad_input.py::test_a_body_over_its_limit_is_refused_by_its_length_alone",
     ),
     accepted("an event's payload of 1 MiB passes", Ask("nothing", json_text(1_048_576), headers=AS_EVENT)),
     Row(

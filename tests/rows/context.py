@@ -64,7 +64,10 @@ ROWS = [
         Having(memory_limit_in_mb="512", remaining=Between(3000, 60_000), log_stream_name=Like(STREAM % "7")),
         version="7",
     ),
-    Row("the context is that of AWS's own runtime", test="test_judge.py::test_the_context_is_the_judges"),
+    Row(
+        "the context is that of AWS's own runtime",
+        test="executors/test_aws_runtime_client.py::test_the_context_is_the_judges",
+    ),
     replace(
         answered("the remaining time is never below zero", Ask("quick", b"0.02"), b"0"), where={"apart": TIMED_OUT}
     ),
@@ -80,7 +83,10 @@ ROWS = [
         {"client": {"app_title": "t", "other": 1}, "unknown": 1},
         {"custom": None, "env": None, "client": [None, "t", None, None, None]},
     ),
-    Row("a client context is that of AWS's own runtime", test="test_judge.py::test_a_client_context_is_the_judges"),
+    Row(
+        "a client context is that of AWS's own runtime",
+        test="executors/test_aws_runtime_client.py::test_a_client_context_is_the_judges",
+    ),
     no_client_context("no base64", "%%%"),
     no_client_context("base64 without its padding", "e30"),
     no_client_context("an array", "W10="),
@@ -94,17 +100,17 @@ ROWS = [
     Row("who called with Cognito", reason="`context.identity` is always empty"),
     Row(
         "the environment's variables are Lambda's and the function's own",
-        test="test_isolation.py::test_the_variables_are_lambdas_and_the_functions_own",
+        test="executors/isolated/test_isolation.py::test_the_variables_are_lambdas_and_the_functions_own",
         reason="**Lambda's environment variables are not set**",
     ),
     Row(
         "the function has variables of its own",
-        test="test_choosing.py::test_an_environment_needs_a_process",
+        test="executors/test_routing.py::test_an_environment_needs_a_process",
         reason="**`environment=`** is refused",
     ),
     Row(
         "the trace is a variable of each invocation",
-        test="test_isolation.py::test_a_trace_is_a_variable_of_its_invocation",
+        test="executors/isolated/test_isolation.py::test_a_trace_is_a_variable_of_its_invocation",
         reason="`_X_AMZN_TRACE_ID`",
     ),
     Row("the code lies in /var/task, and layers in /opt", reason="Layers and the code are where they are"),
@@ -113,17 +119,17 @@ ROWS = [
     ),
     Row(
         "standard output is the environment's own",
-        test="test_streams.py::test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_log",
+        test="telemetry/test_stdio.py::test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_log",
         reason="**Standard output is the process's.**",
     ),
     Row(
         "the handler runs in the main thread of its process",
-        test="test_application.py::test_a_handler_runs_in_the_thread_of_its_request",
+        test="api/test_application.py::test_a_handler_runs_in_the_thread_of_its_request",
         reason="**Handlers run in the threads of the server**",
     ),
     Row(
         "one invocation at a time in an environment",
-        test="test_isolation.py::test_the_most_recent_environment_is_used_and_idle_ones_end",
+        test="executors/isolated/test_isolation.py::test_the_most_recent_environment_is_used_and_idle_ones_end",
         reason="**One process, many invocations at once.**",
     ),
 ]

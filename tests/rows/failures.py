@@ -61,7 +61,7 @@ ROWS = [
     ),
     Row(
         "a failure leaves the environment as it was",
-        test="test_isolation.py::test_a_failed_function_keeps_its_environment",
+        test="executors/isolated/test_isolation.py::test_a_failed_function_keeps_its_environment",
     ),
     exception(
         "a result that is no JSON",
@@ -128,32 +128,32 @@ ROWS = [
     ended("an interrupt", "interrupt", "Runtime exited with error: signal: interrupt"),
     Row(
         "an exit: os._exit and fatal signals",
-        test="test_isolation.py::test_an_end_is_told_in_awss_words",
+        test="executors/isolated/test_isolation.py::test_an_end_is_told_in_awss_words",
         reason=NOT_REPLACED,
     ),
     Row(
         "a timeout is told as Sandbox.Timedout, and the next call gets a new process",
-        test="test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
+        test="executors/isolated/test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
         reason=NOT_STOPPED,
     ),
     Row(
         "after an exit the next call gets a new process",
-        test="test_isolation.py::test_after_an_end_the_next_call_gets_a_new_process",
+        test="executors/isolated/test_isolation.py::test_after_an_end_the_next_call_gets_a_new_process",
         reason=NOT_REPLACED,
     ),
     Row(
         "temporary files outlive a process that is replaced",
-        test="test_isolation.py::test_temporary_files_are_a_functions_own_and_outlive_its_process",
+        test="executors/isolated/test_isolation.py::test_temporary_files_are_a_functions_own_and_outlive_its_process",
         reason="**One process, many invocations at once.** They share",
     ),
     Row(
         "more memory than the function may have ends its process",
-        test="test_isolation.py::test_a_hog_is_stopped",
+        test="executors/isolated/test_isolation.py::test_a_hog_is_stopped",
         reason="**Memory is not limited**",
     ),
     Row(
         "a start may take ten seconds",
-        test="test_isolation.py::test_a_start_has_its_own_time_and_then_the_invocations",
+        test="executors/isolated/test_isolation.py::test_a_start_has_its_own_time_and_then_the_invocations",
         reason="**No cold starts**",
     ),
     Row(
@@ -182,7 +182,7 @@ ROWS = [
     ),
     Row(
         "results are marshalled as by AWS's own runtime",
-        test="test_judge.py::test_a_result_is_marshalled_as_by_the_judge",
+        test="executors/test_aws_runtime_client.py::test_a_result_is_marshalled_as_by_the_judge",
     ),
     Row(
         "text beyond ASCII, as AWS does for the function's Python",

@@ -62,27 +62,27 @@ ROWS = [
     answered("no tail is sent unasked", Ask("hello", headers={"X-Amz-Log-Type": "None"}), HELLO),
     Row(
         "a log is that of AWS's own runtime",
-        test="test_judge.py::test_what_a_statement_logs_is_what_it_logs_with_the_judge",
+        test="executors/test_aws_runtime_client.py::test_what_a_statement_logs_is_what_it_logs_with_the_judge",
     ),
     Row(
         "the first REPORT of an environment tells the Init Duration",
-        test="test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
+        test="executors/isolated/test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
         reason="no `INIT_START` line, no `Init Duration`",
     ),
     Row("a start has an INIT_START line", reason="There is no `INIT_START` line"),
     Row(
         "a timeout is told in REPORT, and in a line of its own",
-        test="test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
+        test="executors/isolated/test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
         reason="**Timeouts are advisory**",
     ),
     Row(
         "Max Memory Used is the function's",
-        test="test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
+        test="executors/isolated/test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
         reason="REPORT's `Max Memory Used` is the peak of the whole server process",
     ),
     Row(
         "the tail has what other processes and threads of the function write",
-        test="test_isolation.py::test_a_shell_script_is_a_runtime",
+        test="executors/isolated/test_isolation.py::test_a_shell_script_is_a_runtime",
         reason="**The tail has what Python code writes**",
     ),
 ]

@@ -46,7 +46,8 @@ ROWS = [
     ),
     Row("invalid request content: a small message", Ask("echo", b"{not json"), NO_JSON),
     Row(
-        "a request that breaks off is invalid content", test="test_bad_input.py::test_a_body_that_ends_early_is_refused"
+        "a request that breaks off is invalid content",
+        test="api/test_bad_input.py::test_a_body_that_ends_early_is_refused",
     ),
     Row(
         "validation: a small message, without a Type",
@@ -82,7 +83,7 @@ ROWS = [
     ),
     Row(
         "too many requests: more at once than there is room for",
-        test="test_isolation.py::test_beyond_the_cap_calls_are_refused_and_what_waits_gives_way",
+        test="executors/isolated/test_isolation.py::test_beyond_the_cap_calls_are_refused_and_what_waits_gives_way",
     ),
     Row("too many requests: other limits on rate and concurrency", reason="Reserved concurrency does not exist"),
     Row(

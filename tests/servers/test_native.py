@@ -134,7 +134,7 @@ def test_a_failing_handler_is_reported_with_a_trace_that_begins_in_the_users_cod
     assert error["errorType"] == "ValueError"
     assert error["requestId"] == ID
     (frame,) = error["stackTrace"]
-    assert re.match(rf'  File "{re.escape(str(ROOT / "tests" / "handlers.py"))}", line \d+, in broken\n', frame)
+    assert re.match(rf'  File "{re.escape(str(ROOT / "tests/support/handlers.py"))}", line \d+, in broken\n', frame)
 
 
 def test_a_failure_leaves_the_process_ready_for_the_next(lambda_):

@@ -37,7 +37,7 @@ class Collector:
         """The metrics in so many datagrams."""
         return [line for _ in range(count) for line in self.datagram().split("\n")]
 
-    def wait_until(self, name):
+    def until(self, name):
         """The first metric of this name, and all that comes before it."""
         lines = self.lines()
         while not any(f"{name}:" in line for line in lines):
