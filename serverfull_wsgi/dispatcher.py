@@ -101,7 +101,7 @@ class Dispatcher:
 
     def run(self, function: Function, invocation: Invocation, age: float | None = None) -> Outcome:
         """Runs a function that was checked, and tells of it: the REPORT line and the metrics."""
-        concurrent = self._metrics.began(invocation) if self._metrics else 0
+        concurrent = self._metrics.mark_started(invocation) if self._metrics else 0
         try:
             outcome = self._executor.execute(function, invocation)
         except TooManyRequestsException:
@@ -109,7 +109,7 @@ class Dispatcher:
             raise
         finally:
             if self._metrics:
-                self._metrics.ended(invocation)
+                self._metrics.mark_ended(invocation)
         self._tell(function, invocation, outcome, concurrent, age)
         return outcome
 
@@ -137,7 +137,7 @@ class Dispatcher:
             )
         if self._metrics:
             failed = outcome.function_error is not None
-            self._metrics.invocation(function.name, outcome.duration, failed, concurrent, age, overran)
+            self._metrics.record_invocation(function.name, outcome.duration, failed, concurrent, age, overran)
 
     def accept(self, invocation: Invocation, attempt_of: str = "") -> str:
         """Takes an invocation to run later and returns its request id, the first one for an accept tried again.

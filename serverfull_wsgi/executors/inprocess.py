@@ -30,11 +30,12 @@ from serverfull_wsgi.executors.marshalling import JSON, marshal
 from serverfull_wsgi.handlers import load_handler
 from serverfull_wsgi.names import log_group_name, log_stream_name
 from serverfull_wsgi.server_exits import raised_by_server
-from serverfull_wsgi.telemetry.logs import report
+from serverfull_wsgi.telemetry.logs import report_line
 from serverfull_wsgi.telemetry.metrics import Stat
-from serverfull_wsgi.telemetry.scope import LOGGER, InvocationScope, current_scope
-from serverfull_wsgi.telemetry.stdio import begin, end
-from serverfull_wsgi.telemetry.tail_handler import Tail, attend, listen
+from serverfull_wsgi.telemetry.scope import LOGGER, InvocationScope
+from serverfull_wsgi.telemetry.stdio import running
+from serverfull_wsgi.telemetry.tail import Tail
+from serverfull_wsgi.telemetry.tail_handler import attach, ensure_root_handler
 
 
 class InProcessExecutor:
@@ -49,7 +50,7 @@ class InProcessExecutor:
 
     def start(self) -> None:
         """Has the log tail hear ``logger``, however many servers there are in this process."""
-        listen(self._logger)
+        attach(self._logger)
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         if function.code is not None and isinstance(function.handler, str):
@@ -57,7 +58,7 @@ class InProcessExecutor:
                 f"function {function.name!r} has a code directory of its own: it runs in a process of its own, "
                 "never in the server's"
             )
-        attend(self._logger)
+        ensure_root_handler(self._logger)
         was_disabled = self._logger.disabled
         tail = Tail() if invocation.tail else None
         if tail:
@@ -65,15 +66,10 @@ class InProcessExecutor:
         scope = InvocationScope(
             invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal
         )
-        begin(scope)
-        token = current_scope.set(scope)
-        started = perf_counter()
-        try:
+        with running(scope):
+            started = perf_counter()
             payload, content_type, error_log = _run(function, invocation)
-        finally:
             duration = perf_counter() - started
-            current_scope.reset(token)
-            end(scope)
         if self._logger.disabled and not was_disabled:  # by `logging.config`: each logger that it is not told of
             self._logger.disabled = False
         if len(payload) > RESPONSE_LIMIT:
@@ -84,7 +80,7 @@ class InProcessExecutor:
                 fields["principal"] = invocation.principal
             self._logger.error("%s", error_log.removeprefix("[ERROR] ").rstrip("\n"), extra=fields)
         if tail:
-            line = report(invocation.request_id, duration, function.memory_size)
+            line = report_line(invocation.request_id, duration, function.memory_size)
             tail.write(f"{error_log or ''}END RequestId: {invocation.request_id}\n{line}\t\n")
         return Outcome(
             payload,

@@ -1,4 +1,7 @@
-"""Metrics under CloudWatch's names, over statsd; one datagram an invocation, and nothing at all when they are off."""
+"""Metrics under CloudWatch's names, sent with the statsd protocol, one UDP datagram an invocation.
+
+Names: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,18 @@ from typing import Any, TypeAlias
 from statsd.client.base import StatsClientBase
 from statsd.client.udp import Pipeline, StatsClient
 
-Stat: TypeAlias = StatsClientBase  # statsd's client interface: incr, decr, gauge, timing, timer, set, pipeline
+#: The client for a handler's own metrics: the interface of the package ``statsd``, with the methods ``incr``, ``decr``,
+#: ``gauge``, ``timing`` (milliseconds), ``timer``, ``set`` and ``pipeline``. Its calls neither wait nor raise.
+Stat: TypeAlias = StatsClientBase
 
-RESOLVE_AGAIN = 30.0  # seconds between two tries to look up a collector that has no address
-DATAGRAM = 1432  # bytes: what passes an Ethernet unfragmented, statsd's own advice
+RESOLVE_INTERVAL = (
+    30.0  # seconds between look-ups of the collector's name: spares the DNS server, and is soon enough for metrics
+)
+DATAGRAM_SIZE = 1432  # bytes: fits an Ethernet frame unfragmented, statsd's own advice for networks at a site
 
 
 class NullStats(StatsClientBase):  # type: ignore[misc]  # statsd has no types
-    """A client that sends nothing."""
+    """A client that sends nothing, for a server without metrics."""
 
     def _send(self, data: str = "") -> None:
         pass
@@ -45,37 +52,42 @@ class NullStats(StatsClientBase):  # type: ignore[misc]  # statsd has no types
 
 
 class UdpStats(StatsClient):  # type: ignore[misc]
-    """A statsd client that never waits and never fails, whatever becomes of its collector.
+    """A statsd client that neither waits nor raises if its collector is slow, gone or unknown.
 
-    ``tags`` (``"env:prod"``) are sent in DogStatsD's form; None speaks plain statsd, which knows no tags. Until
-    `start` has found the collector's address, what is sent is dropped.
+    Metrics are dropped until `start` has found the collector's address, and while the socket's buffer is full.
+
+    Args:
+        host: the collector's name or address; empty for 127.0.0.1.
+        port: the collector's UDP port.
+        prefix: put before the name of every metric, with a dot.
+        tags: sent with every metric in DogStatsD's form, such as ``"env:prod"``; None for plain statsd without tags.
     """
 
     def __init__(self, host: str, port: int, prefix: str = "", tags: Sequence[str] | None = None) -> None:
         self._host, self._port = host, port
         self._prefix = prefix
-        self._maxudpsize = DATAGRAM
+        self._maxudpsize = DATAGRAM_SIZE
         self._sock: socket.socket | None = None
         self._closed: threading.Event | None = None
         self.tags = None if tags is None else tuple(tags)
 
     def start(self) -> None:
-        """Finds the collector: at once when it is given by address, otherwise in a thread, for as long as it takes."""
+        """Connect to the collector: at once if ``host`` is an address, otherwise in a thread that looks up its name."""
         self._closed = threading.Event()
         if not self._connect(socket.AI_NUMERICHOST):
             threading.Thread(target=self._look_up, args=(self._closed,), name="serverfull-stats", daemon=True).start()
 
     def _look_up(self, closed: threading.Event) -> None:
-        while not self._connect(0) and not closed.wait(RESOLVE_AGAIN):
+        while not self._connect(0) and not closed.wait(RESOLVE_INTERVAL):
             pass
 
     def _connect(self, flags: int) -> bool:
         try:
-            found = socket.getaddrinfo(self._host or "127.0.0.1", self._port, type=socket.SOCK_DGRAM, flags=flags)
-            # "localhost" is often ::1 first, and collectors listen on IPv4
-            family, kind, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+            choices = socket.getaddrinfo(self._host or "127.0.0.1", self._port, type=socket.SOCK_DGRAM, flags=flags)
+            # IPv4 first: "localhost" often resolves to ::1 first, and collectors listen on IPv4
+            family, kind, _, _, address = min(choices, key=lambda choice: choice[0] != socket.AF_INET)
             self._open(socket.socket(family, kind), address)
-        except (OSError, UnicodeError):  # (a name with an empty or an overlong label)
+        except (OSError, UnicodeError):  # UnicodeError: a name with an empty or an overlong label
             return False
         return True
 
@@ -87,12 +99,12 @@ class UdpStats(StatsClient):  # type: ignore[misc]
             sock.close()
             raise
         self._sock = sock
-        if self._closed is not None and self._closed.is_set():  # while the look-up took its time
+        if self._closed is not None and self._closed.is_set():  # `close` was called during the look-up
             self.close()
 
     def _send(self, data: str) -> None:
         if self._sock is not None:
-            with contextlib.suppress(OSError):  # nobody listens, or the buffer is full
+            with contextlib.suppress(OSError):  # no collector listens, or the buffer is full
                 self._sock.send(data.encode("ascii", "replace"))
 
     def _prepare(self, stat: str, value: str, rate: float) -> str | None:
@@ -111,7 +123,7 @@ class UdpStats(StatsClient):  # type: ignore[misc]
 
 
 class _Pipeline(Pipeline):  # type: ignore[misc]
-    """statsd's pipeline prepares lines on its own, so it has to ask its client."""
+    """A pipeline that formats lines as its client does; statsd's own ignores the client's tags."""
 
     def __init__(self, client: StatsClientBase) -> None:
         super().__init__(client)
@@ -119,7 +131,7 @@ class _Pipeline(Pipeline):  # type: ignore[misc]
 
 
 class FunctionStats(StatsClientBase):  # type: ignore[misc]
-    """A client whose metrics are about one function: by a tag where there are tags, otherwise by their name."""
+    """A client for one function, whose name is a tag if tags are on, otherwise a part of each metric's name."""
 
     def __init__(self, client: StatsClientBase, function_name: str) -> None:
         self._client = client
@@ -127,12 +139,12 @@ class FunctionStats(StatsClientBase):  # type: ignore[misc]
         self._maxudpsize = client._maxudpsize
         name = re.sub(r"[^A-Za-z0-9_-]", "_", function_name)
         tags = getattr(client, "tags", None)
-        self._before = f"{name}." if tags is None else ""
-        self._after_line = "" if tags is None else f"{',' if tags else '|#'}functionname:{name}"
+        self._name_prefix = f"{name}." if tags is None else ""
+        self._line_suffix = "" if tags is None else f"{',' if tags else '|#'}functionname:{name}"
 
     def _prepare(self, stat: str, value: str, rate: float) -> str | None:
-        line = self._client._prepare(self._before + stat, value, rate)
-        return f"{line}{self._after_line}" if line else None
+        line = self._client._prepare(self._name_prefix + stat, value, rate)
+        return f"{line}{self._line_suffix}" if line else None
 
     def _send(self, data: str) -> None:
         self._client._send(data)
@@ -141,19 +153,19 @@ class FunctionStats(StatsClientBase):  # type: ignore[misc]
         return _Pipeline(self)
 
     def close(self) -> None:
-        """The client is shared, so it stays open."""
+        """Do nothing: the functions share one client."""
 
 
 @lru_cache(maxsize=1024)
 def for_function(client: StatsClientBase, function_name: str) -> StatsClientBase:
-    """``client`` for the metrics of one function."""
+    """Return a client for the metrics of one function."""
     return client if isinstance(client, NullStats) else FunctionStats(client, function_name)
 
 
 class _Datagrams:
-    """What is told of one function's invocations: lines that are made once, but for the figures in them.
+    """The metrics of one function's invocations, formatted once with gaps for the figures.
 
-    A pipeline would make them anew each time, which takes 6 µs more of the end of every invocation.
+    A pipeline would format them at each invocation, which takes 6 µs more.
     """
 
     def __init__(self, client: StatsClientBase, function_name: str) -> None:
@@ -166,10 +178,12 @@ class _Datagrams:
         self._age = self._around_figure("AsyncEventAge", "ms")
 
     def _around_figure(self, metric: str, kind: str) -> tuple[str, str]:
+        """Return a metric's line before and after its figure."""
         before, _, after = self._stats._prepare(metric, f"\0|{kind}", 1).partition("\0")
         return before, after
 
     def send(self, duration: float, failed: bool, concurrent: int, age: float | None, overran: bool) -> None:
+        """Send one datagram; see `Metrics.record_invocation`."""
         before, after = self._duration
         gauge, end = self._concurrent
         lines = f"{self._invocation}\n{before}{duration * 1000:.6f}{after}\n{gauge}{concurrent}{end}"
@@ -189,35 +203,49 @@ def _datagrams(client: StatsClientBase, function_name: str) -> _Datagrams:
 
 
 class Metrics:
-    """CloudWatch's metrics of AWS/Lambda, as far as they have a meaning here; times are in milliseconds."""
+    """The server's metrics: those of the CloudWatch namespace AWS/Lambda that apply to a server of one's own.
+
+    Durations and ages are sent in milliseconds.
+    """
 
     def __init__(self, client: StatsClientBase) -> None:
         self.client = client
         self._running: set[object] = set()
 
     def start(self) -> None:
-        """Opens what a process needs."""
-        self._running.clear()
+        """Connect the client. Called once in each server process."""
+        self._running.clear()  # after a fork: the parent's invocations do not run here
         if isinstance(self.client, UdpStats):
             self.client.start()
 
-    def began(self, invocation: object) -> int:
-        """One more runs in this process; returns how many do."""
+    def mark_started(self, invocation: object) -> int:
+        """Add a running invocation and return the number of invocations that run in this process."""
         self._running.add(invocation)  # a set's methods are atomic, so this takes no lock
         return len(self._running)
 
-    def ended(self, invocation: object) -> None:
+    def mark_ended(self, invocation: object) -> None:
+        """Remove a running invocation."""
         self._running.discard(invocation)
 
-    def invocation(
+    def record_invocation(
         self, function_name: str, duration: float, failed: bool, concurrent: int, age: float | None, overran: bool
     ) -> None:
-        """``duration`` and ``age`` (since an event was accepted; None for a synchronous call) are in seconds."""
+        """Send the metrics of one invocation: Invocations, Duration, ConcurrentExecutions, and others that apply.
+
+        Args:
+            function_name: the function's name, without its version.
+            duration: the handler's time, in seconds.
+            failed: whether there was a function error (sends Errors).
+            concurrent: the number of running invocations, as `mark_started` returned it.
+            age: seconds since an event was accepted (sends AsyncEventAge); None for a synchronous call.
+            overran: whether the handler took longer than the function's timeout (sends TimeoutOverruns, our own name).
+        """
         _datagrams(self.client, function_name).send(duration, failed, concurrent, age, overran)
 
     def count(self, function_name: str, metric: str) -> None:
-        """One more ``Throttles``, ``AsyncEventsReceived`` or ``AsyncEventsDropped``."""
+        """Add 1 to ``Throttles``, ``AsyncEventsReceived`` or ``AsyncEventsDropped``."""
         for_function(self.client, function_name).incr(metric)
 
     def close(self) -> None:
+        """Close the client."""
         self.client.close()

@@ -1,23 +1,30 @@
-"""The invocation that is running in this thread, task or greenlet, and what a handler may ask of it."""
+"""The invocation that runs in this thread, task or greenlet, and the logger and metrics that its handler uses."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import MutableMapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serverfull_wsgi.telemetry.metrics import NullStats, Stat, for_function
-
-if TYPE_CHECKING:
-    from serverfull_wsgi.telemetry.tail_handler import Tail
+from serverfull_wsgi.telemetry.tail import Tail
 
 LOGGER = logging.getLogger("serverfull_wsgi")
-_silence = NullStats()
+_null_stats = NullStats()
 
 
 class InvocationScope:
-    """What is known of the invocation that runs here."""
+    """The facts about a running invocation that its log lines and metrics carry.
+
+    Args:
+        request_id: the invocation's request id.
+        function_name: the function's name, without its version.
+        logger: the server's logger.
+        stats: a statsd client, None if metrics are off.
+        tail: the buffer for printed and logged text, None if the caller did not request the log.
+        principal: the name of the caller, None if requests are not authenticated.
+    """
 
     __slots__ = ("__weakref__", "function_name", "logger", "principal", "request_id", "stats", "tail")
 
@@ -34,39 +41,50 @@ class InvocationScope:
         self.function_name = function_name
         self.logger = logger
         self.stats = stats
-        self.tail = tail  # collects what the handler prints and logs; None when nobody asked
-        self.principal = principal  # who called, where somebody asked
+        self.tail = tail
+        self.principal = principal
 
 
 current_scope: ContextVar[InvocationScope | None] = ContextVar("serverfull_invocation", default=None)
 
 
 class Logger(logging.LoggerAdapter):  # type: ignore[type-arg]  # (generic for type checkers only, before 3.11)
-    """A logger that adds the invocation's fields to those of each call."""
+    """The logger that `logger_from_context` returns: a `logging.LoggerAdapter` with the invocation's fields.
+
+    The fields are ``request_id``, ``function_name`` and, if requests are authenticated, ``principal``. Fields in
+    ``extra=`` of a call are added; a field of the same name replaces the invocation's.
+
+    >>> logger_from_context().info("order %s accepted", 17, extra={"customer": "c-1"})
+    """
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Return the message and its arguments with the invocation's fields in ``extra``."""
         return msg, {**kwargs, "extra": {**(self.extra or {}), **(kwargs.get("extra") or {})}}
 
 
 def logger_from_context() -> Logger:
-    """The server's logger, with ``request_id``, ``function_name`` and, if known, ``principal`` on every line.
+    """Return the server's logger with ``request_id``, ``function_name`` and, if known, ``principal`` on every line.
 
-    Works inside handlers, in HTTP mode, native Lambda mode and background events; elsewhere it is the logger
-    ``serverfull_wsgi`` as it stands.
+    It works inside handlers, over HTTP, in native Lambda mode and for asynchronous events. Outside an invocation it is
+    the logger ``serverfull_wsgi`` without added fields.
     """
     scope = current_scope.get()
     if scope is None:
         return Logger(LOGGER, {})
-    who = {} if scope.principal is None else {"principal": scope.principal}
-    return Logger(scope.logger, {"request_id": scope.request_id, "function_name": scope.function_name, **who})
+    fields = {"request_id": scope.request_id, "function_name": scope.function_name}
+    if scope.principal is not None:
+        fields["principal"] = scope.principal
+    return Logger(scope.logger, fields)
 
 
 def stat_from_context() -> Stat:
-    """A statsd client whose metrics carry the function's name; one that sends nothing where metrics are off.
+    """Return a statsd client whose metrics carry the function's name.
+
+    The client sends nothing if metrics are off, and outside an invocation.
 
     >>> stat_from_context().incr("orders")
     """
     scope = current_scope.get()
     if scope is None or scope.stats is None:
-        return _silence
+        return _null_stats
     return for_function(scope.stats, scope.function_name)

@@ -37,7 +37,7 @@ class Collector:
         """The metrics in so many datagrams."""
         return [line for _ in range(count) for line in self.datagram().split("\n")]
 
-    def until(self, name):
+    def read_until(self, name):
         """The first metric of this name, and all that comes before it."""
         lines = self.lines()
         while not any(f"{name}:" in line for line in lines):
@@ -305,7 +305,7 @@ def test_a_synchronous_call_has_no_age(serve, collector):
 
 def test_an_event_that_failed_is_dropped(serve, collector):
     later(serve(), "broken")
-    lines = collector.until("AsyncEventsDropped")
+    lines = collector.read_until("AsyncEventsDropped")
     assert "serverfull.broken.Errors:1|c" in lines
     assert "serverfull.broken.AsyncEventsDropped:1|c" in lines
 
@@ -328,12 +328,12 @@ def test_an_event_left_over_at_the_end_is_dropped(serve, collector, gate):
     gate.await_begun()
     later(client, "hello")
     client.close()
-    assert "serverfull.hello.AsyncEventsDropped:1|c" in collector.until("AsyncEventsDropped")
+    assert "serverfull.hello.AsyncEventsDropped:1|c" in collector.read_until("AsyncEventsDropped")
 
 
 def test_invoke_async_counts_as_an_event(serve, collector):
     serve().request("POST", "/2014-11-13/functions/hello/invoke-async/", b"{}")
-    assert "serverfull.hello.AsyncEventsReceived:1|c" in collector.until("AsyncEventsReceived")
+    assert "serverfull.hello.AsyncEventsReceived:1|c" in collector.read_until("AsyncEventsReceived")
 
 
 # From inside a handler
@@ -342,7 +342,7 @@ def test_invoke_async_counts_as_an_event(serve, collector):
 @pytest.mark.parametrize("call", [invoke, later])
 def test_a_handlers_own_metrics_carry_the_name_of_its_function(serve, collector, call):
     call(serve(), "measuring")
-    lines = collector.until("second")
+    lines = collector.read_until("second")
     assert [line for line in lines if "AsyncEventsReceived" not in line] == [
         "serverfull.measuring.orders:2|c",
         "serverfull.measuring.stock:-1|c",
@@ -356,7 +356,7 @@ def test_a_handlers_own_metrics_carry_the_name_of_its_function(serve, collector,
 
 def test_to_datadog_a_handlers_own_metrics_carry_the_tags(serve, collector):
     invoke(serve("DATADOG", RUNTIME_STATS_TAGS="env:prod"), "measuring")
-    lines = collector.until("second")
+    lines = collector.read_until("second")
     assert lines[0] == "serverfull.orders:2|c|#env:prod,functionname:measuring"
     assert lines[-2:] == [f"serverfull.{name}:1|c|#env:prod,functionname:measuring" for name in ("first", "second")]
 
@@ -508,7 +508,7 @@ def durable(serve, tmp_path):
 
 def test_a_durable_event_is_counted_when_it_is_taken_and_each_time_it_runs(durable, collector):
     later(durable(), "broken")
-    lines = collector.until("AsyncEventsDropped")
+    lines = collector.read_until("AsyncEventsDropped")
     assert lines.count("serverfull.broken.AsyncEventsReceived:1|c") == 1
     assert lines.count("serverfull.broken.Errors:1|c") == 3
     assert len([line for line in lines if "broken.AsyncEventAge:" in line]) == 3
@@ -520,7 +520,7 @@ def test_an_accept_tried_again_is_received_once(durable, collector):
         headers = {"X-Amz-Invocation-Type": "Event", "amz-sdk-invocation-id": "the same"}
         assert client.request("POST", "/2015-03-31/functions/hello/invocations", b"{}", headers).status == 202
     later(client, "broken")
-    lines = collector.until("AsyncEventsDropped")
+    lines = collector.read_until("AsyncEventsDropped")
     assert lines.count("serverfull.hello.AsyncEventsReceived:1|c") == 1
 
 

@@ -247,23 +247,39 @@ def test_what_was_kept_of_a_redirected_output_prints_where_all_print_once_it_is_
 
 
 FORKS = """
-import os, sys, threading
-from serverfull_wsgi.telemetry import stdio
+import io, os, sys, threading
 from serverfull_wsgi.telemetry.scope import InvocationScope
+from serverfull_wsgi.telemetry.stdio import running
 
-scope = InvocationScope("id", "it", None, None, None)
-stdio.begin(scope)
-thread = threading.Thread(target=lambda: (stdio._arranging.acquire(), holding.set(), done.wait()))
+class Waits(io.StringIO):  # is asked whether it is closed while the module holds its lock
+    @property
+    def closed(self):
+        if threading.current_thread() is thread:
+            holding.set()
+            done.wait()
+        return False
+
+def scope():
+    return InvocationScope("id", "it", None, None, None)
+
+def redirects():
+    with running(scope()):
+        sys.stdout = io.StringIO()
+
 holding, done = threading.Event(), threading.Event()
-thread.start()
-holding.wait()
-if not (pid := os.fork()):
-    sys.stdout = open(sys.argv[1], "w")
-    stdio.begin(InvocationScope("id", "it", None, None, None))
-    print("printed by the child", flush=True)
-    os._exit(0)
-os.waitpid(pid, 0)
-done.set()
+thread = threading.Thread(target=redirects)
+sys.stdout = Waits()
+with running(scope()):
+    thread.start()
+    holding.wait()
+    if not (pid := os.fork()):
+        sys.stdout = open(sys.argv[1], "w")
+        with running(scope()):
+            print("printed by the child", flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    done.set()
+thread.join()
 """
 
 

@@ -24,8 +24,8 @@ from serverfull_wsgi.executors.isolated.environment import Environment, Stopped,
 from serverfull_wsgi.executors.isolated.runtime_api.server import Answer
 from serverfull_wsgi.executors.isolated.zygote.control_channel import Ended
 from serverfull_wsgi.executors.marshalling import JSON
-from serverfull_wsgi.telemetry.logs import report
-from serverfull_wsgi.telemetry.tail_handler import Tail
+from serverfull_wsgi.telemetry.logs import report_line
+from serverfull_wsgi.telemetry.tail import Tail
 from serverfull_wsgi.timestamps import timestamp
 
 # What Go's runtime, which AWS's platform is written in, calls the signals that end a process.
@@ -209,7 +209,7 @@ class Execution:
         """Ends the log."""
         function, request_id = self._function, self._invocation.request_id
         if self._tail is not None:
-            line = report(
+            line = report_line(
                 request_id,
                 self._duration,
                 function.memory_size,

@@ -11,7 +11,7 @@ import os
 import re
 
 from serverfull_wsgi.executors.isolated.runtime_api.gil import breathe
-from serverfull_wsgi.telemetry.tail_handler import Tail
+from serverfull_wsgi.telemetry.tail import Tail
 
 KEPT = 256 * 1024  # bytes of one invocation's output that go to the server's log
 PIECE = 65536

@@ -121,7 +121,7 @@ def test_a_chain_that_forwards_its_trace_header_is_stopped_after_16_hops(serve, 
         servers.accept("loop", f"http://127.0.0.1:{servers.port}")
         wait_until(lambda: len(servers.rows()) >= 17 and not servers.pending())
         rows = servers.rows("SELECT condition, result FROM event ORDER BY id")
-        lines = collector.until("RecursiveInvocationsDropped")
+        lines = collector.read_until("RecursiveInvocationsDropped")
     battery.record("A10 a function that invokes itself", runs=len(rows) - 1)
     assert [condition for condition, _ in rows] == ["Success"] * 16 + ["RecursiveInvocationDetected"]
     assert json.loads(rows[0][1]).count("Lineage=") == 1
