@@ -1,4 +1,4 @@
-"""How a function's events are retried, and who is told of their end."""
+"""Configuration of a function's events: retries, maximum age, and destinations."""
 
 from __future__ import annotations
 
@@ -7,29 +7,42 @@ from dataclasses import dataclass
 
 from serverfull_wsgi.errors import ConfigurationError
 
+# AWS's limits (PutFunctionEventInvokeConfig); its defaults are the two maxima.
+MAX_RETRY_ATTEMPTS = 2  # after the first attempt
+MIN_EVENT_AGE, MAX_EVENT_AGE = 60, 21_600  # seconds: a minute and six hours
+
 
 @dataclass(frozen=True)
 class EventConfig:
-    """How a function's events are retried, and where what became of them is sent; None stands for AWS's default.
+    """Retries, maximum age and destinations of one function's events.
 
     A target is a function of this server (name or ARN), an ``http://`` or ``https://`` URL, or the ARN of an SQS queue,
-    an SNS topic or an EventBridge bus. ``on_success`` and ``on_failure`` get AWS's invocation record, ``dead_letter``
-    the event itself. A queue that cannot retry or deliver says so.
+    an SNS topic or an EventBridge bus. A queue without retries and destinations, such as `MemoryQueue`, logs that it
+    has none.
 
-    Raises `ConfigurationError` for values AWS does not take, and for what is no target.
+    Args:
+        maximum_retry_attempts: retries after a function error, 0 to 2; None for AWS's default, 2.
+        maximum_event_age: age in seconds at which an event ends without a run, 60 to 21,600; None for AWS's default,
+            21,600.
+        on_success: target of AWS's invocation record of each event that succeeded.
+        on_failure: target of AWS's invocation record of each event that failed.
+        dead_letter: target of the payload of each event that failed.
+
+    Raises:
+        ConfigurationError: for values that AWS refuses, and for a target of another form.
 
     >>> EventConfig(maximum_retry_attempts=0, on_failure="https://example.com/failed").maximum_event_age
     """
 
-    maximum_retry_attempts: int | None = None  # 0..2, after the first; None: 2
-    maximum_event_age: int | None = None  # seconds, 60..21600; None: 21600
+    maximum_retry_attempts: int | None = None
+    maximum_event_age: int | None = None
     on_success: str | None = None
     on_failure: str | None = None
     dead_letter: str | None = None
 
     def __post_init__(self) -> None:
-        self._check_range("maximum_retry_attempts", 0, 2)
-        self._check_range("maximum_event_age", 60, 21_600)
+        self._check_range("maximum_retry_attempts", 0, MAX_RETRY_ATTEMPTS)
+        self._check_range("maximum_event_age", MIN_EVENT_AGE, MAX_EVENT_AGE)
         for name in ("on_success", "on_failure", "dead_letter"):
             target = getattr(self, name)
             if target is not None and not (isinstance(target, str) and _target.fullmatch(target)):

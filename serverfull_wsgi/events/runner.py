@@ -1,4 +1,4 @@
-"""One try of an event: whether it may run, its run, and what follows by the rules; for every queue that retries."""
+"""One run of an event, and the decision that follows it, for every queue that retries."""
 
 from __future__ import annotations
 
@@ -11,21 +11,31 @@ from serverfull_wsgi.domain import Invocation, Outcome, Run
 from serverfull_wsgi.errors import ServiceError, TooManyRequestsException, ZeroReservedConcurrency
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events import retry_policy
-from serverfull_wsgi.events.destinations import Ended, Record, error_message, records
 from serverfull_wsgi.events.lineage import hops
-from serverfull_wsgi.events.retry_policy import Counts, Delays, Limits
+from serverfull_wsgi.events.records import (
+    ERROR_LENGTH,
+    DestinationRecord,
+    EndedEvent,
+    destination_records,
+    error_message,
+    function_name,
+)
+from serverfull_wsgi.events.retry_policy import Counts, Delays, Failure, Limits
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics
 
 
-class Accepted(Protocol):
-    """What a try has to know of an event, however its queue keeps it."""
+class AcceptedEvent(Protocol):
+    """An event as a queue keeps it: the fields that a run needs."""
 
     @property
     def request_id(self) -> str: ...
     @property
-    def function(self) -> str: ...
+    def function(self) -> str:
+        """The function's ARN, as the caller addressed it."""
+        ...
+
     @property
     def payload(self) -> bytes: ...
     @property
@@ -36,8 +46,8 @@ class Accepted(Protocol):
     def counts(self) -> Counts: ...
 
 
-class Rest(NamedTuple):
-    """An event is to be tried again after ``delay`` seconds."""
+class Retry(NamedTuple):
+    """The decision to run an event again after ``delay`` seconds."""
 
     counts: Counts
     delay: float
@@ -45,74 +55,94 @@ class Rest(NamedTuple):
 
 
 class Final(NamedTuple):
-    """What became of an event in the end, and the records to deliver."""
+    """The end of an event, and the records to deliver."""
 
-    state: str
+    state: str  # succeeded or failed
     condition: str
     counts: Counts
     error: str = ""
     result: bytes | None = None
-    records: tuple[Record, ...] = ()
+    records: tuple[DestinationRecord, ...] = ()
 
 
 class EventRunner:
-    """EventRunner events; ``run`` is what runs one."""
+    """Run events, each once, and decide by the retry rules whether to run them again.
+
+    Args:
+        run: runs one invocation, as `Dispatcher.invoke` does.
+        delays: seconds between runs.
+        logger: gets a line for each event that could not run or ended without success.
+        metrics: counts events that ended without success; None for no metrics.
+    """
 
     def __init__(self, run: Run, delays: Delays, logger: logging.Logger, metrics: Metrics | None) -> None:
         self._run, self._delays, self._logger, self._metrics = run, delays, logger, metrics
 
-    def __call__(self, event: Accepted, age: Callable[[], float], principal: str | None = None) -> Rest | Final:
-        """What came of one try; ``age`` says how many seconds ago the event was accepted."""
-        name, limits = named(event.function), Limits.of(event.config)
-        if condition := retry_policy.before(event.counts, age(), hops(event.trace_id, name.lineage), limits):
-            return self._ending(event, name, condition, event.counts, None)
-        invocation = Invocation(name, event.payload, event.request_id, trace_id=event.trace_id, principal=principal)
-        tried = self._try(invocation, age())
-        counts = tried.added_to(event.counts)
-        if not tried.failure:
-            return self._ending(event, name, retry_policy.SUCCESS, counts, tried.outcome)
-        step = retry_policy.after(tried.failure, counts, age(), limits, self._delays)
-        if step.condition:
-            return self._ending(event, name, step.condition, counts, tried.outcome, tried.error)
-        return Rest(counts, step.delay, tried.error)
+    def run(self, event: AcceptedEvent, age: Callable[[], float], principal: str | None = None) -> Retry | Final:
+        """Run ``event`` once, unless it is too old or has failed too often, and return the decision.
 
-    def _try(self, invocation: Invocation, age: float) -> _Tried:
+        ``age()`` returns the seconds since the event was accepted. Errors of the function and of its fetcher become
+        part of the decision. An exit that the server raised, such as its shutdown, is raised again.
+        """
+        name, limits = function_name(event.function), Limits.of(event.config)
+        earlier_calls = hops(event.trace_id, name.lineage)
+        if condition := retry_policy.terminal_condition(event.counts, age(), earlier_calls, limits):
+            return self._end(event, name, condition, event.counts, None)
+        invocation = Invocation(name, event.payload, event.request_id, trace_id=event.trace_id, principal=principal)
+        result = self._invoke(invocation, age())
+        counts = result.counts_after(event.counts)
+        if result.failure is None:
+            return self._end(event, name, retry_policy.SUCCESS, counts, result.outcome)
+        step = retry_policy.next_step(result.failure, counts, age(), limits, self._delays)
+        if step.condition:
+            return self._end(event, name, step.condition, counts, result.outcome, result.error)
+        return Retry(counts, step.delay, result.error)
+
+    def _invoke(self, invocation: Invocation, age: float) -> _Result:
         try:
             outcome = self._run(invocation, age)
         except ZeroReservedConcurrency as error:
-            return _Tried(retry_policy.NEVER, None, str(error))
+            return _Result(Failure.ZERO_CONCURRENCY, None, str(error))
         except TooManyRequestsException as error:
-            return _Tried(retry_policy.THROTTLED, None, str(error))
-        except BaseException as error:  # the function has gone since, or its fetcher fails, or leaves by an exit
+            return _Result(Failure.THROTTLE, None, str(error))
+        except BaseException as error:  # the function was removed, or its fetcher raised, possibly a SystemExit
             if raised_by_server(error):
                 raise
-            fields = _fields(invocation.request_id, invocation.function_name)
-            self._logger.error("an event could not be run: %s", error, extra=fields)
-            return _Tried(retry_policy.THROTTLED, None, f"{type(error).__name__}: {error}"[:1024])
+            fields = _log_fields(invocation.request_id, invocation.function_name)
+            self._logger.error(
+                "event %s could not run and will be retried: %s", invocation.request_id, error, extra=fields
+            )
+            return _Result(Failure.THROTTLE, None, f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
         if outcome.function_error is None:
-            return _Tried("", outcome)
-        return _Tried(retry_policy.ATTEMPT_FAILED, outcome, error_message(outcome))
+            return _Result(None, outcome)
+        return _Result(Failure.FUNCTION_ERROR, outcome, error_message(outcome))
 
-    def _ending(
+    def _end(
         self,
-        event: Accepted,
+        event: AcceptedEvent,
         name: FunctionName,
         condition: str,
         counts: Counts,
         outcome: Outcome | None,
         error: str = "",
     ) -> Final:
-        count = counts.attempts + counts.lost
-        ended = Ended(event.request_id, name, event.payload, condition, count, time.time(), outcome)
-        told = tuple(one for one in records(ended, event.config) if not _goes_round(one[1], event.trace_id, name))
+        invoke_count = counts.attempts + counts.lost
+        ended = EndedEvent(event.request_id, name, event.payload, condition, invoke_count, time.time(), outcome)
+        records = tuple(
+            record
+            for record in destination_records(ended, event.config)
+            if not _would_loop(record.target, event.trace_id, name)
+        )
         result = outcome.payload if outcome else None
         if condition == retry_policy.SUCCESS:
-            return Final("succeeded", condition, counts, error, result, told)
-        self._gave_up(event.request_id, name, condition)
-        return Final("failed", condition, counts, error, result, told)
+            return Final("succeeded", condition, counts, error, result, records)
+        self._report_failure(event.request_id, name, condition)
+        return Final("failed", condition, counts, error, result, records)
 
-    def _gave_up(self, request_id: str, name: FunctionName, condition: str) -> None:
-        self._logger.error("an event was given up: %s", condition, extra=_fields(request_id, name))
+    def _report_failure(self, request_id: str, name: FunctionName, condition: str) -> None:
+        self._logger.error(
+            "event %s failed and will not be retried: %s", request_id, condition, extra=_log_fields(request_id, name)
+        )
         self._count(name.name, "AsyncEventsDropped")
         if condition == retry_policy.LOOP:
             self._count(name.name, "RecursiveInvocationsDropped")
@@ -122,34 +152,29 @@ class EventRunner:
             self._metrics.count(function, metric)
 
 
-class _Tried(NamedTuple):
-    """What a try came to; ``failure`` is empty for a success."""
+class _Result(NamedTuple):
+    """The result of one run; ``failure`` is None for a success."""
 
-    failure: str
+    failure: Failure | None
     outcome: Outcome | None
     error: str = ""
 
-    def added_to(self, counts: Counts) -> Counts:
-        attempts = int(self.failure in ("", retry_policy.ATTEMPT_FAILED))
-        throttles = int(self.failure == retry_policy.THROTTLED)
+    def counts_after(self, counts: Counts) -> Counts:
+        attempts = int(self.failure in (None, Failure.FUNCTION_ERROR))
+        throttles = int(self.failure is Failure.THROTTLE)
         return Counts(counts.attempts + attempts, counts.throttles + throttles, counts.lost)
 
 
-def named(arn: str) -> FunctionName:
-    """The function of an event, whose ARN has its own region and account."""
-    return FunctionName.parse(arn, region="us-east-1", account_id="0" * 12)
-
-
-def _goes_round(target: str, trace_id: str, name: FunctionName) -> bool:
-    """Whether a record's target is a function that this chain has come through too often to be called again."""
+def _would_loop(target: str, trace_id: str, name: FunctionName) -> bool:
+    """Return True if a record's target is a function that this chain has called too often already."""
     if target.startswith(("http://", "https://")):
         return False
     try:
         function = FunctionName.parse(target, region=name.region, account_id=name.account_id)
-    except ServiceError:  # an ARN of something else
+    except ServiceError:  # the ARN of a queue, a topic or a bus
         return False
-    return hops(trace_id, function.lineage) >= retry_policy.MOST_HOPS
+    return hops(trace_id, function.lineage) >= retry_policy.MAX_HOPS
 
 
-def _fields(request_id: str, name: FunctionName) -> dict[str, str]:
+def _log_fields(request_id: str, name: FunctionName) -> dict[str, str]:
     return {"request_id": request_id, "function_name": name.name}

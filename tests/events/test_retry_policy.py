@@ -1,20 +1,16 @@
-"""The rules of delivering events, as tables and against a small model."""
+"""The retry rules, as tables and against a small model of AWS's documentation."""
 
-import random
 from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from serverfull_wsgi import ConfigurationError, EventConfig
 from serverfull_wsgi.events import retry_policy
-from serverfull_wsgi.events.lineage import extended, hops
-from serverfull_wsgi.events.retry_policy import ATTEMPT_FAILED, NEVER, THROTTLED, Counts, Delays, Limits, Step
-from serverfull_wsgi.storage.clock import Anchor, anchored
+from serverfull_wsgi.events.retry_policy import Counts, Delays, Failure, Limits, Step
 from tests.support.battery import SEED, share
 
-FAILED = [  # attempts so far, age, retries, max age → what follows
+AFTER_FUNCTION_ERRORS = [  # attempts so far, age, retries, max age, next step
     (1, 3.0, 2, 21_600, Step(60.0)),
     (2, 63.0, 2, 21_600, Step(120.0)),
     (3, 183.0, 2, 21_600, Step(condition="RetriesExhausted")),
@@ -27,31 +23,31 @@ FAILED = [  # attempts so far, age, retries, max age → what follows
 ]
 
 
-@pytest.mark.parametrize(("attempts", "age", "retries", "max_age", "step"), FAILED)
-def test_what_follows_a_function_error(attempts, age, retries, max_age, step):
-    assert retry_policy.after(ATTEMPT_FAILED, Counts(attempts), age, Limits(retries, max_age), Delays()) == step
+@pytest.mark.parametrize(("attempts", "age", "retries", "max_age", "step"), AFTER_FUNCTION_ERRORS)
+def test_a_function_error_is_retried_after_one_minute_and_then_two(attempts, age, retries, max_age, step):
+    limits = Limits(retries, max_age)
+    assert retry_policy.next_step(Failure.FUNCTION_ERROR, Counts(attempts), age, limits, Delays()) == step
 
 
-def test_throttles_wait_from_a_second_to_five_minutes_and_eat_no_retry(battery):
-    waits, age, counts = [], 0.0, Counts()
-    while (
-        not (step := retry_policy.after(THROTTLED, counts, age, Limits(), Delays())).condition
-        if counts.throttles
-        else True
-    ):
-        if counts.throttles:
-            waits.append(step.delay)
-            age += step.delay
-        counts = counts._replace(throttles=counts.throttles + 1)
-    battery.record("A8 throttles until the age limit", tries=len(waits), first=waits[:3], longest=max(waits))
-    assert waits[:10] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
-    assert set(waits[9:]) == {300}
+def test_throttles_wait_from_a_second_to_five_minutes_and_use_up_no_attempt(battery):
+    delays, age, throttles = [], 0.0, 1
+    while not (step := throttle_step(throttles, age)).condition:
+        delays.append(step.delay)
+        age += step.delay
+        throttles += 1
+    battery.record("A8 throttles until the age limit", tries=len(delays), first=delays[:3], longest=max(delays))
+    assert delays[:10] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert set(delays[9:]) == {300}
     assert step.condition == "EventAgeExceeded"
-    assert counts.attempts == 0
 
 
-def test_a_function_that_may_not_run_at_all_is_recorded_at_once():
-    assert retry_policy.after(NEVER, Counts(), 0.0, Limits(), Delays()).condition == "ZeroReservedConcurrency"
+def throttle_step(throttles, age):
+    return retry_policy.next_step(Failure.THROTTLE, Counts(throttles=throttles), age, Limits(), Delays())
+
+
+def test_a_reserved_concurrency_of_zero_ends_an_event_at_once():
+    step = retry_policy.next_step(Failure.ZERO_CONCURRENCY, Counts(), 0.0, Limits(), Delays())
+    assert step.condition == "ZeroReservedConcurrency"
 
 
 @pytest.mark.parametrize(
@@ -65,25 +61,28 @@ def test_a_function_that_may_not_run_at_all_is_recorded_at_once():
         (Counts(), 0.0, 16, "RecursiveInvocationDetected"),
     ],
 )
-def test_what_keeps_an_event_from_being_run(counts, age, hops, condition):
-    assert retry_policy.before(counts, age, hops, Limits()) == condition
+def test_lost_leases_age_and_hops_end_an_event_before_a_run(counts, age, hops, condition):
+    assert retry_policy.terminal_condition(counts, age, hops, Limits()) == condition
 
 
-def test_an_event_that_was_never_attempted_has_no_retry():
+def test_the_retry_delay_of_an_event_without_attempts_is_an_error():
     with pytest.raises(ValueError, match="nothing to retry yet"):
         retry_policy.retry_delay(0, Delays())
 
 
 def model(tries, retries, max_age):
-    """The same in other words: (attempt or throttle)s until they end, by AWS's text alone."""
+    """Return the end of an event by AWS's text alone: its condition, or "" if it has not ended, and its attempts.
+
+    ``tries`` are pairs of a result (ok, failed or throttled) and a duration in seconds.
+    """
     age, attempts, throttles = 0.0, 0, 0
-    for how, duration in tries:
+    for result, duration in tries:
         if age > max_age:
             return "EventAgeExceeded", attempts
         age += duration
-        if how == "ok":
+        if result == "ok":
             return "Success", attempts + 1
-        if how == "throttled":
+        if result == "throttled":
             wait = min(300, 2**throttles)
             throttles += 1
         else:
@@ -97,17 +96,19 @@ def model(tries, retries, max_age):
     return "", attempts
 
 
-def ruled(tries, limits):
+def by_rules(tries, limits):
+    """Return the same by the functions of `retry_policy`."""
     counts, age = Counts(), 0.0
-    for how, duration in tries:
-        if condition := retry_policy.before(counts, age, 0, limits):
+    for result, duration in tries:
+        if condition := retry_policy.terminal_condition(counts, age, 0, limits):
             return condition, counts.attempts
         age += duration
-        if how == "ok":
+        if result == "ok":
             return "Success", counts.attempts + 1
-        throttled = how == "throttled"
-        counts = Counts(counts.attempts + (not throttled), counts.throttles + throttled)
-        step = retry_policy.after(THROTTLED if throttled else ATTEMPT_FAILED, counts, age, limits, Delays())
+        failure = Failure.THROTTLE if result == "throttled" else Failure.FUNCTION_ERROR
+        is_throttled = failure is Failure.THROTTLE
+        counts = Counts(counts.attempts + (not is_throttled), counts.throttles + is_throttled)
+        step = retry_policy.next_step(failure, counts, age, limits, Delays())
         if step.condition:
             return step.condition, counts.attempts
         age += step.delay
@@ -118,98 +119,25 @@ TRIES = st.tuples(st.sampled_from(["ok", *["failed"] * 2, *["throttled"] * 4]), 
 
 
 def over_schedules(count):
-    """Runs what takes ``tries``, ``retries`` and ``max_age`` with so many random ones."""
-    random_ones = given(
+    """Return a decorator that runs a test of ``tries``, ``retries`` and ``max_age`` with ``count`` random examples."""
+    examples = given(
         tries=st.lists(TRIES, min_size=1, max_size=100),
         retries=st.sampled_from([0, 1, 2]),
         max_age=st.one_of(st.sampled_from([60, 21_600]), st.integers(60, 21_600)),
     )
-    so_many = settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    return lambda test: seed(SEED)(so_many(random_ones(test)))
+    limited = settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    return lambda test: seed(SEED)(limited(examples(test)))
 
 
-def test_random_schedules_end_as_a_small_model_says(battery):
-    """A7."""
+def test_random_schedules_end_as_the_model_computes(battery):
     ends = Counter()
 
     @over_schedules(share(5000, 300))
     def schedule(tries, retries, max_age):
-        found = ruled(tries, Limits(retries, max_age))
-        assert found == model(tries, retries, max_age)
-        ends[found[0]] += 1
+        end = by_rules(tries, Limits(retries, max_age))
+        assert end == model(tries, retries, max_age)
+        ends[end[0]] += 1
 
     schedule()
     battery.record("A7 schedules against a model", schedules=ends.total(), differing=0, ends=dict(ends))
     assert set(ends) >= {"Success", "RetriesExhausted", "EventAgeExceeded"}
-
-
-# What is stamped
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"maximum_retry_attempts": 3},
-        {"maximum_retry_attempts": -1},
-        {"maximum_retry_attempts": True},
-        {"maximum_event_age": 59},
-        {"maximum_event_age": 21_601},
-        {"on_success": "ftp://example.com"},
-        {"on_failure": ""},
-        {"dead_letter": "arn:aws:s3:::bucket"},
-    ],
-)
-def test_what_aws_does_not_take_is_refused(values):
-    with pytest.raises(ConfigurationError, match=f"event_config: {next(iter(values))}="):
-        EventConfig(**values)
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        "next",
-        "next:prod",
-        "arn:aws:lambda:us-east-1:123456789012:function:next:1",
-        "https://example.com/hook?x=1",
-        "arn:aws:sqs:eu-west-1:123456789012:jobs.fifo",
-        "arn:aws:sns:eu-west-1:123456789012:topic",
-        "arn:aws:events:eu-west-1:123456789012:event-bus/default",
-    ],
-)
-def test_targets(target):
-    assert EventConfig(on_failure=target).on_failure == target
-
-
-# The lineage
-
-
-def test_a_chain_counts_each_of_its_functions():
-    trace = "Root=1-64f7ba59-40378aa81e4eecc34002f96a;Sampled=0"
-    for function in ("aaaaaaaa", "bbbbbbbb", "aaaaaaaa", "aaaaaaaa"):
-        trace = extended(trace, function)
-    assert trace.endswith(";Lineage=bbbbbbbb:0|aaaaaaaa:2")
-    assert (hops(trace, "aaaaaaaa"), hops(trace, "cccccccc")) == (2, 0)
-
-
-@pytest.mark.parametrize("lineage", ["", "::|", "zz:1", "68fd508a:x", "68fd508a:99999", "|"])
-def test_a_lineage_that_is_none_counts_nothing(lineage):
-    assert hops(f"Root=1;Lineage={lineage}", "68fd508a") == 0
-    assert extended(f"Root=1;Lineage={lineage}", "68fd508a") == "Root=1;Lineage=68fd508a:0"
-
-
-# The clock
-
-
-def test_the_stores_time_never_goes_back(battery):
-    rng = random.Random(SEED)
-    anchor, latest, boot, ticks = None, 0.0, 0, 100.0
-    for _ in range(share(1000, 1000)):
-        wall = 1e9 + rng.choice([-7 * 3600, 7 * 3600, -1, 1])
-        if rng.random() < 0.1:
-            boot, ticks = boot + 1, 0.0
-        ticks += rng.random()
-        anchor = anchored(anchor, latest, str(boot), ticks, wall)
-        assert anchor.now(ticks) >= latest
-        latest = anchor.now(ticks)
-    assert isinstance(Anchor.read(anchor.write()), Anchor)
-    battery.record("A9 wall clock jumps, the store's time", jumps=1000, went_back=0, boots=boot)

@@ -13,7 +13,8 @@ from typing import Any
 
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.event_config import EventConfig
-from serverfull_wsgi.events.destinations import Delivery, Record
+from serverfull_wsgi.events.destinations import Delivery
+from serverfull_wsgi.events.records import DestinationRecord
 from serverfull_wsgi.events.retry_policy import Counts
 
 VERSION = 1
@@ -108,7 +109,7 @@ class CarriedRecord:
     tries: int = 0
 
     @classmethod
-    def of(cls, record: Record, event: CarriedEvent) -> CarriedRecord:
+    def of(cls, record: DestinationRecord, event: CarriedEvent) -> CarriedRecord:
         kind, target, attributes, body = record
         return cls(kind, target, json.loads(attributes), body, event.request_id, event.function, event.trace_id)
 

@@ -20,7 +20,7 @@ from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events import retry_policy
 from serverfull_wsgi.events.destinations import DestinationClient
 from serverfull_wsgi.events.retry_policy import Delays
-from serverfull_wsgi.events.runner import EventRunner, Final, Rest
+from serverfull_wsgi.events.runner import EventRunner, Final, Retry
 from serverfull_wsgi.queues.celery import broker
 from serverfull_wsgi.queues.celery.broker import BrokerError, Publisher
 from serverfull_wsgi.queues.celery.messages import Carried, CarriedEvent, CarriedRecord
@@ -63,7 +63,7 @@ class CeleryQueue:
     def start(self, run: Run, send: Send) -> None:
         self._publish = Publisher(self.url, self.name, self._lease)
         self._tries = EventRunner(run, self._delays, self._logger, self._metrics)
-        self._senders = DestinationClient(send, self._endpoint)
+        self._senders = DestinationClient(send, self._endpoint, self._logger, self._metrics)
         self._leases = RedisLeases(self.url, self._lease, self._logger) if broker.is_redis(self.url) else None
 
     def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
@@ -121,10 +121,10 @@ class CeleryQueue:
         elif self._leases and request.delivery_info.get("redelivered"):
             self._carry(event.lost(1))  # counts in the message, since Redis does not; it comes again at once
         else:
-            self._settle(lost, self._tries(lost, lost.age, lost.principal))
+            self._settle(lost, self._tries.run(lost, lost.age, lost.principal))
 
-    def _settle(self, event: CarriedEvent, came: Rest | Final) -> None:
-        if isinstance(came, Rest):
+    def _settle(self, event: CarriedEvent, came: Retry | Final) -> None:
+        if isinstance(came, Retry):
             self._carry(event.again(came.counts, came.delay, came.error))
         else:
             for record in came.records:
@@ -133,8 +133,8 @@ class CeleryQueue:
     def _handle_record(self, record: CarriedRecord) -> None:
         if _rests(record):
             self._carry(record)
-        elif record.parcel.sent(self._senders, self._logger, self._metrics):
-            self._carry(record.again(retry_policy.backoff(record.tries + 1, self._delays)))
+        elif self._senders.deliver(record.parcel):
+            self._carry(record.again(retry_policy.redelivery_delay(record.tries + 1, self._delays)))
 
     def _carry(self, message: Carried) -> None:
         """Sends what follows a message, for as long as it takes: only then may the message itself be acknowledged."""

@@ -62,6 +62,6 @@ class DeliveryWorkers(LeaseWorkers):
             record.trace_id,
             f"{record.request_id}-{record.id}",
         )
-        if error := parcel.sent(self._senders, self._logger, self._metrics):
-            return "waiting", self._store.now() + retry_policy.backoff(record.tries, self._delays), error
+        if error := self._senders.deliver(parcel):
+            return "waiting", self._store.now() + retry_policy.redelivery_delay(record.tries, self._delays), error
         return "delivered", None, ""

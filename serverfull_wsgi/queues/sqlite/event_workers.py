@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from serverfull_wsgi.domain import Run
-from serverfull_wsgi.events.runner import EventRunner, Final, Rest
+from serverfull_wsgi.events.runner import EventRunner, Final, Retry
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.lease_workers import AGAIN, LeaseWorkers
 from serverfull_wsgi.queues.sqlite.statements import Event
@@ -71,15 +71,15 @@ class EventWorkers(LeaseWorkers):
     def _attempt(self, event: Event) -> Callable[[sqlite3.Connection], bool]:
         """What is to be written once the event was run, or not run."""
         now, came = self._store.now, self._tried(event)
-        if isinstance(came, Rest):
+        if isinstance(came, Retry):
             return lambda db: statements.postpone(db, event, came.counts, now() + came.delay, came.error)
         return lambda db: statements.end(db, event, came, now(), time.time())
 
-    def _tried(self, event: Event) -> Rest | Final:
+    def _tried(self, event: Event) -> Retry | Final:
         if event.is_damaged:
             self._logger.error("event %s is not what was accepted: the store is damaged", event.id)
             return Final("failed", "", event.counts, "the store was damaged, and this is not what was accepted")
-        return self._try(event, lambda: self._store.now() - event.accepted)
+        return self._try.run(event, lambda: self._store.now() - event.accepted)
 
     def _settle(self, event: Event, settle: Callable[[sqlite3.Connection], bool]) -> Event | None:
         """Writes what came of an event and claims the next in one transaction; tries for as long as it takes."""

@@ -85,7 +85,7 @@ class SqliteQueue:
         name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
         common: Any = {"name": name, "lease": self._lease, "delays": self._delays, "logger": self._logger}
         self._attempts = EventWorkers(store, run, metrics=self._metrics, mark=self._mark, **common)
-        senders = DestinationClient(send, self._endpoint)
+        senders = DestinationClient(send, self._endpoint, self._logger, self._metrics)
         self._courier = DeliveryWorkers(store, senders, metrics=self._metrics, mark=self._mark, **common)
         self._leader = Leader(store)
         self._owners = LivenessLocks(store.locks / "owners", name)

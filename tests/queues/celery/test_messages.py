@@ -30,7 +30,7 @@ def test_a_record_comes_back_as_it_was_and_keeps_its_id(body, attributes):
     sent = CarriedRecord.of(("on_failure", "told", json.dumps(attributes), body.encode()), event())
     found = CarriedRecord.read(json.loads(json.dumps(sent.write())))
     assert found == sent
-    assert found.again(5.0).parcel.key == sent.parcel.key
+    assert found.again(5.0).parcel.id == sent.parcel.id
     assert found.again(5.0).tries == 1
 
 
