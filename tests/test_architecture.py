@@ -1,4 +1,4 @@
-"""The floors of the house: imports point down, and rooms on one floor never meet."""
+"""The layers of the package: imports point down, and packages of one layer never import each other."""
 
 import ast
 import pkgutil
@@ -11,8 +11,8 @@ import pytest
 import serverfull_wsgi
 from tests.support.servers import ROOT, clean_environ
 
-HOUSE = Path(serverfull_wsgi.__file__).parent
-FLOORS = [
+PACKAGE = Path(serverfull_wsgi.__file__).parent
+LAYERS = [
     {"errors"},  # every error of the service, and its form on the wire
     {"names", "context", "server_exits", "payloads", "event_config", "env_vars", "timestamps"},  # values
     {"domain"},  # functions, invocations, outcomes, and the protocols
@@ -31,17 +31,17 @@ FLOORS = [
     {"__init__"},
     {"__main__"},
 ]
-LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+LEVEL = {room: level for level, parts in enumerate(LAYERS) for part in parts}
 
 
-def room_of(module):
+def part_of(module):
     """``serverfull_wsgi.api.invoke`` → ``api``; the package itself → ``__init__``."""
     inner = ".".join(module.split(".")[1:])
     return inner if inner in LEVEL else [*module.split("."), "__init__"][1]
 
 
 def imports(file):
-    """Every module of ours that a file imports, with the line; also those inside functions and TYPE_CHECKING."""
+    """Yield each module that a file imports, with its line, including imports in functions and under TYPE_CHECKING."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "serverfull_wsgi" else []
@@ -50,8 +50,8 @@ def imports(file):
             yield from ((alias.name, node.lineno) for alias in node.names)
 
 
-FILES = sorted(HOUSE.rglob("*.py"))
-ISOLATED = HOUSE / "executors/isolated"
+FILES = sorted(PACKAGE.rglob("*.py"))
+ISOLATED = PACKAGE / "executors/isolated"
 ZYGOTE = [
     *sorted((ISOLATED / "zygote/program").glob("*.py")),
     ISOLATED / "zygote/protocol.py",
@@ -59,31 +59,31 @@ ZYGOTE = [
 ]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_point_down(file):
-    here = room_of(".".join(("serverfull_wsgi", *file.relative_to(HOUSE).with_suffix("").parts)))
+    here = part_of(".".join(("serverfull_wsgi", *file.relative_to(PACKAGE).with_suffix("").parts)))
     for module, line in imports(file):
-        if module.split(".")[0] != "serverfull_wsgi" or room_of(module) == here:
+        if module.split(".")[0] != "serverfull_wsgi" or part_of(module) == here:
             continue
-        there = room_of(module)
+        there = part_of(module)
         below = LEVEL[there] < LEVEL[here] and there != "__init__"
-        assert below, f"{file.name}:{line}: {here} (floor {LEVEL[here]}) imports {there} (floor {LEVEL[there]})"
+        assert below, f"{file.name}:{line}: {here} (layer {LEVEL[here]}) imports {there} (layer {LEVEL[there]})"
 
 
-def test_every_room_has_a_floor():
-    assert {file.relative_to(HOUSE).parts[0].removesuffix(".py") for file in FILES} | {"auth.principal"} == set(LEVEL)
+def test_every_part_has_a_layer():
+    assert {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in FILES} | {"auth.principal"} == set(LEVEL)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(HOUSE)))
-def test_only_the_doors_and_the_settings_read_the_environment(file):
-    if file.stem in ("settings", "bootstrap") or file in ZYGOTE:  # (a zygote's forks make one of their own)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_only_settings_and_native_mode_read_the_environment(file):
+    if file.stem in ("settings", "bootstrap") or file in ZYGOTE:  # a forked environment sets its own variables
         return
     names = [node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)]
     assert not {"environ", "getenv", "environb"} & set(names), f"{file.name} reads the environment"
 
 
-@pytest.mark.parametrize("file", ZYGOTE, ids=lambda file: str(file.relative_to(HOUSE)))
-def test_what_runs_under_other_interpreters_needs_nothing_of_ours(file):
+@pytest.mark.parametrize("file", ZYGOTE, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_code_for_other_interpreters_imports_the_standard_library_only(file):
     assert {name.split(".")[0] for name, _ in imports(file)} <= {"awslambdaric", *sys.stdlib_module_names}
 
 
@@ -96,7 +96,7 @@ def test_every_public_name_has_a_docstring():
     assert missing == []
 
 
-SUBMODULES = [info.name for info in pkgutil.walk_packages([str(HOUSE)], "serverfull_wsgi.")]
+SUBMODULES = [info.name for info in pkgutil.walk_packages([str(PACKAGE)], "serverfull_wsgi.")]
 
 
 def python(code, **environ):
