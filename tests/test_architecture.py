@@ -31,7 +31,7 @@ LAYERS = [
     {"__init__"},
     {"__main__"},
 ]
-LEVEL = {room: level for level, parts in enumerate(LAYERS) for part in parts}
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 
 def part_of(module):
