@@ -40,6 +40,8 @@ class Function:
     value mock mode answers with, or a callable without parameters that makes one. ``source`` is the handler as given,
     also after a wrapper has put another in its place. ``handler_string`` is by which name a process of its own imports
     a callable; empty, that is where the callable was defined. ``event_config`` says how its events are retried.
+    ``is_mocked`` is True if ``handler`` only imitates ``source``, as in mock mode: it then runs in the server's own
+    process and needs neither ``code`` nor ``environment``.
 
     Raises `ConfigurationError` for values no function can have.
 
@@ -62,6 +64,7 @@ class Function:
     source: Any = UNSET
     event_config: EventConfig | None = None
     handler_string: str = ""
+    is_mocked: bool = False
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):
@@ -82,6 +85,8 @@ class Function:
                 self._refuse("errors", error, "a list of exceptions, classes or instances")
         if self.source is UNSET:
             object.__setattr__(self, "source", self.handler)
+        elif self.source is not self.handler:  # a wrapper's handler; the string names the source, which must not run
+            object.__setattr__(self, "handler_string", "")
 
     def _check_environment(self) -> None:
         for name, value in self.environment.items():

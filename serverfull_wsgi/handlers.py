@@ -59,7 +59,7 @@ def handler_string(function: Function) -> str | None:
     handler = function.handler
     if isinstance(handler, str):
         return handler
-    if function.handler_string and function.source is handler:  # a wrapper's handler has another place
+    if function.handler_string:
         return function.handler_string
     module, name = getattr(handler, "__module__", None), getattr(handler, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module == "__main__" or not name.isidentifier():

@@ -38,8 +38,8 @@ class ChoosingExecutor:
 
         Raises `ConfigurationError` for one that asks for what the server's process cannot give: an environment.
         """
-        if function.source is not function.handler:
-            return self._inside  # a wrapper, such as mock mode's, has put another handler in the place of its own
+        if function.is_mocked:
+            return self._inside
         if function.code is not None and isinstance(function.handler, str):
             return self._apart
         if self._isolate:

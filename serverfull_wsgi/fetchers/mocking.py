@@ -35,7 +35,7 @@ class MockingFetcher:
 
     def fetch(self, name: str, qualifier: str = LATEST) -> Function:
         function = as_function(self._fetcher.fetch(name, qualifier), name)
-        return replace(function, handler=lambda event, context: self._answer(function), source=function.source)
+        return replace(function, handler=lambda event, context: self._answer(function), is_mocked=True)
 
     def __getattr__(self, name: str) -> Any:
         """What else the fetcher can do, such as list its functions, it can do mocked."""
@@ -64,7 +64,7 @@ def failing(function: Function, name: str) -> Function:
             raise error.with_traceback(None)  # it would gather the frames of every time it was raised
         raise _instance(error)
 
-    return replace(function, handler=handler, source=function.source)
+    return replace(function, handler=handler, is_mocked=True)
 
 
 def _name(error: BaseException | type[BaseException]) -> str:
