@@ -68,7 +68,7 @@ def namespaces():
     spawner = Spawner(sandbox="process", preload=(), logger=LOGGER)
     spawner.start()
     try:
-        return spawner._zygote(sys.executable).sandbox["namespaces"]
+        return spawner.zygote(sys.executable).sandbox["namespaces"]
     finally:
         spawner.close()
 
@@ -89,7 +89,7 @@ def waiting(executor):
 
 
 def _forked(executor):
-    return [pid for zygote in executor._spawner._zygotes.values() for pid in descendants(zygote._process.pid)]
+    return [pid for zygote in executor._spawner.zygotes.values() for pid in descendants(zygote.process.pid)]
 
 
 def _name(pid):

@@ -16,15 +16,14 @@ from time import monotonic
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.executors.isolated.output import Output
-from serverfull_wsgi.executors.isolated.runtime_api.peers import is_of
+from serverfull_wsgi.executors.isolated.runtime_api.peers import connection_belongs_to
 from serverfull_wsgi.executors.isolated.runtime_api.server import Answer, RuntimeApi
 from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants, kill
-from serverfull_wsgi.executors.isolated.sandbox.memory import Memory
-from serverfull_wsgi.executors.isolated.zygote.control_channel import Ended, Line
+from serverfull_wsgi.executors.isolated.sandbox.memory import MIB, Memory
+from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel, Ended
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
-from serverfull_wsgi.executors.isolated.zygote.start_request import MIB, job
 
 GRACE = 0.15  # seconds between a kill and the answer that need not wait for it
 SLICE = 0.1  # seconds between two looks at what no descriptor tells
@@ -57,27 +56,27 @@ class Environment:
         self.function, self.tmp = function, tmp
         self._spawner, self._stopped = spawner, stopped
         self._poll = select.poll()
-        self._closed, self._output_open, self._line_open = False, True, True
+        self._closed, self._output_open, self._channel_open = False, True, True
         with contextlib.ExitStack() as if_one_fails:
             self._api = RuntimeApi(self._poll, self._belongs)
             if_one_fails.callback(self._api.close)
-            self._line = Line()
-            if_one_fails.callback(self._line.close)
-            if_one_fails.callback(self._line.theirs.close)
+            self._channel = ControlChannel()
+            if_one_fails.callback(self._channel.close)
+            if_one_fails.callback(self._channel.supervisor_end.close)
             reader, writer = os.pipe2(os.O_CLOEXEC)
             if_one_fails.pop_all()
         fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK)
         self.output = Output(reader, logger)
-        self._poll.register(self._line.fd, select.POLLIN)
+        self._poll.register(self._channel.fd, select.POLLIN)
         self._poll.register(reader, select.POLLIN)
-        self._group = spawner.take_group(beginning.python, int(function.memory_size))
+        self._group = spawner.acquire_group(beginning.python, int(function.memory_size))
         self._memory = Memory(int(function.memory_size) * MIB, self._group)
         self._weight = CpuWeight(self._group, int(function.memory_size))
         self.used = self._watched = monotonic()
-        told = job(function, beginning, port=self._api.door.port, group=self._group, tmp=tmp)
-        with self._line.theirs as theirs:
+        with self._channel.supervisor_end as theirs:
             try:
-                spawner.spawn(beginning.python, told, [theirs.fileno(), writer])
+                fds = [theirs.fileno(), writer]
+                spawner.spawn(function, beginning, fds, port=self._api.listener.port, group=self._group, tmp=tmp)
             except BaseException:
                 self.close()
                 raise
@@ -91,7 +90,7 @@ class Environment:
 
         ``deadline`` is a reading of `time.monotonic`. Raises `TimedOut`.
         """
-        while not (self._api.ready or self._api.answer or self.ended):
+        while not (self._api.is_waiting or self._api.answer or self.ended):
             self._turn(deadline)
         self._drain()
         return self._api.answer
@@ -99,7 +98,7 @@ class Environment:
     @property
     def was_ready(self) -> bool:
         """Whether the runtime has ever asked for an event."""
-        return self._api.begun
+        return self._api.has_started
 
     def is_alive(self) -> bool:
         """Whether it has not ended since; looks at what has come, and does not wait."""
@@ -111,7 +110,7 @@ class Environment:
 
         The answer of one whose start fails is what `wait_until_ready` says.
         """
-        if not self._api.ready:
+        if not self._api.is_waiting:
             if answer := self.wait_until_ready(deadline):
                 return answer
             if self.ended:
@@ -119,44 +118,44 @@ class Environment:
         if not os.path.isdir(self.tmp):  # the last invocation removed it, which on AWS it cannot
             with contextlib.suppress(OSError):
                 os.mkdir(self.tmp, 0o700)
-        self._weight.begin()
-        self._api.hand_out(request_id, headers, payload)
+        self._weight.restore()
+        self._api.offer(request_id, headers, payload)
         try:
             while not self._api.answer and not self.ended:
                 self._turn(deadline)
             self._drain()
         finally:
-            answer = self._api.take_back()
+            answer = self._api.withdraw()
         return answer
 
     @property
     def ended(self) -> Ended | None:
         """How it ended; None while it has not."""
-        return self._line.ended
+        return self._channel.ended
 
     @property
     def exec_error(self) -> int:
         """Why its command could not be run, as an errno; 0 if it could."""
-        return self._line.exec_error
+        return self._channel.exec_error
 
     def rest(self) -> None:
         """It waits for work; what an invocation has left behind may not."""
-        self._weight.look()
+        self._weight.lower_if_due()
 
     def peak_memory(self) -> int:
         """The most that its processes have had resident, in MiB."""
-        return max(self._memory.peak(), self.ended.peak if self.ended else 0) // 1024
+        return max(self._memory.peak_kib(), self.ended.peak if self.ended else 0) // 1024
 
     def kill(self, patience: float = GRACE) -> None:
         """Ends the process and all that it started; waits ``patience`` seconds to see it."""
-        self._line.say_end()
+        self._channel.request_end()
         if self._group:
             self._group.kill()
         deadline = monotonic() + patience
         while not self.ended and monotonic() < deadline:
             self._look(max(0.0, deadline - monotonic()))
-        if not self.ended and self._line.init:  # it does not answer: a function may have stopped it
-            for pid in [*descendants(self._line.init), self._line.init]:
+        if not self.ended and self._channel.supervisor_pid:  # it does not answer: a function may have stopped it
+            for pid in [*descendants(self._channel.supervisor_pid), self._channel.supervisor_pid]:
                 kill(pid)
         self._drain()
 
@@ -164,18 +163,18 @@ class Environment:
         """Ends it and gives back everything but its temporary files."""
         if self._closed:
             return
-        if not self.ended and self._line.init:
+        if not self.ended and self._channel.supervisor_pid:
             self.kill()
         self.abandon()
         if self._group and not self._group.remove(patience=0.05):
-            self._spawner.leave(self._group)
+            self._spawner.remove_later(self._group)
 
     def abandon(self) -> None:
         """Closes what this process has open of it, once; where that was all, its init ends it."""
         if self._closed:
             return
         self._closed = True
-        self._line.close()
+        self._channel.close()
         self._api.close()
         os.close(self.output.fd)
         self._memory.close()
@@ -187,14 +186,21 @@ class Environment:
         left = deadline - monotonic()
         if left <= 0:
             raise TimedOut
-        self._look(min(left, self._weight.due(), self._api.door.due(), SLICE if self._group else WATCH))
-        self._weight.look()
-        self._api.door.look()
+        self._look(
+            min(
+                left,
+                self._weight.seconds_until_due(),
+                self._api.listener.seconds_until_due(),
+                SLICE if self._group else WATCH,
+            )
+        )
+        self._weight.lower_if_due()
+        self._api.listener.resume_if_due()
         if self._stopped():
             raise Stopped
         if self._group is None and monotonic() - self._watched > WATCH:
             self._watched = monotonic()
-            self._memory.watch(self._line.init, self._line.pid)
+            self._memory.kill_if_over_limit(self._channel.supervisor_pid, self._channel.function_pid)
 
     def _look(self, seconds: float) -> None:
         """Attends to what is ready, waiting for it for at most that long."""
@@ -202,10 +208,10 @@ class Environment:
             if fd == self.output.fd:
                 if not self.output.read() and event & ~select.POLLIN:
                     self._output_closed()
-            elif fd == self._line.fd:
-                self._read_line()
+            elif fd == self._channel.fd:
+                self._read_channel()
             else:
-                self._api.attend(fd, event)
+                self._api.handle(fd, event)
 
     def _output_closed(self) -> None:
         if self._output_open:
@@ -218,15 +224,15 @@ class Environment:
         while most and self._output_open and self.output.read():
             most -= 1
 
-    def _read_line(self) -> None:
+    def _read_channel(self) -> None:
         """Takes what the init has said, or notices that it is gone."""
-        if self._line_open and not self._line.read():
-            self._line_open = False
-            self._poll.unregister(self._line.fd)
-        if self._line.pid:
-            self._memory.begin(self._line.pid)
+        if self._channel_open and not self._channel.receive():
+            self._channel_open = False
+            self._poll.unregister(self._channel.fd)
+        if self._channel.function_pid:
+            self._memory.attach(self._channel.function_pid)
 
     def _belongs(self, port: int, server_port: int) -> bool:
         """Whether a connection from ``port`` was made by a process of this environment."""
-        self._read_line()  # which has said who that is, before it could connect
-        return is_of(self._line.pid, self._line.init, port, server_port)
+        self._read_channel()  # which has said who that is, before it could connect
+        return connection_belongs_to(self._channel.function_pid, self._channel.supervisor_pid, port, server_port)

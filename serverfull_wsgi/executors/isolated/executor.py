@@ -17,7 +17,7 @@ from serverfull_wsgi.errors import ConfigurationError, ServiceException
 from serverfull_wsgi.executors.isolated.environment import Environment
 from serverfull_wsgi.executors.isolated.execution import Execution
 from serverfull_wsgi.executors.isolated.pool_manager import STOPPING, PoolManager
-from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec, beginning
+from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec, launch_spec
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
@@ -110,7 +110,7 @@ class ProcessExecutor:
 
     def _begin(self, function: Function, invocation: Invocation, tmp: str | None) -> Environment:
         spawner, beginning = self._spawner, self._beginning(function, invocation)
-        new = None if tmp else spawner.make_tmp()
+        new = None if tmp else spawner.create_tmp()
         try:
             return Environment(function, beginning, spawner, tmp or str(new), self._logger, self._fleet.gives_up)
         except BaseException as error:
@@ -128,8 +128,8 @@ class ProcessExecutor:
                 f"function {function.name!r}: {function.handler!r} cannot be imported by name, so it cannot run in a "
                 "process of its own"
             )
-        python = self._spawner.python(function.runtime)
-        found = beginning(function, handler, region=invocation.function_name.region, python=python)
+        python = self._spawner.interpreter(function.runtime)
+        found = launch_spec(function, handler, region=invocation.function_name.region, python=python)
         if not found.argv and not self._spawner.can_fork(python):
             paths = [found.variables.get("PYTHONPATH", ""), *self._spawner.client_path]
             if any(paths):

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 
-from serverfull_wsgi.executors.isolated.runtime_api.gil import breathe
+from serverfull_wsgi.executors.isolated.runtime_api.gil import yield_gil
 from serverfull_wsgi.telemetry.tail import Tail
 
 KEPT = 256 * 1024  # bytes of one invocation's output that go to the server's log
@@ -54,7 +54,7 @@ class Output:
         if data:
             self._take(data)
         if self._dropped:
-            breathe()
+            yield_gil()
         return bool(data)
 
     def end(self) -> None:
@@ -112,7 +112,7 @@ class Output:
         for number, line in enumerate(lines, 1):
             self._line += line
             self._pass_line(level)
-            breathe(number)
+            yield_gil(number)
         self._line += rest
         if len(self._line) > LINE:
             self._pass_line(level)
@@ -141,5 +141,5 @@ def _decoded(text: bytes | bytearray) -> str:
         pieces = []
         for begin in range(0, len(escaped), STEP):
             pieces.append(escaped[begin : begin + STEP].translate(_ESCAPES))
-            breathe()
+            yield_gil()
         return "".join(pieces)

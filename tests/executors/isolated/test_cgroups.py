@@ -110,13 +110,13 @@ def text(*path):
 def test_groups_are_made_beside_the_subgroup_that_the_server_is_in(kernel):
     service = kernel()
     groups = Groups("here")
-    assert groups.found == "control groups"
+    assert groups.limits_memory
     asked = text(service, "cgroup.subtree_control"), text(service, "here/cgroup.subtree_control")
     assert asked == ("+memory +pids +cpu",) * 2
-    group = groups.make()
+    group = groups.create()
     group.limit(256)
     assert group.paths == (str(service / "here/1"),)
-    assert group.doors() == [str(service / "here/1/cgroup.procs")]
+    assert group.procs_files() == [str(service / "here/1/cgroup.procs")]
     names = ("memory.max", "memory.swap.max", "pids.max", "cpu.weight")
     written = {name: text(service, "here/1", name) for name in names}
     assert written == {"memory.max": str(256 * 2**20), "memory.swap.max": "0", "pids.max": "1024", "cpu.weight": "256"}
@@ -135,50 +135,50 @@ def test_version_1_has_a_group_in_each_hierarchy(version_1, controllers, folder)
     own = f"7:memory:/box\n5:pids:/box\n4:cpuset:/box\n3:{controllers}:/box\n1:name=systemd:/box\n"
     root = version_1(["memory", "pids", "cpuset", folder], own)
     groups = Groups("here")
-    group = groups.make()
+    group = groups.create()
     group.limit(1769)
     assert group.paths == tuple(f"{root}/{one}/box/here/1" for one in ("memory", "pids", folder))
     assert text(root, "memory/box/here/1/memory.limit_in_bytes") == str(1769 * 2**20)
     assert text(root, "pids/box/here/1/pids.max") == "1024"
     assert text(root, folder, "box/here/1/cpu.shares") == "18115"
-    assert groups.weighs
+    assert groups.weighs_cpu
     assert group.remove()
 
 
 def test_the_account_of_a_group(kernel):
     service = kernel()
-    group = Groups("here").make()
+    group = Groups("here").create()
     (service / "here/1/memory.stat").write_text("anon 5\nactive_file 1000\ninactive_file 24\nshmem 7\n")
     assert next(filter(os.path.exists, group.peak_files())) == str(service / "here/1/memory.peak")
-    assert group.files() == 1024
+    assert group.file_cache_bytes() == 1024
 
 
 def test_without_a_memory_controller_there_are_no_groups(kernel):
     service = kernel(controllers=())
-    assert Groups("here").found == ""
+    assert not Groups("here").limits_memory
     assert not (service / "here").exists()
-    assert Groups("here").make() is None
+    assert Groups("here").create() is None
 
 
 def test_a_controller_that_is_refused_does_not_take_others_with_it(kernel):
     service = kernel(controllers=("memory", "pids"))
     groups = Groups("here")
-    groups.make().limit(128)
-    assert (groups.found, groups.weighs) == ("control groups", False)
+    groups.create().limit(128)
+    assert (groups.limits_memory, groups.weighs_cpu) == (True, False)
     assert text(service, "here/1/memory.max") == str(128 * 2**20)
 
 
 @pytest.mark.parametrize(("weight", "written"), [(0.5, "1"), (8.2, "8"), (10_240, "10000")])
 def test_a_weight_is_one_that_the_kernel_takes(kernel, weight, written):
     service = kernel()
-    Groups("here").make().weigh(weight)
+    Groups("here").create().set_cpu_weight(weight)
     assert text(service, "here/1/cpu.weight") == written
 
 
 def test_an_invocation_that_takes_long_yields_until_the_next(kernel, monkeypatch):
     service, times = kernel(), iter([2000.0, 2000.0025, 2000.0025, 2000.01, 3000.0])
     monkeypatch.setattr(cpu_weight, "monotonic", lambda: next(times))
-    group = Groups("here").make()
+    group = Groups("here").create()
     group.limit(512)
     one = CpuWeight(group, 512)
 
@@ -186,11 +186,11 @@ def test_an_invocation_that_takes_long_yields_until_the_next(kernel, monkeypatch
         act()
         return text(service, "here/1/cpu.weight")
 
-    assert after(one.begin) == after(one.look) == "512"
-    assert one.due() == pytest.approx(0.0025)
-    assert after(one.look) == "32"
-    assert one.due() == float("inf")
-    assert after(one.begin) == "512"
+    assert after(one.restore) == after(one.lower_if_due) == "512"
+    assert one.seconds_until_due() == pytest.approx(0.0025)
+    assert after(one.lower_if_due) == "32"
+    assert one.seconds_until_due() == float("inf")
+    assert after(one.restore) == "512"
 
 
 def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):
@@ -199,7 +199,7 @@ def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):
 
     kernel()
     monkeypatch.setattr(cgroups.os, "mkdir", refuse)
-    assert Groups("here").found == ""
+    assert not Groups("here").limits_memory
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="awslambdaric has wheels for x86-64 only")
@@ -213,7 +213,7 @@ def test_a_functions_process_is_put_into_its_group(kernel):
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="awslambdaric has wheels for x86-64 only")
 def test_an_environment_has_its_weight_and_yields_when_it_takes_long():
     with executing(sandbox="process") as executor:
-        if not executor._spawner._groups.weighs:
+        if not executor._spawner.groups.weighs_cpu:
             pytest.skip("no control group with a weight can be made here")
         sleep = function("sleep", memory_size=256)
         result(executor, sleep, 0)
@@ -221,8 +221,8 @@ def test_an_environment_has_its_weight_and_yields_when_it_takes_long():
         assert _weight_of(group) in (256, 16)
         result(executor, sleep, 0.2)
         assert _weight_of(group) == 16
-        assert len({text(door) for door in group.doors()}) == 1  # the process is in all of them
-        assert text(group.doors()[0])
+        assert len({text(door) for door in group.procs_files()}) == 1  # the process is in all of them
+        assert text(group.procs_files()[0])
         result(executor, sleep, 0)
         wait_until(lambda: _weight_of(group) == 16)  # what it may have left behind has no whole weight for ever
 
@@ -247,9 +247,9 @@ def real():
 
 
 def test_a_real_group_takes_processes_and_ends_them_all(real):
-    shell = f"echo $$ > {real.doors()[0]}; setsid sleep 60 & exec sleep 60"
+    shell = f"echo $$ > {real.procs_files()[0]}; setsid sleep 60 & exec sleep 60"
     with subprocess.Popen(["sh", "-c", shell]) as process:
-        wait_until(lambda: len(text(real.doors()[0]).split()) == 2)
+        wait_until(lambda: len(text(real.procs_files()[0]).split()) == 2)
         assert not real.remove(0)
         real.kill()
         assert process.wait(30) == -9

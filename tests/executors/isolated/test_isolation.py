@@ -193,7 +193,7 @@ def groups(request, monkeypatch, tmp_path):
     if request.param == "none":
         monkeypatch.setattr(cgroups, "ROOT", str(tmp_path))
     with executing() as executor:
-        if request.param != (executor._spawner._groups.found or "none"):
+        if (request.param == "control groups") != executor._spawner.groups.limits_memory:
             pytest.skip("no control group can be made here")
         yield executor
 
@@ -215,7 +215,7 @@ def test_memory_is_that_of_all_processes(groups):
 def test_processes_that_have_too_much_together_are_ended(groups):
     """The kernel ends the largest of a control group, the watch ends the environment."""
     _, value = run(groups, function("breed", name="overbreeding", memory_size=128), {"mib": 140, "seconds": 20})
-    if groups._spawner._groups.found:
+    if groups._spawner.groups.limits_memory:
         assert value == "it ended with -9"
     else:
         assert value["errorMessage"].endswith("Runtime exited with error: signal: killed")
@@ -432,25 +432,25 @@ def test_one_that_died_while_it_waited_is_not_missed(executor, which):
 
 
 def test_a_zygote_that_was_killed_is_replaced(executor):
-    for zygote in executor._spawner._zygotes.values():
-        zygote._process.kill()
-        zygote._process.wait()
+    for zygote in executor._spawner.zygotes.values():
+        zygote.process.kill()
+        zygote.process.wait()
     assert result(executor, function(name="after-the-zygote"))["calls"] == 1
 
 
 def test_a_zygote_that_is_killed_with_a_job_before_it_is_no_failure_of_the_function(executor):
-    (zygote,) = executor._spawner._zygotes.values()
+    (zygote,) = executor._spawner.zygotes.values()
     job = function(name="before-the-zygote")
 
     def unread():
-        return int.from_bytes(fcntl.ioctl(zygote._line, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return int.from_bytes(fcntl.ioctl(zygote.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     wait_until(lambda: not unread())
-    zygote._process.send_signal(signal.SIGSTOP)
+    zygote.process.send_signal(signal.SIGSTOP)
     with ThreadPoolExecutor() as pool:
         call = pool.submit(run, executor, job)
         wait_until(unread)
-        zygote._process.kill()
+        zygote.process.kill()
         with pytest.raises(ServiceException):
             call.result()
     assert result(executor, job)["calls"] == 1
@@ -492,7 +492,7 @@ def test_where_no_more_processes_can_be_made_those_there_are_go_on(sandbox, whic
     (tmp_path / "forking.py").write_text(FORKING.format(flag=str(flag), which=which, zygote="zygote"))
     monkeypatch.setattr(spawner, "_client_path", lambda: (str(tmp_path),))
     with executing(preload=["forking"], sandbox=sandbox) as executor:
-        first, (zygote,) = result(executor, function()), executor._spawner._zygotes.values()
+        first, (zygote,) = result(executor, function()), executor._spawner.zygotes.values()
         flag.touch()
         for number in range(4):  # the first may get an environment that had been forked
             with contextlib.suppress(ServiceException):
@@ -503,7 +503,7 @@ def test_where_no_more_processes_can_be_made_those_there_are_go_on(sandbox, whic
         flag.unlink()
         assert result(executor, function(name="in-time"))["calls"] == 1
         assert result(executor, function())["pid"] == first["pid"]
-        assert [*executor._spawner._zygotes.values()] == [zygote]
+        assert [*executor._spawner.zygotes.values()] == [zygote]
 
 
 def test_an_interpreter_that_is_slow_to_start_keeps_no_other_waiting(executor, tmp_path, monkeypatch):
@@ -546,7 +546,7 @@ def test_where_a_zygote_cannot_fork_environments_are_execed(sandbox, caplog):
 def test_a_preloaded_module_is_there_and_one_with_threads_is_no_zygotes():
     with executing(preload=["decimal"]) as executor:
         assert result(executor, function("evaluate"), "'decimal' in sys.modules") is True
-        assert executor._spawner._zygotes[sys.executable].fork
+        assert executor._spawner.zygotes[sys.executable].can_fork
 
 
 def test_what_is_asked_about_the_servers_end_may_fail_and_idle_environments_end(caplog):

@@ -106,8 +106,8 @@ def belongings(executor):
     """How much there is, once what was idle has gone, and one environment waits for a job, as always."""
     base = executor._spawner.base
     wait_until(lambda: not executor._fleet.count and not os.listdir(base) and not population(executor))
-    made = executor._spawner._groups
-    wait_until(lambda: len(groups(os.path.basename(base))) == (len(made._parents) if made.found else 0))
+    made = executor._spawner.groups
+    wait_until(lambda: len(groups(os.path.basename(base))) == (len(made._parents) if made.limits_memory else 0))
     return {
         "fds": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),

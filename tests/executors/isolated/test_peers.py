@@ -38,9 +38,9 @@ def test_a_connection_is_its_processs(looked_up, server, family, address):
         except OSError as error:
             pytest.skip(f"no such address here: {error}")
         mine = client.getsockname()[1]
-        assert peers.is_of(os.getpid(), 0, mine, port)
-        assert not peers.is_of(stranger.pid, 0, mine, port)
-        assert not peers.is_of(0, stranger.pid, mine, port)
+        assert peers.connection_belongs_to(os.getpid(), 0, mine, port)
+        assert not peers.connection_belongs_to(stranger.pid, 0, mine, port)
+        assert not peers.connection_belongs_to(0, stranger.pid, mine, port)
         stranger.kill()
 
 
@@ -50,7 +50,7 @@ def test_a_descendant_counts_and_one_who_is_gone_does_not(looked_up, server):
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as child:
         connection, (_, theirs) = server.accept()
         with connection:
-            assert peers.is_of(0, os.getpid(), theirs, port)
+            assert peers.connection_belongs_to(0, os.getpid(), theirs, port)
             child.stdin.close()
             child.wait()
-            assert not peers.is_of(child.pid, os.getpid(), theirs, port)
+            assert not peers.connection_belongs_to(child.pid, os.getpid(), theirs, port)

@@ -26,7 +26,7 @@ class Attended:
     def __init__(self):
         self.poll = select.poll()
         self.api = RuntimeApi(self.poll, lambda client, server: True)
-        self.client = socket.create_connection(("127.0.0.1", self.api.door.port))
+        self.client = socket.create_connection(("127.0.0.1", self.api.listener.port))
 
     def send(self, *pieces, turns=50):
         """Sends them one by one, as a slow network would bring them; returns what came back meanwhile."""
@@ -46,14 +46,14 @@ class Attended:
 
     def turn(self):
         for fd, event in self.poll.poll(5):
-            self.api.attend(fd, event)
+            self.api.handle(fd, event)
 
     def begin(self, payload=b"{}"):
         """Has an invocation handed out to a client that asks for it."""
         self.client.sendall(f"GET {PREFIX}invocation/next HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        while not self.api.ready:
+        while not self.api.is_waiting:
             self.turn()
-        self.api.hand_out(ID, {"Lambda-Runtime-Deadline-Ms": "5"}, payload)
+        self.api.offer(ID, {"Lambda-Runtime-Deadline-Ms": "5"}, payload)
         return self.client.recv(65536).decode()
 
 
@@ -144,7 +144,7 @@ def test_a_response_over_the_limit_is_refused_before_it_is_read(attended, body):
 def test_what_is_held_in_memory_has_an_end(attended, held_back):
     attended.begin()
     with ThreadPoolExecutor(2) as pool:
-        clients = [socket.create_connection(("127.0.0.1", attended.api.door.port)) for _ in range(2)]
+        clients = [socket.create_connection(("127.0.0.1", attended.api.listener.port)) for _ in range(2)]
         sent = pool.map(_send, clients, [held_back] * 2)
         cut, deadline = False, time.monotonic() + 30
         while not cut:
@@ -201,7 +201,7 @@ def test_nonsense_ends_its_connection_and_answers_nothing(attended, nonsense):
         attended.turn()
     sender.join(10)
     assert attended.api.answer is None
-    other = socket.create_connection(("127.0.0.1", attended.api.door.port))
+    other = socket.create_connection(("127.0.0.1", attended.api.listener.port))
     attended.client.close()
     attended.client = other
     assert attended.send(head(RESPONSE, "Content-Length: 4") + b"null").startswith("HTTP/1.1 202")
@@ -256,10 +256,10 @@ def test_a_content_type_that_is_none_is_not_passed_on(attended, given, kept):
 def test_strangers_are_turned_away():
     poll = select.poll()
     api = RuntimeApi(poll, lambda client, server: False)
-    with socket.create_connection(("127.0.0.1", api.door.port)) as client:
+    with socket.create_connection(("127.0.0.1", api.listener.port)) as client:
         client.settimeout(10)
         for fd, event in poll.poll(1000):
-            api.attend(fd, event)
+            api.handle(fd, event)
         with contextlib.suppress(ConnectionError):
             assert client.recv(1) == b""
     api.close()
@@ -268,16 +268,16 @@ def test_strangers_are_turned_away():
 def test_where_no_more_files_can_be_opened_a_client_waits_and_nobody_spins(attended):
     attended.begin()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.create_connection(("127.0.0.1", attended.api.door.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", attended.api.listener.port), timeout=10) as client:
         with contextlib.ExitStack() as stack:
             stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
             spare = stack.enter_context(socket.socket())
             resource.setrlimit(resource.RLIMIT_NOFILE, (spare.fileno() + 1, limit[1]))
             attended.turn()
             assert attended.poll.poll(0) == []
-            assert attended.api.door.due() > 0
-        time.sleep(attended.api.door.due())
-        attended.api.door.look()
+            assert attended.api.listener.seconds_until_due() > 0
+        time.sleep(attended.api.listener.seconds_until_due())
+        attended.api.listener.resume_if_due()
         attended.turn()
         client.sendall(head("invocation/none", "Content-Length: 0"))
         attended.turn()
@@ -313,7 +313,7 @@ def test_very_many_lines_are_no_request(attended, request_):
 @pytest.mark.parametrize("beginning", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_heads_whose_bodies_never_come_count_as_memory(attended, beginning):
     big = head("init/error", beginning, "X: " + "x" * 1_900_000)
-    clients = [socket.create_connection(("127.0.0.1", attended.api.door.port)) for _ in range(6)]
+    clients = [socket.create_connection(("127.0.0.1", attended.api.listener.port)) for _ in range(6)]
     with contextlib.ExitStack() as stack:
         for client in clients:
             stack.callback(client.close)

@@ -8,7 +8,7 @@ PIECES = 64  # lines of output or chunks of a response, each some microseconds o
 PAUSE = 0.0001  # seconds
 
 
-def breathe(number: int = PIECES) -> None:
-    """After each `PIECES` pieces a pause; ``number`` counts them from 1, and without it there is one."""
-    if not number % PIECES:
+def yield_gil(count: int = PIECES) -> None:
+    """After each `PIECES` pieces a pause; ``count`` counts them from 1, and without it there is one."""
+    if not count % PIECES:
         time.sleep(PAUSE)

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Generator
 from typing import NamedTuple
 
-from serverfull_wsgi.executors.isolated.runtime_api.gil import breathe
+from serverfull_wsgi.executors.isolated.runtime_api.gil import yield_gil
 
 HEAD_LIMIT = 2 * 1024 * 1024  # bytes: AWS's Python client may send a trace of 1 MiB in a header
 LINE_LIMIT = 16 * 1024  # bytes of a chunk's size
@@ -28,7 +28,7 @@ class Malformed(ValueError):
     """What came is no request that can be answered; the connection cannot go on."""
 
 
-class Request(NamedTuple):
+class ApiRequest(NamedTuple):
     """One request; header names in lower case. ``oversized``: its body was longer than allowed, and left unread."""
 
     method: str
@@ -53,7 +53,7 @@ class Connection:
         self._parser = self._requests()
         self._unsent = b""
 
-    def receive(self) -> Request | None:
+    def receive(self) -> ApiRequest | None:
         """What has come: a request, or None if it is not whole yet.
 
         Raises `ConnectionError` when the client is gone, `Malformed` when it talks nonsense.
@@ -64,7 +64,7 @@ class Connection:
         self._buffer += data
         return next(self._parser)
 
-    def waiting(self) -> Request | None:
+    def waiting(self) -> ApiRequest | None:
         """A further request that came together with the last one; none while the client does not take what is sent."""
         return next(self._parser, None) if self._buffer and not self._unsent else None
 
@@ -98,12 +98,12 @@ class Connection:
         self._socket.close()
         self._parser.close()  # it has this connection, as this has it: with it goes what both have in memory
 
-    def _requests(self) -> Generator[Request | None, None, None]:
+    def _requests(self) -> Generator[ApiRequest | None, None, None]:
         """The parser: yields None where it needs more bytes, and every request that is whole."""
         while True:
             yield (yield from self._request())
 
-    def _request(self) -> Generator[None, None, Request]:
+    def _request(self) -> Generator[None, None, ApiRequest]:
         head = yield from self._until(b"\r\n\r\n", HEAD_LIMIT)
         if head.count(b"\r\n") > LINES:
             raise Malformed("a head of too many lines")
@@ -125,7 +125,7 @@ class Connection:
                 raise Malformed(f"{length[:80]!r} is no length")
             body = (yield from self._exactly(int(length))) if int(length) <= self._limit else None
         self._aside = 0
-        return Request(method, path, headers, body or b"", oversized=body is None, keep_alive=keep_alive)
+        return ApiRequest(method, path, headers, body or b"", oversized=body is None, keep_alive=keep_alive)
 
     def _until(self, end: bytes, limit: int) -> Generator[None, None, bytes]:
         searched = 0
@@ -150,7 +150,7 @@ class Connection:
         """A chunked body, its trailers put into ``headers``; None as soon as it is over the limit."""
         self._body = bytearray()
         for number in itertools.count(1):
-            breathe(number)
+            yield_gil(number)
             size = _size.fullmatch((yield from self._until(b"\r\n", LINE_LIMIT)))
             if not size:
                 raise Malformed("a chunk without a size")

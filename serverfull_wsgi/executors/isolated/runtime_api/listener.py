@@ -15,7 +15,7 @@ NO_ROOM = 0.05  # seconds that it is shut when this process can open no more fil
 class Listener:
     """Lets in what ``belongs``, which is told the ports of the client and of the server; ``poll`` watches it.
 
-    Whoever polls asks `due` in how many seconds to `look`.
+    Whoever polls asks `seconds_until_due` in how many seconds to `resume_if_due`.
     """
 
     def __init__(self, poll: select.poll, belongs: Callable[[int, int], bool]) -> None:
@@ -46,11 +46,11 @@ class Listener:
         self._poll.unregister(self.fd)
         self._shut_until = monotonic() + NO_ROOM
 
-    def due(self) -> float:
+    def seconds_until_due(self) -> float:
         """In how many seconds to look; infinity while it is open."""
         return max(0.0, self._shut_until - monotonic()) if self._shut_until else float("inf")
 
-    def look(self) -> None:
+    def resume_if_due(self) -> None:
         """Time has passed."""
         if self._shut_until and monotonic() >= self._shut_until:
             self._shut_until = 0.0

@@ -15,7 +15,7 @@ _INODE_AT = 16 + 68  # in an answer: after its head, and the last of what is sai
 _LOOPBACK = socket.inet_aton("127.0.0.1").ljust(16, b"\0")
 
 
-def is_of(pid: int, init: int, port: int, server_port: int) -> bool:
+def connection_belongs_to(pid: int, init: int, port: int, server_port: int) -> bool:
     """Whether the connection from ``port`` was made by process ``pid``, or by another one that descends from ``init``.
 
     Either may be 0, for one that is not known yet.

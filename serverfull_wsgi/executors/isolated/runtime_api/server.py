@@ -1,6 +1,6 @@
 """The Lambda Runtime API of one environment, version 2018-06-01: where its runtime fetches events and leaves results.
 
-It has no thread: whoever runs an invocation polls, and hands ready descriptors to `RuntimeApi.attend`.
+It has no thread: whoever runs an invocation polls, and hands ready descriptors to `RuntimeApi.handle`.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -17,8 +17,8 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from serverfull_wsgi.executors.function_errors import RESPONSE_LIMIT
-from serverfull_wsgi.executors.isolated.runtime_api.gil import breathe
-from serverfull_wsgi.executors.isolated.runtime_api.http11 import HEAD_LIMIT, PIECE, Connection, Malformed, Request
+from serverfull_wsgi.executors.isolated.runtime_api.gil import yield_gil
+from serverfull_wsgi.executors.isolated.runtime_api.http11 import HEAD_LIMIT, PIECE, ApiRequest, Connection, Malformed
 from serverfull_wsgi.executors.isolated.runtime_api.listener import Listener
 
 CONNECTIONS = 32  # at once; a runtime has one or two
@@ -47,19 +47,19 @@ class RuntimeApi:
 
     def __init__(self, poll: select.poll, belongs: Callable[[int, int], bool]) -> None:
         self._poll = poll
-        self.door = Listener(poll, belongs)
+        self.listener = Listener(poll, belongs)
         self._connections: dict[int, Connection] = {}
         self._asking: Connection | None = None  # who waits for the next event
         self._current: str | None = None  # the request id of the invocation that was handed out
-        self.begun = False  # whether the runtime ever asked: its start is over
+        self.has_started = False  # whether the runtime ever asked: its start is over
         self.answer: Answer | None = None
 
     @property
-    def ready(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether the runtime waits for an event."""
         return self._asking is not None
 
-    def hand_out(self, request_id: str, headers: Mapping[str, str], payload: bytes) -> None:
+    def offer(self, request_id: str, headers: Mapping[str, str], payload: bytes) -> None:
         """Gives the runtime that waits its next event; from here on it can answer, and nothing but, this one."""
         assert self._asking is not None  # noqa: S101
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -72,14 +72,14 @@ class RuntimeApi:
             + payload,
         )
 
-    def take_back(self) -> Answer | None:
+    def withdraw(self) -> Answer | None:
         """The invocation is over: nobody can answer it any more. Returns what it was answered with."""
         answer, self._current, self.answer = self.answer, None, None
         return answer
 
-    def attend(self, fd: int, event: int) -> None:
+    def handle(self, fd: int, event: int) -> None:
         """Something has happened to a descriptor of this API's; others are ignored."""
-        if fd == self.door.fd:
+        if fd == self.listener.fd:
             self._accept()
         elif connection := self._connections.get(fd):
             try:
@@ -90,7 +90,7 @@ class RuntimeApi:
                 self._drop(connection)  # a runtime that reads its answers, and has one response at a time, keeps less
 
     def _accept(self) -> None:
-        if sock := self.door.accept(room=len(self._connections) < CONNECTIONS):
+        if sock := self.listener.accept(room=len(self._connections) < CONNECTIONS):
             connection = Connection(sock, RESPONSE_LIMIT)
             self._connections[connection.fd] = connection
             self._poll.register(connection.fd, select.POLLIN)
@@ -106,10 +106,10 @@ class RuntimeApi:
         number = 0
         while request:
             self._respond(connection, request)
-            breathe(number := number + 1)
+            yield_gil(number := number + 1)
             request = connection.waiting()
 
-    def _respond(self, connection: Connection, request: Request) -> None:
+    def _respond(self, connection: Connection, request: ApiRequest) -> None:
         operation = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else ""
         if operation == "invocation/next" and request.method == "GET":
             self._next(connection)
@@ -129,9 +129,9 @@ class RuntimeApi:
             return
         if self._asking not in (None, connection):
             self._drop(self._asking)  # it asks anew, so it has given up that one
-        self._asking, self.begun = connection, True
+        self._asking, self.has_started = connection, True
 
-    def _take(self, connection: Connection, request: Request, request_id: str, kind: str) -> None:
+    def _take(self, connection: Connection, request: ApiRequest, request_id: str, kind: str) -> None:
         if request_id != self._current:
             self._refuse(connection, HTTPStatus.BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
             return
@@ -143,8 +143,8 @@ class RuntimeApi:
         else:
             self._send(connection, _ACCEPTED)
 
-    def _take_init_error(self, connection: Connection, request: Request) -> None:
-        if self.begun or self.answer:
+    def _take_init_error(self, connection: Connection, request: ApiRequest) -> None:
+        if self.has_started or self.answer:
             message = "The runtime has started already"
             self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
             return
@@ -176,10 +176,10 @@ class RuntimeApi:
     def close(self) -> None:
         for connection in self._connections.values():
             connection.close()
-        self.door.close()
+        self.listener.close()
 
 
-def _answer(kind: str, request: Request) -> Answer:
+def _answer(kind: str, request: ApiRequest) -> Answer:
     """What the runtime left; a stream that ended in an error has that in its trailers (or, if empty, headers)."""
     if request.oversized:
         return Answer(kind, b"", too_large=True)
@@ -191,7 +191,7 @@ def _answer(kind: str, request: Request) -> Answer:
     return Answer(kind, request.body, content_type)
 
 
-def _error_of(request: Request) -> bytes:
+def _error_of(request: ApiRequest) -> bytes:
     with contextlib.suppress(binascii.Error, ValueError):
         if body := base64.b64decode(request.headers.get("lambda-runtime-function-error-body", ""), validate=True):
             return body

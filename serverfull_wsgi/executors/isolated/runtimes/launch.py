@@ -36,7 +36,7 @@ class LaunchSpec(NamedTuple):
     variables: dict[str, str]
 
 
-def beginning(function: Function, handler: str, *, region: str, python: str) -> LaunchSpec:
+def launch_spec(function: Function, handler: str, *, region: str, python: str) -> LaunchSpec:
     """How ``function`` starts; ``python`` is the interpreter to use for one whose runtime is Python.
 
     Raises `InvalidRuntimeException` for a runtime that is unknown, or not to be had on this machine.

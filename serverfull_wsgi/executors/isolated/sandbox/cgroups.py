@@ -27,7 +27,7 @@ class Group(NamedTuple):
 
     paths: tuple[str, ...]
 
-    def doors(self) -> list[str]:
+    def procs_files(self) -> list[str]:
         """The files into which a process writes 0 to enter."""
         return [os.path.join(path, "cgroup.procs") for path in self.paths]
 
@@ -38,9 +38,9 @@ class Group(NamedTuple):
         """
         for path in self.paths:
             _limit(path, memory_size * 1024 * 1024)
-        self.weigh(memory_size)
+        self.set_cpu_weight(memory_size)
 
-    def weigh(self, weight: float) -> None:
+    def set_cpu_weight(self, weight: float) -> None:
         """What its processes get of a busy CPU beside other environments, in proportion; a machine at rest is theirs.
 
         ``weight`` counts from 1 to 10,000.
@@ -59,7 +59,7 @@ class Group(NamedTuple):
             os.path.join(path, name) for path in self.paths for name in ("memory.peak", "memory.max_usage_in_bytes")
         ]
 
-    def files(self) -> int:
+    def file_cache_bytes(self) -> int:
         """How many of its bytes are copies of what is on a disk."""
         for path in self.paths:
             with contextlib.suppress(OSError), open(os.path.join(path, "memory.stat")) as file:
@@ -69,7 +69,7 @@ class Group(NamedTuple):
 
     def kill(self) -> None:
         """Nothing can fork in it any more; SIGKILL for all in it, where the kernel has that (version 2, Linux 5.14)."""
-        end_group(self.doors())
+        end_group(self.procs_files())
 
     def remove(self, patience: float = 1.0) -> bool:
         """Removes it once it is empty; whether it is gone. ``patience`` in seconds."""
@@ -91,12 +91,12 @@ class Groups:
     def __init__(self, name: str) -> None:
         self._made = 0
         self._parents = [path for path in _own_groups(name) if _made(path)]
-        self.found = "control groups" if any(_has(path, _MEMORY) for path in self._parents) else ""
-        self.weighs = bool(self.found) and any(_has(path, _CPU) for path in self._parents)
+        self.limits_memory = any(_has(path, _MEMORY) for path in self._parents)
+        self.weighs_cpu = self.limits_memory and any(_has(path, _CPU) for path in self._parents)
 
-    def make(self) -> Group | None:
+    def create(self) -> Group | None:
         """A new group; None where it cannot be had."""
-        if not self.found:
+        if not self.limits_memory:
             return None
         self._made += 1
         paths = tuple(os.path.join(parent, str(self._made)) for parent in self._parents)

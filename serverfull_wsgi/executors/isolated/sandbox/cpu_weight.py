@@ -20,17 +20,17 @@ class CpuWeight:
         self._group, self._memory_size = group, memory_size
         self._whole, self._until = True, float("inf")
 
-    def begin(self) -> None:
+    def restore(self) -> None:
         """An invocation begins."""
         self._until = monotonic() + SHORT
         if not self._whole:
             self._weigh(whole=True)
 
-    def due(self) -> float:
+    def seconds_until_due(self) -> float:
         """In how many seconds to look; infinity where time changes nothing."""
         return max(0.0, self._until - monotonic()) if self._whole else float("inf")
 
-    def look(self) -> None:
+    def lower_if_due(self) -> None:
         """Time has passed."""
         if self._whole and monotonic() >= self._until:
             self._weigh(whole=False)
@@ -38,4 +38,4 @@ class CpuWeight:
     def _weigh(self, *, whole: bool) -> None:
         self._whole = whole
         if self._group:
-            self._group.weigh(self._memory_size * (1 if whole else LATER))
+            self._group.set_cpu_weight(self._memory_size * (1 if whole else LATER))

@@ -10,12 +10,13 @@ from time import monotonic
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 
+MIB = 1024 * 1024
 SHARE = 0.02  # of the time, at most, goes into looking at all processes of an environment
 _PAGE = os.sysconf("SC_PAGESIZE")
 
 
 class Memory:
-    """The memory of an environment; ``limit`` bytes are what `watch` allows, where ``group`` does not."""
+    """The memory of an environment; ``limit`` bytes are what `kill_if_over_limit` allows, where ``group`` does not."""
 
     def __init__(self, limit: int, group: Group | None) -> None:
         self._limit, self._group = limit, group
@@ -25,12 +26,12 @@ class Memory:
         self._most = 0  # KiB
         self._look_at = 0.0
 
-    def begin(self, pid: int) -> None:
+    def attach(self, pid: int) -> None:
         """The function's process has begun."""
         if self._status < 0:
             self._status = _opened(f"/proc/{pid}/status")
 
-    def peak(self) -> int:
+    def peak_kib(self) -> int:
         """The most that all its processes have had resident together, in KiB, as far as it can be told.
 
         A control group knows. Its account has the files that were read and written too, which are no function's memory,
@@ -41,10 +42,10 @@ class Memory:
             self._most = max(self._most, _peak_of(self._status))
             self._charged = charged
             if self._group and charged > self._most * 1024:
-                self._most = max(self._most, (charged - self._group.files()) // 1024)
+                self._most = max(self._most, (charged - self._group.file_cache_bytes()) // 1024)
         return self._most
 
-    def watch(self, init: int, pid: int) -> None:
+    def kill_if_over_limit(self, init: int, pid: int) -> None:
         """SIGKILL for the function's process ``pid`` if it, or all below ``init`` together, have too much resident."""
         if _own(pid) > self._limit or self._all(init) > self._limit:
             with contextlib.suppress(OSError):

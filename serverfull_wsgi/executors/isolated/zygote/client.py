@@ -24,14 +24,14 @@ class ZygoteDied(Exception):
     """A zygote has ended, or does not start."""
 
 
-class Zygote:
+class ZygoteClient:
     """One zygote process; `fork` says whether its forks can be Python environments, `why` why not."""
 
     def __init__(self, python: str, mode: str, preload: Sequence[str], path: Sequence[str]) -> None:
-        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                self._process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
+                self.process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
                     [python, "-u", protocol.PROGRAM, str(theirs.fileno()), mode, *preload],
                     env={**_LOCALE, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
                     stdin=subprocess.DEVNULL,
@@ -40,22 +40,22 @@ class Zygote:
                     cwd="/",
                 )
         except BaseException:
-            self._line.close()
+            self.socket.close()
             raise
         hello = self._hello()
-        self.fork: bool = hello["fork"]
-        self.why: str = hello["why"]
-        self.client: bool = hello["client"]  # whether the interpreter has AWS's runtime client
+        self.can_fork: bool = hello["fork"]
+        self.reason: str = hello["why"]
+        self.has_client: bool = hello["client"]  # whether the interpreter has AWS's runtime client
         self.sandbox: dict[str, str] = hello["sandbox"]  # for each means nothing, or why it cannot be had
         self.ready: Group | None = None  # the control group that its spare environment is in
 
     def _hello(self) -> dict[str, Any]:
         poll = select.poll()
-        poll.register(self._line, select.POLLIN)
+        poll.register(self.socket, select.POLLIN)
         message = b""
         if poll.poll(PATIENCE * 1000):
             with contextlib.suppress(OSError):
-                message = self._line.recv(protocol.MESSAGE)
+                message = self.socket.recv(protocol.MESSAGE)
         if not message:
             self.close()
             raise ZygoteDied
@@ -64,11 +64,11 @@ class Zygote:
 
     def send(self, job: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Raises `ZygoteDied`, and `ConfigurationError` for a job that is too long to be sent."""
-        if self._process.poll() is not None:  # a fork that it was making may hold its end of the line a moment longer
+        if self.process.poll() is not None:  # a fork that it was making may hold its end of the line a moment longer
             raise ZygoteDied
         message = json.dumps(job).encode()
         try:
-            socket.send_fds(self._line, [message], list(fds))
+            socket.send_fds(self.socket, [message], list(fds))
         except OSError as error:
             if error.errno == errno.EMSGSIZE:  # the zygote is well, and others' environments are its
                 name = job["env"]["AWS_LAMBDA_FUNCTION_NAME"]
@@ -80,13 +80,13 @@ class Zygote:
 
     def abandon(self) -> None:
         """In a fork of the server: this process has nothing to do with it."""
-        self._line.close()
+        self.socket.close()
 
     def close(self) -> None:
         """Ends it, and with it whatever it has forked."""
-        self._line.close()
+        self.socket.close()
         try:
-            self._process.wait(5)
+            self.process.wait(5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()

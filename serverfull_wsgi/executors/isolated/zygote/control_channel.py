@@ -25,22 +25,22 @@ class Ended(NamedTuple):
     failed: str = ""
 
 
-class Line:
-    """A line whose other end, `theirs`, goes to the init.
+class ControlChannel:
+    """A line whose other end, `supervisor_end`, goes to the init.
 
     `init` and `pid`, of the function's process, are as the server sees them, and 0 until they are known.
     """
 
     def __init__(self) -> None:
-        self._socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, self.supervisor_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
         self._socket.setblocking(False)
         self.fd = self._socket.fileno()
-        self.init = self.pid = self.exec_error = 0
+        self.supervisor_pid = self.function_pid = self.exec_error = 0
         self._started = False
         self.ended: Ended | None = None
 
-    def read(self) -> bool:
+    def receive(self) -> bool:
         """Takes what the init has said; False if it is gone."""
         while True:
             try:
@@ -56,10 +56,10 @@ class Line:
 
     def _understand(self, told: dict[str, Any], ancillary: list[tuple[int, int, bytes]]) -> None:
         if "init" in told:
-            self.init = told["init"]
+            self.supervisor_pid = told["init"]
         elif "started" in told:
             self._started = True
-            self.pid = struct.unpack("3i", ancillary[0][2])[0] if ancillary else 0
+            self.function_pid = struct.unpack("3i", ancillary[0][2])[0] if ancillary else 0
         elif "exec" in told:
             self.exec_error = told["exec"]
         elif "ended" in told:
@@ -67,7 +67,7 @@ class Line:
         else:
             self.ended = Ended(failed=told["failed"])
 
-    def say_end(self) -> None:
+    def request_end(self) -> None:
         """Has the init end everything."""
         with contextlib.suppress(OSError):
             self._socket.send(b"end")

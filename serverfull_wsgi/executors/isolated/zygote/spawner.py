@@ -14,11 +14,17 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
-from serverfull_wsgi.executors.isolated.runtimes.launch import OWN
+from serverfull_wsgi.executors.isolated.runtimes.launch import OWN, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
-from serverfull_wsgi.executors.isolated.zygote.client import Zygote, ZygoteDied
+from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
+from serverfull_wsgi.executors.isolated.zygote.client import ZygoteClient, ZygoteDied
+from serverfull_wsgi.names import log_stream_name
+
+HEADROOM = 256 * MIB  # what RLIMIT_DATA allows over the memory size: it counts stacks that threads may never use
+FILES = 1024  # open files, as on Lambda
 
 
 def _client_path() -> tuple[str, ...]:
@@ -40,7 +46,7 @@ class Spawner:
     def __init__(self, *, sandbox: str, preload: Sequence[str], logger: logging.Logger) -> None:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
         self._lock = threading.Lock()
-        self._zygotes: dict[str, Zygote] = {}
+        self.zygotes: dict[str, ZygoteClient] = {}
         self._starting: dict[str, threading.Lock] = {}  # an interpreter that is slow to start keeps no other waiting
         self._pythons: dict[str, str] = {}
         self._tmp = 0
@@ -54,9 +60,9 @@ class Spawner:
             raise ConfigurationError("processes of their own for functions need Linux")
         self.client_path = _client_path()
         self.base = tempfile.mkdtemp(prefix="serverfull-")
-        self._groups = Groups(os.path.basename(self.base))
+        self.groups = Groups(os.path.basename(self.base))
         try:
-            found = self._zygote(sys.executable).sandbox
+            found = self.zygote(sys.executable).sandbox
         except OSError:  # no more processes, or files
             self.close()
             raise
@@ -76,25 +82,25 @@ class Spawner:
         if self._sandbox != "process":
             self.namespaces, self.own_proc, self.own_tmp = (not found[name] for name in ("namespaces", "proc", "tmp"))
         self._tell(found)
-        self._prepare(self._zygote(sys.executable))
+        self._prepare(self.zygote(sys.executable))
 
     def _tell(self, found: dict[str, str]) -> None:
         reasons = {why for why in found.values() if why} if self._sandbox != "process" else {"not asked for"}
         off = f" (off: {'; '.join(sorted(reasons))})" if reasons else ""
-        zygote = self._zygotes[sys.executable]
-        if self._preload and not zygote.fork:
-            self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", zygote.why)
+        zygote = self.zygotes[sys.executable]
+        if self._preload and not zygote.can_fork:
+            self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", zygote.reason)
         self._logger.info(
             "isolated functions: process namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
             "memory limit by %s; CPU shared %s; capabilities dropped; starts by %s",
             *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
             off,
-            self._groups.found or "RLIMIT_DATA and watching",
-            "by weight" if self._groups.weighs else "as the kernel does",
-            "fork" if zygote.fork else f"exec ({zygote.why})",
+            "control groups" if self.groups.limits_memory else "RLIMIT_DATA and watching",
+            "by weight" if self.groups.weighs_cpu else "as the kernel does",
+            "fork" if zygote.can_fork else f"exec ({zygote.reason})",
         )
 
-    def python(self, runtime: str) -> str:
+    def interpreter(self, runtime: str) -> str:
         """The interpreter for a runtime: the one of that name if it can be a zygote, else the server's own."""
         if runtime == OWN or not runtime.startswith("python"):
             return sys.executable
@@ -108,45 +114,48 @@ class Spawner:
         if path:
             why = f"{path} does not run"
             with contextlib.suppress(ZygoteDied, OSError):
-                if (found := self._zygote(path)).fork:
+                if (found := self.zygote(path)).can_fork:
                     return path
-                why = f"{path} cannot serve as one: {found.why}"
+                why = f"{path} cannot serve as one: {found.reason}"
         self._logger.warning("functions of the runtime %s run under the server's own %s: %s", runtime, OWN, why)
         return sys.executable
 
-    def _zygote(self, python: str) -> Zygote:
-        if found := self._zygotes.get(python):
+    def zygote(self, python: str) -> ZygoteClient:
+        if found := self.zygotes.get(python):
             return found
         with self._lock:
             starting = self._starting.setdefault(python, threading.Lock())
         with starting:
-            if python not in self._zygotes:
+            if python not in self.zygotes:
                 path = self.client_path if python == sys.executable else ()
-                made = Zygote(python, "fork", self._preload, path)
+                made = ZygoteClient(python, "fork", self._preload, path)
                 with self._lock:
                     if not self._closed:
-                        self._zygotes[python] = made
+                        self.zygotes[python] = made
                 if self._closed:
                     made.close()
                     raise ZygoteDied
-            return self._zygotes[python]
+            return self.zygotes[python]
 
     def can_fork(self, python: str) -> bool:
         """Whether forks of this interpreter's zygote can be Python environments.
 
         Raises `InvalidRuntimeException` where it cannot run any.
         """
-        found = self._zygote(python)
-        if not found.client:
+        found = self.zygote(python)
+        if not found.has_client:
             raise InvalidRuntimeException(
                 "Functions in Python need awslambdaric, AWS's runtime client, in a process of their own; it has wheels "
                 "for Linux on x86-64: pip install awslambdaric"
             )
-        return found.fork
+        return found.can_fork
 
-    def spawn(self, python: str, job: dict[str, Any], fds: Sequence[int]) -> None:
+    def spawn(
+        self, function: Function, spec: LaunchSpec, fds: Sequence[int], *, port: int, group: Group | None, tmp: str
+    ) -> None:
         """Has an environment started; a zygote that has gone is replaced once. Raises `ZygoteDied`."""
-        job |= {
+        python = spec.python
+        job = _start_request(function, spec, port, group, tmp) | {
             "base": self.base,
             "namespaces": self.namespaces,
             "own_proc": self.own_proc,
@@ -154,28 +163,28 @@ class Spawner:
         }
         if not self.own_tmp:
             job["env"].setdefault("TMPDIR", job["tmp"])
-        found = self._zygote(python)
+        found = self.zygote(python)
         try:
             found.send(job, fds)
         except ZygoteDied:
             with self._lock:
-                if self._zygotes.get(python) is found:
-                    del self._zygotes[python]
+                if self.zygotes.get(python) is found:
+                    del self.zygotes[python]
                     found.close()
-            self.leave(found.ready)
-            found = self._zygote(python)
+            self.remove_later(found.ready)
+            found = self.zygote(python)
             found.send(job, fds)
         self._prepare(found)
 
-    def _prepare(self, zygote: Zygote) -> None:
+    def _prepare(self, zygote: ZygoteClient) -> None:
         """Has an environment forked for the next job."""
         with self._lock:
-            zygote.ready = zygote.ready or self._groups.make()
-            doors = zygote.ready.doors() if zygote.ready else []
+            zygote.ready = zygote.ready or self.groups.create()
+            doors = zygote.ready.procs_files() if zygote.ready else []
         with contextlib.suppress(ZygoteDied):
             zygote.send({"spare": {"cgroups": doors, "namespaces": self.namespaces}})
 
-    def make_tmp(self) -> str:
+    def create_tmp(self) -> str:
         """A new directory for an environment's temporary files."""
         with self._lock:
             self._tmp += 1
@@ -183,26 +192,26 @@ class Spawner:
         os.mkdir(path, 0o700)
         return path
 
-    def take_group(self, python: str, memory_size: int) -> Group | None:
+    def acquire_group(self, python: str, memory_size: int) -> Group | None:
         """A control group of ``memory_size`` MiB, the one of the spare if there is one; None where it cannot be had."""
         with self._lock:
             self._left = [group for group in self._left if not group.remove(0)]
-            group = self._ready(python) or self._groups.make()
+            group = self._ready(python) or self.groups.create()
         try:
             if group:
                 group.limit(memory_size)
         except OSError:
-            self.leave(group)
+            self.remove_later(group)
             return None
         return group
 
     def _ready(self, python: str) -> Group | None:
-        if zygote := self._zygotes.get(python):
+        if zygote := self.zygotes.get(python):
             group, zygote.ready = zygote.ready, None
             return group
         return None
 
-    def leave(self, group: Group | None) -> None:
+    def remove_later(self, group: Group | None) -> None:
         """A group that is not empty yet, to be removed later."""
         if group:
             with self._lock:
@@ -210,17 +219,40 @@ class Spawner:
 
     def abandon(self) -> None:
         """In a fork of the server: what the parent has started is the parent's."""
-        for one in self._zygotes.values():
+        for one in self.zygotes.values():
             one.abandon()
 
     def close(self) -> None:
         """Ends every zygote, and with them all environments, and removes what they leave in files."""
         with self._lock:
-            self._closed, zygotes, self._zygotes = True, self._zygotes, {}
+            self._closed, zygotes, self.zygotes = True, self.zygotes, {}
         for one in zygotes.values():
             one.close()
-            self.leave(one.ready)
+            self.remove_later(one.ready)
         for group in self._left:
             group.remove()
-        self._groups.close()
+        self.groups.close()
         remove_tree(self.base)
+
+
+def _start_request(function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str) -> dict[str, Any]:
+    """The job but for what all environments of a spawner have in common, which that adds."""
+    keep = [spec.root, *function.layers, *spec.path, os.path.dirname(spec.python)]
+    limits = {"CORE": 0, "NOFILE": FILES}
+    if group is None:
+        limits["DATA"] = int(function.memory_size) * MIB + HEADROOM
+    return {
+        "argv": spec.argv,
+        "handler": spec.handler,
+        "env": {
+            **spec.variables,
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(function.version),
+        },
+        "cwd": spec.root,
+        "path": spec.path,
+        "limits": limits,
+        "cgroups": group.procs_files() if group else [],
+        "tmp": tmp,
+        "keep": sorted(set(keep)),
+    }

@@ -31,7 +31,7 @@ def main(fd: int, mode: str, modules: list[str]) -> None:
     if mode == "fork":
         hello.update(preload(modules))
     control.send(json.dumps(hello).encode())
-    job = Zygote(control).serve()
+    job = ForkServer(control).serve()
     if job is not None:
         become_runtime(job)  # from here an ordinary process, which ends as it likes
 
@@ -44,7 +44,7 @@ class Spare(NamedTuple):
     door: socket.socket
 
 
-class Zygote:
+class ForkServer:
     """Waits for jobs, and forks an environment for each."""
 
     def __init__(self, control: socket.socket) -> None:
