@@ -1,9 +1,10 @@
-"""Code packages: folders as they are, zip archives unpacked into a private folder that is gone when the process ends.
+"""Code packages: directories, which are used as they are, and zip archives, which are unpacked.
 
-What a process leaves that was killed, the next one to unpack something removes: a process holds its folder locked.
+An archive is unpacked to a private directory that is deleted when the process exits. The process holds a lock on the
+directory. If the process is killed, the next process that unpacks an archive deletes the unlocked directory.
 
 An archive is not trusted. Python's `zipfile` rewrites ``../../evil`` to ``evil`` and, up to 3.11.7, reads entries that
-overlap (67 KB become 3 GB), so an archive is looked through before anything of it is written.
+overlap (67 KB become 3 GB). So every entry of an archive is checked before one is written.
 """
 
 from __future__ import annotations
@@ -24,92 +25,98 @@ from pathlib import Path
 from typing import NoReturn
 
 UNZIPPED_LIMIT = 262_144_000  # bytes: AWS's limit for a deployment package, unzipped
-_HEADER = 30  # bytes of a local header, without the name and the extra field whose lengths are at its end
-_LINK_LIMIT = 4096  # bytes of a link's target
-_CHUNK = 1 << 20
+_HEADER = 30  # bytes of an entry's header, without its name and extra field; their lengths are its last four bytes
+_LINK_LIMIT = 4096  # bytes of a link's target: Linux's PATH_MAX
+_CHUNK = 1 << 20  # bytes
 _PREFIX = "serverfull-code-"
-_GRACE = 60.0  # seconds in which a new folder is sure to be locked
+_GRACE = 60.0  # seconds after which a directory without a lock was left by a killed process
 
 
 class BadPackage(Exception):
-    """A package that cannot be used; the message says why, and names the cure."""
+    """A package that cannot be used. The message has the reason and the cure."""
 
 
 class Packages:
-    """Unpacks each archive once. The folder it makes is its process's own, and readable for its user only."""
+    """The packages of one process. Each archive is unpacked once, to a directory that only this user can read."""
 
     def __init__(self) -> None:
         self._root: Path | None = None
         self._unpacked: dict[str, str] = {}
 
-    def folder(self, path: str) -> str:
-        """The folder with the code of a package, a folder or a zip archive. Raises `BadPackage`."""
+    def directory(self, path: str) -> str:
+        """Return the directory with the code of the package at ``path``, a directory or a zip archive.
+
+        Raises `BadPackage`.
+        """
         if os.path.isdir(path):
             return path
         if path not in self._unpacked:
             self._unpacked[path] = self._unpack(path)
         return self._unpacked[path]
 
-    def inline(self, code: str, suffix: str) -> str:
-        """A folder with ``code`` as its ``index.py`` or ``index.js``. Raises `BadPackage`."""
+    def write_inline(self, code: str, suffix: str) -> str:
+        """Write ``code`` to ``index.py`` or ``index.js`` in a new directory, and return the directory.
+
+        Raises `BadPackage`.
+        """
         try:
-            folder = self._new_folder()
-            (folder / f"index.{suffix}").write_text(code, encoding="utf-8")
+            directory = self._new_directory()
+            (directory / f"index.{suffix}").write_text(code, encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise BadPackage(f"it cannot be written: {error}; correct it") from None
-        return str(folder)
+            raise BadPackage(f"the code cannot be written to a file: {error}; correct the code") from None
+        return str(directory)
 
     def _unpack(self, path: str) -> str:
         try:
             with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-                entries = _examined(archive, os.path.getsize(path))
-                folder = self._new_folder()
+                entries = _checked_entries(archive, os.path.getsize(path))
+                directory = self._new_directory()
                 try:
-                    _extract(archive, entries, folder)
+                    _extract(archive, entries, directory)
                 except BaseException:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    shutil.rmtree(directory, ignore_errors=True)
                     raise
-                return str(folder)
+                return str(directory)
         except zipfile.BadZipFile as error:
-            raise BadPackage(f"it is no good zip archive: {error}; pack it again") from None
+            raise BadPackage(f"not a valid zip archive: {error}; pack it again") from None
         except OSError as error:
-            raise BadPackage(f"it cannot be unpacked: {error.strerror or error}; pack it again") from None
+            raise BadPackage(f"the archive cannot be unpacked: {error.strerror or error}; pack it again") from None
         except (EOFError, RuntimeError, NotImplementedError, ValueError, zlib.error, lzma.LZMAError) as error:
-            raise BadPackage(f"it cannot be unpacked: {error}; pack it again with zip") from None
+            raise BadPackage(f"the archive cannot be unpacked: {error}; pack it again with zip") from None
 
-    def _new_folder(self) -> Path:
+    def _new_directory(self) -> Path:
         if self._root is None:
-            for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            for root in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
                 with contextlib.suppress(OSError):
-                    _remove_left(left)
+                    _remove_abandoned(root)
             self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            self._held = os.open(self._root, os.O_RDONLY)  # until the process and its forks are gone
-            with contextlib.suppress(OSError):  # a file system without locks keeps what is left
-                fcntl.flock(self._held, fcntl.LOCK_EX)
+            self._lock = os.open(self._root, os.O_RDONLY)  # never closed: forks share the lock
+            with contextlib.suppress(OSError):  # a file system without locks: abandoned directories stay
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
             atexit.register(_remove, self._root, os.getpid())
         return Path(tempfile.mkdtemp(dir=self._root))
 
 
-def _remove(root: Path, owner: int) -> None:
-    """What a process made, it removes itself; its forks leave it alone."""
-    if os.getpid() == owner:
+def _remove(root: Path, pid: int) -> None:
+    """Delete the directory if this process is the one that made it; its forks run this function too."""
+    if os.getpid() == pid:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _remove_left(root: Path) -> None:
-    """Removes a folder of this user's that nobody holds any more. Raises OSError for one that somebody does."""
+def _remove_abandoned(root: Path) -> None:
+    """Delete a directory of this user that no process holds. Raises OSError if a process holds the directory."""
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        found = os.fstat(fd)
-        if found.st_uid == os.getuid() and found.st_mtime < time.time() - _GRACE:
+        status = os.fstat(fd)
+        if status.st_uid == os.getuid() and status.st_mtime < time.time() - _GRACE:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(root, ignore_errors=True)
     finally:
         os.close(fd)
 
 
-def _examined(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The entries by the path each will have, if all of them are harmless."""
+def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the entries by their paths below the directory. Raises `BadPackage` if one of them is not safe."""
     entries: dict[str, zipfile.ZipInfo] = {}
     total = 0
     for info in archive.infolist():
@@ -120,35 +127,35 @@ def _examined(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]
         if _is_link(info) and info.file_size > _LINK_LIMIT:
             _refuse(f"{path!r} is too long for a link")
         if path in entries and not (info.is_dir() and entries[path].is_dir()):
-            _refuse(f"{path!r} is in it twice")
+            _refuse(f"two entries have the path {path!r}")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-            _refuse(f"{path!r} is neither a file nor a folder nor a link")
+            _refuse(f"{path!r} is not a file, a directory or a link")
         total += info.file_size
         if max(total, size) > UNZIPPED_LIMIT:
-            _refuse(f"it has more than {UNZIPPED_LIMIT:,} bytes unzipped, AWS's limit", "leave out what is not needed")
+            _refuse(f"its unzipped size is over AWS's limit of {UNZIPPED_LIMIT:,} bytes", "remove files from it")
         if path:
             entries[path] = info
     _check_overlaps(archive)
     links = {path for path, info in entries.items() if _is_link(info)}
     for path in entries if links else ():
         if any(str(parent) in links for parent in Path(path).parents):
-            _refuse(f"{path!r} lies behind a link")
+            _refuse(f"{path!r} is inside a link")
     return entries
 
 
 def _path(name: str) -> str:
-    """The path of an entry below the folder; empty for the folder itself."""
+    """Return the path of an entry below the directory; empty for the directory itself."""
     parts = re.split(r"[/\\]", name)
     if "\0" in name or ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", name):
-        _refuse(f"{name!r} leads out of its folder")
+        _refuse(f"{name!r} points outside the package")
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def _check_overlaps(archive: zipfile.ZipFile) -> None:
-    """Refuses entries that share bytes, of which a small archive can have very many."""
+    """Refuse entries that share bytes: a small archive can have very many of them."""
     file = archive.fp
     assert file  # noqa: S101  (an open archive has one)
-    free = 0  # where the next entry may begin
+    free = 0  # the first byte after the entries so far
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         file.seek(info.header_offset)
         header = file.read(_HEADER)
@@ -157,38 +164,41 @@ def _check_overlaps(archive: zipfile.ZipFile) -> None:
             _refuse(f"{info.orig_filename!r} overlaps another entry")
         free = info.header_offset + _HEADER + lengths + info.compress_size
     if free > archive.start_dir:
-        _refuse("its last entry overlaps its directory")
+        _refuse("its last entry overlaps its central directory")
 
 
-def _extract(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], folder: Path) -> None:
-    """Writes files first and links last, so that nothing is written through a link; then sees where these lead."""
+def _extract(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], directory: Path) -> None:
+    """Write the files first and the links last, so that no file is written through a link; then check the links."""
     room = UNZIPPED_LIMIT
     links = []
     for path, info in entries.items():
-        target = folder / path
+        file = directory / path
         if info.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
+            file.mkdir(parents=True, exist_ok=True)
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         if _is_link(info):
-            links.append((target, archive.read(info).decode()))
+            links.append((file, archive.read(info).decode()))
             continue
-        room = _write(archive, info, target, room)
-    for target, leads_to in links:
-        target.symlink_to(leads_to)
-    inside = folder.resolve()
-    for target, _ in links:
-        if not Path(os.path.realpath(target)).is_relative_to(inside):
-            _refuse(f"the link {str(target.relative_to(folder))!r} leads out of its folder")
+        room = _write(archive, info, file, room)
+    for link, target in links:
+        link.symlink_to(target)
+    root = directory.resolve()
+    for link, _ in links:
+        if not Path(os.path.realpath(link)).is_relative_to(root):
+            _refuse(f"the link {str(link.relative_to(directory))!r} points outside the package")
 
 
 def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, room: int) -> int:
-    """Writes one file with its permissions, for its owner at least to read; returns how many bytes are left."""
+    """Write one file with its permissions and return the bytes that remain of ``room``.
+
+    The file's owner can always read and write the file.
+    """
     with archive.open(info) as source, open(target, "xb") as file:
         while chunk := source.read(_CHUNK):
             room -= len(chunk)
             if room < 0:
-                _refuse("it is larger than its directory says")
+                _refuse("its files are larger than its central directory states")
             file.write(chunk)
     target.chmod((info.external_attr >> 16 & 0o777 or 0o644) | 0o600)
     return room
@@ -198,5 +208,5 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
-def _refuse(reason: str, cure: str = "pack it again without that") -> NoReturn:
+def _refuse(reason: str, cure: str = "pack it again without this entry") -> NoReturn:
     raise BadPackage(f"{reason}; {cure}")

@@ -1,40 +1,41 @@
-"""Space that is kept on the disk, so that what makes events end can be written when the disk is full."""
+"""Disk space that is kept for the results of events, for the time when the disk is full."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-RESERVE = 8 * 1024 * 1024  # bytes
+SIZE = 8 * 1024 * 1024  # bytes: the results of several hundred events, at about five pages of 4 KiB each
 
 
 class DiskReserve:
-    """Space on the disk that is given back when acknowledgements need it; without it no event is accepted."""
+    """A file that occupies disk space. The space is given up for results; without it no event is accepted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def is_full(self) -> bool:
+    def is_held(self) -> bool:
+        """Return whether the space is reserved."""
         return self._path.exists()
 
-    def fill(self) -> None:
-        """Takes the space again. Raises OSError while there is none."""
-        if self.is_full():
+    def acquire(self) -> None:
+        """Allocate the space if it is not reserved. Raises OSError if the disk has too little space."""
+        if self.is_held():
             return
-        filling = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        fd = os.open(filling, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, RESERVE)
-            os.rename(filling, self._path)
+                os.posix_fallocate(fd, 0, SIZE)
+            os.rename(new, self._path)
         except OSError:
-            os.unlink(filling)
+            os.unlink(new)
             raise
         finally:
             os.close(fd)
 
     def release(self) -> bool:
-        """Whether there was space to give back."""
+        """Give the space up; return False if it was not reserved."""
         try:
             self._path.unlink()
         except OSError:

@@ -1,7 +1,8 @@
-"""Threads that write at the same time share a commit, which is what makes sixteen accepts cost little more than one.
+"""Transactions that threads share: sixteen writes at once cost little more than one.
 
-The first to come writes for all who wait by then, and gives its turn to the first who came since. Nobody else wakes
-before what it asked for is on the disk.
+The first thread that writes is the leader. It writes the operations of all threads that wait by then in one
+transaction. The first thread that came meanwhile is the next leader. A thread is woken only when its own operation
+is on the disk or when the thread becomes the leader.
 """
 
 from __future__ import annotations
@@ -14,68 +15,72 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from serverfull_wsgi.storage.locks import Gate
+from serverfull_wsgi.storage.sqlite_errors import is_busy
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 
-WAIT = 0.7  # seconds a write waits for its turn; with `schema.BUSY` an accept is answered within a second
-SLOW = "another process or the disk takes too long"
+TIMEOUT = 0.7  # seconds a write waits for its turn; with `schema.BUSY_TIMEOUT` an accept returns within a second
+TOO_SLOW = "another process holds the store, or the disk is too slow"
 
 
 class StoreError(Exception):
-    """The store could not do it: the disk is full or broken, or the store is closed or held by somebody else."""
+    """A store that cannot read or write: the disk is full or broken, or the store is closed or held by another."""
 
 
 class Write:
-    """An operation that waits for a commit, its own or that of others; ``error`` is None once it is on the disk."""
+    """One operation in a commit; ``error`` is None once the operation is on the disk."""
 
-    __slots__ = ("error", "leads", "operation", "result", "turn")
+    __slots__ = ("error", "is_leader", "operation", "result", "turn")
 
     def __init__(self, operation: Operation[Any]) -> None:
         self.operation = operation
         self.result: Any = None
-        self.error: Exception | None = StoreError(SLOW)
-        self.leads = False
-        self.turn = threading.Lock()  # released when the write is over, or its thread has to lead
+        self.error: Exception | None = StoreError(TOO_SLOW)
+        self.is_leader = False
+        self.turn = threading.Lock()  # released when the operation is over, or when its thread becomes the leader
         self.turn.acquire()
 
 
 class GroupCommit:
-    """Transactions over ``db``, each inside the ``gate``."""
+    """Transactions on the connection ``db``, each inside the ``gate``."""
 
     def __init__(self, db: sqlite3.Connection, gate: Gate) -> None:
         self._db, self._gate = db, gate
-        self._list = threading.Lock()
+        self._lock = threading.Lock()
         self._waiting: list[Write] = []
-        self._led = False  # whether some thread writes, or is about to
+        self._has_leader = False
 
     def write(self, operation: Operation[Any]) -> Write:
-        """The write, over by now: committed, or with its error. It begins within `WAIT`, or not at all."""
-        mine, deadline = Write(operation), time.monotonic() + WAIT
-        with self._list:
-            self._waiting.append(mine)
-            mine.leads, self._led = not self._led, True
-        if not mine.leads:
-            self._await(mine)
-        if mine.leads:
-            self._lead(mine, deadline)
-        return mine
+        """Run ``operation`` in a transaction and return its `Write`: committed, or with its error.
 
-    def _await(self, mine: Write) -> None:
+        The transaction starts within `TIMEOUT` seconds, or not at all.
+        """
+        write, deadline = Write(operation), time.monotonic() + TIMEOUT
+        with self._lock:
+            self._waiting.append(write)
+            write.is_leader, self._has_leader = not self._has_leader, True
+        if not write.is_leader:
+            self._wait_for_turn(write)
+        if write.is_leader:
+            self._lead(write, deadline)
+        return write
+
+    def _wait_for_turn(self, write: Write) -> None:
         try:
-            if not mine.turn.acquire(timeout=WAIT):
-                self._withdraw(mine)
-        except BaseException:  # of whoever ends this request
-            self._withdraw(mine)
-            if mine.leads:
-                self._pass_on()
+            if not write.turn.acquire(timeout=TIMEOUT):
+                self._withdraw(write)
+        except BaseException:  # a server may end the request's thread with any exception
+            self._withdraw(write)
+            if write.is_leader:
+                self._choose_leader()
             raise
 
-    def _withdraw(self, mine: Write) -> None:
-        with self._list, contextlib.suppress(ValueError):
-            self._waiting.remove(mine)
+    def _withdraw(self, write: Write) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._waiting.remove(write)
 
-    def _lead(self, mine: Write, deadline: float) -> None:
+    def _lead(self, write: Write, deadline: float) -> None:
         try:
             if self._gate.enter(max(0.0, deadline - time.monotonic())):
                 try:
@@ -83,18 +88,18 @@ class GroupCommit:
                 finally:
                     self._gate.leave()
         finally:
-            self._withdraw(mine)
-            self._pass_on()
+            self._withdraw(write)
+            self._choose_leader()
 
-    def _pass_on(self) -> None:
-        with self._list:
-            self._led = bool(self._waiting)
-            if self._led:
-                self._waiting[0].leads = True
+    def _choose_leader(self) -> None:
+        with self._lock:
+            self._has_leader = bool(self._waiting)
+            if self._has_leader:
+                self._waiting[0].is_leader = True
                 self._waiting[0].turn.release()
 
     def _commit_all(self) -> None:
-        with self._list:
+        with self._lock:
             batch, self._waiting = self._waiting, []
         try:
             self._commit(batch)
@@ -103,14 +108,14 @@ class GroupCommit:
                 write.turn.release()
 
     def _commit(self, batch: list[Write]) -> None:
-        """All in one transaction; if that fails, each in its own, so that each has its own error.
+        """Write all operations in one transaction; if that fails, each in its own, so that each has its own error.
 
-        Another's lock is an error of all: nobody has the time to wait for it once more.
+        If another connection holds SQLite's lock, all operations fail: none has time to wait for the lock again.
         """
         try:
             self._transaction(batch)
         except (sqlite3.Error, OSError, ValueError) as error:
-            if len(batch) > 1 and not _is_busy(error):
+            if len(batch) > 1 and not is_busy(error):
                 for write in batch:
                     self._commit([write])
                 return
@@ -130,7 +135,3 @@ class GroupCommit:
             raise
         for write, result in zip(batch, results, strict=True):
             write.result, write.error = result, None
-
-
-def _is_busy(error: Exception) -> bool:
-    return "locked" in str(error)

@@ -1,4 +1,4 @@
-"""Which processes that hold leases are alive: each keeps a file locked, and the kernel unlocks it when it ends."""
+"""Files that show which processes are alive."""
 
 from __future__ import annotations
 
@@ -11,33 +11,38 @@ from serverfull_wsgi.storage.locks import FileLock
 
 
 class LivenessLocks:
-    """The files ``folder/NAME``, of which this process holds the one with its own ``name`` until `close`.
+    """The files ``directory/NAME``, one for each process. This process holds the lock on its own ``name``.
 
-    Where a disk has no room for one, nobody finds out that its process is gone, and its leases run out in their time.
+    If the disk has no space for the file, other processes do not notice the death of this process; its leases then end
+    in their time.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name = folder, name
-        starting = folder.with_name(f"{name}.starting")  # so that nobody finds it before it is locked
-        self._mine = FileLock(starting)
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory, self._name = directory, name
+        unlocked = directory.with_name(f"{name}.starting")  # not in ``directory``, where it would be taken for dead
+        self._lock = FileLock(unlocked)
         with contextlib.suppress(OSError):
-            folder.mkdir(exist_ok=True, mode=0o700)
-            self._mine.acquire()
-            os.rename(starting, folder / name)
+            directory.mkdir(exist_ok=True, mode=0o700)
+            self._lock.acquire()
+            os.rename(unlocked, directory / name)
 
-    def gone(self) -> Iterator[str]:
-        """The names of those that ended without `close`. Each is forgotten once the caller asks for the next."""
-        for file in sorted(self._folder.glob("*")):
-            if file.name != self._name and _is_free(file):
+    def dead(self) -> Iterator[str]:
+        """Yield the name of each process that ended without `close`.
+
+        A name's file is deleted when the caller requests the next name. So a caller that fails gets the name again.
+        """
+        for file in sorted(self._directory.glob("*")):
+            if file.name != self._name and _is_unlocked(file):
                 yield file.name
                 file.unlink(missing_ok=True)
 
     def close(self) -> None:
-        (self._folder / self._name).unlink(missing_ok=True)
-        self._mine.close()
+        """Delete this process's file and release its lock."""
+        (self._directory / self._name).unlink(missing_ok=True)
+        self._lock.close()
 
 
-def _is_free(file: Path) -> bool:
+def _is_unlocked(file: Path) -> bool:
     lock = FileLock(file)
     try:
         return lock.acquire()

@@ -1,4 +1,4 @@
-"""Locks between processes: files held by flock, which the kernel releases when their holder dies."""
+"""Locks between processes. The kernel releases an ``flock`` when its process dies."""
 
 from __future__ import annotations
 
@@ -10,97 +10,108 @@ import time
 import weakref
 from pathlib import Path
 
-_PAUSES = (0.00005, 0.001)  # seconds between two looks at a lock that is taken: at first, and after a while
-_WHILE = 40  # looks
+# Seconds between two attempts for a lock that another holds. A holder usually needs less than 2 ms, one fsync; a longer
+# pause after that costs a waiting process little, and saves its CPU time.
+_PAUSE, _LONG_PAUSE = 0.00005, 0.001
+_SHORT_PAUSES = 40  # attempts with the short pause: about 2 ms
 
 _open: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:
-    """One file, locked whole: by one holder, or shared by many. Not for two threads at once.
+    """An exclusive or shared lock on one file. Not safe for two threads at once.
 
-    A fork would keep the lock alive beyond its holder, so a child closes its copy at once.
+    A forked child inherits the open file, which would keep the lock after its holder's death. So each child closes its
+    copies at once.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
-        self.held = False
+        self.is_held = False
 
-    def acquire(self, wait: float = 0.0, *, shared: bool = False) -> bool:
-        """Whether the lock was had within ``wait`` seconds. Raises OSError where the file cannot be opened."""
+    def acquire(self, timeout: float = 0.0, *, shared: bool = False) -> bool:
+        """Return whether the lock was acquired within ``timeout`` seconds.
+
+        Raises OSError if the file cannot be opened.
+        """
         if self._fd is None:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             _open.add(self)
-        deadline = time.monotonic() + wait
-        how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
-        for look in itertools.count():
+        deadline = time.monotonic() + timeout
+        mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+        for attempt in itertools.count():
             try:
-                fcntl.flock(self._fd, how)
-                self.held = True
+                fcntl.flock(self._fd, mode)
+                self.is_held = True
                 return True
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     return False
-            time.sleep(_PAUSES[look > _WHILE])
-        raise AssertionError("there is always another look")
+            time.sleep(_LONG_PAUSE if attempt > _SHORT_PAUSES else _PAUSE)
+        raise AssertionError("the loop has no other end")
 
     def release(self) -> None:
+        """Release the lock and keep the file open."""
         if self._fd is not None:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
-        self.held = False
+        self.is_held = False
 
     def close(self) -> None:
+        """Close the file, which releases the lock unless another process has a copy of the open file."""
         if self._fd is not None:
-            os.close(self._fd)  # which releases, but for copies that other processes have
-            self._fd, self.held = None, False
+            os.close(self._fd)
+            self._fd, self.is_held = None, False
 
 
 class Gate:
-    """Lets one thread of one process through at a time, until it is closed."""
+    """A lock that one thread of one process holds at a time, until the gate is closed."""
 
     def __init__(self, path: Path) -> None:
         self._threads = threading.Lock()
         self._processes = FileLock(path)
-        self.closed = False
+        self.is_closed = False
 
-    def enter(self, wait: float) -> bool:
-        """Whether the gate was passed within ``wait`` seconds."""
-        deadline = time.monotonic() + wait
-        if not self._threads.acquire(timeout=wait):
+    def enter(self, timeout: float) -> bool:
+        """Return whether the gate was entered within ``timeout`` seconds. False also if the gate is closed."""
+        deadline = time.monotonic() + timeout
+        if not self._threads.acquire(timeout=timeout):
             return False
-        passed = False
+        entered = False
         try:
-            passed = not self.closed and self._processes.acquire(max(0.0, deadline - time.monotonic()))
+            entered = not self.is_closed and self._processes.acquire(max(0.0, deadline - time.monotonic()))
         finally:
-            if not passed:
-                self._let_go()
-        return passed
+            if not entered:
+                self._release_threads()
+        return entered
 
     def leave(self) -> None:
+        """Let the next thread or process enter."""
         self._processes.release()
-        self._let_go()
+        self._release_threads()
 
     def close(self) -> None:
-        """Nobody passes any more. The file is let go of now, or by whoever is inside or before it."""
-        self.closed = True
+        """Refuse every further `enter`. The last thread inside closes the file; without one, the file is closed now."""
+        self.is_closed = True
         if self._threads.acquire(blocking=False):
-            self._let_go()
+            self._release_threads()
 
-    def _let_go(self) -> None:
-        """Who has the threads' lock gives it back. If the gate is closed by then, the last to do so closes the file."""
-        if self.closed:
+    def _release_threads(self) -> None:
+        """Release the threads' lock, and close the file if the gate is closed.
+
+        `close` may run between the first check and the release. The second check then finds the gate closed.
+        """
+        if self.is_closed:
             self._processes.close()
         self._threads.release()
-        if self.closed and self._threads.acquire(blocking=False):
+        if self.is_closed and self._threads.acquire(blocking=False):
             self._processes.close()
             self._threads.release()
 
 
-def _forget() -> None:
-    """In the child of a fork: it inherits files, and no right to them."""
+def _close_inherited() -> None:
     for lock in list(_open):
         lock.close()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_close_inherited)

@@ -1,7 +1,7 @@
-"""What SQLite leaves out of a write-ahead log without a word, and whether that was damage.
+"""Commits that SQLite would silently ignore, because a frame before them in the write-ahead log is damaged.
 
-SQLite reads a -wal up to the first frame that is not as it was written, as after a crash it should: the last commit may
-have been cut off. But commits that were synced later than that frame tell that it had been whole once.
+SQLite reads a log up to the first invalid frame. After a crash that is right: the last commit may be incomplete. But a
+commit that was synced after that frame proves that the frame was valid once.
 
 Source of the format: https://www.sqlite.org/fileformat2.html#walformat
 """
@@ -13,52 +13,55 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-HEADER, FRAME = 32, 24  # bytes: of the file's header, and of each frame's, which a page follows
-CUT_OFF = 1  # commits that a crash may leave beyond the tear: the one that was being written
-MAGIC = {0x377F0682: "<", 0x377F0683: ">"}  # and the byte order of checksums
+HEADER, FRAME = 32, 24  # bytes of the file's header, and of each frame's header; a page follows a frame's header
+INCOMPLETE = 1  # commits that a crash may leave after the first invalid frame: the last one, which was being written
+MAGIC = {0x377F0682: "<", 0x377F0683: ">"}  # by the byte order of the checksums
 
 
-def damage(path: Path) -> str:
-    """What is wrong with the log at ``path``, which nobody has open; empty if nothing is, or if there is none.
+def find_damage(path: Path) -> str:
+    """Return a description of the damage in the log at ``path``, or "" if there is none or the file does not exist.
 
-    Of its last two commits that cannot be told. Takes 0.1 ms a frame, and SQLite keeps logs to about 1,000.
+    No process may have the log open. Damage in the last two commits cannot be told from a crash. Reading takes 0.1 ms a
+    frame, and SQLite keeps a log to about 1,000 frames.
     """
     try:
         with path.open("rb") as file:
-            return _damage(file)
+            return _find_damage(file)
     except FileNotFoundError:
         return ""
 
 
-def _damage(file: BinaryIO) -> str:
+def _find_damage(file: BinaryIO) -> str:
     header = file.read(HEADER)
     first = file.read(FRAME)
     if len(first) < FRAME:
         return ""
     magic, _, page_size = struct.unpack(">III", header[:12])
-    sums = _sums(header[:24], MAGIC.get(magic, "<"), (0, 0))
+    sums = _add_checksum(header[:24], MAGIC.get(magic, "<"), (0, 0))
     if magic not in MAGIC or sums != struct.unpack(">II", header[24:]):
-        return "the header of its -wal is not as it was written"
-    whole, beyond = True, 0
+        return "the header of its -wal file is not valid"
+    is_valid, commits_after = True, 0
     for frame, page in _frames(file, page_size):
-        if frame[8:16] == header[16:24]:
-            sums = _sums(frame[:8] + page, MAGIC[magic], sums) if whole else sums
-            whole = whole and sums == struct.unpack(">II", frame[16:])
-            beyond += not whole and frame[4:8] != bytes(4)
+        if frame[8:16] == header[16:24]:  # the salt of the log's present generation
+            sums = _add_checksum(frame[:8] + page, MAGIC[magic], sums) if is_valid else sums
+            is_valid = is_valid and sums == struct.unpack(">II", frame[16:])
+            commits_after += not is_valid and frame[4:8] != bytes(4)
         else:
-            whole = False
-    return f"{beyond} commits in its -wal follow a place that is not as it was written" if beyond > CUT_OFF else ""
+            is_valid = False
+    if commits_after > INCOMPLETE:
+        return f"{commits_after} commits in its -wal file follow a frame that is not valid"
+    return ""
 
 
 def _frames(file: BinaryIO, page_size: int) -> Iterator[tuple[bytes, bytes]]:
-    """The frames that are there in full, each as its header and its page."""
+    """Yield the header and the page of each complete frame."""
     file.seek(HEADER)
     while len(frame := file.read(FRAME + page_size)) == FRAME + page_size:
         yield frame[:FRAME], frame[FRAME:]
 
 
-def _sums(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
-    """The checksum so far, with ``data`` added."""
+def _add_checksum(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
+    """Return the checksum ``sums`` with ``data`` added."""
     first, second = sums
     words = struct.unpack(f"{order}{len(data) // 4}I", data)
     for one, two in zip(words[::2], words[1::2], strict=True):

@@ -78,7 +78,7 @@ class Sources:
             its.refuse(path, reason)
             return None
         try:
-            return self._packages.folder(found)
+            return self._packages.directory(found)
         except BadPackage as reason:
             its.refuse(path, f"{its.text(path)!r} cannot be used: {reason}")
             return None
@@ -103,7 +103,7 @@ class Sources:
         try:
             if not suffix:
                 raise BadPackage(f"only Python and Node.js can be written into a template; {_CURE}")
-            return self._packages.inline(its.text(path), suffix)
+            return self._packages.write_inline(its.text(path), suffix)
         except BadPackage as reason:
             its.refuse(path, reason)
             return None

@@ -23,7 +23,7 @@ class Leader:
             self.leads = False
             return False
         if self.is_worker:
-            may = store.worker.held or store.worker.acquire()
+            may = store.worker.is_held or store.worker.acquire()
         else:
             may = store.worker.acquire(shared=True)  # web processes ask together, so none takes another for a worker
             store.worker.release()

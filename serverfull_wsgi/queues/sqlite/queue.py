@@ -25,7 +25,7 @@ from serverfull_wsgi.queues.sqlite.delivery_workers import DeliveryWorkers
 from serverfull_wsgi.queues.sqlite.event_workers import EventWorkers
 from serverfull_wsgi.queues.sqlite.leader_election import Leader
 from serverfull_wsgi.queues.sqlite.store import Store, check_place
-from serverfull_wsgi.storage.clock import Clock
+from serverfull_wsgi.storage.clock import Ticks
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.storage.liveness import LivenessLocks
 from serverfull_wsgi.telemetry.metrics import Metrics
@@ -67,7 +67,7 @@ class SqliteQueue:
         logger: logging.Logger = LOGGER,
         metrics: Metrics | None = None,
         mark: Mark = lambda point: None,
-        now: Clock | None = None,
+        now: Ticks | None = None,
     ) -> None:
         self.path = Path(path)
         self._owner, self._workers, self._drain, self._retention = owner, workers, drain, retention
@@ -110,7 +110,7 @@ class SqliteQueue:
         store = self._store
         if store is None or self._closing:
             raise ServiceException("The server is stopping and takes no more events; send this one again.")
-        if not store.reserve.is_full():
+        if not store.reserve.is_held():
             self._logger.error("an event was refused: there is no room on the disk, or %s is gone", self.path)
             raise ServiceException("The event could not be stored; the server's log has the reason.")
         operation = functools.partial(
@@ -147,7 +147,7 @@ class SqliteQueue:
         if _is_over(self._filled, FILL):
             self._filled = time.monotonic()
             with contextlib.suppress(OSError):
-                store.reserve.fill()
+                store.reserve.acquire()
         if _is_over(self._renewed, self._lease / 3):
             self._renewed = time.monotonic()
             self._attempts.renew()
@@ -177,7 +177,7 @@ class SqliteQueue:
 
     def _bury(self, store: Store) -> None:
         """Has run again at once what was in work where a process was killed."""
-        for owner in self._owners.gone():
+        for owner in self._owners.dead():
             if store.write(functools.partial(statements.bury, owner=owner, now=store.now()), vital=True):
                 self._logger.warning("the process %s is gone; what it had in work is run again", owner)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.storage import wal_check
+from serverfull_wsgi.storage.sqlite_errors import is_damage
 
 APPLICATION_ID = 0x5E4F0E11  # in the file's header, so that `file` and we can tell it
 BUSY = 0.2  # seconds to wait for the lock of somebody who is none of us: a backup, a shell
@@ -106,7 +107,7 @@ def check(path: Path, steps: Sequence[str] = STEPS, *, thoroughly: bool) -> None
     """
     if path.stat().st_size == 0:
         raise damaged(path, "the file is empty")
-    if thoroughly and (what := wal_check.damage(path.with_name(f"{path.name}-wal"))):
+    if thoroughly and (what := wal_check.find_damage(path.with_name(f"{path.name}-wal"))):
         raise damaged(path, what)
     try:
         db = connect(path)
@@ -142,7 +143,7 @@ def _advance(db: sqlite3.Connection, version: int, steps: Sequence[str]) -> None
 
 def refusal(path: Path, error: sqlite3.DatabaseError) -> ConfigurationError:
     """Why the store cannot be opened."""
-    if any(word in str(error) for word in ("malformed", "not a database", "disk image", "encrypted")):
+    if is_damage(error):
         return damaged(path, str(error))
     return ConfigurationError(f"the event store {path} cannot be opened: {error}")
 

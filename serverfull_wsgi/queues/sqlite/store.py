@@ -15,10 +15,11 @@ from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.queues.sqlite import schema
-from serverfull_wsgi.storage.clock import Anchor, Clock, anchored, machine
+from serverfull_wsgi.storage.clock import Anchor, Ticks, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
-from serverfull_wsgi.storage.group_commit import SLOW, WAIT, GroupCommit, Operation, StoreError, T
+from serverfull_wsgi.storage.group_commit import TIMEOUT, TOO_SLOW, GroupCommit, Operation, StoreError, T
 from serverfull_wsgi.storage.locks import FileLock, Gate
+from serverfull_wsgi.storage.sqlite_errors import is_disk_full
 
 OPENING = 30.0  # seconds a process waits for others to have opened the store
 
@@ -31,7 +32,7 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, owner: str | None = None, *, now: Clock | None = None, steps: Sequence[str] = schema.STEPS
+        self, path: Path, owner: str | None = None, *, now: Ticks | None = None, steps: Sequence[str] = schema.STEPS
     ) -> None:
         self.path = path
         self.pid = os.getpid()
@@ -48,7 +49,7 @@ class Store:
             self._commits = GroupCommit(self._db, self._gate)
             self.reserve = DiskReserve(path.with_name(f"{path.name}.reserve"))
             with contextlib.suppress(OSError):  # on a full disk: no event is accepted until there is room for it
-                self.reserve.fill()
+                self.reserve.acquire()
         except ConfigurationError:
             raise
         except (ValueError, TypeError) as error:  # text that is none, even in SQLite's own messages
@@ -58,7 +59,7 @@ class Store:
         except OSError as error:
             raise _unusable(path, error) from None
 
-    def _open(self, owner: str | None, steps: Sequence[str], now: Clock | None) -> sqlite3.Connection:
+    def _open(self, owner: str | None, steps: Sequence[str], now: Ticks | None) -> sqlite3.Connection:
         if not self._gate.enter(OPENING):
             raise OSError("another process holds it")
         try:
@@ -97,15 +98,15 @@ class Store:
         error = done.error
         if error is None:
             return done.result  # type: ignore[no-any-return]
-        if vital and _is_full(error) and self.reserve.release():
+        if vital and is_disk_full(error) and self.reserve.release():
             return self.write(operation)
         raise StoreError(str(error)) from error
 
     def read(self, operation: Operation[T]) -> T:
         """What ``operation`` returns, from a state that was committed. Raises `StoreError`."""
         self._check_open()
-        if not self._gate.enter(WAIT * 10):
-            raise StoreError(SLOW)
+        if not self._gate.enter(TIMEOUT * 10):
+            raise StoreError(TOO_SLOW)
         try:
             return operation(self._db)
         except (sqlite3.Error, ValueError) as error:
@@ -116,7 +117,7 @@ class Store:
     def _check_open(self) -> None:
         if self.pid != os.getpid():
             raise StoreError("this process is a fork of the one that opened the store")
-        if self._gate.closed:
+        if self._gate.is_closed:
             raise StoreError("it is closed")
 
     def close(self) -> None:
@@ -134,16 +135,12 @@ class Store:
             lock.close()
 
 
-def _is_full(error: Exception) -> bool:
-    return "full" in str(error)
-
-
-def _clock(db: sqlite3.Connection) -> Clock:
-    boot, ticks = machine()
+def _clock(db: sqlite3.Connection) -> Ticks:
+    boot, ticks = boot_clock()
     row = db.execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
     latest = db.execute("SELECT accepted FROM event ORDER BY id DESC LIMIT 1").fetchone() or (0.0,)
-    anchor = anchored(Anchor.read(row[0]) if row else None, latest[0], boot, ticks(), time.time())
-    db.execute("INSERT OR REPLACE INTO about VALUES ('clock', ?)", (anchor.write(),))
+    anchor = anchored(Anchor.from_json(row[0]) if row else None, latest[0], boot, ticks(), time.time())
+    db.execute("INSERT OR REPLACE INTO about VALUES ('clock', ?)", (anchor.to_json(),))
     return lambda: anchor.now(ticks())
 
 

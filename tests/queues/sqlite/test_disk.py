@@ -106,8 +106,8 @@ def test_a_damaged_store_is_refused_or_serves_what_was_committed(tmp_path, batte
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        (20, "the header of its -wal"),
-        (32 + 24 + 100, "commits in its -wal follow a place that is not as it was written"),
+        (20, "the header of its -wal file is not valid"),
+        (32 + 24 + 100, "commits in its -wal file follow a frame that is not valid"),
     ],
 )
 def test_damage_inside_the_wal_is_told_and_nothing_is_changed(place, what, tmp_path):

@@ -150,11 +150,11 @@ def test_only_a_process_that_ended_without_a_word_is_gone(tmp_path):
     ours, child = LivenessLocks(tmp_path / "owners", "ours"), [sys.executable, "-c", code, str(tmp_path / "owners")]
     with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         process.stdout.readline()
-        assert list(ours.gone()) == []
+        assert list(ours.dead()) == []
         process.kill()
-    assert list(ours.gone()) == ["killed"]
+    assert list(ours.dead()) == ["killed"]
     ours.close()
-    assert list(LivenessLocks(tmp_path / "owners", "another").gone()) == []
+    assert list(LivenessLocks(tmp_path / "owners", "another").dead()) == []
 
 
 def test_a_lease_given_back_counts_as_nothing(store):
@@ -245,7 +245,7 @@ def test_threads_share_commits_and_each_has_its_own_answer(store):
 
 
 def test_writes_that_cannot_begin_are_refused_and_let_others_follow(store, monkeypatch):
-    monkeypatch.setattr(group_commit, "WAIT", 0.2)
+    monkeypatch.setattr(group_commit, "TIMEOUT", 0.2)
     assert store._gate.enter(1.0)
     refused = []
 
@@ -261,7 +261,7 @@ def test_writes_that_cannot_begin_are_refused_and_let_others_follow(store, monke
     for thread in threads:
         thread.join()
     store._gate.leave()
-    assert refused == [group_commit.SLOW] * 20
+    assert refused == [group_commit.TOO_SLOW] * 20
     assert put(store, "after") == "after"
     assert list(states(store)) == ["after"]
 
@@ -405,12 +405,12 @@ def test_a_disk_without_room_accepts_nothing_and_loses_nothing(tmp_path, limit, 
 
 
 def test_space_is_reserved_and_given_back_for_what_is_vital(store):
-    assert store.reserve.is_full()
+    assert store.reserve.is_held()
     tries = []
 
     def full(db):
-        tries.append(store.reserve.is_full())
-        if store.reserve.is_full():
+        tries.append(store.reserve.is_held())
+        if store.reserve.is_held():
             raise sqlite3.OperationalError("database or disk is full")
         return "written"
 
@@ -418,8 +418,8 @@ def test_space_is_reserved_and_given_back_for_what_is_vital(store):
         store.write(full)
     assert store.write(full, vital=True) == "written"
     assert tries == [True, True, False]
-    store.reserve.fill()
-    assert store.reserve.is_full()
+    store.reserve.acquire()
+    assert store.reserve.is_held()
 
 
 def test_a_folder_that_is_gone_takes_no_event_and_the_log_says_so(tmp_path, caplog):
@@ -440,10 +440,10 @@ def test_a_fork_leaves_the_store_alone(store):
         try:
             put(store, "from the child")
         except StoreError:
-            refused = not store.dispatching.held
+            refused = not store.dispatching.is_held
         os._exit(0 if refused else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert store.dispatching.held
+    assert store.dispatching.is_held
 
 
 # H1
