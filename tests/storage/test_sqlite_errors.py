@@ -8,7 +8,6 @@ import pytest
 
 from serverfull_wsgi.storage.sqlite_errors import is_busy, is_damage, is_disk_full
 
-
 needs_codes = pytest.mark.skipif(sys.version_info < (3, 11), reason="needs sqlite_errorcode")
 
 
