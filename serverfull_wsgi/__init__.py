@@ -3,24 +3,39 @@
     >>> from serverfull_wsgi import Application, StaticFetcher
     >>> application = Application(StaticFetcher({"hello": lambda event, context: "Hello!"}))
 
-``serverfull_wsgi.app`` is the application that the environment variables ``SERVERFULL_*`` describe, made when it is
-first read: ``gunicorn serverfull_wsgi:app``.
+``serverfull_wsgi.app`` is the application that the environment variables ``SERVERFULL_*`` describe, for
+``gunicorn serverfull_wsgi:app``. It is made when it is first read. An import of the package opens no file, starts no
+thread and reads no environment variable.
 """
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
-from serverfull_wsgi.assembly import create_app
+from serverfull_wsgi.assembly import create_app, needs_extra
 from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
 from serverfull_wsgi.auth.principal import Principal
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.context import LambdaContext
-from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, Function, Invocation, Outcome
+from serverfull_wsgi.domain import (
+    Checkable,
+    CheckingExecutor,
+    Closable,
+    EventLog,
+    EventQueue,
+    Executor,
+    Fetcher,
+    Function,
+    Invocation,
+    ListableFetcher,
+    Outcome,
+    ReportingFetcher,
+    ShutdownAware,
+    Startable,
+)
 from serverfull_wsgi.errors import (
     ConfigurationError,
     InvalidRuntimeException,
@@ -31,32 +46,44 @@ from serverfull_wsgi.errors import (
     TooManyRequestsException,
 )
 from serverfull_wsgi.event_config import EventConfig
+from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
+from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
-from serverfull_wsgi.servers.gunicorn.hooks import command_line, follow_worker, warn_of_timeouts
-from serverfull_wsgi.servers.gunicorn.start import start_http, start_http_mock, start_lambda, start_lambda_mock
+from serverfull_wsgi.servers.gunicorn.start import load_app, start_http, start_http_mock
+from serverfull_wsgi.servers.native.bootstrap import start_lambda, start_lambda_mock
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import Logger, logger_from_context, stat_from_context
 
 if TYPE_CHECKING:
+    from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
+    from serverfull_wsgi.queues.celery.queue import CeleryQueue
+
     app: Application
 
 __version__ = "0.1.0"
 __all__ = [
     "Application",
+    "CeleryQueue",
+    "ChainFetcher",
+    "Checkable",
+    "CheckingExecutor",
     "ChoosingExecutor",
+    "Closable",
     "ConfigurationError",
     "Credential",
     "CredentialsFile",
+    "Delays",
     "EventConfig",
+    "EventLog",
     "EventQueue",
     "Executor",
     "Fetcher",
@@ -69,6 +96,7 @@ __all__ = [
     "Invoke",
     "InvokeAsync",
     "LambdaContext",
+    "ListableFetcher",
     "Logger",
     "MemoryQueue",
     "MockingFetcher",
@@ -76,12 +104,16 @@ __all__ = [
     "Outcome",
     "Principal",
     "ProcessExecutor",
+    "ReportingFetcher",
     "ResourceConflictException",
+    "SamFetcher",
     "ServiceError",
     "ServiceException",
     "Settings",
+    "ShutdownAware",
     "SigV4Middleware",
     "SqliteQueue",
+    "Startable",
     "Stat",
     "StaticFetcher",
     "TooManyRequestsException",
@@ -95,44 +127,40 @@ __all__ = [
 ]
 
 
+# Classes that need an extra: imported when they are first read. Each has its module and its extra.
+_OPTIONAL = {
+    "CeleryQueue": ("serverfull_wsgi.queues.celery.queue", "celery"),
+    "SamFetcher": ("serverfull_wsgi.fetchers.sam.fetcher", "sam"),
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name != "app":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        application = create_app()
-    except ConfigurationError as error:
-        raise _refusal(error) from None
-    if _gunicorn_asks():
-        follow_worker(application)
-        if cfg := command_line():
-            warn_of_timeouts(application, cfg)
-    if _a_worker_asks():
+    if name == "app":
+        value: Any = load_app()
+    elif name in _OPTIONAL:
+        module, extra = _OPTIONAL[name]
         try:
-            application.start()
+            with needs_extra(extra, name):
+                value = getattr(import_module(module), name)
         except ConfigurationError as error:
-            raise _refusal(error) from None
-    globals()["app"] = application
-    return application
+            return _unavailable(name, str(error))
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
-def _gunicorn_asks() -> bool:
-    return "gunicorn.arbiter" in sys.modules
+def _unavailable(name: str, message: str) -> type:
+    """Return a class in the place of one whose extra is not installed, so that ``import *`` works without extras.
 
+    Its constructor raises `ConfigurationError` with the command that installs the extra.
+    """
 
-def _a_worker_asks() -> bool:
-    """Whether one of gunicorn's workers loads the application, and not the master, which forks afterwards."""
-    frame: FrameType | None = sys._getframe()
-    while frame and frame.f_globals.get("__name__") != "gunicorn.workers.base":
-        frame = frame.f_back
-    return frame is not None
+    class Unavailable:
+        __doc__ = message
 
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            raise ConfigurationError(message)
 
-def _refusal(error: ConfigurationError) -> Exception:
-    """The error in the form that gunicorn prints without a traceback, when it is gunicorn that asks."""
-    if not _gunicorn_asks():
-        return error
-    from gunicorn.errors import AppImportError
-
-    return AppImportError(  # type: ignore[no-any-return]
-        f"serverfull_wsgi: the settings cannot be served:\n{error}"
-    )
+    Unavailable.__name__ = Unavailable.__qualname__ = name
+    return Unavailable

@@ -1,11 +1,20 @@
-"""The one place that knows every part by its concrete class: from settings to an application."""
+"""Assembly of an application from settings: the one module that names concrete classes.
+
+::
+
+    Settings ──> create_stats ──> create_fetcher ───────────────┐
+                              ├─> create_executor ──────────────┼──> Application
+                              ├─> create_queue ─────────────────┤
+                              └─> create_authentication ────────┘
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,21 +48,25 @@ NO_FUNCTIONS = (
     "or a template with SERVERFULL_TEMPLATE, and start again"
 )
 NO_LOG = (
-    "a broker keeps no log of events to look at, redrive or purge; its own tools show what waits "
-    "('rabbitmqctl list_queues', 'celery -A serverfull_wsgi.celery inspect active'), and an event that failed is where "
-    "its on_failure or dead_letter says"
+    "a broker keeps no log of events, so they cannot be listed, redriven or purged; its own tools show waiting events "
+    "('rabbitmqctl list_queues', 'celery -A serverfull_wsgi.celery inspect active'), and a failed event is sent "
+    "to its on_failure or dead_letter target"
 )
 TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
-_declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # without which a file declares no function
+EXTRAS = {  # the extras of setup.py that whole modules need: the package's name, and the modules it and its own import
+    "celery": ("Celery", {"celery", "kombu", "redis"}),
+    "sam": ("PyYAML", {"yaml"}),
+}
+_declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # a template without it declares no function
 
 
 def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None) -> Application:
-    """An application as ``settings`` describe it; those of the environment if None.
+    """Return an application as ``settings`` describe it, or as the environment variables do if ``settings`` is None.
 
-    ``fetcher`` takes the place of SERVERFULL_FUNCTIONS, SERVERFULL_ALIASES and SERVERFULL_TEMPLATE. The server's logger
-    is set up here, so that what goes wrong at the start is logged as configured.
+    ``fetcher`` replaces SERVERFULL_FUNCTIONS, SERVERFULL_ALIASES and SERVERFULL_TEMPLATE. This also sets up the
+    server's logger, so that a problem of the start is logged as configured.
 
-    Raises `ConfigurationError`, saying of every setting what is wrong with it.
+    Raises `ConfigurationError` that names every bad setting.
     """
     settings = settings or Settings.from_environ()
     configure_logging(settings)
@@ -75,27 +88,46 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
     )
 
 
-def imported(target: str, named: str) -> Application:
-    """The application that MODULE:APPLICATION names; ``named`` is what said so, for the refusal.
+def import_application(target: str, origin: str) -> Application:
+    """Return the application that ``target``, MODULE:APPLICATION, names.
 
-    Raises `ConfigurationError`.
+    ``origin`` is the option or setting that gave the name, for error messages. Raises `ConfigurationError`.
     """
     module, _, attribute = target.partition(":")
     if not all(part.isidentifier() for part in module.split(".")):
-        raise ConfigurationError(f"{named}: {module!r} is no module; name MODULE:APPLICATION, as in orders.web:app")
+        raise ConfigurationError(
+            f"{origin}: {module!r} is not a valid module name; use MODULE:APPLICATION, as in orders.web:app"
+        )
     try:
         application = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"{named}: {error}") from error
+        raise ConfigurationError(f"{origin}: {error}") from error
     if not isinstance(application, Application):
-        raise ConfigurationError(f"{named}: that is a {type(application).__name__}; name a serverfull_wsgi.Application")
+        raise ConfigurationError(
+            f"{origin}: this is a {type(application).__name__}; name a serverfull_wsgi.Application"
+        )
     return application
 
 
+@contextlib.contextmanager
+def needs_extra(extra: str, origin: str) -> Iterator[None]:
+    """Turn the ImportError of a missing optional dependency into a `ConfigurationError` that names its cure.
+
+    ``extra`` is a key of `EXTRAS`, ``origin`` the setting or class that needs it.
+    """
+    package, modules = EXTRAS[extra]
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in modules:
+            raise
+        raise ConfigurationError(f"{origin} needs {package}: pip install 'serverfull-wsgi[{extra}]'") from error
+
+
 def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
-    """How functions run: in this process or in their own, as they are and as the settings say."""
+    """Return the executor: functions run in this process or in isolated processes."""
     isolate = settings.executor == "process" and not settings.mock
-    apart = ProcessExecutor(
+    isolated = ProcessExecutor(
         max_concurrency=settings.max_concurrency,
         idle=settings.environment_idle,
         sandbox=settings.sandbox,
@@ -103,11 +135,11 @@ def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
         drain=settings.drain,
         eager=isolate,
     )
-    return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), apart, isolate=isolate)
+    return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
 
 
 def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
-    """What keeps events: the file the settings name, or this process's memory if that is what they say."""
+    """Return the event queue: a SQLite file unless SERVERFULL_EVENTS names memory or a broker."""
     metrics = Metrics(stats) if stats else None
     if settings.events == "memory":
         return MemoryQueue(
@@ -132,15 +164,8 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
 
 
 def _celery_queue(settings: Settings, delays: Delays, metrics: Metrics | None) -> EventQueue:
-    try:
+    with needs_extra("celery", f"SERVERFULL_EVENTS={settings.events.partition('://')[0]}://..."):
         from serverfull_wsgi.queues.celery.queue import CeleryQueue
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("celery", "kombu", "redis"):
-            raise
-        scheme = settings.events.partition("://")[0]
-        raise ConfigurationError(
-            f"SERVERFULL_EVENTS={scheme}://... needs Celery: pip install 'serverfull-wsgi[celery]'"
-        ) from error
     return CeleryQueue(
         settings.events,
         name=settings.events_queue_name,
@@ -152,27 +177,29 @@ def _celery_queue(settings: Settings, delays: Delays, metrics: Metrics | None) -
 
 
 def store_path(settings: Settings) -> Path:
-    """The file of events that the settings name, whole, since a process may go elsewhere later.
+    """Return the path of the events' SQLite file. It is absolute, since a process may change its working directory.
 
-    Raises `ConfigurationError` where events are kept in memory, or by a broker.
+    Raises `ConfigurationError` if events are kept in memory or by a broker.
     """
     if settings.has_broker:
         raise ConfigurationError(f"SERVERFULL_EVENTS={settings.events.partition('://')[0]}://...: {NO_LOG}")
     if settings.events == "memory":
-        raise ConfigurationError("SERVERFULL_EVENTS=memory: there is no store of events to look at")
+        raise ConfigurationError(
+            "SERVERFULL_EVENTS=memory: events in memory are lost with their process, so there is no store to open"
+        )
     named = settings.events.removeprefix("sqlite:///")
     return Path(named or Path(settings.data_dir, "events.sqlite3")).absolute()
 
 
 def configure_logging(settings: Settings) -> None:
-    """Sets the server's logger up as the settings say."""
+    """Set up the server's logger."""
     configure(LOGGER, output=settings.logger_output, level=settings.logger_level, format=settings.logger_format)
 
 
 def create_fetcher(settings: Settings, fetcher: Fetcher | None = None) -> Fetcher:
-    """Where the functions come from: ``fetcher``, or the settings; mocked in mock mode."""
-    fetcher = fetcher or _configured(settings)
-    LOGGER.disabled = False  # as `logging.config` in a function's module leaves each logger that it is not told of
+    """Return ``fetcher``, or the one that the settings describe; wrapped in a `MockingFetcher` in mock mode."""
+    fetcher = fetcher or _configured_fetcher(settings)
+    LOGGER.disabled = False  # `logging.config` in a function's module disables every logger that it does not name
     if not settings.mock:
         return fetcher
     if settings.mock_values == "random":
@@ -180,10 +207,10 @@ def create_fetcher(settings: Settings, fetcher: Fetcher | None = None) -> Fetche
     return MockingFetcher(fetcher)
 
 
-def _configured(settings: Settings) -> Fetcher:
-    """The functions of the settings; without any, those of the template in the working directory."""
+def _configured_fetcher(settings: Settings) -> Fetcher:
+    """Return a fetcher of the settings' functions, or of the working directory's template if no functions are set."""
     fetchers: list[ListingFetcher] = []
-    template = settings.template or ("" if settings.functions else _template_here())
+    template = settings.template or ("" if settings.functions else _default_template())
     if settings.functions or settings.aliases or not template:
         fetchers.append(ImportFetcher.parse(settings.functions, settings.aliases))
     if template:
@@ -195,20 +222,22 @@ def _configured(settings: Settings) -> Fetcher:
         LOGGER.warning("%s", note)
     if refused := refused_of(fetcher):
         names = ", ".join(refused)
-        LOGGER.warning("%s cannot run: answers 409 with the reason, and 'serverfull check' lists all", names)
+        LOGGER.warning("%s cannot run: calls are answered with 409; 'serverfull check' lists the reasons", names)
     if not fetcher.functions() and not refused:
         LOGGER.warning(NO_FUNCTIONS)
     return fetcher
 
 
-def _template_here() -> str:
-    """The template that is served when nothing was set; empty where there is none.
+def _default_template() -> str:
+    """Return the path of the template in the working directory, or an empty text if there is none.
 
-    Others call their files ``template.yaml`` too: what nobody named and declares no function is no mistake.
+    Other programs have files of this name too, so a file without functions is skipped with a warning.
     """
     for path in filter(os.path.isfile, TEMPLATES):
         if not _declares_functions(path):
-            LOGGER.warning("%s is left alone: it is no SAM or CloudFormation template that declares a function", path)
+            LOGGER.warning(
+                "%s is not served: it is not a SAM or CloudFormation template that declares a function", path
+            )
             continue
         LOGGER.info("serving the functions of %s, since no SERVERFULL_TEMPLATE or SERVERFULL_FUNCTIONS is set", path)
         return path
@@ -218,26 +247,20 @@ def _template_here() -> str:
 def _declares_functions(path: str) -> bool:
     try:
         return bool(_declaration.search(Path(path).read_bytes()))
-    except OSError:  # told by who reads it as a template
+    except OSError:  # `SamFetcher` reports it
         return True
 
 
 def _from_template(settings: Settings, path: str) -> ListingFetcher:
-    try:
+    with needs_extra("sam", f"SERVERFULL_TEMPLATE={path}"):
         from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
         from serverfull_wsgi.fetchers.sam.parameters import parse_parameters
-    except ImportError as error:
-        if error.name != "yaml":
-            raise
-        raise ConfigurationError(
-            f"SERVERFULL_TEMPLATE={path} needs PyYAML: pip install 'serverfull-wsgi[sam]'"
-        ) from error
     parameters = parse_parameters(settings.template_parameters)
     return SamFetcher(path, parameters, region=settings.region, account_id=settings.account_id)
 
 
 def create_authentication(settings: Settings) -> Callable[[WSGIApplication], WSGIApplication] | None:
-    """What asks each request who signed it, if the settings name a file of keys."""
+    """Return the middleware that checks signatures, or None if no credentials file is set."""
     if not settings.credentials_file:
         return None
     return partial(
@@ -251,7 +274,7 @@ def create_authentication(settings: Settings) -> Callable[[WSGIApplication], WSG
 
 
 def create_stats(settings: Settings) -> Stat | None:
-    """The statsd client the settings ask for; None where metrics are off."""
+    """Return the statsd client, or None if metrics are off."""
     if settings.stats_output == "NULL":
         return None
     tags = settings.stats_tags if settings.stats_output == "DATADOG" else None

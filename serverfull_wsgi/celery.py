@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import configure_logging, create_app, imported
+from serverfull_wsgi.assembly import configure_logging, create_app, import_application
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.listing import functions_of
 from serverfull_wsgi.settings.settings import Settings
@@ -43,7 +43,7 @@ def worker(settings: Settings) -> Celery:
 def _application(settings: Settings) -> Application:
     if settings.application:
         configure_logging(settings)
-        return imported(settings.application, f"SERVERFULL_APPLICATION={settings.application}")
+        return import_application(settings.application, f"SERVERFULL_APPLICATION={settings.application}")
     application = create_app(settings)
     if not functions_of(application.dispatcher.fetcher):
         raise ConfigurationError(

@@ -1,4 +1,7 @@
-"""gunicorn's hooks: ``from serverfull_wsgi.hooks import post_worker_init, worker_exit`` in its configuration file."""
+"""gunicorn's server hooks, for a ``gunicorn.conf.py``.
+
+Its line is ``from serverfull_wsgi.hooks import post_worker_init, worker_exit``.
+"""
 
 from serverfull_wsgi.servers.gunicorn.hooks import post_worker_init, worker_exit
 

@@ -1,34 +1,39 @@
-"""The command: ``serverfull serve | check | invoke | functions | lambda | worker | events``."""
+"""The command ``serverfull`` and its subcommands, except ``serverfull events``."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import click
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import configure_logging, create_app, imported
-from serverfull_wsgi.cli.events import events, run_worker
-from serverfull_wsgi.domain import Invocation
+from serverfull_wsgi.assembly import configure_logging, create_app, import_application
+from serverfull_wsgi.cli.events import events
+from serverfull_wsgi.domain import Checkable, Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
 from serverfull_wsgi.fetchers.listing import functions_of, problems_of, refused_of
 from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.servers.gunicorn.hooks import timeout_warnings
-from serverfull_wsgi.servers.gunicorn.start import serve, start_lambda
+from serverfull_wsgi.servers.gunicorn.start import serve
+from serverfull_wsgi.servers.native.bootstrap import start_lambda
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.group_commit import StoreError
+from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.requests import new_ids
 
 
-class _Refusals(click.Group):
-    """Prints what was refused as one message, without a traceback, and exits with status 1."""
+class _ErrorReportingGroup(click.Group):
+    """A group of commands that prints an expected error as one message, and exits with status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        sys.path.insert(0, os.getcwd())  # as gunicorn does: functions are found where one stands
+        sys.path.insert(0, os.getcwd())  # gunicorn does so too: handlers are imported from the working directory
         try:
             return super().invoke(ctx)
         except StoreError as error:
@@ -38,11 +43,14 @@ class _Refusals(click.Group):
 
 
 _APP = click.option(
-    "--app", "target", metavar="MODULE:APPLICATION", help="An application built in code, instead of the settings'."
+    "--app",
+    "target",
+    metavar="MODULE:APPLICATION",
+    help="Use an application built in code, instead of the one that the settings describe.",
 )
 
 
-@click.group(cls=_Refusals)
+@click.group(cls=_ErrorReportingGroup)
 @click.version_option(package_name="serverfull-wsgi")
 def main() -> None:
     """Serve AWS Lambda functions on your own machine."""
@@ -52,30 +60,30 @@ def main() -> None:
 @_APP
 @click.pass_context
 def serve_(ctx: click.Context, target: str | None) -> None:
-    """Serve the functions over HTTP with gunicorn, whose own options may follow."""
+    """Serve the functions over HTTP with gunicorn. Further options are passed on to gunicorn."""
     serve(lambda: _application(target), Settings.from_environ(), ctx.args)
 
 
 @main.command()
 @_APP
 def check(target: str | None) -> None:
-    """Say whether the settings are good, every function can be run, and there is a place for events."""
-    application = _application(target, aside=True)
-    if check_place := getattr(application.queue, "check_place", None):
-        check_place()
-    listed = functions_of(application.dispatcher.fetcher)
-    for line in timeout_warnings(listed):
+    """Check the settings, every function, and the place where events are kept."""
+    application = _application(target, quiet=True)
+    if isinstance(application.queue, Checkable):
+        application.queue.check_place()
+    functions = functions_of(application.dispatcher.fetcher)
+    for line in timeout_warnings(functions):
         click.echo(f"warning: {line}", err=True)
     if problems := problems_of(application.dispatcher.fetcher):
-        raise ConfigurationError("these cannot run:\n" + "\n".join(problems))
-    click.echo(f"ok: {len(listed)} function{'' if len(listed) == 1 else 's'}")
+        raise ConfigurationError("these functions cannot run:\n" + "\n".join(problems))
+    click.echo(f"ok: {len(functions)} function{'' if len(functions) == 1 else 's'}")
 
 
 @main.command()
 @_APP
 def functions(target: str | None) -> None:
-    """List the functions: name, timeout, memory size, description; or why one cannot run."""
-    fetcher = _application(target, aside=True).dispatcher.fetcher
+    """List the functions: name, timeout, memory size, description; or the reason why a function cannot run."""
+    fetcher = _application(target, quiet=True).dispatcher.fetcher
     for function in functions_of(fetcher):
         name = function.name if function.version == LATEST else f"{function.name}:{function.version}"
         click.echo(f"{name}\t{function.timeout:g} s\t{function.memory_size} MB\t{function.description}".rstrip())
@@ -88,8 +96,12 @@ def functions(target: str | None) -> None:
 @click.argument("name")
 @click.argument("payload", default="", metavar="[PAYLOAD|-|@FILE]")
 def invoke(target: str | None, name: str, payload: str) -> None:
-    """Run one function. Its result goes to standard output, its log to standard error; status 1 if it failed."""
-    dispatcher = _application(target, aside=True).dispatcher
+    """Run one function. Print its result to standard output and its log to standard error.
+
+    The payload is JSON: the argument itself, standard input (-), or a file (@FILE). The exit status is 1 if the
+    function fails.
+    """
+    dispatcher = _application(target, quiet=True).dispatcher
     invocation = Invocation(dispatcher.name(name), _payload(payload), new_ids().request_id)
     with contextlib.redirect_stdout(sys.stderr):
         outcome = dispatcher.invoke(invocation)
@@ -101,8 +113,8 @@ def invoke(target: str | None, name: str, payload: str) -> None:
 @main.command()
 @_APP
 def worker(target: str | None) -> None:
-    """Run events, so that the web processes leave them to this one; until a signal."""
-    run_worker(_application(target), Settings.from_environ())
+    """Run events until a signal stops it. Web processes run none while a worker is there."""
+    _run_events(_application(target), Settings.from_environ())
 
 
 main.add_command(events)
@@ -113,23 +125,23 @@ main.add_command(events)
 @click.argument("name", metavar="TARGET")
 def lambda_(target: str | None, name: str) -> None:
     """Run one function natively on AWS Lambda, under AWS's runtime client."""
-    start_lambda(_application(target, aside=True).dispatcher.fetcher if target else None, name)
+    start_lambda(_application(target, quiet=True).dispatcher.fetcher if target else None, name)
 
 
-def _application(target: str | None, *, aside: bool = False) -> Application:
-    """The application to work with; ``aside``: one that keeps standard output free and sends no metrics."""
+def _application(target: str | None, *, quiet: bool = False) -> Application:
+    """Return the application of ``--app``, or of the settings. ``quiet``: log to standard error, send no metrics."""
     settings = Settings.from_environ()
-    if aside:
+    if quiet:
         settings = replace(settings, logger_output="STDERR", stats_output="NULL")
     if target is None:
         return create_app(settings)
-    if aside:
+    if quiet:
         configure_logging(settings)
-    application = imported(target, f"--app {target}")
+    application = import_application(target, f"--app {target}")
     if settings.credentials_file and not application.authenticated:
         raise ConfigurationError(
-            f"--app {target}: SERVERFULL_CREDENTIALS_FILE is set, and this application asks nobody who signed; "
-            "make it with authentication=, or with create_app"
+            f"--app {target}: SERVERFULL_CREDENTIALS_FILE is set, but this application does not check signatures; "
+            "give it authentication=, or make it with create_app"
         )
     return application
 
@@ -144,3 +156,33 @@ def _payload(text: str) -> bytes:
         except OSError as error:
             raise ConfigurationError(f"payload {text}: {error.strerror}") from error
     return text.encode()
+
+
+@runtime_checkable
+class _ExternallyRun(Protocol):
+    """A queue whose events are run by another program."""
+
+    is_run_by: str  # the command that starts the program
+
+
+def _run_events(application: Application, settings: Settings) -> None:
+    """Run the events of an application until a signal, and then let running events finish.
+
+    Raises `ConfigurationError` if this process cannot run them: they are in another process's memory or in a broker.
+    """
+    queue = application.queue
+    if isinstance(queue, _ExternallyRun):
+        raise ConfigurationError(f"the events of {queue} are run by Celery's workers: {queue.is_run_by}")
+    if not isinstance(queue, SqliteQueue):
+        raise ConfigurationError(
+            "a worker needs events that processes can share, but this application keeps them in memory; "
+            "remove SERVERFULL_EVENTS=memory, or give the Application queue=SqliteQueue(...)"
+        )
+    stopped = threading.Event()
+    for number in {signal.SIGTERM, signal.SIGINT, *settings.signals}:
+        signal.signal(number, lambda *_: stopped.set())
+    application.start()
+    queue.work()
+    LOGGER.info("running the events of %s", queue.path)
+    stopped.wait()
+    application.close()

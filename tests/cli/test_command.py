@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from serverfull_wsgi import ConfigurationError
-from serverfull_wsgi.assembly import imported
+from serverfull_wsgi.assembly import import_application
 from tests.support import servers
 from tests.support.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
 from tests.support.waiting import wait_until
@@ -64,7 +64,7 @@ def test_invoke_exits_with_1_on_a_function_error():
         (["functions", "--app", "no_such_module:app"], "Error: --app no_such_module:app: No module named"),
         (
             ["functions", "--app", "tests.support.handlers:hello"],
-            "Error: --app tests.support.handlers:hello: that is a function",
+            "Error: --app tests.support.handlers:hello: this is a function",
         ),
         (["lambda", "absent"], "Error: there is no function 'absent'; there are: hello, broken, echo, noisy"),
         (["lambda", "hello"], "Error: AWS_LAMBDA_RUNTIME_API is not set: native Lambda mode runs on AWS Lambda only"),
@@ -90,8 +90,8 @@ def test_an_application_built_in_code_can_be_named():
 
 @pytest.mark.parametrize("target", ["", ":app", ".site:app", "tests/support/site.py:app"])
 def test_an_application_that_no_module_can_have_is_refused_with_the_form(target):
-    with pytest.raises(ConfigurationError, match=r"--app X: .* is no module; name MODULE:APPLICATION"):
-        imported(target, "--app X")
+    with pytest.raises(ConfigurationError, match=r"--app X: .* is not a valid module name; use MODULE:APPLICATION"):
+        import_application(target, "--app X")
 
 
 def test_check_counts_what_it_found_good():

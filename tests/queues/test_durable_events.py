@@ -281,9 +281,9 @@ def test_the_command_looks_after_events(servers):
     assert listed.stderr == "more: --before 2\n"
     shown = json.loads(servers.command("events", "show", fine).stdout)
     assert (shown["state"], shown["payload"], shown["result"]) == ("succeeded", '{"n": 1}', '{"n": 1}')
-    assert servers.command("events", "redrive", failed[0]).stdout == "1 to be run again\n"
-    assert servers.command("events", "redrive", "--failed").stdout == "2 to be run again\n"
-    assert "there is no event" in servers.command("events", "redrive", fine).stderr
+    assert servers.command("events", "redrive", failed[0]).stdout == "1 redriven\n"
+    assert servers.command("events", "redrive", "--failed").stdout == "2 redriven\n"
+    assert "there is no failed event" in servers.command("events", "redrive", fine).stderr
     assert servers.command("events", "purge", "--yes").stdout == "1 removed\n"
     with servers.gunicorn():
         wait_until(lambda: servers.pending() == 0)

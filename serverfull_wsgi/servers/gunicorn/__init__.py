@@ -1,1 +1,1 @@
-"""The application under gunicorn."""
+"""The application under gunicorn. `start` imports gunicorn only when it runs."""

@@ -1,4 +1,4 @@
-"""gunicorn's master process with defaults that suit functions, and with the signals of the settings."""
+"""gunicorn's arbiter (its master process), with defaults for functions and with the signals of the settings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from serverfull_wsgi.settings.settings import Settings
 
 
 class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn over the application that ``load`` returns.
+    """gunicorn for the application that ``load`` returns.
 
-    Precedence as gunicorn's own: its configuration file over our defaults, GUNICORN_CMD_ARGS over that, ``options``
-    over all. A reload (SIGHUP) starts new workers, each of which calls ``load`` again.
+    The order of precedence is gunicorn's own, the strongest first: ``options``, GUNICORN_CMD_ARGS, the configuration
+    file, the defaults of this module. A reload (SIGHUP) starts new workers, and each calls ``load`` again.
     """
 
     def __init__(self, load: Callable[[], Application], settings: Settings, options: Sequence[str]) -> None:
@@ -42,41 +42,41 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         self.chdir()
         if file := arguments.config or from_environ.config or get_default_config_file():
             self.load_config_from_file(file)
-        for given in (vars(from_environ), vars(arguments)):
-            for name, value in given.items():
+        for values in (vars(from_environ), vars(arguments)):
+            for name, value in values.items():
                 if value is not None and name != "args":
                     self.cfg.set(name, value)
         if self.cfg.settings["worker_class"].get() != "gthread" and arguments.threads is from_environ.threads is None:
-            self.cfg.set("threads", 1)  # our default is for gthread; gunicorn would make gthread of sync with threads
+            self.cfg.set("threads", 1)  # gunicorn turns sync into gthread if there is more than one thread
         self._add_hooks()
         self.chdir()
 
     def _add_hooks(self) -> None:
-        """Ours run before those of a configuration file, which would otherwise take their place."""
-        at_start, at_exit = self.cfg.post_worker_init, self.cfg.worker_exit
+        """Run the hooks of this package before the hooks of a configuration file, which would replace them."""
+        users_init, users_exit = self.cfg.post_worker_init, self.cfg.worker_exit
 
-        def started(worker: Worker) -> None:
+        def run_init(worker: Worker) -> None:
             self._ignore_interrupts()
             post_worker_init(worker)
-            if at_start is not post_worker_init:
-                at_start(worker)
+            if users_init is not post_worker_init:
+                users_init(worker)
 
-        def ended(server: Arbiter, worker: Worker) -> None:
+        def run_exit(server: Arbiter, worker: Worker) -> None:
             worker_exit(server, worker)
-            if at_exit is not worker_exit:
-                at_exit(server, worker)
+            if users_exit is not worker_exit:
+                users_exit(server, worker)
 
-        self.cfg.set("post_worker_init", started)
-        self.cfg.set("worker_exit", ended)
+        self.cfg.set("post_worker_init", run_init)
+        self.cfg.set("worker_exit", run_exit)
 
     def _defaults(self) -> dict[str, Any]:
         host, port = parse_address(self._settings.httpserver_address)
         return {
             "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"],
             "worker_class": "gthread",
-            "workers": 1,  # limits hold for a process, so one process makes them hold for the server
-            "threads": 8,
-            "control_socket_disable": True,  # a socket under the user's home that nobody asked for
+            "workers": 1,  # limits are per process, so with one process they are the server's
+            "threads": 8,  # the README's choice, for handlers that wait for the network more than they compute
+            "control_socket_disable": True,  # gunicorn would make a socket in the user's home directory
         }
 
     def load(self) -> Application:
@@ -86,19 +86,19 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
                 application.start()
             return application
         except ConfigurationError as error:
-            raise AppImportError(f"serverfull: the settings cannot be served:\n{error}") from error
+            raise AppImportError(f"serverfull cannot start:\n{error}") from error
 
     def run(self) -> None:
         _DrainingArbiter(self, self._settings.signals).run()
 
     def _ignore_interrupts(self) -> None:
-        """In a worker. Ctrl-C reaches all processes at once, and it is the master that tells workers to drain."""
+        """Ignore SIGINT in a worker. Ctrl-C sends it to all processes, but only the arbiter stops the workers."""
         if signal.SIGINT in self._settings.signals and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _DrainingArbiter(Arbiter):  # type: ignore[misc]
-    """Finishes what runs on the configured signals; a SIGTERM or SIGINT that is not among them stops at once."""
+    """An arbiter that finishes running calls on the configured signals. Other SIGTERM and SIGINT stop it at once."""
 
     def __init__(self, server: Server, signals: Sequence[int]) -> None:
         super().__init__(server)
@@ -113,4 +113,4 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
             signal.signal(number, self.signal)
 
     def _drain(self) -> None:
-        raise StopIteration  # what gunicorn's own SIGTERM handler does
+        raise StopIteration  # gunicorn's own SIGTERM handler does the same

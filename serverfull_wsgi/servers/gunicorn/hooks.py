@@ -1,11 +1,10 @@
-"""gunicorn's hooks, which `serverfull_wsgi.hooks` names for a configuration file of one's own."""
+"""gunicorn's server hooks. Users import them from `serverfull_wsgi.hooks`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,82 +14,64 @@ from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.listing import functions_of
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-ANSWERING = 1.0  # seconds
+# Seconds of gunicorn's graceful timeout that are kept for responses: time to write them and for clients to read them.
+RESPONSE_TIME = 1.0
 
 
 def post_worker_init(worker: Any) -> None:
-    """Opens what the worker needs before its first request; warns of functions it may cut off, and of who may call."""
+    """Open the application's resources before the first request, and log warnings.
+
+    The warnings name functions that gunicorn may cut off, and addresses that other machines can reach.
+    """
     application = getattr(worker, "wsgi", None)
     if isinstance(application, Application):
         application.start()
-        application.watch_shutdown(ends_of(worker))
+        application.watch_shutdown(seconds_left_of(worker))
         warn_of_timeouts(application, worker.cfg)
-        application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)  # the first worker speaks for all
+        application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)  # one warning, from the first worker
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Lets accepted events run to their end before the worker goes."""
-    application = getattr(worker, "wsgi", None)  # a worker that failed to load it has none
+    """Let accepted events finish before the worker exits."""
+    application = getattr(worker, "wsgi", None)  # missing if the worker could not load the application
     if isinstance(application, Application):
         application.close()
 
 
-def ends_of(worker: Any) -> Callable[[], float | None]:
-    """The callable for `Application.watch_shutdown`, of a worker.
+def seconds_left_of(worker: Any) -> Callable[[], float | None]:
+    """Return the function for `Application.watch_shutdown` in a gunicorn worker.
 
-    One whose master is gone is told to stop, and so frees its port.
-    A stop leaves `ANSWERING` of gunicorn's graceful timeout, after which nothing is answered any more, for answers.
+    After a stop it returns gunicorn's graceful timeout less `RESPONSE_TIME`, and before that None. If the arbiter is
+    dead, it sends SIGTERM to this worker, which then frees the port.
     """
     graceful: float = worker.cfg.graceful_timeout
-    seconds = graceful - min(ANSWERING, graceful / 2)
+    seconds = graceful - min(RESPONSE_TIME, graceful / 2)
 
-    def ends() -> float | None:
+    def seconds_left() -> float | None:
         if os.getppid() != worker.ppid:
             if worker.alive:
                 os.kill(os.getpid(), signal.SIGTERM)
             return 0.0
         return None if worker.alive else seconds
 
-    return ends
-
-
-def follow_worker(application: Application) -> None:
-    """The same for an application that gunicorn has a worker load, without hooks."""
-    from gunicorn.workers.base import Worker
-
-    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(worker, Worker):
-        application.watch_shutdown(ends_of(worker))
+    return seconds_left
 
 
 def warn_of_timeouts(application: Application, cfg: Any) -> None:
-    """Logs which functions ``cfg``, a gunicorn configuration, does not give the time they may take."""
+    """Log a warning for each function whose timeout is longer than ``cfg``, a gunicorn configuration, allows."""
     with contextlib.suppress(ConfigurationError):  # of a fetcher that cannot list its functions
         killed = cfg.timeout if cfg.worker_class_str == "sync" else 0
         for line in timeout_warnings(functions_of(application.dispatcher.fetcher), killed, cfg.graceful_timeout):
             LOGGER.warning("%s", line)
 
 
-def command_line() -> Any:
-    """The configuration that gunicorn's command line and GUNICORN_CMD_ARGS give; None where a file has a say too."""
-    from gunicorn.config import Config
-
-    cfg = Config()
-    parser = cfg.parser()
-    for arguments in (cfg.get_cmd_args_from_env(), sys.argv[1:]):
-        for name, value in vars(parser.parse_known_args(arguments)[0]).items():
-            if name == "config" and value:
-                return None
-            if value is not None and name in cfg.settings:
-                cfg.set(name, value)
-    return cfg
-
-
 def timeout_warnings(functions: Sequence[Function], killed: float = 0, graceful: float = 30) -> list[str]:
-    """Which functions may run for longer than the server lets them.
+    """Return a line for each function that may run for longer than the server allows.
 
-    ``killed`` is after how many seconds gunicorn kills a sync worker (``--timeout``; 0: never), ``graceful`` after how
-    many a stop cuts off what still runs (``--graceful-timeout``).
+    Args:
+        functions: the functions to check.
+        killed: seconds after which gunicorn kills a sync worker (``--timeout``); 0 if it does not.
+        graceful: seconds after which a stop cuts off running calls (``--graceful-timeout``; gunicorn's default is 30).
 
     >>> timeout_warnings([Function(print, name="slow", timeout=60)])[0]
     "function 'slow' may run for 60 s, but a stop cuts it off after 30 s; raise gunicorn's --graceful-timeout"

@@ -1,23 +1,34 @@
-"""Starting: gunicorn for HTTP, AWS's own runtime client for a native Lambda."""
+"""Entry points for gunicorn: functions that run it, and the application that its own command loads."""
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import FrameType
+from typing import Any
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import configure_logging, create_app, create_fetcher, create_stats
-from serverfull_wsgi.domain import Fetcher, Handler
-from serverfull_wsgi.fetchers.listing import find
-from serverfull_wsgi.servers.native import bootstrap
+from serverfull_wsgi.assembly import configure_logging, create_app
+from serverfull_wsgi.domain import Fetcher
+from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.servers.gunicorn.hooks import seconds_left_of, warn_of_timeouts
 from serverfull_wsgi.settings.settings import Settings
 
 
 def start_http(fetcher: Fetcher | None = None, settings: Settings | None = None, options: Sequence[str] = ()) -> None:
-    """Serves the functions of ``fetcher`` with gunicorn until a signal ends it; those of the settings without one.
+    """Serve functions with gunicorn until a signal ends it. Ends by `SystemExit`.
 
-    ``settings`` are the environment's unless given; ``options`` are gunicorn's own, as on its command line. Every
-    worker makes its own application. Ends by `SystemExit`. Raises `ConfigurationError`.
+    Every worker makes its own application.
+
+    Args:
+        fetcher: the functions; None for the functions that the settings describe.
+        settings: None for the environment variables.
+        options: gunicorn's own, as on its command line.
+
+    Raises:
+        ConfigurationError: for bad settings.
     """
     settings = settings or Settings.from_environ()
     serve(lambda: create_app(settings, fetcher), settings, options)
@@ -26,40 +37,82 @@ def start_http(fetcher: Fetcher | None = None, settings: Settings | None = None,
 def start_http_mock(
     fetcher: Fetcher | None = None, settings: Settings | None = None, options: Sequence[str] = ()
 ) -> None:
-    """`start_http` in mock mode, whatever the settings say of it."""
+    """Serve functions as `start_http` does, in mock mode."""
     start_http(fetcher, replace(settings or Settings.from_environ(), mock=True), options)
 
 
 def serve(load: Callable[[], Application], settings: Settings, options: Sequence[str] = ()) -> None:
-    """Runs gunicorn in this process, with the application that ``load`` returns in each worker."""
-    from serverfull_wsgi.servers.gunicorn.arbiter import Server  # with gunicorn, which only this door needs
+    """Run gunicorn in this process. Each worker serves the application that ``load`` returns."""
+    from serverfull_wsgi.servers.gunicorn.arbiter import (
+        Server,  # imports gunicorn, which other entry points do not need
+    )
 
     configure_logging(settings)
     Server(load, settings, options).run()
 
 
-def start_lambda(
-    fetcher: Fetcher | None,
-    target: str,
-    settings: Settings | None = None,
-    run: Callable[[Handler], None] = bootstrap.run,
-) -> None:
-    """Runs one function natively on AWS Lambda, under awslambdaric; does not return while there are invocations.
+def load_app() -> Application:
+    """Return the application of the environment variables, for ``gunicorn serverfull_wsgi:app`` or another server.
 
-    ``target`` is a function's name, or ``name:qualifier``. ``run`` takes the place of awslambdaric, for tests.
+    Under gunicorn, hooks may be missing. This therefore also does their work.
 
-    Raises `ConfigurationError` for a target the fetcher does not know, and where there is no runtime to run under.
+    Raises `ConfigurationError`, or gunicorn's AppImportError under gunicorn, which prints it without a traceback.
     """
-    settings = settings or Settings.from_environ()
-    function = find(create_fetcher(settings, fetcher), target)
-    run(bootstrap.handler_of(function, create_stats(settings), settings.logger_level))
+    try:
+        application = create_app()
+        if _is_gunicorn():
+            _watch_shutdown_of_worker(application)
+            if cfg := _command_line():
+                warn_of_timeouts(application, cfg)
+        if _is_worker():
+            application.start()
+        return application
+    except ConfigurationError as error:
+        raise _startup_error(error) from None
 
 
-def start_lambda_mock(
-    fetcher: Fetcher | None,
-    target: str,
-    settings: Settings | None = None,
-    run: Callable[[Handler], None] = bootstrap.run,
-) -> None:
-    """`start_lambda` in mock mode, whatever the settings say of it."""
-    start_lambda(fetcher, target, replace(settings or Settings.from_environ(), mock=True), run)
+def _is_gunicorn() -> bool:
+    return "gunicorn.arbiter" in sys.modules
+
+
+def _is_worker() -> bool:
+    """Return whether a gunicorn worker loads the application. With ``--preload`` the arbiter does, and forks later."""
+    frame: FrameType | None = sys._getframe()
+    while frame and frame.f_globals.get("__name__") != "gunicorn.workers.base":
+        frame = frame.f_back
+    return frame is not None
+
+
+def _startup_error(error: ConfigurationError) -> Exception:
+    if not _is_gunicorn():
+        return error
+    from gunicorn.errors import AppImportError
+
+    return AppImportError(f"serverfull_wsgi cannot start:\n{error}")  # type: ignore[no-any-return]
+
+
+def _watch_shutdown_of_worker(application: Application) -> None:
+    """Give the application the time that the current gunicorn worker has left, if this process is a worker."""
+    from gunicorn.workers.base import Worker
+
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(worker, Worker):
+        application.watch_shutdown(seconds_left_of(worker))
+
+
+def _command_line() -> Any:
+    """Return gunicorn's configuration from its command line and GUNICORN_CMD_ARGS.
+
+    Return None if a configuration file is named: its settings are not known here.
+    """
+    from gunicorn.config import Config
+
+    cfg = Config()
+    parser = cfg.parser()
+    for arguments in (cfg.get_cmd_args_from_env(), sys.argv[1:]):
+        for name, value in vars(parser.parse_known_args(arguments)[0]).items():
+            if name == "config" and value:
+                return None
+            if value is not None and name in cfg.settings:
+                cfg.set(name, value)
+    return cfg

@@ -1,1 +1,1 @@
-"""Functions on AWS Lambda itself."""
+"""One function on AWS Lambda itself."""

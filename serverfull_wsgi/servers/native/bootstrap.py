@@ -1,56 +1,33 @@
 """Native Lambda mode: one function under awslambdaric, AWS's own runtime client.
 
-awslambdaric imports its handler by name, so the handler to run is put into this module. It leaves the frames of files
-called bootstrap.py out of its stack traces, which then begin in the user's code, as they would without us.
+awslambdaric imports its handler by name, so `run` stores the handler in this module. The module's file name is
+required: awslambdaric leaves the frames of files called bootstrap.py out of stack traces, which then begin in the
+user's code, as they do without this package.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from serverfull_wsgi.domain import Function, Handler
+from serverfull_wsgi.assembly import create_fetcher, create_stats
+from serverfull_wsgi.domain import Fetcher, Function, Handler
 from serverfull_wsgi.errors import ConfigurationError, RuntimeFault
+from serverfull_wsgi.fetchers.listing import find
 from serverfull_wsgi.handlers import load_handler
+from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Stat, UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER, InvocationScope, current_scope
 
 handler: Handler
 
 
-def handler_of(function: Function, stats: Stat | None, level: int) -> Handler:
-    """The function's handler with the logger and the stats client in its context, as in HTTP mode.
-
-    What is logged from ``level`` on goes to AWS's own handler on the root logger. Raises `ConfigurationError` for a
-    Handler string that cannot be loaded, and for a function whose code lies in a directory of its own.
-    """
-    if function.code is not None:
-        raise ConfigurationError(
-            f"function {function.name!r} has a code directory of its own; name its handler instead"
-        )
-    try:
-        handler = load_handler(function.handler) if isinstance(function.handler, str) else function.handler
-    except RuntimeFault as fault:
-        raise ConfigurationError(f"function {function.name!r}: {fault}") from fault
-    LOGGER.handlers[:], LOGGER.propagate = [], True  # whatever an application made in code set up
-    LOGGER.setLevel(level)
-    if isinstance(stats, UdpStats):
-        stats.start()
-
-    def in_scope(event: Any, context: Any) -> Any:
-        token = current_scope.set(InvocationScope(context.aws_request_id, function.name, LOGGER, stats, None))
-        try:
-            return handler(event, context)
-        finally:
-            current_scope.reset(token)
-
-    return in_scope
-
-
 def run(handler_to_run: Handler) -> None:
-    """Takes invocations from the Lambda Runtime API until the process ends.
+    """Take invocations from the Lambda Runtime API until the process ends.
 
-    Raises `ConfigurationError` where there is no such API, or no awslambdaric to speak to it.
+    Raises `ConfigurationError` if this process is not on AWS Lambda, or if awslambdaric is not installed.
     """
     global handler
     handler = handler_to_run
@@ -65,3 +42,65 @@ def run(handler_to_run: Handler) -> None:
             "native Lambda mode needs awslambdaric, which has wheels for Linux on x86-64: pip install awslambdaric"
         ) from error
     bootstrap.run(f"{__name__}.handler", LambdaRuntimeClient(address, use_thread_for_polling_next=True))
+
+
+def start_lambda(
+    fetcher: Fetcher | None,
+    target: str,
+    settings: Settings | None = None,
+    run: Callable[[Handler], None] = run,
+) -> None:
+    """Run one function natively on AWS Lambda, under awslambdaric. Does not return while there are invocations.
+
+    Args:
+        fetcher: the functions; None for the functions that the settings describe.
+        target: a function's name, or ``name:qualifier``.
+        settings: None for the environment variables.
+        run: a replacement of awslambdaric, for tests.
+
+    Raises:
+        ConfigurationError: if the fetcher has no function ``target``, or if this process is not on AWS Lambda.
+    """
+    settings = settings or Settings.from_environ()
+    function = find(create_fetcher(settings, fetcher), target)
+    run(_in_context(function, create_stats(settings), settings.logger_level))
+
+
+def start_lambda_mock(
+    fetcher: Fetcher | None,
+    target: str,
+    settings: Settings | None = None,
+    run: Callable[[Handler], None] = run,
+) -> None:
+    """Run one function as `start_lambda` does, in mock mode."""
+    start_lambda(fetcher, target, replace(settings or Settings.from_environ(), mock=True), run)
+
+
+def _in_context(function: Function, stats: Stat | None, level: int) -> Handler:
+    """Return the function's handler with the logger and the stats client in its context, as in HTTP mode.
+
+    Log records of ``level`` and above go to AWS's own handler on the root logger.
+
+    Raises `ConfigurationError` for a Handler string that cannot be loaded, and for a function with a code directory.
+    """
+    if function.code is not None:
+        raise ConfigurationError(
+            f"function {function.name!r} has a code directory, which native mode cannot run; name its handler instead"
+        )
+    try:
+        handler = load_handler(function.handler) if isinstance(function.handler, str) else function.handler
+    except RuntimeFault as fault:
+        raise ConfigurationError(f"function {function.name!r}: {fault}") from fault
+    LOGGER.handlers[:], LOGGER.propagate = [], True  # an application built in code may have set handlers
+    LOGGER.setLevel(level)
+    if isinstance(stats, UdpStats):
+        stats.start()
+
+    def in_scope(event: Any, context: Any) -> Any:
+        token = current_scope.set(InvocationScope(context.aws_request_id, function.name, LOGGER, stats, None))
+        try:
+            return handler(event, context)
+        finally:
+            current_scope.reset(token)
+
+    return in_scope

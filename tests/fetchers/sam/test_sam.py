@@ -473,7 +473,7 @@ def test_the_template_is_set(load, capsys):
     assert names(application) == ["worker", "Auditor", "Collector"]
     assert application.dispatcher.fetcher.fetch("worker").environment == {"HOME_REGION": "false"}
     out = capsys.readouterr().out
-    assert "Reporter cannot run: answers 409 with the reason, and 'serverfull check' lists all" in out
+    assert "Reporter cannot run: calls are answered with 409; 'serverfull check' lists the reasons" in out
 
 
 def test_functions_and_a_template_are_both_served(load):
@@ -546,7 +546,7 @@ def test_a_file_here_that_declares_no_function_is_left_alone_in_one_line(project
     assert names(create_app(of())) == []
     said = [line for line in capsys.readouterr().out.splitlines() if "template.yaml" in line]
     assert len(said) == 1
-    assert "[WARNING] template.yaml is left alone: it is no SAM or CloudFormation template" in said[0]
+    assert "[WARNING] template.yaml is not served: it is not a SAM or CloudFormation template" in said[0]
 
 
 def test_a_template_here_that_declares_functions_and_cannot_be_read_is_told(project):
@@ -629,7 +629,7 @@ def test_check_lists_every_line_and_exits_with_1():
     result = serverfull("check", SERVERFULL_TEMPLATE="imports.yaml")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-len(EXPECTED["imports.yaml"][1]) :] == EXPECTED["imports.yaml"][1]
-    assert "Error: these cannot run:\n" in result.stderr
+    assert "Error: these functions cannot run:\n" in result.stderr
 
 
 def test_check_is_content_with_a_project_that_can_run(tmp_path):
@@ -651,7 +651,7 @@ def test_functions_marks_those_that_cannot_run():
 def test_native_mode_refuses_code_of_another_place():
     result = serverfull("lambda", "Beside", SERVERFULL_TEMPLATE="image.yaml")
     assert result.returncode == 1
-    assert "Error: function 'Beside' has a code directory of its own; name its handler instead" in result.stderr
+    assert "Error: function 'Beside' has a code directory, which native mode cannot run" in result.stderr
 
 
 @pytest.mark.parametrize("setting", [{"SERVERFULL_TEMPLATE": "template.yaml"}, {}])

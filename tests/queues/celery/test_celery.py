@@ -346,7 +346,7 @@ in_memory = Application(fetcher)
             "SERVERFULL_APPLICATION=applications:elsewhere: its events are in the queue serverfull of amqp://user:**@other",
         ),
         ({"APPLICATION": "applications:none"}, "SERVERFULL_APPLICATION=applications:none: module"),
-        ({"APPLICATION": "applications:fetcher"}, "that is a StaticFetcher; name a serverfull_wsgi.App"),
+        ({"APPLICATION": "applications:fetcher"}, "this is a StaticFetcher; name a serverfull_wsgi.App"),
     ],
     ids=["no functions", "memory", "application in memory", "elsewhere", "no application", "something else"],
 )
