@@ -11,6 +11,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "serverfull_wsgi/__init__
 EXTRAS = {
     "aws": ["boto3>=1.34"],
     "celery": ["celery[redis]>=5.7"],
+    "docs": ["celery[redis]>=5.7", "furo", "myst-parser>=4", "PyYAML>=6", "sphinx>=8"],
     "mock": ["polyfactory>=3"],
     "gevent": ["gevent>=24.11", "packaging"],  # as gunicorn's own extra has it
     "sam": ["PyYAML>=6"],
