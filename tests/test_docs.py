@@ -19,7 +19,7 @@ from serverfull_wsgi.cli.main import main
 from serverfull_wsgi.settings.aliases import RENAMED, SYNONYMS, UNSUPPORTED
 from serverfull_wsgi.settings.fields import PREFIX
 from serverfull_wsgi.settings.settings import SETTINGS
-from tests.support.servers import ROOT, Server, clean_environ, free_port, running
+from tests.support.servers import ROOT, Server, clean_environ, free_port
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -30,13 +30,14 @@ there. -->
 
 # Command reference
 
-`python -m serverfull_wsgi` is the same command as `serverfull`. All commands but `events` accept `--app MODULE:APPLICATION`
-for an application built in code. Without it the [settings](settings.md) define the application.
+`python -m serverfull_wsgi` is the same command as `serverfull`. All commands but `events` accept
+`--app MODULE:APPLICATION` for an application built in code. Without it the [settings](settings.md) define the
+application.
 
 `celery -A serverfull_wsgi.celery worker` runs [the events of a broker](celery.md). That command is Celery's own.
 
-Modules are found in the working directory and on `PYTHONPATH`. A command that is refused prints one message and exits with
-status 1.
+Modules are found in the working directory and on `PYTHONPATH`. A command that is refused prints one message and exits
+with status 1.
 """
 
 

@@ -14,7 +14,7 @@ ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
 FILE = b"FILE"  # in a payload: a path that is this row's alone
 RAW_TEXT = sys.version_info >= (3, 12)  # from here on AWS's runtime writes text that is not ASCII as it is
 HELLO = '"Hello ƛ!"'.encode() if RAW_TEXT else rb'"Hello \u019b!"'
-MANAGEMENT = "Creating, updating and listing functions"  # the README's words for what is not served
+MANAGEMENT = "Creating, updating and listing functions"  # docs/compatibility.md's words for unsupported operations
 
 
 class Like:
@@ -76,8 +76,8 @@ class Answer(NamedTuple):
 class Row:
     """One statement of how AWS behaves; ``id`` is the statement.
 
-    ``test`` names what checks a row that is more than one request and its answer. ``reason`` says in the README's words
-    why the row does not hold for functions in the server's own process, or not at all.
+    ``test`` names what checks a row that is more than one request and its answer. ``reason`` says why the
+    row does not hold for functions in the server's own process, or not at all, in the words of docs/compatibility.md.
     """
 
     id: str
