@@ -1,8 +1,8 @@
-"""Runs handlers in the server's own process and in the thread of the request: for code the operator trusts and owns.
+"""Runs handlers in the server's own process, in the thread of the request: for code that the operator trusts.
 
-It runs to its end: nothing can stop a thread, so the timeout is advisory (the context shows it). Whatever a handler
-raises is caught here, `SystemExit` included, which would otherwise stop a gunicorn master. Nothing can catch
-``os._exit``: it ends the worker and the requests in it.
+A handler runs to its end. Nothing can stop a thread, so the timeout is advisory: the context shows it. Every exception
+of a handler is caught here. This includes `SystemExit`, which would otherwise stop a gunicorn master. Nothing can catch
+``os._exit``, which ends the worker process and all requests in it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.function_errors import (
-    EXIT_ERROR,
     RESPONSE_LIMIT,
     RESPONSE_TOO_LARGE,
     UNHANDLED,
     Failure,
-    exit_message,
-    platform_error,
+    exit_error,
 )
 from serverfull_wsgi.executors.marshalling import JSON, marshal
 from serverfull_wsgi.handlers import load_handler
@@ -39,9 +37,9 @@ from serverfull_wsgi.telemetry.tail_handler import attach, ensure_root_handler
 
 
 class InProcessExecutor:
-    """An `Executor` for functions whose handler is a callable, or a Handler string this process can import.
+    """An `Executor` for functions whose handler is a callable, or a Handler string that this process can import.
 
-    ``logger`` and ``stats`` are what handlers reach through `logger_from_context` and `stat_from_context`.
+    Handlers reach ``logger`` and ``stats`` through `logger_from_context` and `stat_from_context`.
     """
 
     def __init__(self, *, logger: logging.Logger = LOGGER, stats: Stat | None = None) -> None:
@@ -49,14 +47,14 @@ class InProcessExecutor:
         self._stats = stats
 
     def start(self) -> None:
-        """Has the log tail hear ``logger``, however many servers there are in this process."""
+        """Attach the log tail to ``logger``. Any number of servers in one process may do so."""
         attach(self._logger)
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         if function.code is not None and isinstance(function.handler, str):
             raise ResourceConflictException(
-                f"function {function.name!r} has a code directory of its own: it runs in a process of its own, "
-                "never in the server's"
+                f"function {function.name!r} has a code directory of its own, so it runs in a process of its own and "
+                "never in the server's; use ProcessExecutor or ChoosingExecutor"
             )
         ensure_root_handler(self._logger)
         was_disabled = self._logger.disabled
@@ -70,10 +68,10 @@ class InProcessExecutor:
             started = perf_counter()
             payload, content_type, error_log = _run(function, invocation)
             duration = perf_counter() - started
-        if self._logger.disabled and not was_disabled:  # by `logging.config`: each logger that it is not told of
+        if self._logger.disabled and not was_disabled:  # `logging.config` disables each logger that it does not name
             self._logger.disabled = False
         if len(payload) > RESPONSE_LIMIT:
-            payload, content_type, error_log = RESPONSE_TOO_LARGE, JSON, "Function.ResponseSizeTooLarge\n"
+            payload, content_type, error_log = RESPONSE_TOO_LARGE.payload, JSON, RESPONSE_TOO_LARGE.log
         if error_log is not None:
             fields = {"request_id": invocation.request_id, "function_name": function.name}
             if invocation.principal is not None:
@@ -92,14 +90,14 @@ class InProcessExecutor:
         )
 
     def close(self) -> None:
-        """Nothing outlives the call that ran it."""
+        """Do nothing: an invocation leaves nothing open."""
 
 
-_Result = tuple[bytes, str, str | None]  # payload, content type, and what AWS's runtime would log of a failure
+_Result = tuple[bytes, str, str | None]  # payload, content type, and the log lines of AWS's runtime for a failure
 
 
 def _run(function: Function, invocation: Invocation) -> _Result:
-    request_id = ""  # AWS knows none while it loads the code
+    request_id = ""  # on AWS an error in loading the code has none
     try:
         handler = function.handler
         if isinstance(handler, str):
@@ -111,25 +109,25 @@ def _run(function: Function, invocation: Invocation) -> _Result:
     except BaseException as error:
         if raised_by_server(error):
             raise
-        return _exited(_exit_of(error), invocation)
+        return _exited(_exit_reason(error), invocation)
 
 
 def _failed(error: Exception, request_id: str, invocation: Invocation) -> _Result:
     try:
         failure = Failure.of(error, request_id)
         failure.log().encode()
-    except Exception:  # an exception whose text cannot be had, or not be written as UTF-8, ends AWS's runtime
+    except Exception:  # AWS's runtime ends if the error's text raises, or cannot be encoded as UTF-8
         return _exited(1, invocation)
     return failure.payload(), JSON, failure.log()
 
 
-def _exited(how: str | int, invocation: Invocation) -> _Result:
-    message = exit_message(invocation.request_id, how)
-    return platform_error(EXIT_ERROR, message), JSON, f"{message}\n{EXIT_ERROR}\n"
+def _exited(reason: str | int, invocation: Invocation) -> _Result:
+    error = exit_error(invocation.request_id, reason)
+    return error.payload, JSON, error.log
 
 
-class _Surroundings(NamedTuple):
-    """What all contexts of a function have in common in this process."""
+class _Constants(NamedTuple):
+    """The attributes that all contexts of one function have in common in this process."""
 
     memory_limit_in_mb: str
     log_group_name: str
@@ -137,12 +135,12 @@ class _Surroundings(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def _surroundings(name: str, version: str, memory_size: int) -> _Surroundings:
-    return _Surroundings(str(memory_size), log_group_name(name), log_stream_name(version))
+def _constants(name: str, version: str, memory_size: int) -> _Constants:
+    return _Constants(str(memory_size), log_group_name(name), log_stream_name(version))
 
 
 def _context(function: Function, invocation: Invocation) -> LambdaContext:
-    memory, log_group, log_stream = _surroundings(function.name, function.version, function.memory_size)
+    memory, log_group, log_stream = _constants(function.name, function.version, function.memory_size)
     return LambdaContext(
         invocation.request_id,
         function_name=function.name,
@@ -156,8 +154,8 @@ def _context(function: Function, invocation: Invocation) -> LambdaContext:
     )
 
 
-def _exit_of(error: BaseException) -> str | int:
-    """How a process would have ended that nobody keeps from leaving with this error: its exit status, or a signal."""
+def _exit_reason(error: BaseException) -> str | int:
+    """Return the exit status, or the signal, with which this uncaught error would have ended a process."""
     if isinstance(error, KeyboardInterrupt):
         return "signal: interrupt"
     if not isinstance(error, SystemExit):
@@ -166,6 +164,6 @@ def _exit_of(error: BaseException) -> str | int:
         return 0
     if isinstance(error.code, int):
         return error.code & 0xFF if -(2**63) <= error.code < 2**63 else 0xFF
-    with contextlib.suppress(Exception):  # of a text that cannot be had or written
+    with contextlib.suppress(Exception):  # the text of the exit code may raise, or standard error be closed
         sys.stderr.write(f"{error.code}\n")
     return 1

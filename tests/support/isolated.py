@@ -89,7 +89,7 @@ def waiting(executor):
 
 
 def _forked(executor):
-    return [pid for zygote in executor._spawner.zygotes.values() for pid in descendants(zygote.process.pid)]
+    return [pid for zygote in executor._opened.spawner.zygotes.values() for pid in descendants(zygote.process.pid)]
 
 
 def _name(pid):

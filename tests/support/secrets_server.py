@@ -48,7 +48,7 @@ def main(sandbox, folder, argument):
             "variable": planted["environment-of-a-neighbours-child"],
         }
         places.append(result(executor, hides, event))
-        places += glob.glob(f"{executor._spawner.base}/*/secret")
+        places += glob.glob(f"{executor.statistics().directory}/*/secret")
         event = {"pids": [os.getpid(), *descendants(os.getpid())], "places": places, "key": key}
         searches = function("search.search", code=code, name="searches", memory_size=2048, timeout=120)
         found = result(executor, searches, event)
@@ -59,7 +59,7 @@ def main(sandbox, folder, argument):
                     "planted": planted,
                     "found": {name: found[one] for name, one in planted.items() if one in found},
                     "open": open_secret in found,
-                    "own_tmp": executor._spawner.own_tmp,
+                    "own_tmp": executor._opened.spawner.own_tmp,
                 }
             )
         )

@@ -1,7 +1,4 @@
-"""Runs functions in execution environments, as Lambda does: processes of their own, each for one invocation at a time.
-
-Limits hold for one server process.
-"""
+"""Runs functions in execution environments, as Lambda does: in processes of their own, one invocation at a time."""
 
 from __future__ import annotations
 
@@ -11,12 +8,13 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError, ServiceException
-from serverfull_wsgi.executors.isolated.environment import Environment
-from serverfull_wsgi.executors.isolated.execution import Execution
-from serverfull_wsgi.executors.isolated.pool_manager import STOPPING, PoolManager
+from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment
+from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
+from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
 from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec, launch_spec
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
@@ -27,17 +25,30 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 SANDBOXES = ("auto", "process", "namespaces")
 
 
+class Statistics(NamedTuple):
+    """The environments of one server process."""
+
+    environments: int  # that exist or are being started
+    idle: dict[tuple[str, str], int]  # by function name and version
+    directory: str  # of their temporary files; empty while the executor is not open
+
+
 class ProcessExecutor:
-    """An `Executor` for functions that can be run by their Handler string.
+    """An `Executor` for functions that can be run by their Handler string, each in an environment of its own.
 
-    ``max_concurrency`` is how many environments there may be at once; one that waits gives way to a function that has
-    none. ``idle`` is after how many seconds without work an environment ends. ``sandbox`` is the protection level:
-    ``namespaces``, ``process`` (without), or ``auto``, the most that works. ``preload`` are modules that Python
-    environments have imported before they start; ``init_timeout`` is how many seconds a start may take; ``drain`` is
-    how many seconds what runs has to end once the server stops; ``eager`` starts what is needed with the executor,
-    not with the first invocation.
+    Limits hold for one server process. A fork of the server process opens an executor of its own.
 
-    Raises `ConfigurationError` from `start` where processes cannot be had as asked for.
+    Args:
+        max_concurrency: the most environments at once. An idle one ends if a function without one needs its place.
+        idle: seconds without an invocation after which an environment ends.
+        sandbox: ``namespaces``, ``process`` (no namespaces), or ``auto``: as much protection as the machine allows.
+        preload: modules that Python environments have imported before they start.
+        init_timeout: seconds that a start may take (AWS: 10).
+        drain: seconds that running invocations have to end after the server stops.
+        eager: open with `start`, not with the first invocation.
+        logger: the server's logger.
+
+    `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
 
     def __init__(
@@ -52,119 +63,173 @@ class ProcessExecutor:
         eager: bool = False,
         logger: logging.Logger = LOGGER,
     ) -> None:
-        self._max, self._idle, self._eager = max_concurrency, idle, eager
+        self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
-        self._init_limit, self._drain = init_timeout, drain
+        self._init_timeout, self._drain = init_timeout, drain
         self._seconds_left: Callable[[], float | None] = lambda: None
-        self._pid = 0
+        self._opened: _OpenExecutor | None = None
+        self._closed_by = 0  # process id
+        _executors.add(self)
 
     def start(self) -> None:
         if self._eager:
             self._open()
 
-    def _open(self) -> None:
-        """Once in a process; a fork of the server begins anew."""
-        with self.__dict__.setdefault("_opening", threading.Lock()):
-            if self._pid == os.getpid():
-                return
-            spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger)
-            spawner.start()
-            self._spawner = spawner
-            self._fleet = PoolManager(self._max, self._idle, self._time_left, self._logger)
-            self._fleet.start()
-            _executors.add(self)
-            self._pid = os.getpid()
-
-    # Running
-
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
-        if self._pid != os.getpid():
-            self._open()
-        fleet, attempt = self._fleet, Execution(function, invocation, self._logger)
-        pool, failed = fleet.pool(function)
-        if failed:
-            attempt.fail(failed)
-            return attempt.outcome()
-        start = partial(self._begin, pool.function, invocation)
-        environment = fleet.take(pool)
-        try:
-            if environment is None:
-                environment = fleet.begin(pool, start)
-                attempt.start(environment, self._init_limit)
-                if not attempt.overslept:
-                    fleet.started(pool, attempt.failed_start)
-            if attempt.overslept:  # as on AWS it is begun once more, in the invocation's own time
-                late, environment = environment, None
-                fleet.give_back(pool, late, reusable=False)
-                environment = fleet.take(pool) or fleet.begin(pool, start)
-            if not (attempt.stopped or attempt.failed_start):
-                attempt.run(environment)
-            if attempt.overslept:
-                fleet.started(pool, attempt.failed_start)
-        finally:
-            if environment is not None:
-                fleet.give_back(pool, environment, attempt.reusable)
-        if attempt.stopped:
-            raise ServiceException(STOPPING)
-        return attempt.outcome()
+        opened = self._opened
+        if opened is None or opened.pid != os.getpid():
+            opened = self._open()
+        return opened.execute(function, invocation)
 
-    def _begin(self, function: Function, invocation: Invocation, tmp: str | None) -> Environment:
-        spawner, beginning = self._spawner, self._beginning(function, invocation)
-        new = None if tmp else spawner.create_tmp()
-        try:
-            return Environment(function, beginning, spawner, tmp or str(new), self._logger, self._fleet.gives_up)
-        except BaseException as error:
-            if new:
-                remove_tree(new)
-            if not isinstance(error, ZygoteDied):
-                raise
-            self._logger.exception("no environment could be started")
-            raise ServiceException("The service failed; its log has the reason.") from error
+    def _open(self) -> _OpenExecutor:
+        with self._lock():
+            pid = os.getpid()
+            if self._closed_by == pid:
+                raise ServiceException(STOPPING)
+            if self._opened is None or self._opened.pid != pid:
+                spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger)
+                spawner.start()
+                pools = PoolManager(self._max_concurrency, self._idle, self._shutdown_in, self._logger)
+                pools.start()
+                self._opened = _OpenExecutor(pid, spawner, pools, self._init_timeout, self._logger)
+            return self._opened
 
-    def _beginning(self, function: Function, invocation: Invocation) -> LaunchSpec:
-        handler = handler_string(function)
-        if handler is None:
-            raise ConfigurationError(
-                f"function {function.name!r}: {function.handler!r} cannot be imported by name, so it cannot run in a "
-                "process of its own"
-            )
-        python = self._spawner.interpreter(function.runtime)
-        found = launch_spec(function, handler, region=invocation.function_name.region, python=python)
-        if not found.argv and not self._spawner.can_fork(python):
-            paths = [found.variables.get("PYTHONPATH", ""), *self._spawner.client_path]
-            if any(paths):
-                found.variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-            return found._replace(argv=(python, "-u", "-m", "awslambdaric", handler))
-        return found
+    def _lock(self) -> threading.Lock:
+        """Return the lock. Its first use creates it, since gevent replaces `threading.Lock` after the constructor."""
+        lock: threading.Lock = self.__dict__.setdefault("_opening", threading.Lock())
+        return lock
 
-    # Final
+    def statistics(self) -> Statistics:
+        """Return the numbers of this process's environments."""
+        opened = self._opened
+        if opened is None or opened.pid != os.getpid():
+            return Statistics(0, {}, "")
+        return Statistics(*opened.pools.statistics(), opened.spawner.base)
+
+    # Shutdown
 
     def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
         """Keep ``seconds_left()``: the seconds for responses after a stop, None while the server runs."""
         self._seconds_left = seconds_left
 
-    def _time_left(self) -> float | None:
+    def _shutdown_in(self) -> float | None:
         seconds = self._seconds_left()
         return None if seconds is None else min(seconds, self._drain)
 
     def stop(self, seconds: float) -> None:
-        """Lets what runs go on for at most that long; its callers are told then that the server stops."""
-        if self._pid == os.getpid():
-            self._fleet.stop(seconds)
+        """Let running invocations go on for at most that long. The others fail with a `ServiceException`."""
+        opened = self._opened
+        if opened is not None and opened.pid == os.getpid():
+            opened.pools.stop(seconds)
 
     def close(self) -> None:
-        if self._pid != os.getpid():
-            return
-        self._fleet.close()
-        self._spawner.close()
-        self._pid = 0
+        """End all environments. Later calls of `execute` in this process raise `ServiceException`."""
+        with self._lock():
+            opened, self._opened, self._closed_by = self._opened, None, os.getpid()
+        if opened is not None and opened.pid == os.getpid():
+            opened.close()
 
     def abandon(self) -> None:
-        """In a fork of the server: what the parent has open is the parent's."""
-        if self._pid:
-            self._pid = 0
-            self._fleet.abandon()
-            self._spawner.abandon()
+        """In a fork of the server: leave the parent's environments alone, so that the next `execute` opens anew."""
+        self.__dict__.pop("_opening", None)  # a thread that does not exist in the fork may hold it
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.abandon()
+
+
+class _OpenExecutor:
+    """The open part of a `ProcessExecutor`: the fork servers and pools of one server process."""
+
+    def __init__(
+        self, pid: int, spawner: Spawner, pools: PoolManager, init_timeout: float, logger: logging.Logger
+    ) -> None:
+        self.pid, self.spawner, self.pools = pid, spawner, pools
+        self._init_timeout, self._logger = init_timeout, logger
+
+    def execute(self, function: Function, invocation: Invocation) -> Outcome:
+        execution, pools = Execution(function, invocation, self._logger), self.pools
+        pool, failed = pools.pool(function)
+        if failed:
+            return execution.fail(failed)
+        launch = partial(self._launch, pool.function, invocation)
+        place = pools.acquire(pool)
+        if isinstance(place, Environment):
+            return self._run(pool, place, execution).outcome
+        outcome = self._start_and_run(place, launch, execution)
+        if isinstance(outcome, Outcome):
+            return outcome
+        # As on AWS, a start that timed out is repeated once, in the invocation's own time.
+        place = pools.acquire(pool)
+        environment = place if isinstance(place, Environment) else pools.launch(place, launch)
+        result = self._run(pool, environment, execution)
+        pools.record_start(pool, result.failed_start)
+        return result.outcome
+
+    def _start_and_run(self, reservation: Reservation, launch: Launch, execution: Execution) -> Outcome | InitTimedOut:
+        """Run the invocation in a new environment, and release the environment."""
+        pools, pool = self.pools, reservation.pool
+        environment, is_reusable = pools.launch(reservation, launch), False
+        try:
+            start = execution.start(environment, self._init_timeout)
+            if isinstance(start, InitTimedOut):
+                return start
+            if isinstance(start, FailedStart):
+                outcome = execution.fail(start)
+                pools.record_start(pool, start)
+                return outcome
+            pools.record_start(pool, None)
+            outcome, is_reusable, _ = execution.run(environment)
+            return outcome
+        finally:
+            pools.release(pool, environment, is_reusable=is_reusable)
+
+    def _run(self, pool: Pool, environment: Environment, execution: Execution) -> Result:
+        """Run the invocation in an environment, and release the environment."""
+        is_reusable = False
+        try:
+            result = execution.run(environment)
+            is_reusable = result.is_reusable
+            return result
+        finally:
+            self.pools.release(pool, environment, is_reusable=is_reusable)
+
+    def _launch(self, function: Function, invocation: Invocation, directory: str | None) -> Environment:
+        """Start the process of a new environment, with the temporary files in ``directory`` or with none."""
+        spec = self._launch_spec(function, invocation)
+        new = None if directory else self.spawner.create_tmp()
+        try:
+            return Environment(function, spec, self.spawner, directory or str(new), self._logger, self.pools.is_stopped)
+        except BaseException as error:
+            if new:
+                remove_tree(new)
+            if not isinstance(error, ZygoteDied):
+                raise
+            self._logger.exception("an environment could not be started, so its invocation fails")
+            raise ServiceException("The service failed; its log has the reason.") from error
+
+    def _launch_spec(self, function: Function, invocation: Invocation) -> LaunchSpec:
+        handler = handler_string(function)
+        if handler is None:
+            raise ConfigurationError(
+                f"function {function.name!r}: {function.handler!r} cannot be imported by name, so it cannot run in a "
+                "process of its own; define the handler at the top level of a module"
+            )
+        python = self.spawner.interpreter(function.runtime)
+        spec = launch_spec(function, handler, region=invocation.function_name.region, python=python)
+        if not spec.argv and not self.spawner.can_fork(python):
+            paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path]
+            if any(paths):
+                spec.variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+            return spec._replace(argv=(python, "-u", "-m", "awslambdaric", handler))
+        return spec
+
+    def close(self) -> None:
+        self.pools.close()
+        self.spawner.close()
+
+    def abandon(self) -> None:
+        self.pools.abandon()
+        self.spawner.abandon()
 
 
 _executors: weakref.WeakSet[ProcessExecutor] = weakref.WeakSet()

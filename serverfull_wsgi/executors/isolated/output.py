@@ -38,9 +38,9 @@ class Output:
         self._in_frame = 0  # bytes of the frame at hand that are still to come
         self._kind = 0  # its type
         self._line = bytearray()
-        self.begin({}, None)
+        self.start_invocation({}, None)
 
-    def begin(self, fields: dict[str, str], tail: Tail | None) -> None:
+    def start_invocation(self, fields: dict[str, str], tail: Tail | None) -> None:
         """From here on, what comes is an invocation's: ``fields`` say whose, in the server's log."""
         self._fields, self._tail = fields, tail
         self._passed = self._dropped = 0
@@ -57,7 +57,7 @@ class Output:
             yield_gil()
         return bool(data)
 
-    def end(self) -> None:
+    def end_invocation(self) -> None:
         """The invocation is over: what is left of its last line is one too, and what was left out is told."""
         self._text(self._waiting)
         self._waiting, self._in_frame = b"", 0

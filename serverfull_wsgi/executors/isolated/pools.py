@@ -1,56 +1,273 @@
-"""The environments of one function and version that wait for work, and what is remembered of those that ended."""
+"""Pools of execution environments: one `Pool` for each function and version, and one limit over all of them.
+
+An environment that has ended its invocation is kept for the next one. The pool hands out the environment that was used
+last, so that surplus environments stay idle and end.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
+import time
+from collections.abc import Callable
+from queue import Queue
 from time import monotonic
+from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function
-from serverfull_wsgi.executors.isolated.environment import Environment
+from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
+from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment
 from serverfull_wsgi.executors.isolated.execution import FailedStart
+from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 
-RETRIED = 2  # failed starts in a row that are each tried again at once
-BACK_OFF = 0.25  # seconds until the next try after that, doubled with each failure
-LONGEST = 10.0  # seconds
+FREE_RETRIES = 2  # failed starts in a row that delay no further start, since one or two may be transient
+FIRST_BACK_OFF = 0.25  # seconds until the next start after that; doubled with each further failure
+LONGEST_BACK_OFF = 10.0  # seconds: a function that works again is started after this time at the latest
+CLOSE_PATIENCE = 3.0  # seconds that `close` waits until running invocations have returned
+SHORTEST_ROUND, LONGEST_ROUND = 0.02, 0.25  # seconds between two rounds of housekeeping
+
+Launch = Callable[[str | None], Environment]  # (directory for temporary files, or None for a new one)
 
 
 class Pool:
-    """Used under its executor's lock."""
+    """The idle environments of one function and version, its spare temporary files, and its failed starts.
+
+    The caller holds the lock of the `PoolManager`.
+    """
 
     def __init__(self, function: Function) -> None:
         self.function = function
         self.key = function.name, function.version
-        self.idle: list[Environment] = []  # the most recent last
-        self._tmps: list[tuple[str, float]] = []  # temporary files of those that ended, and since when
+        self.idle: list[Environment] = []  # the one used last comes last
+        self._directories: list[tuple[str, float]] = []  # of environments that ended, and since when
         self._failures = 0
         self._failed: FailedStart | None = None
         self._retry_at = 0.0
 
-    def started(self, failed: FailedStart | None) -> None:
-        """An environment has started, or failed to."""
+    def record_start(self, failed: FailedStart | None) -> None:
+        """Count a failed start, or forget the failures after a start that succeeded (``None``)."""
         self._failed = failed
         self._failures = self._failures + 1 if failed else 0
-        if self._failures > RETRIED:
-            self._retry_at = monotonic() + min(LONGEST, BACK_OFF * 2 ** (self._failures - RETRIED - 1))
+        if self._failures > FREE_RETRIES:
+            delay = FIRST_BACK_OFF * 2 ** (self._failures - FREE_RETRIES - 1)
+            self._retry_at = monotonic() + min(LONGEST_BACK_OFF, delay)
 
     def recent_failure(self) -> FailedStart | None:
-        """What a start would come to, since the last ones just did; None: it is worth a try."""
-        return self._failed if self._failures > RETRIED and monotonic() < self._retry_at else None
+        """Return the last failed start during a back-off, None if a start may be attempted."""
+        return self._failed if self._failures > FREE_RETRIES and monotonic() < self._retry_at else None
 
-    def keep_tmp(self, path: str) -> None:
-        """Keeps temporary files for the next environment, if their directory is still one."""
+    def keep_directory(self, path: str) -> None:
+        """Keep temporary files for the next environment. A link in the place of the directory is not kept."""
         if os.path.isdir(path) and not os.path.islink(path):
-            self._tmps.append((path, monotonic()))
+            self._directories.append((path, monotonic()))
 
-    def take_tmp(self) -> str | None:
-        """Temporary files for a new environment: on AWS they outlive a process that is replaced."""
-        return self._tmps.pop()[0] if self._tmps else None
+    def pop_directory(self) -> str | None:
+        """Return kept temporary files for a new environment: on AWS they outlive a process that is replaced."""
+        return self._directories.pop()[0] if self._directories else None
 
-    def leaving(self, since: float) -> tuple[list[Environment], list[str]]:
-        """Takes out what has not been used since then, or has died: environments, and temporary files."""
-        stay = [one for one in self.idle if one.used >= since and one.is_alive()]
-        gone = [one for one in self.idle if one not in stay]
-        self.idle = stay
-        files = [path for path, when in self._tmps if when < since]
-        self._tmps = [(path, when) for path, when in self._tmps if when >= since]
-        return gone, files
+    def remove_unused(self, since: float) -> tuple[list[Environment], list[str]]:
+        """Remove and return environments and directories unused since that time, and environments that died."""
+        kept = [one for one in self.idle if one.used >= since and one.is_alive()]
+        removed = [one for one in self.idle if one not in kept]
+        self.idle = kept
+        directories = [path for path, when in self._directories if when < since]
+        self._directories = [(path, when) for path, when in self._directories if when >= since]
+        return removed, directories
+
+
+class Reservation(NamedTuple):
+    """A place within the limit for one new environment of ``pool``. `PoolManager.launch` consumes it."""
+
+    pool: Pool
+
+
+class PoolManager:
+    """All environments of a server process: at most ``limit``, of which an idle one ends after ``idle`` seconds.
+
+    Args:
+        limit: the most environments at once, busy and idle.
+        idle: seconds without an invocation after which an environment ends.
+        seconds_left: returns the seconds until running invocations are abandoned, None while the server runs.
+        logger: the server's logger.
+    """
+
+    def __init__(
+        self, limit: int, idle: float, seconds_left: Callable[[], float | None], logger: logging.Logger
+    ) -> None:
+        self._limit, self._idle, self._seconds_left, self._logger = limit, idle, seconds_left, logger
+        self._lock = threading.Lock()
+        self._pools: dict[tuple[str, str], Pool] = {}
+        self._count = 0  # reservations and environments
+        self._environments: set[Environment] = set()
+        self._outdated: list[Environment] = []  # to be ended, since their function has changed
+        self._unused: Queue[str | None] = Queue()  # directories to be removed; None ends the thread
+        self._stopping_at = float("inf")
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        """Start the threads that end idle environments and remove temporary files."""
+        threading.Thread(target=self._housekeep, name="serverfull-environments", daemon=True).start()
+        threading.Thread(target=self._remove_directories, name="serverfull-temporary-files", daemon=True).start()
+
+    # Running
+
+    def pool(self, function: Function) -> tuple[Pool, FailedStart | None]:
+        """Return the pool of this function and version. During a back-off, also return the last failed start."""
+        with self._lock:
+            pool = self._pool(function)
+            return pool, pool.recent_failure()
+
+    def _pool(self, function: Function) -> Pool:
+        key = function.name, function.version
+        pool = self._pools.get(key)
+        if pool is None or (pool.function is not function and pool.function != function):
+            if pool is not None:  # the function has changed: its environments and files are outdated
+                environments, directories = pool.remove_unused(float("inf"))
+                self._outdated += environments
+                self._discard(directories)
+            pool = self._pools[key] = Pool(function)
+        return pool
+
+    def acquire(self, pool: Pool) -> Environment | Reservation:
+        """Return the idle environment used last, or a reservation for a new environment.
+
+        Raises `TooManyRequestsException` if the limit is reached and no environment is idle, and `ServiceException` if
+        the server is stopping.
+        """
+        while True:
+            with self._lock:
+                if self.is_stopped():
+                    raise ServiceException(STOPPING)
+                environment, ending = pool.idle.pop() if pool.idle else None, self._outdated
+                if environment is None:
+                    ending = ending + self._evict(len(ending))
+                    self._count += 1
+                self._outdated = []
+            for one in ending:
+                self._retire(one)
+            if environment is None:
+                return Reservation(pool)
+            if environment.is_alive():
+                return environment
+            self._retire(environment, pool)
+
+    def _evict(self, ending: int) -> list[Environment]:
+        """Remove and return the environment that has been idle longest, if a new one needs its place."""
+        if self._count - ending < self._limit:
+            return []
+        idle = [(pool.idle[0].used, pool) for pool in self._pools.values() if pool.idle]
+        if not idle:
+            raise TooManyRequestsException
+        return [min(idle, key=lambda pair: pair[0])[1].idle.pop(0)]
+
+    def launch(self, reservation: Reservation, launch: Launch) -> Environment:
+        """Turn a reservation into an environment. If ``launch`` raises, the reserved place is free again."""
+        pool = reservation.pool
+        with self._lock:
+            directory = pool.pop_directory()
+        try:
+            environment = launch(directory)
+        except BaseException:
+            with self._lock:
+                self._count -= 1
+                if directory:
+                    pool.keep_directory(directory)
+            raise
+        self._environments.add(environment)
+        return environment
+
+    def record_start(self, pool: Pool, failed: FailedStart | None) -> None:
+        """Record a start that failed, or ``None`` for a start that succeeded."""
+        with self._lock:
+            pool.record_start(failed)
+
+    def release(self, pool: Pool, environment: Environment, *, is_reusable: bool) -> None:
+        """Keep an environment for the next invocation, or end it."""
+        if is_reusable:
+            with self._lock:
+                if self._pools.get(pool.key) is pool and not self.is_stopped():
+                    environment.used = monotonic()
+                    pool.idle.append(environment)
+                    return
+        self._retire(environment, pool)
+
+    def _retire(self, environment: Environment, pool: Pool | None = None) -> None:
+        """End an environment, and keep its temporary files for the next one of ``pool``, or remove them."""
+        environment.close()
+        with self._lock:
+            self._environments.discard(environment)
+            self._count -= 1
+            if pool and self._pools.get(pool.key) is pool:
+                pool.keep_directory(environment.tmp)
+            else:
+                self._discard([environment.tmp])
+
+    def statistics(self) -> tuple[int, dict[tuple[str, str], int]]:
+        """Return the number of environments, and the number of idle ones by function name and version."""
+        with self._lock:
+            return self._count, {key: len(pool.idle) for key, pool in self._pools.items()}
+
+    # Housekeeping
+
+    def _housekeep(self) -> None:
+        """In a thread: end environments that were idle too long or died, and follow the server's shutdown."""
+        while not self._closing.wait(max(SHORTEST_ROUND, min(LONGEST_ROUND, self._idle / 2))):
+            try:
+                for environment in self._remove_unused():
+                    self._retire(environment)
+                if (seconds := self._seconds_left()) is not None:
+                    self.stop(seconds)
+            except Exception:
+                self._logger.exception("housekeeping of idle environments failed; it is retried in the next round")
+
+    def _remove_unused(self) -> list[Environment]:
+        with self._lock:
+            since = monotonic() - self._idle
+            removed, self._outdated = self._outdated, []
+            for pool in self._pools.values():
+                environments, directories = pool.remove_unused(since)
+                for one in pool.idle:
+                    one.lower_priority()
+                removed += environments
+                self._discard(directories)
+            return removed
+
+    def _discard(self, directories: list[str]) -> None:
+        for path in directories:
+            self._unused.put(path)
+
+    def _remove_directories(self) -> None:
+        """In a thread of its own, since a removal may take long and housekeeping must notice a shutdown meanwhile."""
+        while path := self._unused.get():
+            remove_tree(path)
+
+    # Shutdown
+
+    def is_stopped(self) -> bool:
+        """Return whether running invocations are to be abandoned now."""
+        return monotonic() >= self._stopping_at
+
+    def stop(self, seconds: float) -> None:
+        """Abandon running invocations after that time: each then fails with a `ServiceException`."""
+        self._stopping_at = min(self._stopping_at, monotonic() + seconds)
+
+    def close(self) -> None:
+        """End idle environments, abandon running invocations, and wait up to `CLOSE_PATIENCE` until they returned."""
+        self._stopping_at = 0.0
+        self._closing.set()
+        self._unused.put(None)
+        with self._lock:
+            idle = [environment for pool in self._pools.values() for environment in pool.idle]
+            for pool in self._pools.values():
+                pool.idle = []
+        for environment in idle:
+            self._retire(environment)
+        deadline = monotonic() + CLOSE_PATIENCE
+        while self._count and monotonic() < deadline:
+            time.sleep(0.01)
+
+    def abandon(self) -> None:
+        """In a fork of the server: close this process's copies of the parent's descriptors, and end nothing."""
+        for environment in list(self._environments):
+            environment.abandon()

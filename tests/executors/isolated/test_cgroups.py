@@ -213,11 +213,11 @@ def test_a_functions_process_is_put_into_its_group(kernel):
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="awslambdaric has wheels for x86-64 only")
 def test_an_environment_has_its_weight_and_yields_when_it_takes_long():
     with executing(sandbox="process") as executor:
-        if not executor._spawner.groups.weighs_cpu:
+        if not executor._opened.spawner.groups.weighs_cpu:
             pytest.skip("no control group with a weight can be made here")
         sleep = function("sleep", memory_size=256)
         result(executor, sleep, 0)
-        (group,) = [one._group for pool in executor._fleet.pools.values() for one in pool.idle]
+        (group,) = [one._group for pool in executor._opened.pools._pools.values() for one in pool.idle]
         assert _weight_of(group) in (256, 16)
         result(executor, sleep, 0.2)
         assert _weight_of(group) == 16

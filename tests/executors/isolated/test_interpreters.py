@@ -49,7 +49,7 @@ def test_a_runtimes_own_interpreter_runs_it(other, monkeypatch, caplog):
         assert result(executor, theirs, "os.environ['AWS_EXECUTION_ENV']") == f"AWS_Lambda_python{version}"
         assert result(executor, theirs, "os.environ['PATH']").split(":")[0] == programs
         assert result(executor, function("evaluate"), VERSION) != version
-        assert executor._spawner.can_fork(f"{programs}/python{version}")
+        assert executor._opened.spawner.can_fork(f"{programs}/python{version}")
     assert not caplog.text
 
 

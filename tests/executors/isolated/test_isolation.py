@@ -24,7 +24,7 @@ import pytest
 from serverfull_wsgi import ConfigurationError, Function, ServiceError, TooManyRequestsException
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES
 from serverfull_wsgi.errors import ServiceException
-from serverfull_wsgi.executors.isolated import pool_manager
+from serverfull_wsgi.executors.isolated import pools
 from serverfull_wsgi.executors.isolated.sandbox import cgroups, linux
 from serverfull_wsgi.executors.isolated.zygote import spawner
 from tests.support.isolated import (
@@ -193,7 +193,7 @@ def groups(request, monkeypatch, tmp_path):
     if request.param == "none":
         monkeypatch.setattr(cgroups, "ROOT", str(tmp_path))
     with executing() as executor:
-        if (request.param == "control groups") != executor._spawner.groups.limits_memory:
+        if (request.param == "control groups") != executor._opened.spawner.groups.limits_memory:
             pytest.skip("no control group can be made here")
         yield executor
 
@@ -215,7 +215,7 @@ def test_memory_is_that_of_all_processes(groups):
 def test_processes_that_have_too_much_together_are_ended(groups):
     """The kernel ends the largest of a control group, the watch ends the environment."""
     _, value = run(groups, function("breed", name="overbreeding", memory_size=128), {"mib": 140, "seconds": 20})
-    if groups._spawner.groups.limits_memory:
+    if groups._opened.spawner.groups.limits_memory:
         assert value == "it ended with -9"
     else:
         assert value["errorMessage"].endswith("Runtime exited with error: signal: killed")
@@ -336,7 +336,7 @@ def test_a_start_has_its_own_time_and_then_the_invocations():
         assert (outcome.function_error, outcome.duration) == ("Unhandled", 0.7)
         assert error["errorType"] == "Sandbox.Timedout"
         assert error["errorMessage"].endswith("Task timed out after 0.70 seconds")
-        assert executor._fleet.count == 0
+        assert executor.statistics().environments == 0
 
 
 def test_a_start_that_took_too_long_is_begun_again_in_the_invocations_own_time():
@@ -376,7 +376,7 @@ def test_beyond_the_cap_calls_are_refused_and_what_waits_gives_way():
     with executing(max_concurrency=2) as executor, ThreadPoolExecutor(2) as pool:
         result(executor, function(name="waits"))
         running = [pool.submit(result, executor, function("sleep", name=f"busy{n}"), 1.5) for n in range(2)]
-        wait_until(lambda: executor._fleet.count == 2 and not any(p.idle for p in executor._fleet.pools.values()))
+        wait_until(lambda: executor.statistics().environments == 2 and not any(executor.statistics().idle.values()))
         with pytest.raises(TooManyRequestsException) as refusal:
             executor.execute(function(name="waits"), invocation(name="waits"))
         assert [type(future.result()) for future in running] == [int, int]
@@ -388,20 +388,20 @@ def test_beyond_the_cap_calls_are_refused_and_what_waits_gives_way():
 def test_the_most_recent_environment_is_used_and_idle_ones_end():
     with executing(idle=1.0) as executor, ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: result(executor, function("sleep", name="recent"), 0.5), range(3)))
-        assert executor._fleet.count == 3
-        used = [pool.idle[-1] for pool in executor._fleet.pools.values()]
+        assert executor.statistics().environments == 3
+        used = [pool.idle[-1] for pool in executor._opened.pools._pools.values()]
         for _ in range(10):
             result(executor, function("sleep", name="recent"), 0)
-            assert [pool.idle[-1] for pool in executor._fleet.pools.values()] == used
-        wait_until(lambda: executor._fleet.count == 0)
-        wait_until(lambda: os.listdir(executor._spawner.base) == [])
+            assert [pool.idle[-1] for pool in executor._opened.pools._pools.values()] == used
+        wait_until(lambda: executor.statistics().environments == 0)
+        wait_until(lambda: os.listdir(executor.statistics().directory) == [])
 
 
 def test_closing_ends_everything(tmp_path):
     with executing() as executor:
         mark = f"mark-{uuid.uuid4()}"
         result(executor, function("spawn"), {"mark": mark})
-        base = executor._spawner.base
+        base = executor.statistics().directory
         assert marked(mark)
         pids = population(executor)
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
@@ -432,14 +432,14 @@ def test_one_that_died_while_it_waited_is_not_missed(executor, which):
 
 
 def test_a_zygote_that_was_killed_is_replaced(executor):
-    for zygote in executor._spawner.zygotes.values():
+    for zygote in executor._opened.spawner.zygotes.values():
         zygote.process.kill()
         zygote.process.wait()
     assert result(executor, function(name="after-the-zygote"))["calls"] == 1
 
 
 def test_a_zygote_that_is_killed_with_a_job_before_it_is_no_failure_of_the_function(executor):
-    (zygote,) = executor._spawner.zygotes.values()
+    (zygote,) = executor._opened.spawner.zygotes.values()
     job = function(name="before-the-zygote")
 
     def unread():
@@ -492,7 +492,7 @@ def test_where_no_more_processes_can_be_made_those_there_are_go_on(sandbox, whic
     (tmp_path / "forking.py").write_text(FORKING.format(flag=str(flag), which=which, zygote="zygote"))
     monkeypatch.setattr(spawner, "_client_path", lambda: (str(tmp_path),))
     with executing(preload=["forking"], sandbox=sandbox) as executor:
-        first, (zygote,) = result(executor, function()), executor._spawner.zygotes.values()
+        first, (zygote,) = result(executor, function()), executor._opened.spawner.zygotes.values()
         flag.touch()
         for number in range(4):  # the first may get an environment that had been forked
             with contextlib.suppress(ServiceException):
@@ -503,7 +503,7 @@ def test_where_no_more_processes_can_be_made_those_there_are_go_on(sandbox, whic
         flag.unlink()
         assert result(executor, function(name="in-time"))["calls"] == 1
         assert result(executor, function())["pid"] == first["pid"]
-        assert [*executor._spawner.zygotes.values()] == [zygote]
+        assert [*executor._opened.spawner.zygotes.values()] == [zygote]
 
 
 def test_an_interpreter_that_is_slow_to_start_keeps_no_other_waiting(executor, tmp_path, monkeypatch):
@@ -525,7 +525,7 @@ def test_an_interpreter_that_is_slow_to_start_keeps_no_other_waiting(executor, t
 
 def test_temporary_files_are_removed_however_deep_they_are(executor):
     result(executor, function("make_deep_folders", name="deep"), 2000)
-    (environment,) = executor._fleet.pools["deep", "$LATEST"].idle
+    (environment,) = executor._opened.pools._pools["deep", "$LATEST"].idle
     result(executor, function("whoami", name="deep"))  # the function has changed, and what it had goes
     wait_until(lambda: not os.path.exists(environment.tmp))
 
@@ -546,15 +546,15 @@ def test_where_a_zygote_cannot_fork_environments_are_execed(sandbox, caplog):
 def test_a_preloaded_module_is_there_and_one_with_threads_is_no_zygotes():
     with executing(preload=["decimal"]) as executor:
         assert result(executor, function("evaluate"), "'decimal' in sys.modules") is True
-        assert executor._spawner.zygotes[sys.executable].can_fork
+        assert executor._opened.spawner.zygotes[sys.executable].can_fork
 
 
 def test_what_is_asked_about_the_servers_end_may_fail_and_idle_environments_end(caplog):
     with executing(idle=0.1) as executor:
         executor.watch_shutdown(lambda: 1 // 0)
         result(executor, function())
-        wait_until(lambda: executor._fleet.count == 0)
-    assert "environments that wait could not all be looked after" in caplog.text
+        wait_until(lambda: executor.statistics().environments == 0)
+    assert "housekeeping of idle environments failed" in caplog.text
 
 
 def test_a_removal_that_takes_long_keeps_no_stop_waiting(monkeypatch):
@@ -564,14 +564,14 @@ def test_a_removal_that_takes_long_keeps_no_stop_waiting(monkeypatch):
         removing.set()
         assert may_end.wait(30)
 
-    monkeypatch.setattr(pool_manager, "remove_tree", slow)
+    monkeypatch.setattr(pools, "remove_tree", slow)
     with executing() as executor:
         result(executor, function())
         result(executor, function("evaluate"), "1")  # the function has changed, and what it had goes
         assert removing.wait(30)
         executor.watch_shutdown(lambda: 0.0)
         try:
-            wait_until(executor._fleet.gives_up)
+            wait_until(executor._opened.pools.is_stopped)
         finally:
             may_end.set()
 
@@ -585,7 +585,7 @@ from tests.support.isolated import executing, function, result
 with executing(sandbox=sys.argv[2]) as executor:
     slow = function("evaluate", environment={"MARK": sys.argv[1]}, timeout=60)
     result(executor, slow, "1")
-    print(executor._spawner.base, flush=True)
+    print(executor.statistics().directory, flush=True)
     result(executor, slow, "spawn({'mark': os.environ['MARK'], 'seconds': 60}, context)")
 """
 
@@ -621,7 +621,7 @@ def test_a_fork_of_the_server_starts_its_own_and_leaves_its_parents_alone(execut
 def test_a_stop_gives_up_on_what_runs_with_a_whole_answer():
     with executing() as executor, ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, executor, function("sleep"), 60)
-        wait_until(lambda: executor._fleet.count == 1)
+        wait_until(lambda: executor.statistics().environments == 1)
         executor.stop(0.1)
         with pytest.raises(ServiceError, match="stopping"):
             running.result(20)
@@ -811,7 +811,7 @@ def test_an_environment_that_cannot_be_opened_leaves_nothing():
         def left():
             return {number for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")}
 
-        before, folders, failed = left(), os.listdir(executor._spawner.base), 0
+        before, folders, failed = left(), os.listdir(executor.statistics().directory), 0
         for more in range(1, 12):
             job = function(name=f"no-room-{more}")
             try:
@@ -825,11 +825,11 @@ def test_an_environment_that_cannot_be_opened_leaves_nothing():
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limit)
             gc.collect()
-            if executor._fleet.count > 1:
+            if executor.statistics().environments > 1:
                 break
             assert left() == before
             if more == 1:  # later ones have begun, and what they write is kept for the next
-                assert os.listdir(executor._spawner.base) == folders
+                assert os.listdir(executor.statistics().directory) == folders
         assert failed
         assert result(executor, function(name="room-again"))["calls"] == 1
 
@@ -847,26 +847,26 @@ def test_a_function_whose_environment_is_too_long_to_be_passed_on_fails_alone():
             run(executor, big)
         assert result(executor, function())["pid"] == before["pid"]
         assert result(executor, function(name="another"))
-        wait_until(lambda: executor._fleet.count == 2)
+        wait_until(lambda: executor.statistics().environments == 2)
 
 
 def test_what_has_changed_is_ended_also_where_another_finds_no_room():
     with executing(max_concurrency=1) as executor:
         result(executor, function())
-        fleet = executor._fleet
-        with fleet._lock:
-            fleet.count += 1  # another's start, in the place of an environment that is ended just now
-        pool, _ = fleet.pool(function(description="changed"))
+        manager = executor._opened.pools
+        with manager._lock:
+            manager._count += 1  # another's start, in the place of an environment that is ended just now
+        pool, _ = manager.pool(function(description="changed"))
         with pytest.raises(TooManyRequestsException):
-            fleet.take(pool)
-        wait_until(lambda: fleet.count == 1)
-        fleet.count = 0
+            manager.acquire(pool)
+        wait_until(lambda: manager._count == 1)
+        manager._count = 0
         assert result(executor, function(description="changed"))
 
 
 def test_an_environment_is_abandoned_once():
     with executing() as executor:
         result(executor, function())
-        (environment,) = executor._fleet._all
+        (environment,) = executor._opened.pools._environments
         environment.close()
         environment.abandon()

@@ -96,17 +96,17 @@ def test_environments_leave_nothing_behind(silent, battery, tmp_path, monkeypatc
 def test_a_function_that_changes_while_it_runs_leaves_no_files(silent):
     with executing(idle=1.0, logger=silent) as executor, ThreadPoolExecutor(1) as pool:
         running = pool.submit(result, executor, function("sleep", name="changes", memory_size=128), 0.5)
-        wait_until(lambda: executor._fleet.count == 1)
+        wait_until(lambda: executor.statistics().environments == 1)
         result(executor, function("sleep", name="changes", memory_size=256), 0)
         running.result()
-        wait_until(lambda: not os.listdir(executor._spawner.base))
+        wait_until(lambda: not os.listdir(executor.statistics().directory))
 
 
 def belongings(executor):
     """How much there is, once what was idle has gone, and one environment waits for a job, as always."""
-    base = executor._spawner.base
-    wait_until(lambda: not executor._fleet.count and not os.listdir(base) and not population(executor))
-    made = executor._spawner.groups
+    base = executor.statistics().directory
+    wait_until(lambda: not executor.statistics().environments and not os.listdir(base) and not population(executor))
+    made = executor._opened.spawner.groups
     wait_until(lambda: len(groups(os.path.basename(base))) == (len(made._parents) if made.limits_memory else 0))
     return {
         "fds": len(os.listdir("/proc/self/fd")),
@@ -138,7 +138,7 @@ with executing(sandbox=sandbox) as executor:
     for name, act in acts.items():
         call(name, *act)
     time.sleep(1)
-    print(executor._spawner.base, flush=True)
+    print(executor.statistics().directory, flush=True)
     time.sleep(60)
 """
 ACTS = [

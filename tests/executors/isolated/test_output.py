@@ -25,7 +25,7 @@ def test_what_is_left_out_is_counted_to_the_byte(caplog):
         for _ in range(KEPT // len(line) + 7):
             os.write(writer, line)
             assert output.read()
-        output.end()
+        output.end_invocation()
     assert len(caplog.records) == KEPT // len(line) + 1
     assert caplog.records[-1].getMessage().startswith(f"{7 * len(line)} bytes of output were left out here")
     os.close(reader)
