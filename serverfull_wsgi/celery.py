@@ -1,14 +1,15 @@
-"""The door for Celery's workers: ``celery -A serverfull_wsgi.celery worker``, on any number of machines.
+"""Entry point of Celery's workers: ``celery -A serverfull_wsgi.celery worker``, on any number of machines.
 
-``app`` is made when it is first read: the worker of the application that the settings describe, or of the one that
-SERVERFULL_APPLICATION names. What cannot be rebuilt here ends the process with one line.
+Reading ``app`` builds the worker: from the settings, or from the application that SERVERFULL_APPLICATION names. If that
+is not possible, the process ends with one line that gives the reason.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app, import_application
@@ -22,22 +23,36 @@ if TYPE_CHECKING:
     app: Celery
 
 
+@runtime_checkable
+class BrokerQueue(Protocol):
+    """An event queue in a broker, as `CeleryQueue` is. The protocol needs no Celery to import."""
+
+    url: str
+
+    def consumer(self, start: Callable[[], None], close: Callable[[], None]) -> Celery:
+        """Return the Celery application of a worker."""
+        ...
+
+
 def worker(settings: Settings) -> Celery:
-    """What runs the events of an application. Raises `ConfigurationError` for one that cannot be rebuilt here."""
+    """Return the Celery application that runs the events of an application.
+
+    Raises:
+        ConfigurationError: if this process cannot run those events.
+    """
     application = _application(settings)
-    queue: Any = application.queue
-    if not hasattr(queue, "consumer"):
+    queue = application.queue
+    if not isinstance(queue, BrokerQueue):
         raise ConfigurationError(
-            "Celery's workers run events that a broker carries, and this application's are not: set "
-            "SERVERFULL_EVENTS=amqp://... or redis://..., or make it with queue=CeleryQueue(...)"
+            "Celery's workers run events from a broker, and this application has none: set "
+            "SERVERFULL_EVENTS=amqp://... or redis://..., or build the application with queue=CeleryQueue(...)"
         )
     if settings.has_broker and settings.events != queue.url:
         raise ConfigurationError(
-            f"SERVERFULL_APPLICATION={settings.application}: its events are in {queue}, and not in the broker that "
-            "SERVERFULL_EVENTS names; give both the same"
+            f"SERVERFULL_APPLICATION={settings.application}: its events are in {queue}, but SERVERFULL_EVENTS names "
+            "another broker; give both the same URL"
         )
-    consumer: Celery = queue.consumer(application.start, application.close)
-    return consumer
+    return queue.consumer(application.start, application.close)
 
 
 def _application(settings: Settings) -> Application:
@@ -47,7 +62,7 @@ def _application(settings: Settings) -> Application:
     application = create_app(settings)
     if not functions_of(application.dispatcher.fetcher):
         raise ConfigurationError(
-            "there is no function here to run: give the worker the settings of the server (SERVERFULL_FUNCTIONS, "
+            "the worker has no functions: give it the settings of the server (SERVERFULL_FUNCTIONS, "
             "SERVERFULL_TEMPLATE), or SERVERFULL_APPLICATION=MODULE:APPLICATION for an application built in code"
         )
     return application
@@ -56,10 +71,10 @@ def _application(settings: Settings) -> Application:
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    sys.path.insert(0, os.getcwd())  # as gunicorn does: functions are found where one stands
+    sys.path.insert(0, os.getcwd())  # as gunicorn does, so that functions in the working directory can be imported
     try:
-        found = worker(Settings.from_environ())
+        celery_app = worker(Settings.from_environ())
     except ConfigurationError as error:
         sys.exit(f"serverfull_wsgi.celery: {error}")
-    globals()["app"] = found
-    return found
+    globals()["app"] = celery_app
+    return celery_app

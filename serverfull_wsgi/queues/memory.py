@@ -1,10 +1,11 @@
-"""Events in this process's memory: quick, bounded, and gone when the process is."""
+"""Events in this process's memory: fast, bounded, and lost if the process is killed."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import logging
+import os
 import queue
 import threading
 import time
@@ -17,16 +18,21 @@ from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 IN_MEMORY = (
-    "events (invocation type Event) are kept in this process's memory: a stop drains them, a crash loses them, "
-    "and one that fails is neither tried again nor sent to a destination"
+    "events (invocation type Event) are stored in this process's memory: a stop waits until they have run, a crash "
+    "loses them, and an event that fails is neither retried nor sent to a destination"
 )
+STOPPING = "The server is stopping and takes no more events; send this one again."
 
 
 class MemoryQueue:
-    """An `EventQueue` of ``workers`` threads and ``size`` places in which events wait for them.
+    """An `EventQueue` in memory. Each event runs once, on a thread of this process; an event that fails is dropped.
 
-    An event runs once; one that fails is not tried again. `close` waits up to ``drain`` seconds for what was
-    accepted; whatever is left then, and everything when the process is killed, is lost.
+    Args:
+        size: events that may wait; `put` raises `TooManyRequestsException` for the next one.
+        workers: threads that run events. They start with the first event.
+        drain: seconds that `close` waits for accepted events. Events that have not run by then are lost.
+        logger: gets a line for each event that is lost.
+        metrics: counts the events that are lost; None for no metrics.
     """
 
     def __init__(
@@ -40,34 +46,55 @@ class MemoryQueue:
     ) -> None:
         self._size, self._workers, self._drain = size, workers, drain
         self._logger, self._metrics = logger, metrics
-        self._run: Run
-        self._threads: list[threading.Thread] = []
+        self._pool: _WorkerPool | None = None
 
     def start(self, run: Run, send: Send) -> None:
-        self._run = run
-        self._events: queue.Queue[tuple[Invocation, float] | None] = queue.Queue(self._size)
-        self._lock = threading.Lock()
-        self._done = threading.Condition(self._lock)  # that of the queue itself has another name under gevent
-        self._unfinished = 0
-        self._threads = []
-        self._closing = False
+        """See `EventQueue.start`. ``send`` is not used: this queue has no destinations."""
+        self._pool = _WorkerPool(run, self._size, self._workers, self._drain, self._logger, self._metrics)
         self._logger.warning(IN_MEMORY)
 
     def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
+        """See `EventQueue.put`. ``config`` and ``dedupe`` are not used."""
+        if self._pool is None:
+            raise ServiceException(STOPPING)
+        self._pool.put(invocation)
+        return invocation.request_id
+
+    def close(self) -> None:
+        """Refuse new events, and wait up to the drain time for accepted ones."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+class _WorkerPool:
+    """The events of one process, and the threads that run them."""
+
+    def __init__(
+        self, run: Run, size: int, workers: int, drain: float, logger: logging.Logger, metrics: Metrics | None
+    ) -> None:
+        self._run, self._workers, self._drain = run, workers, drain
+        self._logger, self._metrics = logger, metrics
+        self._events: queue.Queue[tuple[Invocation, float] | None] = queue.Queue(size)
+        self._lock = threading.Lock()
+        self._finished = threading.Condition(self._lock)  # queue.Queue's own has another name under gevent
+        self._unfinished = 0
+        self._threads: list[threading.Thread] = []
+        self._is_closing = False
+        self._pid = os.getpid()
+
+    def put(self, invocation: Invocation) -> None:
         with self._lock:
-            if self._closing:
-                raise ServiceException("The server is stopping and takes no more events; send this one again.")
+            if self._is_closing:
+                raise ServiceException(STOPPING)
             if not self._threads:
-                self._open()
+                self._start_threads()
             try:
                 self._events.put_nowait((invocation, time.monotonic()))
             except queue.Full:
                 raise TooManyRequestsException() from None
             self._unfinished += 1
-        return invocation.request_id
 
-    def _open(self) -> None:
-        """Threads begin with the first event: a server that gets none has none."""
+    def _start_threads(self) -> None:
         atexit.register(self.close)
         for number in range(self._workers):
             thread = threading.Thread(target=self._work, name=f"serverfull-event-{number}", daemon=True)
@@ -75,51 +102,57 @@ class MemoryQueue:
             self._threads.append(thread)
 
     def _work(self) -> None:
-        while (waiting := self._events.get()) is not None:
-            invocation, accepted = waiting
+        while (item := self._events.get()) is not None:
+            invocation, accepted = item
             try:
-                self._attempt(invocation, time.monotonic() - accepted)
+                self._run_event(invocation, time.monotonic() - accepted)
             finally:
-                with self._done:
+                with self._finished:
                     self._unfinished -= 1
-                    self._done.notify_all()
+                    self._finished.notify_all()
 
-    def _attempt(self, invocation: Invocation, age: float) -> None:
+    def _run_event(self, invocation: Invocation, age: float) -> None:
         try:
-            failed = self._run(invocation, age).function_error is not None
-        except BaseException as error:  # the function has gone since, there is no room, or its fetcher left by an exit
+            has_failed = self._run(invocation, age).function_error is not None
+        except BaseException as error:  # the function was removed, or its fetcher raised, possibly a SystemExit
             if raised_by_server(error):
                 raise
-            self._logger.error("an event could not be run: %s", error, extra=_fields(invocation))
-            failed = True
-        if failed:
-            self._dropped(invocation)
+            self._logger.error(
+                "event %s could not run and is lost: %s", invocation.request_id, error, extra=_log_fields(invocation)
+            )
+            has_failed = True
+        if has_failed:
+            self._count_dropped(invocation)
 
-    def _dropped(self, invocation: Invocation) -> None:
+    def _count_dropped(self, invocation: Invocation) -> None:
         if self._metrics:
             self._metrics.count(invocation.function_name.name, "AsyncEventsDropped")
 
     def close(self) -> None:
-        if not self._threads:
+        if self._pid != os.getpid():  # a forked child has the events, but not the threads
             return
-        with self._done:
-            self._closing = True
-            self._done.wait_for(lambda: not self._unfinished, self._drain)
-        self._abandon()
+        with self._finished:
+            self._is_closing = True
+            self._finished.wait_for(lambda: not self._unfinished, self._drain)
+        self._drop_waiting()
         for _ in self._threads:
             self._events.put(None)
         self._threads = []
         atexit.unregister(self.close)
 
-    def _abandon(self) -> None:
-        """Empties the queue and says which events are lost."""
+    def _drop_waiting(self) -> None:
         with contextlib.suppress(queue.Empty):
-            while waiting := self._events.get_nowait():
-                invocation, _ = waiting
-                self._logger.error("an event was dropped: no time was left to run it", extra=_fields(invocation))
-                self._dropped(invocation)
+            while item := self._events.get_nowait():
+                invocation, _ = item
+                self._logger.error(
+                    "event %s was dropped: the drain time of %g s ended before the event could run",
+                    invocation.request_id,
+                    self._drain,
+                    extra=_log_fields(invocation),
+                )
+                self._count_dropped(invocation)
 
 
-def _fields(invocation: Invocation) -> dict[str, str]:
-    who = {} if invocation.principal is None else {"principal": invocation.principal}
-    return {"request_id": invocation.request_id, "function_name": invocation.function_name.name, **who}
+def _log_fields(invocation: Invocation) -> dict[str, str]:
+    principal = {} if invocation.principal is None else {"principal": invocation.principal}
+    return {"request_id": invocation.request_id, "function_name": invocation.function_name.name, **principal}

@@ -1,4 +1,4 @@
-"""Real brokers, each a child process: RabbitMQ and Redis on free ports of the loopback, in folders of their own."""
+"""RabbitMQ and Redis as child processes, on free loopback ports, each with its data in a directory of a test."""
 
 import contextlib
 import os
@@ -6,19 +6,19 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.servers import free_port
+from tests.support.waiting import wait_until
 
-START = 120.0  # seconds a broker may take to answer on a busy machine
-RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the wrapper in PATH would change to a user of its own
+START_TIMEOUT = 120.0  # seconds a broker may take to respond on a busy machine
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the wrapper in PATH changes to another user
 
 
 class Broker:
-    """A broker that runs in ``folder``; `stop` and `start` may follow each other."""
+    """A broker with its data in ``folder``. It can be started again after a stop."""
 
     def __init__(self, folder):
         self.folder, self.port, self.process = folder, free_port(), None
@@ -32,11 +32,10 @@ class Broker:
         return self
 
     def _wait(self):
-        deadline = time.monotonic() + START
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the broker does not answer:\n{self.log()}")
-            time.sleep(0.1)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: self.process.poll() is not None or self._responds(), START_TIMEOUT)
+        if self.process.poll() is not None or not self._responds():
+            raise RuntimeError(f"the broker does not respond:\n{self.log()}")
 
     def log(self):
         return (self.folder / "log").read_text(errors="replace")[-4000:]
@@ -45,7 +44,7 @@ class Broker:
         return dict(os.environ)
 
     def stop(self, number=signal.SIGKILL):
-        """Ends it with all that it started; the folder keeps what it was told."""
+        """Kill the broker and its child processes. The folder keeps the data."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
@@ -54,16 +53,16 @@ class Broker:
     def pause(self):
         os.killpg(self.process.pid, signal.SIGSTOP)
 
-    def go_on(self):
+    def resume(self):
         os.killpg(self.process.pid, signal.SIGCONT)
 
 
 class RabbitMQ(Broker):
-    """With an epmd, a cookie and a node name that no other has."""
+    """A RabbitMQ with its own epmd (Erlang's name server), cookie and node name."""
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.epmd, self.dist = free_port(), free_port()
+        self.epmd_port, self.distribution_port = free_port(), free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     @staticmethod
@@ -71,19 +70,16 @@ class RabbitMQ(Broker):
         return "" if RABBITMQ.exists() and shutil.which("epmd") else "needs rabbitmq-server (a Debian package)"
 
     def start(self):
-        """With its epmd first, or it would start one that stays."""
+        """Start epmd, then RabbitMQ; RabbitMQ would start an epmd that outlives it."""
         with open(self.folder / "epmd.log", "ab") as log:
-            self.names = subprocess.Popen(["epmd"], env=self.environ(), cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + START
-        while not _listens(self.epmd):
-            assert time.monotonic() < deadline, "epmd does not answer"
-            time.sleep(0.02)
+            self.epmd = subprocess.Popen(["epmd"], env=self.environ(), cwd=self.folder, stdout=log, stderr=log)
+        wait_until(lambda: _is_listening(self.epmd_port))
         return super().start()
 
     def stop(self, number=signal.SIGKILL):
         super().stop(number)
-        self.names.kill()
-        self.names.wait(60)
+        self.epmd.kill()
+        self.epmd.wait(60)
 
     def argv(self):
         return [str(RABBITMQ)]
@@ -91,15 +87,15 @@ class RabbitMQ(Broker):
     def environ(self):
         (self.folder / "rabbitmq.conf").write_text("loopback_users = none\nvm_memory_high_watermark.absolute = 1GB\n")
         (self.folder / "enabled_plugins").write_text("[].")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         return {
-            **kept,
+            **inherited,
             "HOME": str(self.folder),
-            "RUNNING_UNDER_SYSTEMD": "true",  # so that it is one process, and the one we know
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script then becomes the server, in one process
             "RABBITMQ_NODENAME": f"serverfull{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_DIST_PORT": str(self.dist),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
             "RABBITMQ_LOGS": "-",
@@ -109,24 +105,24 @@ class RabbitMQ(Broker):
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +S 2:2",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(self.epmd),
+            "ERL_EPMD_PORT": str(self.epmd_port),
         }
 
-    def _answers(self):
+    def _responds(self):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
             sock.sendall(b"AMQP\x00\x00\x09\x01")
             return bool(sock.recv(1))
         return False
 
 
-def _listens(port):
+def _is_listening(port):
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
         return True
     return False
 
 
 class Redis(Broker):
-    """With each write on the disk before it is answered."""
+    """A Redis that writes to disk before it replies."""
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -140,7 +136,7 @@ class Redis(Broker):
         options = ["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         return ["redis-server", "--port", str(self.port), "--dir", str(self.folder), *options]
 
-    def _answers(self):
+    def _responds(self):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
             sock.sendall(b"PING\r\n")
             return sock.recv(5) == b"+PONG"
@@ -149,9 +145,9 @@ class Redis(Broker):
 
 @contextlib.contextmanager
 def broker(kind, folder):
-    """One that runs until the block ends; skips where it is not installed."""
-    if why := kind.missing():
-        pytest.skip(why)
+    """Start a broker of ``kind`` and stop it after the block. Skip the test if the broker is not installed."""
+    if reason := kind.missing():
+        pytest.skip(reason)
     running = kind(folder)
     try:
         yield running.start()

@@ -1,40 +1,42 @@
-"""How Celery and its brokers are set up, so that what was accepted is not lost; their options are known only here.
-
-RabbitMQ: a quorum queue, whose messages are on the disks of a majority before they are confirmed; what rests does so in
-Celery's native delayed delivery, quorum queues too. Redis has neither: see `redis_consumer`.
-"""
+"""Celery applications, the publisher, and leases: all that depends on the options of Celery, RabbitMQ and Redis."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
+import redis
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from serverfull_wsgi.queues.celery.messages import Carried, CarriedEvent
+from serverfull_wsgi.queues.celery.messages import EventMessage, Message
 
-PATIENCE = 0.8  # seconds a broker may take to confirm
-CONNECTING = 0.4  # seconds it may take to be connected to, twice
-AT_ONCE = 0.2  # seconds after which a failure is not tried again
-ONCE_MORE = {"max_retries": 1, "interval_start": 0}  # to connect, by the next of several URLs
-EVENT, RECORD = "serverfull.event", "serverfull.record"
+# A caller waits for its 202 meanwhile. The worst case is a stale connection, two slow connects and a slow
+# confirmation: 0.2 + 2 * 0.4 + 0.8 = 1.8 seconds.
+CONFIRM_TIMEOUT = 0.8  # seconds a broker may take to confirm a message
+CONNECT_TIMEOUT = 0.4  # seconds a connect may take; a second one tries the next of several URLs
+STALE_WITHIN = 0.2  # seconds: an idle connection that fails sooner was closed by a restart of the broker
+CONNECT_RETRIES = {"max_retries": 1, "interval_start": 0}
+EVENT_TASK, RECORD_TASK = "serverfull.event", "serverfull.record"  # Celery's names of the two messages
 
 
 class BrokerError(Exception):
-    """The broker did not confirm that it has a message."""
+    """A message that the broker did not confirm."""
 
 
 def is_redis(url: str) -> bool:
-    """Which of the two a URL names."""
+    """Return True for the URL of a Redis, False for that of a RabbitMQ."""
     return url.startswith("redis")
 
 
 def celery_app(url: str, name: str, options: dict[str, Any]) -> Celery:
-    """A Celery application whose one queue is ``name``; ``options`` are its transport's."""
+    """Return a Celery application with one queue, ``name``; ``options`` are the options of its transport."""
     arguments = {} if is_redis(url) else {"x-queue-type": "quorum"}
     queue = Queue(name, Exchange(name, type="topic"), routing_key=name, queue_arguments=arguments)
     app = Celery(name, broker=url, set_as_current=False, fixups=[])
@@ -42,15 +44,15 @@ def celery_app(url: str, name: str, options: dict[str, Any]) -> Celery:
         task_queues=[queue],
         task_default_queue=name,
         task_default_exchange=name,
-        task_default_exchange_type="topic",
+        task_default_exchange_type="topic",  # native delayed delivery routes by patterns
         task_default_routing_key=name,
         task_create_missing_queues=False,
-        task_acks_late=True,
+        task_acks_late=True,  # an event is in the broker until its run has ended
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        worker_prefetch_multiplier=1,
+        worker_prefetch_multiplier=1,  # a worker takes no event that another one could run now
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
@@ -59,20 +61,26 @@ def celery_app(url: str, name: str, options: dict[str, Any]) -> Celery:
     return app
 
 
-def amqp_publisher() -> dict[str, Any]:
-    """What a publisher to RabbitMQ tells its connection."""
-    return {**ONCE_MORE, "confirm_publish": True, "read_timeout": PATIENCE, "write_timeout": PATIENCE}
+def amqp_publisher_options() -> dict[str, Any]:
+    """Return the transport options of a publisher to RabbitMQ."""
+    return {
+        **CONNECT_RETRIES,
+        "confirm_publish": True,
+        "read_timeout": CONFIRM_TIMEOUT,
+        "write_timeout": CONFIRM_TIMEOUT,
+    }
 
 
-def redis_publisher() -> dict[str, Any]:
-    """The same for Redis, whose answer to a push is all the confirmation there is."""
-    return {**ONCE_MORE, "socket_timeout": PATIENCE, "socket_connect_timeout": CONNECTING}
+def redis_publisher_options() -> dict[str, Any]:
+    """Return the transport options of a publisher to Redis, whose reply to a push is its confirmation."""
+    return {**CONNECT_RETRIES, "socket_timeout": CONFIRM_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
 
 
-def redis_consumer(lease: float) -> dict[str, Any]:
-    """Redis keeps what a worker has in work apart, and a worker puts it back when it was not heard of for ``lease`` s.
+def redis_consumer_options(lease: float) -> dict[str, Any]:
+    """Return the transport options of a worker on Redis, where a message has ``lease`` seconds to be acknowledged.
 
-    By default that would be after an hour, and a dead worker could keep the others from looking for five minutes.
+    Later it is queued again. kombu's default is an hour. Workers look for such messages every 100 seconds by default,
+    under a mutex of 5 minutes, so a worker that dies with the mutex would delay the others for 5 minutes.
     """
     return {
         "visibility_timeout": lease,
@@ -83,59 +91,102 @@ def redis_consumer(lease: float) -> dict[str, Any]:
 
 
 class Publisher:
-    """Sends messages, one connection a thread at a time, and returns when the broker has confirmed."""
+    """A publisher of messages that waits for the broker's confirmation. Threads share its idle connections.
+
+    Args:
+        url: the broker.
+        name: the queue.
+        lease: seconds after which Redis queues a message again that was not acknowledged.
+    """
 
     def __init__(self, url: str, name: str, lease: float) -> None:
-        self._redis, self._name, self._longest = is_redis(url), name, lease / 3
-        self._app = celery_app(url, name, redis_publisher() if self._redis else amqp_publisher())
-        self._app.conf.broker_connection_timeout = CONNECTING
+        self._is_redis, self._lease = is_redis(url), lease
+        options = redis_publisher_options() if self._is_redis else amqp_publisher_options()
+        self._app = celery_app(url, name, options)
+        self._app.conf.broker_connection_timeout = CONNECT_TIMEOUT
         self._idle: deque[Connection] = deque()
 
-    def __call__(self, message: Carried) -> None:
-        """Raises `BrokerError`, within a second; the message may then have come through, or not."""
-        began = time.monotonic()
+    def publish(self, message: Message) -> None:
+        """Send ``message`` and return after the broker has confirmed it.
+
+        Raises:
+            BrokerError: within two seconds, if there is no confirmation. The broker may have the message nevertheless.
+        """
+        started = time.monotonic()
         try:
             with contextlib.suppress(IndexError):
-                return self._send_by(self._idle.pop(), message)
+                return self._send(self._idle.pop(), message)
         except Exception as error:
             self.close()
-            if time.monotonic() - began > AT_ONCE:
-                raise BrokerError(_text(error)) from error
-        try:  # a connection that failed at once was of a broker that has been started anew since
-            return self._send_by(self._app.connection_for_write(), message)
-        except Exception as error:  # of whatever a socket, a broker or a library may raise
-            raise BrokerError(_text(error)) from error
+            if time.monotonic() - started > STALE_WITHIN:
+                raise BrokerError(_describe(error)) from error
+        try:
+            return self._send(self._app.connection_for_write(), message)
+        except Exception as error:  # of a socket, kombu, amqp or redis
+            raise BrokerError(_describe(error)) from error
 
-    def _send_by(self, connection: Connection, message: Carried) -> None:
+    def _send(self, connection: Connection, message: Message) -> None:
         try:
             self._app.send_task(
-                EVENT if isinstance(message, CarriedEvent) else RECORD,
-                [message.write()],
+                EVENT_TASK if isinstance(message, EventMessage) else RECORD_TASK,
+                [message.to_json()],
                 task_id=message.id,
                 connection=connection,
-                countdown=self._rest(message.due - time.time()),
+                countdown=self._countdown(message.seconds_until_due()),
                 retry=False,
-                timeout=PATIENCE,
-                confirm_timeout=PATIENCE,
-                mandatory=True,
-                argsrepr="",
+                timeout=CONFIRM_TIMEOUT,
+                confirm_timeout=CONFIRM_TIMEOUT,
+                mandatory=True,  # an error if no queue takes the message
+                argsrepr="",  # Celery would copy the payload into a header and into its log
                 kwargsrepr="",
             )
         except BaseException:
-            connection.collect()  # whose next confirmation might be of this message
+            connection.collect()  # its next confirmation could be the one of this message
             raise
         self._idle.append(connection)
 
-    def _rest(self, seconds: float) -> float | None:
-        """How long Celery lets a message rest: on RabbitMQ whole seconds, on Redis no longer than it may be in work."""
+    def _countdown(self, seconds: float) -> float | None:
+        """Return the delay for Celery: whole seconds on RabbitMQ; on Redis at most a third of a lease, see `worker`."""
         if seconds <= 0:
             return None
-        return min(seconds, self._longest) if self._redis else math.ceil(seconds)
+        return min(seconds, self._lease / 3) if self._is_redis else math.ceil(seconds)
 
     def close(self) -> None:
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().collect()
 
 
-def _text(error: Exception) -> str:
+class RedisLeases:
+    """Leases of ``lease`` seconds on the messages that a worker handles.
+
+    kombu gives a message to another worker once it has been unacknowledged for its visibility timeout, and does not
+    renew that. These leases are renewed while their process lives, so an event may run for longer than a lease.
+    """
+
+    INDEX = "unacked_index"  # kombu's sorted set: the time of each delivery that is not acknowledged, by its tag
+
+    def __init__(self, url: str, lease: float, logger: logging.Logger) -> None:
+        self._client = redis.Redis.from_url(url, socket_timeout=CONFIRM_TIMEOUT, socket_connect_timeout=CONFIRM_TIMEOUT)
+        self._lease, self._logger = lease, logger
+
+    @contextlib.contextmanager
+    def hold(self, delivery_tag: str) -> Iterator[None]:
+        """Renew the lease of a delivery while the block runs."""
+        is_done = threading.Event()
+        threading.Thread(target=self._renew, args=(delivery_tag, is_done), name="serverfull-lease", daemon=True).start()
+        try:
+            yield
+        finally:
+            is_done.set()
+
+    def _renew(self, delivery_tag: str, is_done: threading.Event) -> None:
+        while not is_done.wait(self._lease / 3):
+            try:
+                self._client.zadd(self.INDEX, {delivery_tag: time.time()}, xx=True)
+            except redis.RedisError as error:
+                self._logger.error("cannot renew the lease of delivery %s, will retry: %s", delivery_tag, error)
+
+
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

@@ -1,6 +1,6 @@
-"""What travels to a broker and back: an event, or a record to deliver, as JSON that any later version can read.
+"""Messages in a broker: an event, or a record to deliver, as JSON that later versions can read.
 
-Times are seconds since 1970, since no two machines share another clock.
+Times are seconds since 1970, since machines share no other clock. The names of the fields are part of the format.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ VERSION = 1
 
 
 class UnreadableMessage(ValueError):
-    """A message of another version, or of somebody else."""
+    """A message of another version or of another program."""
 
 
 @dataclass(frozen=True)
-class CarriedEvent:
-    """An event on its way to the next try, which is ``due`` then and not before."""
+class EventMessage:
+    """An event that waits for its next run, which is due at ``due`` and not before."""
 
     request_id: str
-    function: str  # ARN as addressed
+    function: str  # ARN as the caller addressed it
     payload: bytes
     trace_id: str
     config: EventConfig
@@ -38,10 +38,11 @@ class CarriedEvent:
     principal: str | None = None
     client_context: dict[str, Any] | None = None
     counts: Counts = field(default_factory=Counts)
-    error: str = ""  # of the last try
+    error: str = ""  # of the last run
 
     @classmethod
-    def of(cls, invocation: Invocation, config: EventConfig) -> CarriedEvent:
+    def of(cls, invocation: Invocation, config: EventConfig) -> EventMessage:
+        """Return the message of an event that is accepted now."""
         return cls(
             invocation.request_id,
             invocation.function_name.arn,
@@ -54,9 +55,13 @@ class CarriedEvent:
         )
 
     @classmethod
-    def read(cls, message: Mapping[str, Any]) -> CarriedEvent:
-        """Raises `UnreadableMessage`."""
-        values = _values(message)
+    def from_json(cls, message: Mapping[str, Any]) -> EventMessage:
+        """Return the message of parsed JSON.
+
+        Raises:
+            UnreadableMessage: if it is not an event of this version.
+        """
+        values = _without_version(message)
         try:
             return cls(
                 **{
@@ -67,9 +72,10 @@ class CarriedEvent:
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UnreadableMessage(f"it is no event: {error}") from error
+            raise UnreadableMessage(f"the message is not an event: {error}") from error
 
-    def write(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
+        """Return the message as values that JSON can express."""
         return {
             **asdict(self),
             "version": VERSION,
@@ -82,21 +88,24 @@ class CarriedEvent:
         return self.request_id
 
     def age(self) -> float:
-        """Seconds since it was accepted, by the wall clocks of two machines."""
+        """Return the seconds since the event was accepted, by the wall clocks of two machines."""
         return max(0.0, time.time() - self.accepted)
 
-    def again(self, counts: Counts, delay: float = 0.0, error: str = "") -> CarriedEvent:
-        """The same event for its next try."""
+    def seconds_until_due(self) -> float:
+        return self.due - time.time()
+
+    def retried(self, counts: Counts, delay: float = 0.0, error: str = "") -> EventMessage:
+        """Return the event for its next run, ``delay`` seconds from now."""
         return replace(self, counts=counts, due=time.time() + delay, error=error)
 
-    def lost(self, times: int) -> CarriedEvent:
-        """The same event after so many deliveries whose worker was lost."""
-        return replace(self, counts=self.counts._replace(lost=self.counts.lost + times))
+    def with_lost_leases(self, leases: int) -> EventMessage:
+        """Return the event with ``leases`` more lost leases: deliveries to a worker that died."""
+        return replace(self, counts=self.counts._replace(lost=self.counts.lost + leases))
 
 
 @dataclass(frozen=True)
-class CarriedRecord:
-    """A record on its way to its destination; ``tries`` counts those that were not accepted."""
+class RecordMessage:
+    """A record that waits for its delivery; ``tries`` counts the deliveries that failed."""
 
     kind: str
     target: str
@@ -109,43 +118,54 @@ class CarriedRecord:
     tries: int = 0
 
     @classmethod
-    def of(cls, record: DestinationRecord, event: CarriedEvent) -> CarriedRecord:
-        kind, target, attributes, body = record
-        return cls(kind, target, json.loads(attributes), body, event.request_id, event.function, event.trace_id)
+    def of(cls, record: DestinationRecord, event: EventMessage) -> RecordMessage:
+        """Return the message of a record of ``event``."""
+        attributes = json.loads(record.attributes)
+        return cls(
+            record.kind, record.target, attributes, record.body, event.request_id, event.function, event.trace_id
+        )
 
     @classmethod
-    def read(cls, message: Mapping[str, Any]) -> CarriedRecord:
-        """Raises `UnreadableMessage`."""
-        values = _values(message)
+    def from_json(cls, message: Mapping[str, Any]) -> RecordMessage:
+        """Return the message of parsed JSON.
+
+        Raises:
+            UnreadableMessage: if it is not a record of this version.
+        """
+        values = _without_version(message)
         try:
             return cls(**{**values, "body": values["body"].encode()})
         except (KeyError, TypeError, AttributeError) as error:
-            raise UnreadableMessage(f"it is no record: {error}") from error
+            raise UnreadableMessage(f"the message is not a record: {error}") from error
 
-    def write(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
+        """Return the message as values that JSON can express."""
         return {**asdict(self), "version": VERSION, "body": self.body.decode()}
 
     @property
     def id(self) -> str:
-        """The same each time it is sent."""
+        """Return the delivery id, equal each time the record is sent."""
         return f"{self.request_id}-{self.kind}"
 
-    def again(self, delay: float) -> CarriedRecord:
-        """The same record for its next try, after one that was not accepted."""
+    def seconds_until_due(self) -> float:
+        return self.due - time.time()
+
+    def retried(self, delay: float) -> RecordMessage:
+        """Return the record for its next delivery, ``delay`` seconds from now, after one that failed."""
         return replace(self, tries=self.tries + 1, due=time.time() + delay)
 
     @property
-    def parcel(self) -> Delivery:
+    def delivery(self) -> Delivery:
         return Delivery(
             self.kind, self.target, self.body, self.attributes, self.request_id, self.function, self.trace_id, self.id
         )
 
 
-Carried = CarriedEvent | CarriedRecord
+Message = EventMessage | RecordMessage
 
 
-def _values(message: Mapping[str, Any]) -> dict[str, Any]:
+def _without_version(message: Mapping[str, Any]) -> dict[str, Any]:
     version = message.get("version")
     if version != VERSION:
-        raise UnreadableMessage(f"it is of version {version}, and this one reads version {VERSION}")
+        raise UnreadableMessage(f"the message has version {version}; this program reads version {VERSION}")
     return {name: value for name, value in message.items() if name != "version"}

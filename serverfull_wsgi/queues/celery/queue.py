@@ -1,4 +1,4 @@
-"""Durable events for many machines: carried by Celery on RabbitMQ or Redis, and run by its workers."""
+"""The event queue in a broker, and the Celery application that runs its events."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery, Task
-from celery.app.task import Context
 from celery.exceptions import Reject
 from celery.signals import worker_process_shutdown
 from kombu.utils.url import maybe_sanitize_url
@@ -17,26 +16,32 @@ from kombu.utils.url import maybe_sanitize_url
 from serverfull_wsgi.domain import Invocation, Run, Send
 from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.event_config import EventConfig
-from serverfull_wsgi.events import retry_policy
 from serverfull_wsgi.events.destinations import DestinationClient
 from serverfull_wsgi.events.retry_policy import Delays
-from serverfull_wsgi.events.runner import EventRunner, Final, Retry
+from serverfull_wsgi.events.runner import EventRunner
 from serverfull_wsgi.queues.celery import broker
-from serverfull_wsgi.queues.celery.broker import BrokerError, Publisher
-from serverfull_wsgi.queues.celery.messages import Carried, CarriedEvent, CarriedRecord
-from serverfull_wsgi.queues.celery.redis_leases import RedisLeases
+from serverfull_wsgi.queues.celery.broker import BrokerError, Publisher, RedisLeases
+from serverfull_wsgi.queues.celery.messages import EventMessage, RecordMessage
+from serverfull_wsgi.queues.celery.worker import RETRY_INTERVAL, MessageHandler
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-AGAIN = 1.0  # seconds before a message that was not confirmed is sent again
-EARLY = 0.5  # seconds a message may come before it is due
+STOPPING = "The server is stopping and takes no more events; send this one again."
 
 
 class CeleryQueue:
-    """An `EventQueue` whose events wait in the broker at ``url``, in the queue ``name``, for workers on any machine.
+    """An `EventQueue` in a broker. Celery's workers run the events, on any number of machines.
 
-    ``lease`` is after how many seconds Redis runs an event again whose worker was lost; RabbitMQ does so at once.
-    `consumer` is what a worker runs. Making one opens nothing; `start` does, once in a process.
+    The constructor opens nothing. `start` opens connections, once in each process.
+
+    Args:
+        url: the broker, ``amqp://`` or ``redis://``, with ``s`` for TLS.
+        name: the queue in the broker; applications that share a broker need different names.
+        lease: seconds after which Redis runs an event again if its worker died. RabbitMQ does so at once.
+        delays: seconds between the runs of an event; None for AWS's delays.
+        endpoint: URL of a service that stands in for AWS's SQS, SNS and EventBridge; None for AWS's own.
+        logger: gets a line for each event that is refused, retried or ended without success.
+        metrics: counts events and deliveries that failed; None for no metrics.
     """
 
     is_run_by = "celery -A serverfull_wsgi.celery worker"
@@ -55,97 +60,91 @@ class CeleryQueue:
         self.url, self.name = url, name
         self._lease, self._delays, self._endpoint = lease, delays or Delays(), endpoint
         self._logger, self._metrics = logger, metrics
-        self._publish: Publisher | None = None
+        self._session: _Session | None = None
 
     def __str__(self) -> str:
         return f"the queue {self.name} of {maybe_sanitize_url(self.url)}"
 
     def start(self, run: Run, send: Send) -> None:
-        self._publish = Publisher(self.url, self.name, self._lease)
-        self._tries = EventRunner(run, self._delays, self._logger, self._metrics)
-        self._senders = DestinationClient(send, self._endpoint, self._logger, self._metrics)
-        self._leases = RedisLeases(self.url, self._lease, self._logger) if broker.is_redis(self.url) else None
+        """See `EventQueue.start`. A connection is made with the first event."""
+        publisher = Publisher(self.url, self.name, self._lease)
+        handler = MessageHandler(
+            publisher.publish,
+            EventRunner(run, self._delays, self._logger, self._metrics),
+            DestinationClient(send, self._endpoint, self._logger, self._metrics),
+            self._delays,
+            RedisLeases(self.url, self._lease, self._logger) if broker.is_redis(self.url) else None,
+            self._logger,
+        )
+        self._session = _Session(publisher, handler)
 
     def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
-        if self._publish is None:
-            raise ServiceException("The server is stopping and takes no more events; send this one again.")
+        """See `EventQueue.put`. ``dedupe`` is not used: a broker does not know its earlier messages."""
+        session = self._session
+        if session is None:
+            raise ServiceException(STOPPING)
         try:
-            self._publish(CarriedEvent.of(invocation, config))
+            session.publisher.publish(EventMessage.of(invocation, config))
         except BrokerError as error:
-            self._logger.error("an event was refused: %s", error, extra={"request_id": invocation.request_id})
+            request_id = invocation.request_id
+            self._logger.error(
+                "event %s was refused, the broker did not confirm it: %s",
+                request_id,
+                error,
+                extra={"request_id": request_id},
+            )
             raise ServiceException("The event could not be stored; the server's log has the reason.") from None
         return invocation.request_id
 
     def close(self) -> None:
-        if self._publish is not None:
-            self._publish.close()
-        self._publish = None
+        """Refuse new events and close the connections. Events in the broker stay there."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.handler.close()
+            session.publisher.close()
 
     def consumer(self, start: Callable[[], None], close: Callable[[], None]) -> Celery:
-        """A Celery application for workers: each of its processes calls ``start`` before its first event."""
-        options = broker.redis_consumer(self._lease) if broker.is_redis(self.url) else {}
+        """Return the Celery application of a worker.
+
+        Each worker process calls ``start()``, which has to start this queue, before each message, and ``close()`` at
+        its end.
+        """
+        options = broker.redis_consumer_options(self._lease) if broker.is_redis(self.url) else {}
         app = broker.celery_app(self.url, self.name, options)
 
-        @app.task(bind=True, name=broker.EVENT)  # type: ignore[untyped-decorator]
+        @app.task(bind=True, name=broker.EVENT_TASK)  # type: ignore[untyped-decorator]
         def event(task: Task, message: Mapping[str, Any]) -> None:
-            start()
-            with self._kept(task):
-                self._handle_event(CarriedEvent.read(message), task.request)
+            with self._handler(task, start) as handler:
+                handler.handle_event(EventMessage.from_json(message), task.request)
 
-        @app.task(bind=True, name=broker.RECORD)  # type: ignore[untyped-decorator]
+        @app.task(bind=True, name=broker.RECORD_TASK)  # type: ignore[untyped-decorator]
         def record(task: Task, message: Mapping[str, Any]) -> None:
-            start()
-            with self._kept(task):
-                self._handle_record(CarriedRecord.read(message))
+            with self._handler(task, start) as handler:
+                handler.handle_record(RecordMessage.from_json(message))
 
         worker_process_shutdown.connect(lambda **_: close(), weak=False)
         return app
 
     @contextlib.contextmanager
-    def _kept(self, task: Task) -> Iterator[None]:
-        """A message in work stays there; one that cannot be handled stays in the queue, where Celery would drop it."""
+    def _handler(self, task: Task, start: Callable[[], None]) -> Iterator[MessageHandler]:
+        """Yield the handler of this process, and hold the message's lease while the block runs.
+
+        If the block raises, the message returns to the queue; Celery would drop it.
+        """
         try:
-            with (
-                self._leases.held(task.request.properties["delivery_tag"]) if self._leases else contextlib.nullcontext()
-            ):
-                yield
+            start()
+            if self._session is None:
+                raise RuntimeError("the worker is stopping")
+            with self._session.handler.lease(task.request):
+                yield self._session.handler
         except Exception as error:
-            self._logger.error("message %s is put back: %s", task.request.id, error)
-            time.sleep(AGAIN)
+            self._logger.error("message %s could not be handled and returns to the queue: %s", task.request.id, error)
+            time.sleep(RETRY_INTERVAL)
             raise Reject(str(error), requeue=True) from error
 
-    def _handle_event(self, event: CarriedEvent, request: Context) -> None:
-        lost = event.lost(getattr(request, "x-delivery-count", 0))
-        if _rests(event):
-            self._carry(event)
-        elif self._leases and request.delivery_info.get("redelivered"):
-            self._carry(event.lost(1))  # counts in the message, since Redis does not; it comes again at once
-        else:
-            self._settle(lost, self._tries.run(lost, lost.age, lost.principal))
 
-    def _settle(self, event: CarriedEvent, came: Retry | Final) -> None:
-        if isinstance(came, Retry):
-            self._carry(event.again(came.counts, came.delay, came.error))
-        else:
-            for record in came.records:
-                self._carry(CarriedRecord.of(record, event))
+class _Session(NamedTuple):
+    """The objects that `CeleryQueue.start` opens for a process."""
 
-    def _handle_record(self, record: CarriedRecord) -> None:
-        if _rests(record):
-            self._carry(record)
-        elif self._senders.deliver(record.parcel):
-            self._carry(record.again(retry_policy.redelivery_delay(record.tries + 1, self._delays)))
-
-    def _carry(self, message: Carried) -> None:
-        """Sends what follows a message, for as long as it takes: only then may the message itself be acknowledged."""
-        while self._publish is not None:
-            try:
-                return self._publish(message)
-            except BrokerError as error:
-                self._logger.error("what became of message %s cannot be sent yet: %s", message.id, error)
-                time.sleep(AGAIN)
-        raise RuntimeError("the worker is stopping")
-
-
-def _rests(message: Carried) -> bool:
-    return message.due - time.time() > EARLY
+    publisher: Publisher
+    handler: MessageHandler

@@ -1,4 +1,4 @@
-"""What a broker's worker makes of an event, message by message, beside the model of AWS's rules."""
+"""The life of an event in a broker, message by message, against the model of AWS's retry rules."""
 
 import json
 import logging
@@ -6,23 +6,26 @@ from collections import Counter, deque
 
 import pytest
 
-from serverfull_wsgi import EventConfig, FunctionName, Invocation
+from serverfull_wsgi import ConfigurationError, EventConfig, FunctionName, Invocation
 from serverfull_wsgi.domain import Outcome
 from serverfull_wsgi.errors import TooManyRequestsException
 from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.events.runner import EventRunner
-from serverfull_wsgi.queues.celery import messages
-from serverfull_wsgi.queues.celery.messages import CarriedEvent, CarriedRecord
 from tests.events.test_retry_policy import model, over_schedules
 from tests.support.battery import share
 
-celery = pytest.importorskip("serverfull_wsgi.queues.celery.queue", reason="needs the extra celery")
+exceptions = pytest.importorskip("celery.exceptions", reason="needs the extra celery")
+
+from serverfull_wsgi.queues.celery import CeleryQueue, messages  # noqa: E402
+from serverfull_wsgi.queues.celery.messages import EventMessage, RecordMessage  # noqa: E402
+from serverfull_wsgi.queues.celery.worker import MessageHandler  # noqa: E402
+
 NAME = FunctionName.parse("hello", region="eu-west-1", account_id="123456789012")
 QUIET = logging.Logger("quiet", logging.CRITICAL)
 
 
 class Clock:
-    """Stands at 0 until it is set."""
+    """A clock that stands at 0 until a test sets it."""
 
     now = 0.0
 
@@ -31,57 +34,68 @@ class Clock:
 
 
 class Request:
-    """What a worker knows of a delivery; ``delivery_info`` as of one that was not delivered before."""
+    """A first delivery, as Celery describes it."""
 
     delivery_info = {"redelivered": False}
 
 
-class Queue(celery.CeleryQueue):
-    """Its broker delivers each message once, when it is due; the handler does what ``tries`` says, one by one."""
+class Simulation:
+    """A broker, a worker and a function. The broker delivers each message once, when it is due.
+
+    Each run of the function takes the next of ``tries``: a result (ok, failed or throttled) and a duration.
+    """
 
     def __init__(self, tries, clock):
-        super().__init__("amqp://nowhere")
-        self._tries, self._leases = EventRunner(self._try, Delays(), QUIET, None), None
-        self._script, self._clock, self.sent = deque(tries), clock, []
+        self._tries, self._clock, self._messages = deque(tries), clock, []
+        runner = EventRunner(self._run, Delays(), QUIET, None)
+        self._handler = MessageHandler(self._publish, runner, None, Delays(), None, QUIET)
 
-    def _try(self, invocation, age):
-        how, duration = self._script.popleft()
+    def _run(self, invocation, age):
+        result, duration = self._tries.popleft()
         self._clock.now += duration
-        if how == "throttled":
+        if result == "throttled":
             raise TooManyRequestsException("no room")
-        return Outcome(b"1", function_error=None if how == "ok" else "Unhandled")
+        return Outcome(b"1", function_error=None if result == "ok" else "Unhandled")
 
-    def _carry(self, message):
-        self.sent.append(json.loads(json.dumps(message.write())))
+    def _publish(self, message):
+        self._messages.append(json.loads(json.dumps(message.to_json())))
 
-    def ends(self, event):
-        """The condition that is told in the end, and after how many attempts; none where the script ends before."""
-        self._carry(event)
-        while self._script:
-            message = self.sent.pop()
+    def end(self, event):
+        """Return the condition in the record and the number of attempts; "" if the tries end before the event does."""
+        self._publish(event)
+        while self._tries:
+            message = self._messages.pop()
             self._clock.now = max(self._clock.now, message["due"])
-            self._handle_event(CarriedEvent.read(message), Request())
-            if "kind" in self.sent[-1]:
-                (record,) = map(CarriedRecord.read, self.sent)
-                told = json.loads(record.body)["requestContext"]
-                return told["condition"], told["approximateInvokeCount"]
-        return "", self.sent[-1]["counts"]["attempts"]
+            self._handler.handle_event(EventMessage.from_json(message), Request())
+            if "kind" in self._messages[-1]:
+                (record,) = map(RecordMessage.from_json, self._messages)
+                context = json.loads(record.body)["requestContext"]
+                return context["condition"], context["approximateInvokeCount"]
+        return "", self._messages[-1]["counts"]["attempts"]
 
 
-def test_random_schedules_through_messages_end_as_a_small_model_says(monkeypatch, battery):
-    """A7, for brokers."""
+def test_random_schedules_through_messages_end_as_the_model_computes(monkeypatch, battery):
     ends, clock = Counter(), Clock()
     monkeypatch.setattr(messages, "time", clock)
-    monkeypatch.setattr(celery, "time", clock)
 
     @over_schedules(share(5000, 150))
     def schedule(tries, retries, max_age):
         clock.now = 0.0
-        config = EventConfig(retries, max_age, on_success="told", on_failure="told")
-        found = Queue(tries, clock).ends(CarriedEvent.of(Invocation(NAME, b"1", "an-id"), config))
-        assert found == model(tries, retries, max_age)
-        ends[found[0]] += 1
+        config = EventConfig(retries, max_age, on_success="receiver", on_failure="receiver")
+        end = Simulation(tries, clock).end(EventMessage.of(Invocation(NAME, b"1", "an-id"), config))
+        assert end == model(tries, retries, max_age)
+        ends[end[0]] += 1
 
     schedule()
     battery.record("A7 schedules through messages", schedules=ends.total(), differing=0, ends=dict(ends))
     assert set(ends) >= {"Success", "RetriesExhausted", "EventAgeExceeded"}
+
+
+def test_a_message_returns_to_the_queue_if_the_application_cannot_start():
+    def start():
+        raise ConfigurationError("no such directory")
+
+    consumer = CeleryQueue("amqp://nowhere//", logger=QUIET).consumer(start, close=lambda: None)
+    with pytest.raises(exceptions.Reject, match="no such directory") as raised:
+        consumer.tasks["serverfull.event"]({"version": 1})
+    assert raised.value.requeue
