@@ -1,4 +1,4 @@
-"""The package, its dependencies and extras."""
+"""Metadata of the distribution: version, dependencies, extras, and files."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+HOME = ""  # URL of the project's public repository; empty until there is one
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "serverfull_wsgi/__init__.py").read_text(), re.MULTILINE)[1]
 
 EXTRAS = {
@@ -13,7 +14,7 @@ EXTRAS = {
     "celery": ["celery[redis]>=5.7"],
     "docs": ["celery[redis]>=5.7", "furo", "myst-parser>=4", "PyYAML>=6", "sphinx>=8"],
     "mock": ["polyfactory>=3"],
-    "gevent": ["gevent>=24.11", "packaging"],  # as gunicorn's own extra has it
+    "gevent": ["gevent>=24.11", "packaging"],  # gunicorn's own extra has the same two
     "sam": ["PyYAML>=6"],
     "test": [
         "attrs",
@@ -42,7 +43,23 @@ setup(
     description="AWS Lambda functions on your own machines: a WSGI application that speaks the Lambda API",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    author="the serverfull_wsgi developers",
+    url=HOME or None,
+    project_urls={"Changelog": f"{HOME}/blob/main/CHANGELOG.md", "Issues": f"{HOME}/issues"} if HOME else {},
+    keywords=[
+        "aws",
+        "aws-lambda",
+        "faas",
+        "gunicorn",
+        "lambda",
+        "local-lambda",
+        "sam",
+        "self-hosted",
+        "serverless",
+        "testing",
+        "wsgi",
+    ],
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["serverfull_wsgi", "serverfull_wsgi.*"]),
@@ -66,6 +83,7 @@ setup(
         "Programming Language :: Python :: 3",
         *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
         "Topic :: Internet :: WWW/HTTP :: WSGI :: Application",
+        "Topic :: Software Development :: Testing :: Mocking",
         "Typing :: Typed",
     ],
 )
