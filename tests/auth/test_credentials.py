@@ -524,7 +524,7 @@ def test_an_application_that_would_ignore_the_file_is_refused(keys, command):
     result = serverfull(command, "--app", "tests.support.site:application", **settings(keys))
     assert result.returncode != 0
     assert (
-        "--app tests.support.site:application: SERVERFULL_CREDENTIALS_FILE is set, and this application asks nobody"
+        "--app tests.support.site:application: SERVERFULL_CREDENTIALS_FILE is set, but this application does not check"
         in (result.stderr + result.stdout)
     )
 

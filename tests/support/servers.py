@@ -99,8 +99,13 @@ def clean_environ():
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("SERVERFULL_", "AWS_", "GUNICORN_"))
     }
-    ours = {"PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
-    return {**kept, **ours, "SERVERFULL_EVENTS": "memory"}  # tests of durable events set a folder of their own
+    return {
+        **kept,
+        "PYTHONWARNINGS": "default",
+        "PYTHONPATH": str(ROOT),
+        "SERVERFULL_EVENTS": "memory",  # tests of durable events set a folder of their own
+        "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": "127.0.0.1:0",  # any free port: 8080 may be in use
+    }
 
 
 def serverfull(*argv, stdin="", cwd=ROOT, **environ):
@@ -123,6 +128,16 @@ def gunicorn(log, *options, application="tests.support.site:application", **serv
     port = free_port()
     argv = ["-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--no-control-socket", *options]
     with running(Server(argv, log, port=port, **server)) as it:
+        yield it
+
+
+@contextlib.contextmanager
+def serving(log, *options, **environ):
+    """Run ``serverfull serve`` with ``options``, on a free port of the loopback, until the block ends."""
+    port = free_port()
+    address = {"SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}"}
+    argv = ["-m", "serverfull_wsgi", "serve", *options]
+    with running(Server(argv, log, port=port, env={**address, **environ})) as it:
         yield it
 
 
