@@ -1,4 +1,4 @@
-"""A token that callers must bring: WSGI middleware around the application, as any other could be.
+"""A bearer token in front of the functions: a WSGI middleware around the application.
 
 Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
 
@@ -9,11 +9,11 @@ Call it:
 
     curl -H 'Authorization: Bearer change-me' http://localhost:8000/2015-03-31/functions/hello/invocations -d '{}'
     curl http://localhost:8000/2015-03-31/functions/hello/invocations -d '{}'
-    {"message":"Bring the token: Authorization: Bearer TOKEN"}
+    {"message":"Send the token: Authorization: Bearer TOKEN"}
     curl http://localhost:8000/healthcheck
     .
 
-boto3 sends the token when it is kept from signing, which takes the same header:
+boto3 can send the token if it does not sign requests, since a signature uses the same header:
 
     client = boto3.client("lambda", "us-east-1", endpoint_url="http://localhost:8000",
                           config=Config(signature_version=botocore.UNSIGNED))
@@ -21,7 +21,7 @@ boto3 sends the token when it is kept from signing, which takes the same header:
         "before-sign.lambda",
         lambda request, **_: request.headers.add_header("Authorization", "Bearer change-me"))
 
-A token travels in the clear: beyond one machine, put TLS in front.
+A token is sent unencrypted. Put TLS in front if callers are on other machines.
 """
 
 import hmac
@@ -29,41 +29,41 @@ import os
 
 from serverfull_wsgi import ConfigurationError, Settings, create_app
 
-BODY = b'{"message":"Bring the token: Authorization: Bearer TOKEN"}\n'
+BODY = b'{"message":"Send the token: Authorization: Bearer TOKEN"}\n'
 HEADERS = [
     ("Content-Type", "application/json"),
     ("Content-Length", str(len(BODY))),
     ("WWW-Authenticate", "Bearer"),
-    ("x-amzn-ErrorType", "UnauthorizedException"),  # the error's code in AWS clients
+    ("x-amzn-ErrorType", "UnauthorizedException"),  # AWS clients take the error's code from this header
 ]
 
 
 class BearerAuth:
-    """Lets through what carries the token, and the health check; the rest gets a 401 and goes no further."""
+    """A middleware that answers each request without the token with a 401, except the health check."""
 
     def __init__(self, app, token, healthcheck="/healthcheck"):
         if not token:
-            raise ConfigurationError("INVOKE_TOKEN is not set; set it to the secret that callers must bring")
+            raise ConfigurationError("INVOKE_TOKEN is not set; set it to the secret that callers have to send")
         self.app, self.token, self.healthcheck = app, token.encode(), healthcheck
 
     def __call__(self, environ, start_response):
         if environ.get("PATH_INFO") == self.healthcheck:
             return self.app(environ, start_response)
-        if self.knows(environ.get("HTTP_AUTHORIZATION", "")):
-            environ["serverfull.principal"] = "the bearer"  # who called, for the logs; and that somebody asked
+        if self.is_valid(environ.get("HTTP_AUTHORIZATION", "")):
+            environ["serverfull.principal"] = "the bearer"  # for the log; it also stops the warning about open access
             return self.app(environ, start_response)
         discard(environ)
         start_response("401 Unauthorized", HEADERS)
         return [BODY]
 
-    def knows(self, authorization):
+    def is_valid(self, authorization):
         scheme, _, token = authorization.partition(" ")
-        # In the same time however much of it is right; as bytes, since compare_digest takes no text beyond ASCII.
+        # compare_digest takes the same time for each wrong token. It refuses text beyond ASCII, so compare bytes.
         return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), self.token)
 
 
 def discard(environ):
-    """Takes what the client is sending, up to the largest payload: one that cannot finish never reads its answer."""
+    """Read the request body, up to the largest payload: many clients read no response before they have sent it all."""
     left = min(int(environ.get("CONTENT_LENGTH") or 0), 6_291_456)
     while left > 0 and (piece := environ["wsgi.input"].read(min(left, 65_536))):
         left -= len(piece)

@@ -1,4 +1,4 @@
-"""A fetcher of one's own: each ``NAME.py`` of a directory with a ``handler`` in it is the function NAME.
+"""A fetcher of your own: each file ``NAME.py`` of a directory serves its ``handler`` as the function NAME.
 
 Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
 
@@ -6,7 +6,7 @@ Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``ex
     echo 'def handler(event, context): return event' > functions/echo.py
     FUNCTIONS_DIRECTORY=functions gunicorn --threads 8 'examples.directory_fetcher:application()'
 
-Call it; a file that is new, changed or removed counts from the next call on:
+Call it. A new, changed or removed file takes effect at the next call:
 
     curl -d '{"n": 1}' http://localhost:8000/2015-03-31/functions/echo/invocations
     {"n": 1}
@@ -14,8 +14,8 @@ Call it; a file that is new, changed or removed counts from the next call on:
     curl -d '{}' http://localhost:8000/2015-03-31/functions/ping/invocations
     "pong"
 
-While calls come in, write a changed file under another name and rename it: one half written would be loaded as it is.
-Whoever may write to the directory may run code in the server.
+Write a changed file under another name and rename it. Otherwise a call may load a file that is half written.
+Everyone who may write to the directory may run code in the server.
 """
 
 import os
@@ -26,17 +26,19 @@ from types import ModuleType
 
 from serverfull_wsgi import ConfigurationError, Function, NotFoundError, create_app
 
-# What a request may name: no dot, no slash, nothing hidden. A file whose name begins with _ is no function.
+# A valid name has no dot and no slash, so it cannot leave the directory. It does not begin with _, as private files do.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class DirectoryFetcher:
-    """Serves the files of ``directory``, in their present state; there is one version of each, ``$LATEST``."""
+    """A fetcher that serves the files of ``directory`` in their present state. Each has one version, ``$LATEST``."""
 
     def __init__(self, directory):
         self.directory = Path(directory).resolve()
         if not self.directory.is_dir():
-            raise ConfigurationError(f"{directory!r} is no directory to load functions from; make it, or name another")
+            raise ConfigurationError(
+                f"{directory!r} is not a directory to load functions from; make it, or name another"
+            )
         self.loaded = {}
 
     def fetch(self, name, qualifier="$LATEST"):
@@ -45,7 +47,7 @@ class DirectoryFetcher:
         return self.function(name)
 
     def functions(self):
-        """What there is, for ``serverfull functions`` and the like."""
+        """Return all functions, for ``serverfull functions`` and ``serverfull check``."""
         names = sorted(path.stem for path in self.directory.glob("*.py"))
         return [self.function(name) for name in names if NAME.fullmatch(name)]
 
@@ -53,25 +55,25 @@ class DirectoryFetcher:
         return self.directory / f"{name}.py"
 
     def function(self, name):
-        # Loaded when it runs, not when it is found: a file that cannot be loaded is then an error of its function,
-        # and one that calls sys.exit() does not end the server.
+        # The file is loaded when the function runs. So a file that cannot be loaded is an error of its function, and
+        # a file that calls sys.exit() does not end the server.
         return Function(lambda event, context: self.module(name).handler(event, context), name=name)
 
     def module(self, name):
-        """The module as the file is now. Two threads may both load a change; that costs no more than the time."""
+        """Return the module of the present file. Two threads may load the same change; that costs only time."""
         status = self.path(name).stat()
-        state = status.st_mtime_ns, status.st_size  # read before the file: a change in between is seen next time
+        state = status.st_mtime_ns, status.st_size  # read before the file, so the next call sees a change in between
         if self.loaded.get(name, (None,))[0] != state:
             self.loaded[name] = state, load(name, self.path(name))
         return self.loaded[name][1]
 
 
 def load(name, path):
-    """Runs the file as a module; not through import, whose cache of bytecode knows changes by the second only."""
+    """Run the file as a module. An import would use cached bytecode, which misses changes within one second."""
     module = ModuleType(f"{__name__}.{name}")
     module.__file__ = str(path)
     code = compile(path.read_bytes(), path, "exec")
-    sys.modules[module.__name__] = module  # dataclasses and pickle look there
+    sys.modules[module.__name__] = module  # dataclasses and pickle look modules up there
     exec(code, vars(module))
     return module
 

@@ -1,4 +1,4 @@
-"""Lambda functions in a Django project: they answer under ``/lambda``, the pages stay what they were.
+"""Lambda functions in a Django project: the functions are below ``/lambda``, and the pages stay as they are.
 
 Run it, with ``pip install serverfull-wsgi django``, from the directory that holds ``examples``:
 
@@ -11,8 +11,8 @@ Call it:
     curl -d '{"name": "Ada"}' http://localhost:8000/lambda/2015-03-31/functions/hello/invocations
     "Hello Ada!"
 
-In a project of several files the last line of this one goes into its ``wsgi.py``. Django's middleware (hosts, CSRF,
-login) does not guard what stands beside it.
+In a project of several files, the last line of this file goes into ``wsgi.py``. Django's middleware (hosts, CSRF,
+login) does not apply to the functions.
 """
 
 import os
@@ -27,7 +27,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from serverfull_wsgi import Application, StaticFetcher
 
 settings.configure(
-    # A random key is a worker's own and ends with it: pages with sessions or signed links need DJANGO_SECRET_KEY.
+    # A random key is different in each worker. Pages with sessions or signed links need DJANGO_SECRET_KEY.
     SECRET_KEY=os.environ.get("DJANGO_SECRET_KEY") or secrets.token_urlsafe(50),
     ALLOWED_HOSTS=["localhost", "127.0.0.1"],
     ROOT_URLCONF=__name__,

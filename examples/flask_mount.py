@@ -1,4 +1,4 @@
-"""Lambda functions in a Flask application: they answer under ``/lambda``, the pages stay what they were.
+"""Lambda functions in a Flask application: the functions are below ``/lambda``, and the pages stay as they are.
 
 Run it, with ``pip install serverfull-wsgi flask``, from the directory that holds ``examples``:
 
@@ -12,7 +12,7 @@ Call it:
     "Hello Ada!"
 
 AWS clients take the mount as their endpoint: ``aws lambda invoke --endpoint-url http://localhost:8000/lambda …``.
-Flask's own ``before_request``, sessions and login do not guard what stands beside it.
+Flask's ``before_request``, sessions and login do not apply to the functions.
 """
 
 from flask import Flask
@@ -29,8 +29,8 @@ def index():
 
 
 def hello(event, context):
-    return f"Hello {event.get('name', app.name)}!"  # what needs more of Flask: with app.app_context()
+    return f"Hello {event.get('name', app.name)}!"  # for more of Flask, use app.app_context()
 
 
-# Over app.wsgi_app and not over app, so that app stays a Flask for "flask run" and the test client.
+# This replaces app.wsgi_app and not app, so "flask run" and the test client still work.
 app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/lambda": Application(StaticFetcher({"hello": hello}))})

@@ -1,4 +1,4 @@
-"""The smallest function there is."""
+"""The smallest function."""
 
 
 def handler(event, context):

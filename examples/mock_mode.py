@@ -1,22 +1,22 @@
-"""Mock mode: every function answers, none of them runs, and its documented errors can be had for the asking.
+"""Mock mode: every function answers and none runs. A caller can request the documented errors.
 
 Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
 
     python -m examples.mock_mode
 
-Call it; the answer is the empty value of the handler's return annotation, or what ``mock=`` says:
+Call it. The answer is the empty value of the handler's return annotation, or the value of ``mock=``:
 
     curl -d '{"item": "tea"}' http://localhost:8080/2015-03-31/functions/order/invocations
     {"number": 0, "total": 0, "lines": []}
     curl -d '{"item": "tea"}' http://localhost:8080/2015-03-31/functions/stock/invocations
     {"tea": 3}
 
-Ask for one of the errors that a function documents:
+Request one of the errors that a function documents:
 
     curl -d '{}' -H 'X-Amz-Invocation-Type: Error' -H 'X-Error-Type: OutOfStock' \
         http://localhost:8080/2015-03-31/functions/order/invocations
 
-The same functions run for real with ``start_http``; any server of functions is mocked with SERVERFULL_MOCK=true.
+``start_http`` runs the same functions for real. SERVERFULL_MOCK=true turns mock mode on in any server.
 """
 
 from dataclasses import dataclass
@@ -41,11 +41,11 @@ class Order:
 
 
 def order(event, context) -> Order:
-    raise PaymentRefused("this would charge somebody's card")
+    raise PaymentRefused("this would charge a card")
 
 
 def stock(event, context) -> dict[str, int]:
-    raise ConnectionError("this would ask the warehouse")
+    raise ConnectionError("this would call the warehouse")
 
 
 fetcher = StaticFetcher(

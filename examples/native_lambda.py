@@ -1,4 +1,4 @@
-"""One program, two places: an HTTP server on your own machine, and a native function on AWS Lambda.
+"""One program for two places: an HTTP server on your own machine, and a native function on AWS Lambda.
 
 Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
 
@@ -9,13 +9,13 @@ Call it:
     curl -d '{"name": "Ada"}' http://localhost:8080/2015-03-31/functions/hello/invocations
     "Hello Ada!"
 
-On AWS it is the command of a container image, with the function to run as its argument; without one, it runs the
-function that bears the name of AWS's:
+On AWS it is the command of a container image, with the function's name as its argument. Without an argument, it runs
+the function with the name of the AWS function:
 
     python -m examples.native_lambda hello
 
-AWS Lambda sets AWS_LAMBDA_RUNTIME_API there, the address at which awslambdaric asks for work. awslambdaric comes with
-serverfull-wsgi on Linux for x86-64.
+AWS Lambda sets AWS_LAMBDA_RUNTIME_API, the address from which awslambdaric takes events. awslambdaric is installed
+with serverfull-wsgi on Linux for x86-64.
 """
 
 import os
@@ -25,7 +25,7 @@ from serverfull_wsgi import ConfigurationError, StaticFetcher, logger_from_conte
 
 
 def hello(event, context):
-    logger_from_context().info("asked for a greeting")
+    logger_from_context().info("greeting %s", event["name"])
     return f"Hello {event['name']}!"
 
 

@@ -1,10 +1,10 @@
-"""A program that serves its functions itself: several of them, one in two versions, and an alias.
+"""A program that serves its functions itself: several functions, one in two versions, and an alias.
 
 Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
 
     python -m examples.serve_http
 
-Call it; a version or an alias stands behind the name, or in the query as ``Qualifier``:
+Call it. A version or an alias follows the name, or is in the query as ``Qualifier``:
 
     curl -d '{"name": "Ada"}' http://localhost:8080/2015-03-31/functions/hello/invocations
     "Good day, Ada!"
@@ -15,7 +15,7 @@ Call it; a version or an alias stands behind the name, or in the query as ``Qual
     curl -d '[1, 2, 3.5]' http://localhost:8080/2015-03-31/functions/total/invocations
     6.5
 
-Settings come from the environment, SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS=127.0.0.1:9000 for one.
+Settings come from the environment, for example SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS=127.0.0.1:9000.
 """
 
 from serverfull_wsgi import Function, StaticFetcher, logger_from_context, start_http
@@ -30,7 +30,7 @@ def first_hello(event, context):
 
 
 def total(event, context):
-    logger_from_context().info("adding up %d numbers", len(event))
+    logger_from_context().info("adding %d numbers", len(event))
     return sum(event)
 
 
@@ -40,7 +40,7 @@ fetcher = StaticFetcher(
         "hello:1": first_hello,
         "total": Function(total, timeout=10, memory_size=256, description="The sum of a list of numbers"),
     },
-    aliases={"hello:prod": "1"},  # callers that say prod stay with version 1 while hello moves on
+    aliases={"hello:prod": "1"},  # callers of prod stay with version 1 while hello changes
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Each example, run as its docstring says and called by real clients."""
+"""Each example, started by the commands of its docstring and called by real clients."""
 
 import ast
 import contextlib
@@ -35,7 +35,7 @@ from tests.support.waiting import wait_until
 
 
 class Call(NamedTuple):
-    """A call that succeeds, at ``mount``."""
+    """A call that succeeds, below the path ``mount``."""
 
     function: str
     payload: str
@@ -59,7 +59,7 @@ EXAMPLES = {
 COMMAND = r"(?:\w+=\S+ +)*(?:gunicorn|python|curl|mkdir|echo|printf|chmod) "
 PASTED = re.compile(rf"^ {{4}}({COMMAND}.+)\n?(?: {{4}}(?!{COMMAND})(.+))?", re.MULTILINE)
 HELLO = (
-    "    SERVERFULL_FUNCTIONS=hello=examples.hello.handler gunicorn serverfull_wsgi:app"  # hello.py is but a handler
+    "    SERVERFULL_FUNCTIONS=hello=examples.hello.handler gunicorn serverfull_wsgi:app"  # hello.py is only a handler
 )
 
 
@@ -68,7 +68,7 @@ def docstring(name):
 
 
 def pasted(name):
-    """What a docstring says to paste: before the server, to start it, and (with the answers it promises) after it."""
+    """Return the commands of a docstring: before the server, the server's, and after it with the documented answers."""
     lines = PASTED.findall(docstring(name))
     index = next(index for index, (line, _) in enumerate(lines) if re.search(r"(^| )(gunicorn|python) ", line))
     return [line for line, _ in lines[:index]], lines[index][0], lines[index + 1 :]
@@ -76,7 +76,7 @@ def pasted(name):
 
 @contextlib.contextmanager
 def serving(name, directory, **environ):
-    """The example as its docstring starts it, but on a port of its own; what it writes goes into ``directory``."""
+    """Run the example by its docstring's command, on a free port. Its files are in ``directory``."""
     before, line, _ = pasted(name)
     cwd = directory if before else ROOT
     for command in before:
@@ -93,7 +93,7 @@ def serving(name, directory, **environ):
 
 
 def client_of(name, server):
-    """boto3 for an example; where a token or a key is asked for, as the docstring sets it up."""
+    """Return a boto3 client for an example, set up as its docstring says."""
     if name == "sigv4":
         return signing_client(server, "ada")
     if name != "bearer_auth":
@@ -105,7 +105,7 @@ def client_of(name, server):
 
 
 def signing_client(server, profile, secret=None):
-    """boto3 with a key of the example's file, or with another secret."""
+    """Return a boto3 client with a key of the example's file, or with another secret."""
     session = botocore.session.Session(profile=profile)
     session.set_config_variable("credentials_file", str(server.log.with_name("keys")))
     session = boto3.Session(botocore_session=session, region_name="us-east-1")
@@ -135,7 +135,7 @@ def request(server, method, target, body=None, headers=None):
         return SimpleNamespace(status=response.status, headers=response.headers, body=response.read())
 
 
-def test_it_answers_a_real_client(example):
+def test_an_example_answers_a_real_client(example):
     assert result(example.client, example.call.function, example.call.payload) == example.call.answer
 
 
@@ -147,7 +147,7 @@ def test_it_answers_a_real_client(example):
     ],
     ids=["malformed JSON", "unknown function"],
 )
-def test_it_survives_a_bad_request(example, bad, status, code):
+def test_an_example_still_answers_after_a_bad_request(example, bad, status, code):
     with pytest.raises(ClientError) as refusal:
         example.client.invoke(**{"FunctionName": example.call.function, **bad})
     assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
@@ -156,15 +156,15 @@ def test_it_survives_a_bad_request(example, bad, status, code):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_its_docstring_tells_the_truth(example):
+def test_the_commands_of_the_docstring_print_the_documented_answers(example):
     _, _, after = pasted(example.name)
-    for line, promised in after:
+    for line, documented in after:
         if line.startswith(("curl", "echo")):
             line = re.sub(r"localhost:80[08]0", f"127.0.0.1:{example.server.port}", line).replace("curl", "curl -sS", 1)
             answer = subprocess.run(
                 line, shell=True, cwd=example.directory, check=True, capture_output=True, text=True
             ).stdout.strip()
-            assert answer == promised if promised else answer or line.startswith("echo"), line
+            assert answer == documented if documented else answer or line.startswith("echo"), line
 
 
 # -- Flask and Django
@@ -180,12 +180,12 @@ def test_the_hosts_pages_still_work(mounted):
     assert request(mounted, "GET", "/").body in (b"A Flask page.\n", b"A Django page.\n")
 
 
-def test_what_the_host_does_not_know_is_the_hosts_404(mounted):
+def test_a_path_outside_the_mount_is_the_hosts_404(mounted):
     response = request(mounted, "GET", "/2015-03-31/functions/hello/invocations")
     assert (response.status, response.headers.get_content_type()) == (404, "text/html")
 
 
-def test_what_is_unknown_below_the_mount_is_refused_as_on_aws(mounted):
+def test_an_unknown_path_below_the_mount_is_refused_as_on_aws(mounted):
     response = request(mounted, "GET", "/lambda/2015-03-31/functions/hello/invocations")
     assert (response.status, response.headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
 
@@ -195,7 +195,7 @@ def test_a_function_below_a_mount_can_be_named_by_its_arn(mounted):
         assert result(client, "arn:aws:lambda:us-east-1:123456789012:function:hello", '{"name": "Ada"}') == "Hello Ada!"
 
 
-def test_djangos_secret_key_is_the_environments_or_a_new_one():
+def test_djangos_secret_key_comes_from_the_environment_or_is_random():
     code = "import examples.django_mount; from django.conf import settings; print(settings.SECRET_KEY)"
 
     def key(**environ):
@@ -211,7 +211,7 @@ def test_djangos_secret_key_is_the_environments_or_a_new_one():
 
 @pytest.fixture
 def collector():
-    """Where statsd's datagrams arrive."""
+    """Return a socket that receives statsd's datagrams."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.settimeout(30)
@@ -231,7 +231,7 @@ BAD_TOKENS = {
 
 @pytest.fixture
 def guarded(tmp_path, collector):
-    """The example; once the test has stopped it, what it was told to do is done and all its datagrams are there."""
+    """Return the running example. After a stop its work is done, and all its datagrams have arrived."""
     settings = {
         "SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD",
         "SERVERFULL_RUNTIME_STATS_ADDRESS": f"127.0.0.1:{collector.getsockname()[1]}",
@@ -241,7 +241,7 @@ def guarded(tmp_path, collector):
 
 
 def arrived(collector):
-    """The datagrams that are there."""
+    """Yield the datagrams that have arrived."""
     collector.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
@@ -272,16 +272,16 @@ def test_a_call_with_the_token_leaves_each(guarded, collector):
     assert guarded.output().count("REPORT RequestId: ") == 2
 
 
-def test_a_large_payload_without_the_token_gets_its_401_too(guarded):
-    """It is sent before the answer is read: were it not taken, the connection would break under the client."""
+def test_a_large_payload_without_the_token_is_answered_with_a_401(guarded):
+    """The client sends it all before it reads the answer. If the server did not read it, the connection would break."""
     assert request(guarded, "POST", INVOKE, b"x" * 6_000_000).status == 401
 
 
-def test_the_health_check_asks_for_no_token(guarded):
+def test_the_health_check_needs_no_token(guarded):
     assert request(guarded, "GET", "/healthcheck").body == b"."
 
 
-def test_without_a_secret_there_is_no_start(tmp_path):
+def test_without_a_secret_the_start_is_refused(tmp_path):
     with (
         pytest.raises(RuntimeError, match="INVOKE_TOKEN is not set"),
         serving("bearer_auth", tmp_path, INVOKE_TOKEN=""),
@@ -313,7 +313,7 @@ def test_a_key_may_do_what_the_file_says_and_no_more(keyed):
                 client.invoke(**refused)
 
 
-def test_who_has_no_key_gets_nothing(keyed):
+def test_a_wrong_secret_is_refused(keyed):
     with contextlib.closing(signing_client(keyed, "ada", secret="guessed")) as client:
         with pytest.raises(ClientError, match="InvalidSignatureException") as refusal:
             client.invoke(FunctionName="hello")
@@ -321,7 +321,7 @@ def test_who_has_no_key_gets_nothing(keyed):
     assert refusal.value.response["ResponseMetadata"]["RetryAttempts"] == 0
 
 
-# -- a fetcher of one's own
+# -- a fetcher of your own
 
 
 @pytest.fixture
@@ -332,26 +332,26 @@ def directory(tmp_path):
 
 @pytest.fixture
 def from_directory(tmp_path, directory):
-    """Calls a function of the directory by boto3."""
+    """Return a function that calls a function of the directory through boto3."""
     with serving("directory_fetcher", tmp_path) as server, contextlib.closing(aws_client(server.url)) as client:
         yield lambda name: result(client, name)
 
 
 def put(directory, name, body):
-    """Writes a function as the docstring advises."""
+    """Write a function's file as the docstring advises."""
     new = directory / f"{name}.new"
     new.write_text(f"def handler(event, context):\n    {body}\n")
     new.rename(directory / f"{name}.py")
 
 
-def test_a_changed_file_counts_from_the_next_call_on(directory, from_directory):
+def test_a_changed_file_takes_effect_at_the_next_call(directory, from_directory):
     put(directory, "version", "return 1")
     assert from_directory("version") == 1
     put(directory, "version", "return 22")
     assert from_directory("version") == 22
 
 
-def test_a_change_within_the_second_and_of_the_same_length_counts(directory, from_directory):
+def test_a_change_of_the_same_length_within_a_second_takes_effect(directory, from_directory):
     put(directory, "version", "return 1")
     os.utime(directory / "version.py", ns=(0, 1_000_000_000))
     assert from_directory("version") == 1
@@ -360,7 +360,7 @@ def test_a_change_within_the_second_and_of_the_same_length_counts(directory, fro
     assert from_directory("version") == 2
 
 
-def test_a_removed_file_is_a_function_no_more(directory, from_directory):
+def test_the_function_of_a_removed_file_is_not_found(directory, from_directory):
     put(directory, "passing", "return 1")
     assert from_directory("passing") == 1
     (directory / "passing.py").unlink()
@@ -384,7 +384,7 @@ def test_a_file_that_cannot_be_loaded_is_an_error_of_its_function(directory, fro
 
 
 def test_a_file_may_define_dataclasses_with_postponed_annotations(directory, from_directory):
-    """For which `dataclasses` looks the module up by its name."""
+    """`dataclasses` looks the module of such a class up by its name."""
     (directory / "record.py").write_text(
         "from __future__ import annotations\n"
         "from dataclasses import dataclass\n"
@@ -397,7 +397,7 @@ def test_a_file_may_define_dataclasses_with_postponed_annotations(directory, fro
     assert from_directory("record") == 1
 
 
-def test_no_name_leads_out_of_the_directory_or_to_what_is_no_function(tmp_path, directory):
+def test_no_name_leads_out_of_the_directory_or_to_a_file_that_is_not_a_function(tmp_path, directory):
     files = ["../secret", "sub/inner", "dotted.name", "_private", "__init__", ".hidden", "-dash", "line\n", "x" * 65]
     (directory / "sub").mkdir()
     for name in files:
@@ -423,20 +423,20 @@ def test_the_functions_of_a_directory_can_be_listed(directory):
     assert [function.name for function in DirectoryFetcher(directory).functions()] == ["first", "second"]
 
 
-def test_a_directory_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="is no directory"):
+def test_a_missing_directory_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="is not a directory"):
         DirectoryFetcher(tmp_path / "nowhere")
 
 
-class LeavingFetcher:
-    """One that, unlike the example's, runs the functions' files while it looks for them."""
+class ExitingFetcher:
+    """A fetcher that, unlike the example's, runs a function's file when it looks the function up."""
 
     def fetch(self, name, qualifier="$LATEST"):
         sys.exit(3)
 
 
-def test_a_fetcher_that_exits_ends_its_request_and_no_more():
-    assert Client(Application(LeavingFetcher())).post(INVOKE).status_code == 500
+def test_a_fetcher_that_exits_fails_its_request_only():
+    assert Client(Application(ExitingFetcher())).post(INVOKE).status_code == 500
 
 
 # -- versions and aliases
@@ -473,7 +473,7 @@ def mocked(tmp_path_factory):
         yield server
 
 
-def ask_for_an_error(server, name):
+def request_an_error(server, name):
     headers = {"X-Amz-Invocation-Type": "Error", "X-Error-Type": name}
     return request(server, "POST", "/2015-03-31/functions/order/invocations", b"{}", headers)
 
@@ -481,15 +481,15 @@ def ask_for_an_error(server, name):
 @pytest.mark.parametrize(
     ("name", "message"), [("OutOfStock", "no tea is left"), ("paymentrefused", "")], ids=["instance", "class"]
 )
-def test_a_documented_error_can_be_had_for_the_asking(mocked, name, message):
-    response = ask_for_an_error(mocked, name)
+def test_a_documented_error_is_raised_on_request(mocked, name, message):
+    response = request_an_error(mocked, name)
     assert (response.status, response.headers["X-Amz-Function-Error"]) == (200, "Unhandled")
     error = json.loads(response.body)
     assert (error["errorType"].lower(), error["errorMessage"]) == (name.lower(), message)
 
 
-def test_an_error_that_nobody_documented_is_refused_with_those_there_are(mocked):
-    response = ask_for_an_error(mocked, "Fire")
+def test_an_undocumented_error_is_refused_with_the_list_of_documented_ones(mocked):
+    response = request_an_error(mocked, "Fire")
     assert (response.status, response.headers["x-amzn-ErrorType"]) == (404, "UnknownRequestMockError")
     assert b"OutOfStock, PaymentRefused" in response.body
 
@@ -498,7 +498,7 @@ def test_an_error_that_nobody_documented_is_refused_with_those_there_are(mocked)
 
 
 class RuntimeApi:
-    """AWS's Runtime API: hands out ``events``, keeps what comes back as ``answers``, and then sends the child home."""
+    """AWS's Runtime API: it serves ``events``, keeps the results in ``answers``, and then ends the child."""
 
     def __init__(self, server):
         self.events, self.answers = [], []
@@ -506,7 +506,7 @@ class RuntimeApi:
         prefix = "/2018-06-01/runtime/invocation"
         server.expect_request(f"{prefix}/next").respond_with_handler(self._next)
         server.expect_request(re.compile(f"{prefix}/[^/]+/(response|error)"), method="POST").respond_with_handler(
-            self._take
+            self._keep
         )
 
     def _next(self, request):
@@ -519,12 +519,12 @@ class RuntimeApi:
         }
         return Response(json.dumps(self.events.pop(0)), headers=headers, content_type="application/json")
 
-    def _take(self, request):
+    def _keep(self, request):
         self.answers.append((request.path.rpartition("/")[2], request.json))
         return Response("{}", 202)
 
     def run(self, *arguments, **environ):
-        """The example as a native Lambda, until there are no more events."""
+        """Run the example as a native Lambda until all events are processed."""
         return subprocess.run(
             [sys.executable, "-m", "examples.native_lambda", *arguments],
             cwd=ROOT,
@@ -555,11 +555,11 @@ def test_the_program_runs_the_function_that_its_argument_names(runtime_api):
 
 
 @needs_awslambdaric
-def test_without_an_argument_it_runs_the_function_that_bears_the_name_of_awss(runtime_api):
+def test_without_an_argument_the_program_runs_the_function_with_the_name_of_awss(runtime_api):
     runtime_api.events = [{"name": "Ada"}]
     child = runtime_api.run(AWS_LAMBDA_FUNCTION_NAME="hello")
     assert runtime_api.answers == [("response", "Hello Ada!")]
-    assert "asked for a greeting" in child.stdout
+    assert "greeting Ada" in child.stdout
 
 
 @needs_awslambdaric
@@ -571,13 +571,13 @@ def test_a_native_function_survives_a_handlers_error(runtime_api):
     assert answer == ("response", "Hello Ada!")
 
 
-def test_a_target_that_is_not_there_is_one_clear_line(runtime_api):
+def test_a_missing_target_is_one_clear_line(runtime_api):
     child = runtime_api.run("good-bye")
     assert child.returncode == 1
     assert child.stderr == "native_lambda: there is no function 'good-bye'; there are: hello, total\n"
 
 
-def test_away_from_aws_a_native_start_is_refused(runtime_api):
+def test_outside_of_aws_a_native_start_is_refused(runtime_api):
     child = runtime_api.run("hello", AWS_LAMBDA_RUNTIME_API="")
     assert child.returncode == 1
     assert child.stderr.startswith("native_lambda: AWS_LAMBDA_RUNTIME_API is not set")
@@ -589,13 +589,13 @@ def test_away_from_aws_a_native_start_is_refused(runtime_api):
 @pytest.mark.parametrize(
     "setting", ["bind = ['127.0.0.1:8000']", "control_socket_disable = True"], ids=["loopback", "no control socket"]
 )
-def test_the_configuration_file_opens_the_loopback_and_nothing_else(setting):
+def test_the_configuration_file_opens_only_the_loopback(setting):
     argv = [sys.executable, "-m", "gunicorn", "--config", "examples/gunicorn.conf.py", "--print-config", "x:y"]
     printed = subprocess.run(argv, cwd=ROOT, env=clean_environ(), capture_output=True, text=True, check=False).stdout
     assert setting in [re.sub(" += ", " = ", line) for line in printed.splitlines()]
 
 
-def test_the_configuration_file_warns_of_a_function_that_a_stop_would_cut_off(tmp_path):
+def test_the_configuration_file_warns_about_a_timeout_longer_than_a_stop(tmp_path):
     (tmp_path / "patient.py").write_text(
         "from serverfull_wsgi import Function\nfunction = Function(lambda event, context: None, timeout=60)\n"
     )
@@ -623,7 +623,7 @@ def test_with_the_configuration_file_a_stop_lets_accepted_events_end(tmp_path):
     assert (tmp_path / "done").exists()
 
 
-def test_with_the_configuration_file_a_refused_start_is_a_message_and_no_traceback(tmp_path):
+def test_with_the_configuration_file_a_refused_start_is_a_message_without_a_traceback(tmp_path):
     with pytest.raises(RuntimeError, match="no_such_module") as refusal:
         with serving("gunicorn.conf", tmp_path, SERVERFULL_FUNCTIONS="hello=no_such_module.handler"):
             pass

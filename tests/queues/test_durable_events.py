@@ -434,7 +434,7 @@ def test_the_example_does_what_its_docstring_says(tmp_path):
         "SERVERFULL_DATA_DIR": str(tmp_path / settings["SERVERFULL_DATA_DIR"]),
         "SERVERFULL_EVENTS": "",
     }
-    environ |= {"TOLD": str(tmp_path / "told"), "WEBHOOK": f"http://127.0.0.1:{port}/hook"}
+    environ |= {"RECORDS": str(tmp_path / "records"), "WEBHOOK": f"http://127.0.0.1:{port}/hook"}
     argv = ["-m", *words[words.index("gunicorn") :], "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
 
     def paste(line):
@@ -455,8 +455,8 @@ def test_the_example_does_what_its_docstring_says(tmp_path):
         paste(told)
         wait_until(lambda: "clean-up" in paste(told))
         lines = [json.loads(line) for line in paste(told).splitlines()]
-    assert {"who": "webhook", "upload": "poem", "condition": "Success", "words": 3} in lines
-    assert {"who": "clean-up", "upload": "nothing", "condition": "RetriesExhausted"} in lines
+    assert {"receiver": "webhook", "upload": "poem", "condition": "Success", "words": 3} in lines
+    assert {"receiver": "clean-up", "upload": "nothing", "condition": "RetriesExhausted"} in lines
 
 
 # Marked points, and a disk that is asked: A11, A3 (A4 is in test_disk.py)

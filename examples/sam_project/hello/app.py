@@ -1,4 +1,4 @@
-"""Greets whom the event names, with the words of the layer."""
+"""A function that greets a name with the layer's function."""
 
 import os
 

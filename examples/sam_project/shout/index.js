@@ -1,2 +1,2 @@
-// Greets whom the event names, loudly.
+// Greet the name in the event, in capital letters.
 exports.handler = async (event) => `${process.env.GREETING} ${event.name || "world"}!`.toUpperCase();

@@ -1,4 +1,4 @@
-"""What lies in the layer's folder ``python`` can be imported by the function."""
+"""A module of a layer. A function can import each module in the layer's folder ``python``."""
 
 
 def greet(greeting, name):
