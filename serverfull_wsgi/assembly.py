@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
-from serverfull_wsgi.domain import EventQueue, Executor, Fetcher
+from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, ListableFetcher
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.chain import ChainFetcher, ListingFetcher
+from serverfull_wsgi.fetchers.abilities import reporting
+from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
-from serverfull_wsgi.fetchers.listing import notes_of, refused_of
-from serverfull_wsgi.fetchers.mock_values import Random
+from serverfull_wsgi.fetchers.mock_values import RandomValues
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
@@ -203,13 +203,13 @@ def create_fetcher(settings: Settings, fetcher: Fetcher | None = None) -> Fetche
     if not settings.mock:
         return fetcher
     if settings.mock_values == "random":
-        return MockingFetcher(fetcher, Random(settings.mock_seed))
+        return MockingFetcher(fetcher, RandomValues(settings.mock_seed))
     return MockingFetcher(fetcher)
 
 
 def _configured_fetcher(settings: Settings) -> Fetcher:
     """Return a fetcher of the settings' functions, or of the working directory's template if no functions are set."""
-    fetchers: list[ListingFetcher] = []
+    fetchers: list[ListableFetcher] = []
     template = settings.template or ("" if settings.functions else _default_template())
     if settings.functions or settings.aliases or not template:
         fetchers.append(ImportFetcher.parse(settings.functions, settings.aliases))
@@ -218,9 +218,9 @@ def _configured_fetcher(settings: Settings) -> Fetcher:
     elif settings.template_parameters:
         LOGGER.warning("SERVERFULL_TEMPLATE_PARAMETERS has no effect: there is no template")
     fetcher = fetchers[0] if len(fetchers) == 1 else ChainFetcher(fetchers)
-    for note in notes_of(fetcher):
+    for note in reporting(fetcher).notes():
         LOGGER.warning("%s", note)
-    if refused := refused_of(fetcher):
+    if refused := reporting(fetcher).refused():
         names = ", ".join(refused)
         LOGGER.warning("%s cannot run: calls are answered with 409; 'serverfull check' lists the reasons", names)
     if not fetcher.functions() and not refused:
@@ -251,7 +251,7 @@ def _declares_functions(path: str) -> bool:
         return True
 
 
-def _from_template(settings: Settings, path: str) -> ListingFetcher:
+def _from_template(settings: Settings, path: str) -> ListableFetcher:
     with needs_extra("sam", f"SERVERFULL_TEMPLATE={path}"):
         from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
         from serverfull_wsgi.fetchers.sam.parameters import parse_parameters

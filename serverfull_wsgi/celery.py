@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app, import_application
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.fetchers.listing import functions_of
+from serverfull_wsgi.fetchers.abilities import list_functions
 from serverfull_wsgi.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _application(settings: Settings) -> Application:
         configure_logging(settings)
         return import_application(settings.application, f"SERVERFULL_APPLICATION={settings.application}")
     application = create_app(settings)
-    if not functions_of(application.dispatcher.fetcher):
+    if not list_functions(application.dispatcher.fetcher):
         raise ConfigurationError(
             "the worker has no functions: give it the settings of the server (SERVERFULL_FUNCTIONS, "
             "SERVERFULL_TEMPLATE), or SERVERFULL_APPLICATION=MODULE:APPLICATION for an application built in code"

@@ -17,7 +17,7 @@ from serverfull_wsgi.assembly import configure_logging, create_app, import_appli
 from serverfull_wsgi.cli.events import events
 from serverfull_wsgi.domain import Checkable, Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
-from serverfull_wsgi.fetchers.listing import functions_of, problems_of, refused_of
+from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.servers.gunicorn.hooks import timeout_warnings
@@ -71,10 +71,10 @@ def check(target: str | None) -> None:
     application = _application(target, quiet=True)
     if isinstance(application.queue, Checkable):
         application.queue.check_place()
-    functions = functions_of(application.dispatcher.fetcher)
+    functions = list_functions(application.dispatcher.fetcher)
     for line in timeout_warnings(functions):
         click.echo(f"warning: {line}", err=True)
-    if problems := problems_of(application.dispatcher.fetcher):
+    if problems := reporting(application.dispatcher.fetcher).problems():
         raise ConfigurationError("these functions cannot run:\n" + "\n".join(problems))
     click.echo(f"ok: {len(functions)} function{'' if len(functions) == 1 else 's'}")
 
@@ -84,10 +84,10 @@ def check(target: str | None) -> None:
 def functions(target: str | None) -> None:
     """List the functions: name, timeout, memory size, description; or the reason why a function cannot run."""
     fetcher = _application(target, quiet=True).dispatcher.fetcher
-    for function in functions_of(fetcher):
+    for function in list_functions(fetcher):
         name = function.name if function.version == LATEST else f"{function.name}:{function.version}"
         click.echo(f"{name}\t{function.timeout:g} s\t{function.memory_size} MB\t{function.description}".rstrip())
-    for name, problems in refused_of(fetcher).items():
+    for name, problems in reporting(fetcher).refused().items():
         click.echo(f"{name}\tcannot run: {problems[0]}")
 
 

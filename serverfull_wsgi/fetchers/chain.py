@@ -1,51 +1,59 @@
-"""Functions from several places, served as one."""
+"""Functions of several fetchers, served as one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
-from serverfull_wsgi.domain import Fetcher, Function, FunctionLike
+from serverfull_wsgi.domain import Function, FunctionLike, ListableFetcher
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
-from serverfull_wsgi.fetchers.listing import notes_of, problems_of, refused_of
+from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
 
 
-class ListingFetcher(Fetcher, Protocol):
-    """A fetcher that knows its functions beforehand."""
-
-    def functions(self) -> list[Function]: ...
-
-
 class ChainFetcher:
-    """Serves what all of ``fetchers`` serve. Raises `ConfigurationError` for a name that two of them have."""
+    """Serve the functions of several fetchers, for example of a template and of a `StaticFetcher`.
 
-    def __init__(self, fetchers: Sequence[ListingFetcher]) -> None:
+    The fetchers are asked for their functions once, when the chain is made. A function's name belongs to one of them.
+
+    Args:
+        fetchers: fetchers that can list their functions. A `ReportingFetcher` among them also reports here.
+
+    Raises:
+        ConfigurationError: if two fetchers have a function of the same name, or one cannot list its functions.
+
+    >>> from serverfull_wsgi import StaticFetcher
+    >>> first, second = StaticFetcher({"hello": print}), StaticFetcher({"total": sum})
+    >>> ChainFetcher([first, second]).fetch("total").name
+    'total'
+    """
+
+    def __init__(self, fetchers: Sequence[ListableFetcher]) -> None:
         self._fetchers = list(fetchers)
-        self._owners: dict[str, ListingFetcher] = {}
+        self._owners: dict[str, ListableFetcher] = {}
         for fetcher in self._fetchers:
-            for name in [*{function.name for function in fetcher.functions()}, *refused_of(fetcher)]:
+            for name in [*{function.name for function in list_functions(fetcher)}, *reporting(fetcher).refused()]:
                 if self._owners.setdefault(name, fetcher) is not fetcher:
                     owners = f"{type(self._owners[name]).__name__} and {type(fetcher).__name__}"
                     raise ConfigurationError(f"function {name!r} is in both {owners}; give one of them another name")
 
     def fetch(self, name: str, qualifier: str = LATEST) -> FunctionLike:
+        """Return the function from the fetcher that has its name. Raises `NotFoundError` if none has it."""
         if name not in self._owners:
             raise NotFoundError(name if qualifier == LATEST else f"{name}:{qualifier}")
         return self._owners[name].fetch(name, qualifier)
 
     def functions(self) -> list[Function]:
-        """Every version of every function, in the order of the fetchers."""
+        """Return every version of every function, in the order of the fetchers."""
         return [function for fetcher in self._fetchers for function in fetcher.functions()]
 
     def refused(self) -> dict[str, list[str]]:
-        """See `listing.refused_of`."""
-        return {name: lines for fetcher in self._fetchers for name, lines in refused_of(fetcher).items()}
+        """Return the functions that exist and cannot run, by name, each with the lines that give the reasons."""
+        return {name: lines for fetcher in self._fetchers for name, lines in reporting(fetcher).refused().items()}
 
     def problems(self) -> list[str]:
-        """See `listing.problems_of`."""
-        return [line for fetcher in self._fetchers for line in problems_of(fetcher)]
+        """Return one line for each reason, over all functions."""
+        return [line for fetcher in self._fetchers for line in reporting(fetcher).problems()]
 
     def notes(self) -> list[str]:
-        """See `listing.notes_of`."""
-        return [line for fetcher in self._fetchers for line in notes_of(fetcher)]
+        """Return remarks about functions that do run."""
+        return [line for fetcher in self._fetchers for line in reporting(fetcher).notes()]

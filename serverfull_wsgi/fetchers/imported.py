@@ -13,12 +13,17 @@ SETTING = "SERVERFULL_FUNCTIONS"
 
 
 class ImportFetcher(StaticFetcher):
-    """Serves what its entries name, imported at the start: what cannot be imported is found then, not by a caller.
+    """Serve functions named by import strings. They are imported at once, so that errors show before the first call.
 
-    An entry's value is AWS's Handler form, ``package.module.attribute``, or ``package.module:attribute``. It names a
-    handler, or a `Function` where more than the handler is to be said. ``setting`` is what error messages blame.
+    Args:
+        entries: import strings by function name, ``"package.module.attribute"`` (AWS's Handler form) or
+            ``"package.module:attribute"``. The attribute is a handler, or a `Function` with a timeout and more.
+        aliases: versions by ``"name:alias"``, such as ``{"hello:prod": "1"}``.
+        setting: the setting's name in error messages.
 
-    Raises `ConfigurationError`.
+    Raises:
+        ConfigurationError: if an entry cannot be imported or is not callable, with a line for each; and as
+            `StaticFetcher`.
 
     >>> [function.name for function in ImportFetcher({"dumps": "json:dumps"}).functions()]
     ['dumps']
@@ -28,26 +33,26 @@ class ImportFetcher(StaticFetcher):
         self, entries: Mapping[str, str], aliases: Mapping[str, str] | None = None, *, setting: str = SETTING
     ) -> None:
         functions: dict[str, FunctionLike] = {}
-        wrong = []
+        errors = []
         for name, target in entries.items():
             try:
                 functions[name] = _load(name, target, setting)
             except ConfigurationError as error:
-                wrong.append(str(error))
-        if wrong:
-            raise ConfigurationError("\n".join(wrong))
+                errors.append(str(error))
+        if errors:
+            raise ConfigurationError("\n".join(errors))
         super().__init__(functions, aliases)
 
     @classmethod
     def parse(cls, functions: str, aliases: str = "") -> ImportFetcher:
-        """From the text of the settings SERVERFULL_FUNCTIONS and SERVERFULL_ALIASES."""
+        """Return a fetcher for the texts of the settings SERVERFULL_FUNCTIONS and SERVERFULL_ALIASES."""
         return cls(parse_entries(functions, SETTING), parse_entries(aliases, "SERVERFULL_ALIASES"))
 
 
 def parse_entries(text: str, setting: str) -> dict[str, str]:
-    """``"a=b, c=d"`` as a mapping; commas and line ends part entries, a comma may be the last.
+    """Return ``"a=b, c=d"`` as a dictionary. Commas and line ends separate entries; the last may end with a comma.
 
-    Raises `ConfigurationError` for an entry without ``=`` and for a name that stands twice.
+    Raises `ConfigurationError` for an entry without ``=`` and for a name that is given twice.
     """
     entries: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in text.replace("\n", ",").split(","))):
@@ -55,7 +60,7 @@ def parse_entries(text: str, setting: str) -> dict[str, str]:
         if not (name and equals and value):
             raise ConfigurationError(f"{setting}: entry {entry!r} must have the form 'name=value'")
         if name in entries:
-            raise ConfigurationError(f"{setting}: {name!r} stands there twice; each name can be given once")
+            raise ConfigurationError(f"{setting}: {name!r} is given twice; remove one of the entries")
         entries[name] = value
     return entries
 
@@ -64,13 +69,13 @@ def _load(name: str, target: str, setting: str) -> FunctionLike:
     entry = f"{setting}: entry '{name}={target}'"
     handler_string = target.replace(":", ".")
     try:
-        found = load_handler(handler_string)
+        handler = load_handler(handler_string)
     except RuntimeFault as fault:
         raise ConfigurationError(f"{entry}: {fault}") from fault
     except (Exception, SystemExit) as error:
-        raise ConfigurationError(f"{entry}: importing it raised {type(error).__name__}: {error}") from error
-    if isinstance(found, Function):
-        return found
-    if callable(found):
-        return Function(found, handler_string=handler_string)
-    raise ConfigurationError(f"{entry}: that is no function but a {type(found).__name__}; name a callable")
+        raise ConfigurationError(f"{entry}: the import raised {type(error).__name__}: {error}") from error
+    if isinstance(handler, Function):
+        return handler
+    if callable(handler):
+        return Function(handler, handler_string=handler_string)
+    raise ConfigurationError(f"{entry}: a {type(handler).__name__} cannot be called; name a function")

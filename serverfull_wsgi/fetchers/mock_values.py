@@ -1,4 +1,8 @@
-"""Values made from type annotations, for mock mode, and any value made ready for JSON."""
+"""Values for mock mode: made from type annotations, and converted to JSON's types.
+
+`zero` makes the empty value of a type, `RandomValues` a random one. `json_ready` converts either. Annotations belong to
+the user, so every unusual one gives None and no error.
+"""
 
 from __future__ import annotations
 
@@ -30,22 +34,23 @@ _WRAPPERS = ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar")
 
 
 def return_annotation(source: Any) -> Any:
-    """The type a handler says it returns; None where it says nothing that can be understood."""
+    """Return the return type of a handler; None without an annotation, or if evaluating it fails."""
     while isinstance(source, functools.partial):
         source = source.func
     if not inspect.isroutine(source) and not isinstance(source, (str, type)):
         source = type(source).__call__
-    try:  # without its parameters, whose types are often imported for type checkers only
+    try:  # the return type only: parameter types are often imported for type checkers only
         returns = types.SimpleNamespace(__annotations__={"return": source.__annotations__["return"]})
         return get_type_hints(returns, inspect.unwrap(source).__globals__, include_extras=True)["return"]
-    except Exception:  # annotations are expressions of the user's: anything may go wrong in them
+    except Exception:  # an annotation is an expression of the user's and may raise anything
         return None
 
 
 def zero(annotation: Any, _outer: tuple[Any, ...] = ()) -> Any:
-    """The empty value of a type: ``""``, ``0``, ``[]``, the first member of an Enum, an object of empty members.
+    """Return the empty value of a type: ``""``, ``0``, ``[]``, the first member of an Enum, a dict of empty members.
 
-    None for a type that has none, and where a type contains itself.
+    Return None for a type without an empty value, and where a type contains itself. ``_outer`` are the types around
+    this one.
 
     >>> zero(typing.Optional[int]), zero(list[str]), zero(Literal["on", "off"])
     (None, [], 'on')
@@ -53,7 +58,7 @@ def zero(annotation: Any, _outer: tuple[Any, ...] = ()) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated or getattr(origin, "_name", None) in _WRAPPERS:
         return zero(arguments[0], _outer)
-    for inner in ("__supertype__", "__value__"):  # of a NewType, of a type statement
+    for inner in ("__supertype__", "__value__"):  # of a NewType, and of a type statement
         if hasattr(annotation, inner):
             return None if annotation in _outer else zero(getattr(annotation, inner), (*_outer, annotation))
     if origin in (Union, types.UnionType):
@@ -67,15 +72,15 @@ def zero(annotation: Any, _outer: tuple[Any, ...] = ()) -> Any:
         return _ZEROS[kind]
     if issubclass(kind, enum.Enum):
         return next(iter(kind), None)
-    if kind is tuple and arguments and arguments[-1] not in (Ellipsis, ()):  # Python 3.10 says tuple[()] is of ()
+    if kind is tuple and arguments and arguments[-1] not in (Ellipsis, ()):  # Python 3.10 has ((),) for tuple[()]
         return [zero(argument, _outer) for argument in arguments]
-    if members := _members(kind):
-        return {name: zero(member, (*_outer, kind)) for name, member in members.items()}
+    if types_by_field := _field_types(kind):
+        return {name: zero(member, (*_outer, kind)) for name, member in types_by_field.items()}
     return _empty(kind)
 
 
-def _members(kind: type) -> dict[str, Any]:
-    """The fields of a class that is a record: a dataclass, TypedDict, NamedTuple, pydantic or attrs class."""
+def _field_types(kind: type) -> dict[str, Any]:
+    """Return the types of a record's fields: of a dataclass, TypedDict, NamedTuple, pydantic or attrs class."""
     names = _field_names(kind)
     if not names:
         return {}
@@ -87,7 +92,7 @@ def _members(kind: type) -> dict[str, Any]:
 
 
 def _field_names(kind: Any) -> list[str]:
-    """The names of a record's fields, in their order; none for what is no record."""
+    """Return the names of a record's fields in order; an empty list for any other class."""
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind)]
     if hasattr(kind, "__attrs_attrs__"):
@@ -109,10 +114,14 @@ def _empty(kind: type) -> Any:
         return None
 
 
-class Random:
-    """Random values of a type, by polyfactory (the extra ``mock``); the same seed gives the same row of values.
+class RandomValues:
+    """A maker of random values, with polyfactory (the extra ``mock``).
 
-    Raises `ConfigurationError` when polyfactory is not installed.
+    Args:
+        seed: the same seed gives each type the same sequence of values; None for another sequence in each process.
+
+    Raises:
+        ConfigurationError: if polyfactory is not installed.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -124,42 +133,44 @@ class Random:
                 "SERVERFULL_MOCK_VALUES=random needs polyfactory: pip install 'serverfull-wsgi[mock]'"
             ) from error
         with contextlib.suppress(ImportError):
-            import polyfactory.factories.attrs_factory  # noqa: F401  (which makes attrs known)
-        _know_named_tuples()
+            import polyfactory.factories.attrs_factory  # noqa: F401  (registers attrs classes with polyfactory)
+        _register_named_tuples()
         self._factory = DataclassFactory
         self._faker = Faker
         self._seed = seed
         self._factories: dict[Any, Any] = {}
 
     def __call__(self, annotation: Any) -> Any:
-        """A value of this type; an empty one where polyfactory knows no way to make it."""
+        """Return a random value of this type; the empty value if polyfactory cannot make one."""
         try:
-            return self._of(annotation).build().value
-        except Exception:  # polyfactory's ParameterException, and what constructors of the user's raise
+            return self._factory_for(annotation).build().value
+        except Exception:  # polyfactory's ParameterException, and errors of the user's constructors
             return zero(annotation)
 
-    def _of(self, annotation: Any) -> Any:
+    def _factory_for(self, annotation: Any) -> Any:
         if annotation not in self._factories:
             box = dataclasses.make_dataclass("Box", [("value", annotation)])
-            faker = self._faker()  # of its own: the one all factories have by default would mix up their rows
+            faker = (
+                self._faker()
+            )  # its own: with the shared default, one type's values would depend on calls for another
             self._factories[annotation] = self._factory.create_factory(
                 box,
                 __faker__=faker,
                 __random_seed__=self._seed,
                 __use_defaults__=False,
                 __set_as_default_factory_for_type__=False,
-                _extra_providers=_timeless(faker),
+                _extra_providers=_date_providers(faker),
             )
         return self._factories[annotation]
 
 
-def _timeless(faker: Any) -> dict[Any, Any]:
-    """How dates and times are made: polyfactory's own count from now, so that no seed would bring them back."""
-    start, end = _EPOCH, _EPOCH.replace(year=2038)
+def _date_providers(faker: Any) -> dict[Any, Any]:
+    """Return makers of dates and times from 1970 to 2037. polyfactory's own start at the present time, seed or not."""
+    start, end = _EPOCH, _EPOCH.replace(year=2038)  # the range of a signed 32-bit time, which every client can read
 
     def moment() -> dt.datetime:
-        made: dt.datetime = faker.date_time_between_dates(start, end, tzinfo=dt.timezone.utc)
-        return made
+        value: dt.datetime = faker.date_time_between_dates(start, end, tzinfo=dt.timezone.utc)
+        return value
 
     return {
         dt.datetime: moment,
@@ -170,8 +181,8 @@ def _timeless(faker: Any) -> dict[Any, Any]:
 
 
 @functools.cache
-def _know_named_tuples() -> None:
-    """Tells polyfactory of a kind of record it does not know by itself."""
+def _register_named_tuples() -> None:
+    """Register a polyfactory factory for NamedTuples, which has none of its own."""
     from polyfactory.factories.base import BaseFactory
     from polyfactory.field_meta import FieldMeta
 
@@ -189,7 +200,9 @@ def _know_named_tuples() -> None:
 
 
 def json_ready(value: Any) -> Any:
-    """``value`` in what JSON can say: records as objects, sets as lists, dates in ISO 8601, UUIDs as text.
+    """Convert a value to JSON's types: records to objects, sets to lists, dates to ISO 8601, UUIDs to text.
+
+    Decimals and bytes stay; the executor's marshalling converts them as AWS's runtime does.
 
     >>> json_ready({"at": dt.date(2026, 11, 24), "of": {1}})
     {'at': '2026-11-24', 'of': [1]}
@@ -204,8 +217,8 @@ def json_ready(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, Mapping):
         return {_key(json_ready(name)): json_ready(member) for name, member in value.items()}
-    if members := _parts(type(value)):
-        return {name: json_ready(getattr(value, name, None)) for name in members}
+    if names := _record_fields(type(value)):
+        return {name: json_ready(getattr(value, name, None)) for name in names}
     if isinstance(value, Iterable):
         return [json_ready(item) for item in value]
     return str(value)
@@ -215,9 +228,12 @@ def _key(name: Any) -> Any:
     return name if name is None or isinstance(name, (str, int, float, bytes)) else str(name)
 
 
-def _parts(kind: type) -> list[str]:
-    """As `_field_names`, without those classes whose annotations alone make them look like records."""
-    known = dataclasses.is_dataclass(kind) or any(
+def _record_fields(kind: type) -> list[str]:
+    """Return `_field_names` of a dataclass, NamedTuple, pydantic or attrs class; an empty list for any other class.
+
+    Annotations alone do not make a record of an object.
+    """
+    is_record = dataclasses.is_dataclass(kind) or any(
         hasattr(kind, name) for name in ("__attrs_attrs__", "model_fields", "_fields")
     )
-    return _field_names(kind) if known else []
+    return _field_names(kind) if is_record else []

@@ -1,4 +1,4 @@
-"""Functions that answer without running: what mock mode serves."""
+"""Mock mode: functions that return made-up results and do not run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from serverfull_wsgi.domain import UNSET, Fetcher, Function, as_function
+from serverfull_wsgi.domain import UNSET, Fetcher, Function, as_function, is_listable
 from serverfull_wsgi.errors import UnknownRequestMockError
+from serverfull_wsgi.fetchers.abilities import is_reporting
 from serverfull_wsgi.fetchers.mock_values import json_ready, return_annotation, zero
 from serverfull_wsgi.names import LATEST
 
@@ -15,11 +16,16 @@ MakeValue = Callable[[Any], Any]  # from a return annotation to a value of that 
 
 
 class MockingFetcher:
-    """Serves the functions of another fetcher with their results made up from their return annotations.
+    """Serve the functions of another fetcher with results made from their return annotations.
 
-    ``make`` makes a value of a type: `values.zero` for empty ones, `values.Random` for random ones. A function's own
-    ``mock`` goes before it. The handler never runs; one without an annotation, or known only by its Handler string,
-    answers null.
+    The handlers do not run. The result of a function is its own ``mock`` if it has one. It is null if the handler has
+    no return annotation, or is known by a Handler string only.
+
+    The other fetcher's optional abilities, such as ``functions()``, are this fetcher's too.
+
+    Args:
+        fetcher: the fetcher to imitate.
+        make: makes a value of a type. The default makes empty values; `RandomValues` makes random ones.
 
     >>> class Static:
     ...     def fetch(self, name: str, qualifier: str = "$LATEST") -> Function:
@@ -32,27 +38,35 @@ class MockingFetcher:
     def __init__(self, fetcher: Fetcher, make: MakeValue = zero) -> None:
         self._fetcher = fetcher
         self._make = make
+        # Attributes, because from Python 3.12 on isinstance() with a protocol does not see methods of __getattr__
+        if is_listable(fetcher):
+            self.functions = lambda: [self._mocked(function) for function in fetcher.functions()]
+        if is_reporting(fetcher):
+            self.refused, self.problems, self.notes = fetcher.refused, fetcher.problems, fetcher.notes
 
     def fetch(self, name: str, qualifier: str = LATEST) -> Function:
-        function = as_function(self._fetcher.fetch(name, qualifier), name)
-        return replace(function, handler=lambda event, context: self._answer(function), is_mocked=True)
+        """Return the function with a handler that returns a made-up result. Raises as the other fetcher does."""
+        return self._mocked(as_function(self._fetcher.fetch(name, qualifier), name))
 
     def __getattr__(self, name: str) -> Any:
-        """What else the fetcher can do, such as list its functions, it can do mocked."""
+        """Return any other attribute of the other fetcher, such as ``aliases``."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._fetcher, name)
 
-    def _answer(self, function: Function) -> Any:
+    def _mocked(self, function: Function) -> Function:
+        return replace(function, handler=lambda event, context: self._result(function), is_mocked=True)
+
+    def _result(self, function: Function) -> Any:
         if function.mock is not UNSET:
             return json_ready(function.mock() if callable(function.mock) else function.mock)
         return json_ready(self._make(return_annotation(function.source)))
 
 
 def failing(function: Function, name: str) -> Function:
-    """``function`` with a handler that raises the documented error of this name, whatever the name's case.
+    """Return ``function`` with a handler that raises the documented error of this name, in any case of letters.
 
-    Raises `UnknownRequestMockError`, which lists the errors the function documents.
+    Raises `UnknownRequestMockError`, which lists the errors that the function documents.
     """
     documented = {_name(error).lower(): error for error in function.errors}
     error = documented.get(name.lower())
@@ -61,7 +75,7 @@ def failing(function: Function, name: str) -> Function:
 
     def handler(event: Any, context: Any) -> Any:
         if isinstance(error, BaseException):
-            raise error.with_traceback(None)  # it would gather the frames of every time it was raised
+            raise error.with_traceback(None)  # else the instance collects the frames of every raise
         raise _instance(error)
 
     return replace(function, handler=handler, is_mocked=True)
@@ -72,7 +86,7 @@ def _name(error: BaseException | type[BaseException]) -> str:
 
 
 def _instance(error: type[BaseException]) -> BaseException:
-    """An exception of this class; without calling ``__init__`` where that wants arguments nobody can guess."""
+    """Return an exception of this class, made without ``__init__`` if that requires arguments."""
     try:
         return error()
     except Exception:

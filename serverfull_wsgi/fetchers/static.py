@@ -9,18 +9,22 @@ from serverfull_wsgi.domain import Function, FunctionLike
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
 from serverfull_wsgi.names import LATEST
 
+# AWS's patterns of the parameters FunctionName, FunctionVersion and Name:
+# https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html and API_CreateAlias.html
 NAME = re.compile(r"[a-zA-Z0-9-_.]{1,64}", re.ASCII)
 _VERSION = re.compile(r"[0-9]{1,20}", re.ASCII)
 ALIAS = re.compile(r"(?!^[0-9]+$)[a-zA-Z0-9-_]{1,128}", re.ASCII)
 
 
 class StaticFetcher:
-    """Serves a fixed set of functions; a change takes a new deployment.
+    """Serve a fixed set of functions; a change takes a new deployment.
 
-    A key is a function's name, or ``name:version`` for one of its versions beside the ``$LATEST`` that the bare name
-    stands for. ``aliases`` point from ``name:alias`` to a version.
+    Args:
+        functions: handlers or `Function`s by name. The key ``"name:1"`` adds version 1 of a function.
+        aliases: versions by ``"name:alias"``, such as ``{"hello:prod": "1"}``.
 
-    Raises `ConfigurationError` for a name, version or alias that AWS would not take, and for one that leads nowhere.
+    Raises:
+        ConfigurationError: for a name, version or alias that AWS would refuse, and for an alias of an absent version.
 
     >>> hello = lambda event, context: "Hello!"
     >>> fetcher = StaticFetcher({"hello": hello, "hello:1": hello}, aliases={"hello:prod": "1"})
@@ -47,32 +51,36 @@ class StaticFetcher:
         try:
             return (name, alias), self._functions[name, version]
         except KeyError:
+            choices = ", ".join(sorted(":".join(key) for key in self._functions)) or "none"
             raise ConfigurationError(
-                f"alias {key!r} points to version {version!r} of {name!r}, which is not there; known are "
-                f"{', '.join(sorted(':'.join(known) for known in self._functions)) or 'no functions'}"
+                f"alias {key!r} points to version {version!r} of {name!r}, which does not exist; "
+                f"the versions are: {choices}"
             ) from None
 
     def fetch(self, name: str, qualifier: str = LATEST) -> Function:
+        """Return the function. ``qualifier`` is a version or an alias. Raises `NotFoundError` if there is none."""
         function = self._functions.get((name, qualifier)) or self._aliases.get((name, qualifier))
         if function is None:
             raise NotFoundError(name if qualifier == LATEST else f"{name}:{qualifier}")
         return function
 
     def functions(self) -> list[Function]:
-        """Every version of every function."""
+        """Return every version of every function."""
         return list(self._functions.values())
 
     def aliases(self) -> dict[str, str]:
-        """The version each ``name:alias`` points to."""
+        """Return the version that each ``name:alias`` points to."""
         return {":".join(alias): function.version for alias, function in self._aliases.items()}
 
 
 def _split(key: str) -> tuple[str, str]:
     name, colon, version = key.partition(":")
     if not NAME.fullmatch(name):
-        raise ConfigurationError(f"function {key!r}: a name is 1 to 64 letters, digits, '-', '_' and '.'")
+        raise ConfigurationError(f"function {key!r}: a name must be 1 to 64 letters, digits, '-', '_' and '.'")
     if not colon or version == LATEST:
         return name, LATEST
     if not _VERSION.fullmatch(version):
-        raise ConfigurationError(f"function {key!r}: a version is a number, as in '{name}:1'; aliases are set apart")
+        raise ConfigurationError(
+            f"function {key!r}: a version must be a number, as in '{name}:1'; list aliases separately"
+        )
     return name, version

@@ -11,7 +11,7 @@ from typing import Any
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.fetchers.listing import functions_of
+from serverfull_wsgi.fetchers.abilities import list_functions
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 # Seconds of gunicorn's graceful timeout that are kept for responses: time to write them and for clients to read them.
@@ -61,7 +61,7 @@ def warn_of_timeouts(application: Application, cfg: Any) -> None:
     """Log a warning for each function whose timeout is longer than ``cfg``, a gunicorn configuration, allows."""
     with contextlib.suppress(ConfigurationError):  # of a fetcher that cannot list its functions
         killed = cfg.timeout if cfg.worker_class_str == "sync" else 0
-        for line in timeout_warnings(functions_of(application.dispatcher.fetcher), killed, cfg.graceful_timeout):
+        for line in timeout_warnings(list_functions(application.dispatcher.fetcher), killed, cfg.graceful_timeout):
             LOGGER.warning("%s", line)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from serverfull_wsgi.assembly import create_fetcher, create_stats
 from serverfull_wsgi.domain import Fetcher, Function, Handler
 from serverfull_wsgi.errors import ConfigurationError, RuntimeFault
-from serverfull_wsgi.fetchers.listing import find
+from serverfull_wsgi.fetchers.abilities import find_function
 from serverfull_wsgi.handlers import load_handler
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Stat, UdpStats
@@ -62,7 +62,7 @@ def start_lambda(
         ConfigurationError: if the fetcher has no function ``target``, or if this process is not on AWS Lambda.
     """
     settings = settings or Settings.from_environ()
-    function = find(create_fetcher(settings, fetcher), target)
+    function = find_function(create_fetcher(settings, fetcher), target)
     run(_in_context(function, create_stats(settings), settings.logger_level))
 
 

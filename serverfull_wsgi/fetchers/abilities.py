@@ -1,0 +1,67 @@
+"""Optional abilities of fetchers: to list functions, and to report functions that cannot run.
+
+The protocols are `ListableFetcher` and `ReportingFetcher`. The functions here accept every fetcher. They also accept a
+wrapper that passes the methods on with ``__getattr__``, which `isinstance` does not see from Python 3.12 on.
+"""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from serverfull_wsgi.domain import Fetcher, Function, ReportingFetcher, as_function, is_listable
+from serverfull_wsgi.errors import ConfigurationError, NotFoundError
+from serverfull_wsgi.names import LATEST
+
+
+def list_functions(fetcher: Fetcher) -> list[Function]:
+    """Return every version of every function. Raises `ConfigurationError` if the fetcher cannot list functions."""
+    if not is_listable(fetcher):
+        raise ConfigurationError(
+            f"{type(fetcher).__name__} finds functions by name and has no functions() to list them"
+        )
+    return list(fetcher.functions())
+
+
+def find_function(fetcher: Fetcher, target: str) -> Function:
+    """Return the function of a name, or of ``name:qualifier``.
+
+    Raises `ConfigurationError` if there is none; the message lists the functions of the fetcher.
+    """
+    name, _, qualifier = target.partition(":")
+    try:
+        return as_function(fetcher.fetch(name, qualifier or LATEST), name)
+    except NotFoundError:
+        raise ConfigurationError(f"there is no function {target!r}; {_choices(fetcher)}") from None
+
+
+def _choices(fetcher: Fetcher) -> str:
+    try:
+        functions = list_functions(fetcher)
+    except ConfigurationError as error:
+        return str(error)
+    return f"there are: {', '.join(map(_key, functions))}" if functions else "there are none"
+
+
+def _key(function: Function) -> str:
+    return function.name if function.version == LATEST else f"{function.name}:{function.version}"
+
+
+def reporting(fetcher: Fetcher) -> ReportingFetcher:
+    """Return the fetcher itself if it reports, otherwise a `ReportingFetcher` with nothing to report."""
+    return fetcher if is_reporting(fetcher) else _NothingToReport()
+
+
+def is_reporting(fetcher: Fetcher) -> TypeGuard[ReportingFetcher]:
+    """Return True if the fetcher has all methods of `ReportingFetcher`."""
+    return all(callable(getattr(fetcher, name, None)) for name in ("refused", "problems", "notes"))
+
+
+class _NothingToReport:
+    def refused(self) -> dict[str, list[str]]:
+        return {}
+
+    def problems(self) -> list[str]:
+        return []
+
+    def notes(self) -> list[str]:
+        return []
