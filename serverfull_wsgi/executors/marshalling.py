@@ -1,4 +1,7 @@
-"""From what a handler returns to bytes, as AWS's Python runtime does it (awslambdaric's marshaller is the judge)."""
+"""JSON of a handler's result, byte for byte as AWS's Python runtime writes it.
+
+The tests compare it with the marshaller of awslambdaric, AWS's own runtime client.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ from serverfull_wsgi.errors import RuntimeFault
 
 JSON = "application/json"
 UNKNOWN = "application/unknown"
-_ASCII = sys.version_info < (3, 12)  # AWS's runtime writes other text raw from Python 3.12 on
+_ASCII = sys.version_info < (3, 12)  # from Python 3.12 on, AWS's runtime does not escape other characters
 
 
 class _Encoder(simplejson.JSONEncoder):
-    """simplejson as AWS sets it up: namedtuples are objects, bytes are UTF-8 text, Decimals keep their digits."""
+    """simplejson with AWS's options: namedtuples are objects, bytes are UTF-8 text, Decimals keep their digits."""
 
     def __init__(self) -> None:
         super().__init__(use_decimal=False, allow_nan=True, ensure_ascii=_ASCII)
@@ -36,31 +39,32 @@ class _Encoder(simplejson.JSONEncoder):
         return super().default(o)
 
 
-_as_aws_does = _Encoder().encode
-_quoted = encode_basestring_ascii if _ASCII else encode_basestring
-# What json's encode() makes anew for each value, 0.5 µs of its 0.8. In order: the objects it is in, what it cannot say,
-# strings, indentation, separators, whether keys are sorted or skipped, and whether there is NaN.
-_plainly = c_make_encoder(None, json.JSONEncoder().default, _quoted, None, ": ", ", ", False, False, True)
+_encode_any = _Encoder().encode
+_encode_string = encode_basestring_ascii if _ASCII else encode_basestring
+# json.JSONEncoder.encode() creates this object for each value, which takes 0.5 of its 0.8 µs. The arguments: markers
+# (for circles), default, string encoder, indent, key separator, item separator, sort_keys, skipkeys, allow_nan.
+_encode_plain = c_make_encoder(None, json.JSONEncoder().default, _encode_string, None, ": ", ", ", False, False, True)
 
 
 def _encode(value: Any) -> str:
-    """JSON text. Of plain values the standard library writes the same, 10 KB in 92 µs where simplejson takes 124.
+    """Return JSON text.
 
-    `marshal` of the standard library tells which are plain: it takes 13 µs, and refuses subclasses and circles.
+    For plain values, the standard library writes the same text as simplejson, and 10 KB in 92 µs instead of 124. Its
+    module `marshal` finds out whether a value is plain: that takes 13 µs, and raises for subclasses and circles.
     """
     try:
         builtin_types.dumps(value)
-        return "".join(_plainly(value, 0))
-    except Exception:  # noqa: S110  (out of here first: Python words an endless recursion otherwise in an `except`)
+        return "".join(_encode_plain(value, 0))
+    except Exception:  # noqa: S110  (simplejson runs below: inside this block, RecursionError has another text)
         pass
-    return _as_aws_does(value)
+    return _encode_any(value)
 
 
 def marshal(result: Any) -> tuple[bytes, str]:
-    """The payload and its content type; bytes are passed as they are.
+    """Return the payload and its content type. Bytes are returned unchanged.
 
-    Raises `RuntimeFault` for what JSON cannot say. A lone surrogate, which UTF-8 cannot say, ends AWS's runtime with
-    an error it does not catch, and so raises `SystemExit` here.
+    Raises `RuntimeFault` for a value that has no JSON form. Raises `SystemExit` for a lone surrogate: it has no UTF-8
+    form, and AWS's runtime ends with an error that it does not catch.
     """
     if isinstance(result, bytes):
         return result, UNKNOWN
@@ -75,5 +79,5 @@ def marshal(result: Any) -> tuple[bytes, str]:
 
 
 def to_json(value: Any) -> bytes:
-    """``value`` as AWS's runtime writes its error documents."""
+    """Return ``value`` in the form of the error documents of AWS's runtime."""
     return _encode(value).encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Which executor runs a function: its own process for code with a directory, the server's for callables."""
+"""The choice of an executor for each function."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 
 class ChoosingExecutor:
-    """An `Executor` that has ``inside`` run what is in the server's process, and ``apart`` what has code of its own.
+    """An `Executor` that runs functions with a code directory isolated, and all others in the server's process.
 
-    ``isolate``: ``apart`` also runs what has no code directory, as far as its handler can be imported by name; what
-    cannot stays inside, and a line in the log says so.
+    Args:
+        in_process: runs functions in the server's own process.
+        isolated: runs functions in processes of their own.
+        isolate: also run a function without a code directory isolated, if its handler can be imported by name. A
+            warning in the log names each function whose handler cannot.
+        logger: receives the warnings.
     """
 
     def __init__(
-        self, inside: Executor, apart: Executor, *, isolate: bool = False, logger: logging.Logger = LOGGER
+        self, in_process: Executor, isolated: Executor, *, isolate: bool = False, logger: logging.Logger = LOGGER
     ) -> None:
-        self._inside, self._apart = inside, apart
+        self._in_process, self._isolated = in_process, isolated
         self._isolate, self._logger = isolate, logger
-        self._told: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()  # name and version
 
     def start(self) -> None:
-        for executor in (self._inside, self._apart):
+        for executor in (self._in_process, self._isolated):
             if isinstance(executor, Startable):
                 executor.start()
 
@@ -34,40 +38,41 @@ class ChoosingExecutor:
         return self.choice(function).execute(function, invocation)
 
     def choice(self, function: Function) -> Executor:
-        """The executor for ``function``.
+        """Return the executor for ``function``.
 
-        Raises `ConfigurationError` for one that asks for what the server's process cannot give: an environment.
+        Raises `ConfigurationError` for a function with variables of its own that would run in the server's process:
+        a process has one set of variables.
         """
         if function.is_mocked:
-            return self._inside
+            return self._in_process
         if function.code is not None and isinstance(function.handler, str):
-            return self._apart
+            return self._isolated
         if self._isolate:
             if handler_string(function):
-                return self._apart
-            self._tell(function)
+                return self._isolated
+            self._warn_once(function)
         if function.environment:
             raise ConfigurationError(
                 f"function {function.name!r}: environment= needs a process of its own; give the function a code "
                 "directory, or a handler that can be imported by name and SERVERFULL_EXECUTOR=process"
             )
-        return self._inside
+        return self._in_process
 
     def check(self, functions: Iterable[Function]) -> None:
-        """Raises `ConfigurationError` if there is no executor for some of them, with a line for each."""
-        wrong = []
+        """Raise `ConfigurationError`, with a line for each function that has no executor, if there are any."""
+        problems = []
         for function in functions:
             try:
                 self.choice(function)
             except ConfigurationError as error:
-                wrong.append(str(error))
-        if wrong:
-            raise ConfigurationError("\n".join(wrong))
+                problems.append(str(error))
+        if problems:
+            raise ConfigurationError("\n".join(problems))
 
-    def _tell(self, function: Function) -> None:
+    def _warn_once(self, function: Function) -> None:
         key = function.name, function.version
-        if key not in self._told:
-            self._told.add(key)
+        if key not in self._warned:
+            self._warned.add(key)
             self._logger.warning(
                 "function %r runs in the server's own process: %r cannot be imported by name",
                 function.name,
@@ -75,11 +80,11 @@ class ChoosingExecutor:
             )
 
     def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
-        """``seconds_left`` is asked now and then in how many seconds the server ends, and with it what runs apart."""
-        if isinstance(self._apart, ShutdownAware):
-            self._apart.watch_shutdown(seconds_left)
+        """Pass ``seconds_left`` on: isolated invocations end before the server does."""
+        if isinstance(self._isolated, ShutdownAware):
+            self._isolated.watch_shutdown(seconds_left)
 
     def close(self) -> None:
-        for executor in (self._inside, self._apart):
+        for executor in (self._in_process, self._isolated):
             if isinstance(executor, Closable):
                 executor.close()

@@ -1,1 +1,52 @@
-"""Functions in execution environments of their own."""
+"""Execution environments: processes that each run one function, one invocation at a time, as Lambda does.
+
+The life of an environment:
+
+                acquire()          launch()            the runtime requests
+                                                       its first event
+    (limit) ──> reserved ───────> starting ──────────────────────────────> ready
+                    │                │                                       │
+                    │ launch         │ init timeout, exit,                   │ run()
+                    │ raises         │ init error                            v
+                    v                │                      ┌─────────── running
+                (limit)              │   timeout, exit,     │                ^ │
+                                     │   oversized response │        run()   │ │ response or error
+                                     v                      │                │ v
+                                   ended <──────────────────┴──────────────  idle
+                                        idle too long, evicted, outdated, died
+
+- Reserved: `pools.PoolManager` counts a place within the limit. Nothing exists yet.
+- Starting: the fork server (`zygote`) starts a process for the function. The server creates a Runtime API
+  (`runtime_api`), a control channel to the process's supervisor, and a pipe for its output. The start has the init
+  timeout, 10 seconds as on AWS.
+- Ready: the runtime has requested an event (``GET /runtime/invocation/next``), and the request waits for its answer.
+- Running: the runtime has an event. The thread of the caller polls the environment until the runtime answers.
+- Idle: the environment waits in the pool of its function and version. The next invocation gets the environment that
+  was used last.
+- Ended: all processes are killed, and the control group is removed. Temporary files stay for the next environment of
+  the same function, as on AWS, or are removed if there is none.
+
+Failures:
+
+- A start that exceeds the init timeout is killed, and repeated once in the invocation's own time, as on AWS.
+- A start that fails is the outcome of its invocation. From the third failure in a row, the same outcome answers further
+  invocations during a back-off of 0.25 to 10 seconds, without another start.
+- A timeout or the end of the process is the outcome of its invocation, in the words of AWS's platform. The environment
+  ends, and the next invocation starts another one.
+- An error of the handler is an ordinary response: the environment stays.
+- A change of the function makes its environments outdated. Running invocations finish in them.
+- At a shutdown, running invocations have the drain time. Then each raises `ServiceException`, and its environment ends.
+- If the server dies, the control channels close, and each supervisor ends its environment.
+
+Invariants:
+
+- Each environment runs at most one invocation, and belongs to at most one thread or pool.
+- Reserved, starting, ready, running and idle environments together never exceed the limit, except for one that ends at
+  this moment to make room.
+- Each reservation becomes an environment or is given back. Each environment is released exactly once.
+- A fork of the server process ends nothing of its parent's. It opens an executor of its own at its first invocation.
+
+Modules: `executor` is the public class and the sequence of one invocation; `pools` has the limit and the idle
+environments; `execution` turns an invocation's events into its log and outcome; `environment` is one process group with
+its descriptors; `output` reads its pipe; `sandbox` has its limits; `runtimes` has the command for each AWS runtime.
+"""

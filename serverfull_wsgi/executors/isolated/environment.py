@@ -29,7 +29,7 @@ from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 KILL_GRACE = 0.15  # seconds: the answer to a timed-out call waits at most so long for the end of the process
 POLL_SLICE = 0.1  # seconds between two checks of conditions without a descriptor, such as the server's shutdown
 MEMORY_SLICE = 0.05  # seconds between two readings of memory, if no control group limits it
-DRAINED_PIECES = 32  # 2 MiB: a pipe holds less, and a process that writes without end holds up nobody
+DRAINED_PIECES = 32  # 2 MiB: a pipe holds less, and a process that writes without end delays no answer
 STOPPING = "The server is stopping, and does not wait for this invocation any longer."
 
 

@@ -1,7 +1,10 @@
-"""What an environment writes: standard output, standard error and the frames of its telemetry descriptor, in one pipe.
+"""The output of an environment: standard output, standard error and the frames of its telemetry descriptor.
 
-One, because only so their order is known. A frame is AWS's: 4 bytes of type (``A55A0003``, and more by level), 4 of
-length, 8 of time in microseconds, all big-endian, then the text.
+All three arrive through one pipe, which keeps their order. AWS's runtime client writes a frame for each log record:
+
+    type (4 bytes: A55A00 and the level)   length (4)   time (8, in microseconds)   text
+
+All numbers are big-endian.
 """
 
 from __future__ import annotations
@@ -13,125 +16,127 @@ import re
 from serverfull_wsgi.executors.isolated.runtime_api.gil import yield_gil
 from serverfull_wsgi.telemetry.tail import Tail
 
-KEPT = 256 * 1024  # bytes of one invocation's output that go to the server's log
-PIECE = 65536
-LINE = PIECE  # bytes after which a line that has not come whole is broken
-STEP = 8192  # bytes that are escaped at once
+LOGGED = 256 * 1024  # bytes of one invocation's output in the server's log, so that no function fills the log
+PIECE = 65536  # bytes: the capacity of a pipe on Linux
+LINE_LIMIT = PIECE  # bytes after which an incomplete line becomes a record
+ESCAPED_AT_ONCE = 8192  # bytes, which take 0.4 ms
 _frame = re.compile(rb"\xa5\x5a\x00(.)(.{4}).{8}", re.DOTALL)
 _HEAD = 16  # bytes of a frame before its text
-_ERROR = (0x16, 0x17)  # as JSON and as text; of all types, the report of an error alone has no line end of its own
+_ERROR = (0x16, 0x17)  # as JSON and as text; AWS's client ends the text of all other types with a line end
 _ESCAPES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}
 _LEVELS = {0x12: logging.WARNING, 0x13: logging.WARNING, **dict.fromkeys((*_ERROR, 0x1A, 0x1B), logging.ERROR)}
 
 
 class Output:
-    """Reads the pipe ``fd``, which must not block; passes complete lines on to ``logger``, and all to the tail.
+    """The reader of the pipe ``fd``, which must not block. Lines go to ``logger``, and all bytes to the tail.
 
-    Its memory is bounded: at most `KEPT` bytes an invocation are passed on, and the rest is counted. So is its pace, by
-    pauses for the server's other threads: who writes faster waits at a full pipe.
+    Its memory is bounded: it logs at most `LOGGED` bytes of an invocation, and counts the rest. Its share of the
+    interpreter is bounded too: it pauses for the server's other threads, and a function that writes faster waits for
+    room in the pipe.
     """
 
     def __init__(self, fd: int, logger: logging.Logger) -> None:
         self.fd = fd
         self._logger = logger
-        self._waiting = b""  # what may be the head of a frame that has not come whole
-        self._in_frame = 0  # bytes of the frame at hand that are still to come
-        self._kind = 0  # its type
+        self._incomplete = b""  # possibly the first bytes of a frame's head
+        self._frame_left = 0  # bytes of the current frame that have not arrived
+        self._frame_type = 0
         self._line = bytearray()
         self.start_invocation({}, None)
 
     def start_invocation(self, fields: dict[str, str], tail: Tail | None) -> None:
-        """From here on, what comes is an invocation's: ``fields`` say whose, in the server's log."""
+        """Attribute the output from now on to an invocation, by ``fields`` in the server's log and by ``tail``."""
         self._fields, self._tail = fields, tail
-        self._passed = self._dropped = 0
+        self._logged = self._dropped = 0
 
     def read(self) -> bool:
-        """Takes a piece of what is there; False at the end of the pipe, or where nothing is there."""
+        """Read and process one piece. Return False if the pipe is empty or closed."""
         try:
             data = os.read(self.fd, PIECE)
         except BlockingIOError:
             return False
         if data:
-            self._take(data)
+            self._parse(data)
         if self._dropped:
             yield_gil()
         return bool(data)
 
     def end_invocation(self) -> None:
-        """The invocation is over: what is left of its last line is one too, and what was left out is told."""
-        self._text(self._waiting)
-        self._waiting, self._in_frame = b"", 0
-        self._pass_line(logging.INFO)
+        """Log the incomplete last line of the invocation, and the number of bytes that were not logged."""
+        self._write(self._incomplete)
+        self._incomplete, self._frame_left = b"", 0
+        self._log_line(logging.INFO)
         if self._dropped:
             self._logger.warning(
                 "%d bytes of output were left out here: an invocation's first %d are logged",
                 self._dropped,
-                KEPT,
+                LOGGED,
                 extra=self._fields,
             )
 
-    def _take(self, data: bytes) -> None:
-        data = self._waiting + data
-        self._waiting = b""
+    def _parse(self, data: bytes) -> None:
+        data = self._incomplete + data
+        self._incomplete = b""
         while data:
-            if self._in_frame:
-                data = self._take_from_frame(data)
+            if self._frame_left:
+                data = self._parse_frame(data)
             elif frame := _frame.search(data):
-                self._text(data[: frame.start()])
-                self._in_frame, self._kind = int.from_bytes(frame[2], "big"), frame[1][0]
+                self._write(data[: frame.start()])
+                self._frame_left, self._frame_type = int.from_bytes(frame[2], "big"), frame[1][0]
                 data = data[frame.end() :]
             else:
-                begun = data.find(b"\xa5", max(0, len(data) - _HEAD + 1))
-                if begun >= 0:
-                    data, self._waiting = data[:begun], data[begun:]
-                self._text(data)
+                head = data.find(b"\xa5", max(0, len(data) - _HEAD + 1))
+                if head >= 0:
+                    data, self._incomplete = data[:head], data[head:]
+                self._write(data)
                 return
 
-    def _take_from_frame(self, data: bytes) -> bytes:
-        """Takes what belongs to the frame at hand; returns what comes after it."""
-        text, data = data[: self._in_frame], data[self._in_frame :]
-        self._in_frame -= len(text)
-        if not self._in_frame and self._kind in _ERROR and not text.endswith(b"\n"):
+    def _parse_frame(self, data: bytes) -> bytes:
+        """Process the text of the current frame, and return the bytes after it."""
+        text, data = data[: self._frame_left], data[self._frame_left :]
+        self._frame_left -= len(text)
+        if not self._frame_left and self._frame_type in _ERROR and not text.endswith(b"\n"):
             text += b"\n"
-        level = _LEVELS.get(self._kind, logging.INFO)
-        self._text(text, level, whole=level == logging.ERROR)
-        if not self._in_frame:
-            self._pass_line(level)
+        level = _LEVELS.get(self._frame_type, logging.INFO)
+        self._write(text, level, whole=level == logging.ERROR)
+        if not self._frame_left:
+            self._log_line(level)
         return data
 
-    def _text(self, text: bytes, level: int = logging.INFO, *, whole: bool = False) -> None:
-        """``whole``: what has several lines is one record, as a stack trace is."""
+    def _write(self, text: bytes, level: int = logging.INFO, *, whole: bool = False) -> None:
+        """Copy text to the tail, and its lines to the log; if ``whole``, all lines in one record, as a stack trace."""
         if self._tail is not None:
             self._tail.write_bytes(text)
-        room = KEPT - self._passed
-        self._passed += min(len(text), room)
+        room = LOGGED - self._logged
+        self._logged += min(len(text), room)
         self._dropped += max(0, len(text) - room)
         if room <= 0:
             return
         *lines, rest = [text[:room]] if whole else text[:room].split(b"\n")
         for number, line in enumerate(lines, 1):
             self._line += line
-            self._pass_line(level)
+            self._log_line(level)
             yield_gil(number)
         self._line += rest
-        if len(self._line) > LINE:
-            self._pass_line(level)
+        if len(self._line) > LINE_LIMIT:
+            self._log_line(level)
 
-    def _pass_line(self, level: int) -> None:
+    def _log_line(self, level: int) -> None:
         text = bytes(self._line.rstrip(b"\n"))
-        if level > logging.INFO:  # of a frame: its record has the level that AWS's client writes before the text
+        if level > logging.INFO:  # AWS's client writes the level before a frame's text, and the record has it already
             text = re.sub(rb"^\[%s\][ \t]" % logging.getLevelName(level).encode(), b"", text)
         if text and self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", _decoded(text), extra=self._fields)
+            self._logger.log(level, "%s", decode_output(text), extra=self._fields)
         self._line.clear()
 
 
-def _decoded(text: bytes | bytearray) -> str:
-    r"""As UTF-8, with other bytes escaped; three times as quick as ``backslashreplace``, which lets no thread run.
+def decode_output(text: bytes | bytearray) -> str:
+    r"""Return bytes as text. Bytes that are not UTF-8 are escaped.
 
-    64 KiB of them still take 3 ms: after each 8 the server's other threads have the interpreter.
+    This takes a third of the time of ``backslashreplace``, which also blocks all other threads. 64 KiB of escapes still
+    take 3 ms, so other threads can run after each 8 KiB.
 
-    >>> print(_decoded(b"caf\xc3\xa9 \xff"))
+    >>> print(decode_output(b"caf\xc3\xa9 \xff"))
     café \xff
     """
     try:
@@ -139,7 +144,7 @@ def _decoded(text: bytes | bytearray) -> str:
     except UnicodeDecodeError:
         escaped = text.decode("utf-8", "surrogateescape")
         pieces = []
-        for begin in range(0, len(escaped), STEP):
-            pieces.append(escaped[begin : begin + STEP].translate(_ESCAPES))
+        for start in range(0, len(escaped), ESCAPED_AT_ONCE):
+            pieces.append(escaped[start : start + ESCAPED_AT_ONCE].translate(_ESCAPES))
             yield_gil()
         return "".join(pieces)

@@ -1,38 +1,38 @@
-"""What the server makes of an environment's output."""
+"""The output of an environment, in the server's log."""
 
 import itertools
 import logging
 import os
 
-from serverfull_wsgi.executors.isolated.output import KEPT, Output, _decoded
+from serverfull_wsgi.executors.isolated.output import LOGGED, Output, decode_output
 
 
-def test_bytes_that_are_no_text_are_escaped_as_python_does_it():
+def test_bytes_that_are_not_utf8_are_escaped_as_python_escapes_them():
     odd = [0, 10, 65, 92, 127, 128, 163, 191, 192, 195, 224, 237, 240, 244, 255]
     for some in itertools.product(odd, repeat=3):
-        assert _decoded(bytes(some)) == bytes(some).decode("utf-8", "backslashreplace")
+        assert decode_output(bytes(some)) == bytes(some).decode("utf-8", "backslashreplace")
 
 
-def test_much_that_is_no_text_is_escaped_whole():
+def test_long_output_that_is_not_utf8_is_escaped_completely():
     much = "aƛ".encode() * 10_000 + b"\xff\xc3" * 10_000
-    assert _decoded(much) == much.decode("utf-8", "backslashreplace")
+    assert decode_output(much) == much.decode("utf-8", "backslashreplace")
 
 
-def test_what_is_left_out_is_counted_to_the_byte(caplog):
+def test_output_beyond_the_limit_is_counted_to_the_byte(caplog):
     reader, writer = os.pipe2(os.O_NONBLOCK)
     output, line = Output(reader, logging.getLogger("output")), b"x" * 1023 + b"\n"
     with caplog.at_level(logging.INFO):
-        for _ in range(KEPT // len(line) + 7):
+        for _ in range(LOGGED // len(line) + 7):
             os.write(writer, line)
             assert output.read()
         output.end_invocation()
-    assert len(caplog.records) == KEPT // len(line) + 1
+    assert len(caplog.records) == LOGGED // len(line) + 1
     assert caplog.records[-1].getMessage().startswith(f"{7 * len(line)} bytes of output were left out here")
     os.close(reader)
     os.close(writer)
 
 
-def test_a_long_line_that_comes_in_pieces_is_one_record(caplog):
+def test_a_long_line_that_arrives_in_pieces_is_one_record(caplog):
     reader, writer = os.pipe2(os.O_NONBLOCK)
     output = Output(reader, logging.getLogger("output"))
     with caplog.at_level(logging.INFO):
