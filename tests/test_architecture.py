@@ -54,6 +54,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ISOLATED = PACKAGE / "executors/isolated"
 ZYGOTE = [
     *sorted((ISOLATED / "zygote/program").glob("*.py")),
+    *(ISOLATED / folder / "__init__.py" for folder in (".", "zygote", "sandbox")),
     ISOLATED / "zygote/protocol.py",
     ISOLATED / "sandbox/linux.py",
 ]

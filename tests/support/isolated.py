@@ -13,7 +13,7 @@ import pytest
 
 from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
-from serverfull_wsgi.executors.isolated.zygote.protocol import SPARE
+from serverfull_wsgi.executors.isolated.zygote.protocol import SPARE_NAME
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.telemetry.scope import LOGGER
 from tests.support.servers import ROOT
@@ -68,7 +68,7 @@ def namespaces():
     spawner = Spawner(sandbox="process", preload=(), logger=LOGGER)
     spawner.start()
     try:
-        return spawner.zygote(sys.executable).sandbox["namespaces"]
+        return spawner.zygote(sys.executable).hello.sandbox.namespaces
     finally:
         spawner.close()
 
@@ -80,12 +80,12 @@ def needs_namespaces():
 
 def population(executor):
     """All processes that an executor has running, its zygotes and what waits for a job apart."""
-    return [pid for pid in _forked(executor) if _name(pid) not in (SPARE, "")]
+    return [pid for pid in _forked(executor) if _name(pid) not in (SPARE_NAME, "")]
 
 
 def waiting(executor):
     """The processes that wait for a job."""
-    return [pid for pid in _forked(executor) if _name(pid) == SPARE]
+    return [pid for pid in _forked(executor) if _name(pid) == SPARE_NAME]
 
 
 def _forked(executor):

@@ -23,7 +23,8 @@ from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants, kill
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB, Memory
-from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel, Ended
+from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel
+from serverfull_wsgi.executors.isolated.zygote.protocol import Ended, Failed
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 
 KILL_GRACE = 0.15  # seconds: the answer to a timed-out call waits at most so long for the end of the process
@@ -138,8 +139,8 @@ class Environment:
         return answer
 
     @property
-    def ended(self) -> Ended | None:
-        """How the process ended; None while it runs."""
+    def ended(self) -> Ended | Failed | None:
+        """How the process ended, or why it could not be made; None while it runs."""
         return self._channel.ended
 
     @property
@@ -153,7 +154,7 @@ class Environment:
 
     def peak_memory(self) -> int:
         """Return the peak of the resident memory of all its processes, in MiB."""
-        return max(self._memory.peak_kib(), self.ended.peak if self.ended else 0) // 1024
+        return max(self._memory.peak_kib(), self.ended.peak_kib if isinstance(self.ended, Ended) else 0) // 1024
 
     def kill(self, patience: float = KILL_GRACE) -> None:
         """Kill the process and everything it started, and wait up to ``patience`` seconds for its end."""
@@ -175,7 +176,7 @@ class Environment:
         if not self.ended and self._channel.supervisor_pid:
             self.kill()
         self.abandon()
-        if self._group and not self._group.remove(patience=0.05):
+        if self._group and not self._group.remove(timeout=0.05):
             self._spawner.remove_later(self._group)
 
     def abandon(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import time
 from time import monotonic
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from serverfull_wsgi.executors.function_errors import (
 )
 from serverfull_wsgi.executors.isolated.environment import Environment, TimedOut
 from serverfull_wsgi.executors.isolated.runtime_api.server import Answer
-from serverfull_wsgi.executors.isolated.zygote.control_channel import Ended
+from serverfull_wsgi.executors.isolated.zygote.protocol import Ended, Failed
 from serverfull_wsgi.executors.marshalling import JSON
 from serverfull_wsgi.telemetry.logs import report_line
 from serverfull_wsgi.telemetry.tail import Tail
@@ -48,7 +49,7 @@ class FailedStart(NamedTuple):
     """A start that failed: the runtime reported an error, its process ended, or the invocation's time ran out."""
 
     answer: Answer | None  # the error that the runtime reported
-    ended: Ended | None
+    ended: Ended | Failed | None
     exec_error: int  # errno; 0 if the program was executed
     timed_out: float = 0.0  # the invocation's timeout, in seconds, if it ran out
 
@@ -159,14 +160,14 @@ class Execution:
             answer.payload, seconds, content_type=answer.content_type, is_error=is_error, status=status
         )
 
-    def _exited(self, ended: Ended | None, seconds: float) -> Outcome:
-        ended = ended or Ended()
-        if ended.failed:
+    def _exited(self, ended: Ended | Failed | None, seconds: float) -> Outcome:
+        if isinstance(ended, Failed):
             self._logger.error(
-                "an environment could not be started, so its invocation fails: %s", ended.failed, extra=self._fields
+                "an environment could not be started, so its invocation fails: %s", ended.reason, extra=self._fields
             )
             raise ServiceException("The service failed; its log has the reason.")
-        return self._platform_error(exit_error(self._invocation.request_id, exit_reason(ended.status)), seconds)
+        status = ended.status if ended else signal.SIGKILL  # the supervisor did not report an end in time
+        return self._platform_error(exit_error(self._invocation.request_id, exit_reason(status)), seconds)
 
     def _platform_error(self, error: PlatformError, seconds: float) -> Outcome:
         self._logger.error("%s", error.message, extra=self._fields)

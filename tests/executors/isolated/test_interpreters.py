@@ -57,7 +57,7 @@ def test_a_runtimes_own_interpreter_runs_it(other, monkeypatch, caplog):
     ("program", "why"),
     [
         (None, "no python3.99 is on"),
-        (f'exec {os.path.realpath(sys.executable)} -S "$@"', "{} cannot serve as one: there is no awslambdaric"),
+        (f'exec {os.path.realpath(sys.executable)} -S "$@"', "{} cannot be a zygote: there is no awslambdaric"),
         ("exit 127", "{} does not run"),
     ],
     ids=["not there", "without the client", "a shim of nothing"],
@@ -72,5 +72,5 @@ def test_where_it_cannot_be_had_the_servers_own_does_and_that_is_told_once(progr
         for name in ("one", "two"):
             assert result(executor, function("app.evaluate", name=name, runtime="python3.99"), VERSION) == own
     (warning,) = caplog.messages
-    assert f"python3.99 run under the server's own python{own}: " in warning
+    assert f"python3.99 run under the server's python{own}: " in warning
     assert why.format(f"{tmp_path}/python3.99") in warning

@@ -538,7 +538,7 @@ def test_where_a_zygote_cannot_fork_environments_are_execed(sandbox, caplog):
         seen = result(it, function("surroundings"))
         assert run(it, function("evaluate", name="b"), "1 / 0")[1]["errorType"] == "ZeroDivisionError"
     assert seen["cwd"] == str(FUNCTIONS)
-    assert "starts by exec (ModuleNotFoundError: No module named 'no_such_module')" in caplog.text
+    assert "environments start by exec (ModuleNotFoundError: No module named 'no_such_module')" in caplog.text
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warning == "SERVERFULL_ZYGOTE_PRELOAD has no effect: ModuleNotFoundError: No module named 'no_such_module'"
 
@@ -546,7 +546,7 @@ def test_where_a_zygote_cannot_fork_environments_are_execed(sandbox, caplog):
 def test_a_preloaded_module_is_there_and_one_with_threads_is_no_zygotes():
     with executing(preload=["decimal"]) as executor:
         assert result(executor, function("evaluate"), "'decimal' in sys.modules") is True
-        assert executor._opened.spawner.zygotes[sys.executable].can_fork
+        assert executor._opened.spawner.zygotes[sys.executable].hello.can_fork
 
 
 def test_what_is_asked_about_the_servers_end_may_fail_and_idle_environments_end(caplog):
@@ -843,7 +843,7 @@ def test_a_function_whose_environment_is_too_long_to_be_passed_on_fails_alone():
     with executing() as executor:
         before = result(executor, function())
         big = function(name="big", environment={"BIG": "x" * 250_000})
-        with pytest.raises(ConfigurationError, match=r"'big': .* bytes long, .*environment= hold less"):
+        with pytest.raises(ConfigurationError, match=r"'big': .* bytes, .*environment= smaller"):
             run(executor, big)
         assert result(executor, function())["pid"] == before["pid"]
         assert result(executor, function(name="another"))

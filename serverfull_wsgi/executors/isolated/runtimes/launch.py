@@ -13,7 +13,7 @@ from serverfull_wsgi.errors import InvalidRuntimeException
 from serverfull_wsgi.names import log_group_name
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"
+OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _python = re.compile(r"python3\.[0-9]{1,2}")
 _node = re.compile(r"nodejs[0-9]{1,2}\.x")
 _RUNTIMES = "python3.x, nodejsN.x, provided, provided.al2, provided.al2023 and go1.x"
@@ -41,7 +41,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str) -
 
     Raises `InvalidRuntimeException` for a runtime that is unknown, or not to be had on this machine.
     """
-    runtime = function.runtime or OWN
+    runtime = function.runtime or OWN_RUNTIME
     root = function.code or os.getcwd()
     if _python.fullmatch(runtime):
         argv: tuple[str, ...] = ()

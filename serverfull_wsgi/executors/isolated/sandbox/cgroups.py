@@ -1,6 +1,6 @@
-"""Control groups: for a whole environment the kernel limits memory and processes, and weighs what CPU it gets.
+"""Control groups: the kernel limits an environment's memory and processes, and divides a busy CPU by weight.
 
-Version 2 wants a delegated group (systemd's ``Delegate=yes``); version 1 a writable hierarchy, as root has it.
+Version 2 needs a delegated group (systemd's ``Delegate=yes``). Version 1 needs a writable hierarchy, as root has it.
 """
 
 from __future__ import annotations
@@ -11,56 +11,54 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from serverfull_wsgi.executors.isolated.sandbox.linux import end_group
+from serverfull_wsgi.executors.isolated.sandbox.linux import kill_groups
 
 ROOT = "/sys/fs/cgroup"
-OWN = "/proc/self/cgroup"  # which groups this process is in
-PROCESSES = 1024  # Lambda's own limit of processes and threads
-_DELEGATED = ("+memory +pids", "+cpu")  # apart, since one that is refused would take the others with it
-_WANTED = {"memory", "pids", "cpu"}
-_MEMORY = ("memory.max", "memory.limit_in_bytes")
+OWN = "/proc/self/cgroup"  # lists the groups of this process
+PROCESSES = 1024  # Lambda's quota of processes and threads
+_REMOVE_TIMEOUT = 1.0  # seconds; processes that were killed leave a group within milliseconds
+_DELEGATED = ("+memory +pids", "+cpu")  # two writes: a controller that is refused fails its whole write
+_CONTROLLERS = {"memory", "pids", "cpu"}
+_MEMORY = ("memory.max", "memory.limit_in_bytes")  # of version 2 and version 1, as below
 _CPU = ("cpu.weight", "cpu.shares")
+_WEIGHTS = (1, 10_000)  # the range of cpu.weight
+_SHARES_PER_WEIGHT = 10.24  # the kernel's defaults are a cpu.weight of 100 and cpu.shares of 1,024
 
 
 class Group(NamedTuple):
-    """One environment's groups, one for each hierarchy that was found."""
+    """The control groups of one environment: one of version 2, or one for each hierarchy of version 1."""
 
     paths: tuple[str, ...]
 
     def procs_files(self) -> list[str]:
-        """The files into which a process writes 0 to enter."""
+        """Return the files that a process joins the groups by."""
         return [os.path.join(path, "cgroup.procs") for path in self.paths]
 
     def limit(self, memory_size: int) -> None:
-        """Its processes may have ``memory_size`` MiB from now on, and weigh as much.
-
-        Raises OSError where that limit cannot be had.
-        """
+        """Limit memory to ``memory_size`` MiB, and give CPU in proportion. Raise OSError if memory has no limit."""
         for path in self.paths:
             _limit(path, memory_size * 1024 * 1024)
         self.set_cpu_weight(memory_size)
 
     def set_cpu_weight(self, weight: float) -> None:
-        """What its processes get of a busy CPU beside other environments, in proportion; a machine at rest is theirs.
-
-        ``weight`` counts from 1 to 10,000.
-        """
-        weight = max(1, min(weight, 10_000))
+        """Set the share of a busy CPU in proportion to other environments; the kernel takes 1 to 10,000."""
+        lowest, highest = _WEIGHTS
+        weight = max(lowest, min(weight, highest))
         for path in self.paths:
-            for name, value in (("cpu.weight", weight), ("cpu.shares", weight * 10.24)):  # 100 and 1024 are the usual
+            for name, value in (("cpu.weight", weight), ("cpu.shares", weight * _SHARES_PER_WEIGHT)):
                 file = os.path.join(path, name)
                 with contextlib.suppress(OSError):
                     if os.path.exists(file):
                         _write(file, str(round(value)))
 
     def peak_files(self) -> list[str]:
-        """Files one of which, if there is any, says how many bytes the group has had at most."""
+        """Return the files of which one, if it exists, has the most bytes that the group has used."""
         return [
             os.path.join(path, name) for path in self.paths for name in ("memory.peak", "memory.max_usage_in_bytes")
         ]
 
     def file_cache_bytes(self) -> int:
-        """How many of its bytes are copies of what is on a disk."""
+        """Return how much of the group's memory is cached files; 0 if the kernel does not show it."""
         for path in self.paths:
             with contextlib.suppress(OSError), open(os.path.join(path, "memory.stat")) as file:
                 counts = dict(line.split() for line in file)
@@ -68,13 +66,13 @@ class Group(NamedTuple):
         return 0
 
     def kill(self) -> None:
-        """Nothing can fork in it any more; SIGKILL for all in it, where the kernel has that (version 2, Linux 5.14)."""
-        end_group(self.procs_files())
+        """Stop forks in the group, and kill its processes if the kernel can (version 2, from Linux 5.14)."""
+        kill_groups(self.procs_files())
 
-    def remove(self, patience: float = 1.0) -> bool:
-        """Removes it once it is empty; whether it is gone. ``patience`` in seconds."""
-        deadline = time.monotonic() + patience
-        while not all([_removed(path) for path in self.paths]):  # noqa: C419  (all are tried)
+    def remove(self, timeout: float = _REMOVE_TIMEOUT) -> bool:
+        """Remove the group. Return False if it still has processes after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while not all([_remove(path) for path in self.paths]):  # noqa: C419  (a list, so that each is tried)
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.002)
@@ -82,39 +80,44 @@ class Group(NamedTuple):
 
 
 class Groups:
-    """Makes groups below the server's own; ``found`` says what limits memory, empty where no groups can be made.
+    """The parent groups of all environments of a server process, below the group of the process itself.
 
-    Where they ``weigh``, all that are made have one share of the CPU together, as much as the server: it is not kept
-    waiting by what it hands out.
+    All environments together have the default weight, as the server has. The server thus always gets a share of the
+    CPU to answer with.
+
+    Attributes:
+        limits_memory: whether groups can be made that limit memory; otherwise none are made.
+        weighs_cpu: whether the groups divide the CPU by weight.
     """
 
     def __init__(self, name: str) -> None:
-        self._made = 0
-        self._parents = [path for path in _own_groups(name) if _made(path)]
+        self._count = 0
+        self._parents = [path for path in _parent_paths(name) if _make_parent(path)]
         self.limits_memory = any(_has(path, _MEMORY) for path in self._parents)
         self.weighs_cpu = self.limits_memory and any(_has(path, _CPU) for path in self._parents)
 
     def create(self) -> Group | None:
-        """A new group; None where it cannot be had."""
+        """Return a new group, or None if the system allows none."""
         if not self.limits_memory:
             return None
-        self._made += 1
-        paths = tuple(os.path.join(parent, str(self._made)) for parent in self._parents)
+        self._count += 1
+        group = Group(tuple(os.path.join(parent, str(self._count)) for parent in self._parents))
         try:
-            for path in paths:
+            for path in group.paths:
                 os.mkdir(path)
         except OSError:
-            Group(paths).remove(0)
+            group.remove(0)
             return None
-        return Group(paths)
+        return group
 
     def close(self) -> None:
+        """Remove the parent groups, if they are empty."""
         for path in self._parents:
-            _removed(path)
+            _remove(path)
 
 
-def _own_groups(name: str) -> list[str]:
-    """Where groups may be made for this process: one place, or one for each hierarchy of version 1 that is wanted."""
+def _parent_paths(name: str) -> list[str]:
+    """Return the path for a parent group in each useful hierarchy: the one of version 2, or several of version 1."""
     paths = []
     with contextlib.suppress(OSError), open(OWN) as file:
         for line in file.read().splitlines():
@@ -123,19 +126,20 @@ def _own_groups(name: str) -> list[str]:
                 if os.path.dirname(path).endswith(".service"):  # systemd's DelegateSubgroup=
                     path = os.path.dirname(path)
                 paths.append(os.path.join(ROOT + path, name))
-            elif _WANTED.intersection(names := controllers.split(",")):
-                paths.append(os.path.join(_mounted(names) + path, name))
+            elif _CONTROLLERS.intersection(names := controllers.split(",")):
+                paths.append(os.path.join(_mount_point(names) + path, name))
     return paths
 
 
-def _mounted(names: list[str]) -> str:
-    """Where a hierarchy with these controllers is: it may be named after them in another order, or after one."""
-    places = [f"{ROOT}/{name}" for name in (",".join(names), ",".join(reversed(names)), *names)]
-    return next(filter(os.path.isdir, places), places[0])
+def _mount_point(controllers: list[str]) -> str:
+    """Return the directory of a hierarchy of version 1: named after its controllers in either order, or after one."""
+    names = (",".join(controllers), ",".join(reversed(controllers)), *controllers)
+    paths = [f"{ROOT}/{name}" for name in names]
+    return next(filter(os.path.isdir, paths), paths[0])
 
 
-def _made(path: str) -> bool:
-    """Makes a parent for groups; False where it is not allowed, or would limit nothing."""
+def _make_parent(path: str) -> bool:
+    """Make a parent group. Return False if the system refuses, or the group could limit nothing."""
     try:
         if is_version_2 := os.path.exists(os.path.join(os.path.dirname(path), "cgroup.controllers")):
             _delegate(os.path.dirname(path))
@@ -146,12 +150,12 @@ def _made(path: str) -> bool:
         _delegate(path)
     if _has(path, (*_MEMORY, *_CPU, "pids.max")):
         return True
-    _removed(path)
+    _remove(path)
     return False
 
 
 def _delegate(path: str) -> None:
-    """Lets the children of a group have limits; not possible where processes are in the group itself."""
+    """Let the children of a group have limits. The kernel refuses if the group itself has processes."""
     for controllers in _DELEGATED:
         with contextlib.suppress(OSError):
             _write(os.path.join(path, "cgroup.subtree_control"), controllers)
@@ -162,7 +166,7 @@ def _has(path: str, names: Iterable[str]) -> bool:
 
 
 def _limit(path: str, size: int) -> None:
-    for name, value, needed in (
+    for name, value, is_required in (
         ("memory.limit_in_bytes", size, True),
         ("memory.memsw.limit_in_bytes", size, False),
         ("memory.max", size, True),
@@ -171,7 +175,7 @@ def _limit(path: str, size: int) -> None:
     ):
         file = os.path.join(path, name)
         if os.path.exists(file):
-            with contextlib.nullcontext() if needed else contextlib.suppress(OSError):
+            with contextlib.nullcontext() if is_required else contextlib.suppress(OSError):
                 _write(file, str(value))
 
 
@@ -180,7 +184,8 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _removed(path: str) -> bool:
+def _remove(path: str) -> bool:
+    """Remove a group. Return False if it is in use."""
     try:
         os.rmdir(path)
     except FileNotFoundError:

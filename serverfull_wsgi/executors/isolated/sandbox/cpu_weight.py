@@ -1,4 +1,4 @@
-"""What an environment weighs where the CPU is busy: as its memory says, and less once an invocation takes long."""
+"""The weight of an environment on a busy CPU: its memory size, and less in the course of a long invocation."""
 
 from __future__ import annotations
 
@@ -6,36 +6,41 @@ from time import monotonic
 
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
 
-SHORT = 0.005  # seconds for which an invocation has its whole weight
-LATER = 1 / 16  # of it are left then
+FULL_SECONDS = 0.005  # a warm invocation that only answers is over by then, and should not wait behind long ones
+REDUCTION = 1 / 16  # enough that a short invocation runs almost at once beside a long one
 
 
 class CpuWeight:
-    """The weight of an environment with ``memory_size`` MiB; nothing where it has no ``group``.
+    """The CPU weight of one environment; without a control group all methods do nothing.
 
-    A new group has its whole weight, and keeps it until an invocation takes long.
+    ::
+
+        full --(an invocation has run for FULL_SECONDS)--> reduced
+          ^------------(the next invocation starts)----------|
+
+    A new group starts at full weight, so that the start of a runtime is not slowed.
     """
 
     def __init__(self, group: Group | None, memory_size: int) -> None:
         self._group, self._memory_size = group, memory_size
-        self._whole, self._until = True, float("inf")
+        self._is_full, self._full_until = True, float("inf")
 
     def restore(self) -> None:
-        """An invocation begins."""
-        self._until = monotonic() + SHORT
-        if not self._whole:
-            self._weigh(whole=True)
+        """Return to full weight, at the start of an invocation."""
+        self._full_until = monotonic() + FULL_SECONDS
+        if not self._is_full:
+            self._set(is_full=True)
 
     def seconds_until_due(self) -> float:
-        """In how many seconds to look; infinity where time changes nothing."""
-        return max(0.0, self._until - monotonic()) if self._whole else float("inf")
+        """Return the seconds until `lower_if_due` has an effect; infinity if it has none."""
+        return max(0.0, self._full_until - monotonic()) if self._is_full else float("inf")
 
     def lower_if_due(self) -> None:
-        """Time has passed."""
-        if self._whole and monotonic() >= self._until:
-            self._weigh(whole=False)
+        """Reduce the weight if an invocation started long enough ago."""
+        if self._is_full and monotonic() >= self._full_until:
+            self._set(is_full=False)
 
-    def _weigh(self, *, whole: bool) -> None:
-        self._whole = whole
+    def _set(self, *, is_full: bool) -> None:
+        self._is_full = is_full
         if self._group:
-            self._group.set_cpu_weight(self._memory_size * (1 if whole else LATER))
+            self._group.set_cpu_weight(self._memory_size * (1 if is_full else REDUCTION))

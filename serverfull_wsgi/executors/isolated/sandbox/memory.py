@@ -1,4 +1,4 @@
-"""How much memory an environment's processes have had resident at most, and the end of one that has too much."""
+"""The memory of an environment: its peak for the report, and its limit where no control group enforces one."""
 
 from __future__ import annotations
 
@@ -11,99 +11,105 @@ from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 
 MIB = 1024 * 1024
-SHARE = 0.02  # of the time, at most, goes into looking at all processes of an environment
+CHECK_SHARE = 0.02  # of the time, at most, is spent on adding up the memory of all processes
 _PAGE = os.sysconf("SC_PAGESIZE")
 
 
 class Memory:
-    """The memory of an environment; ``limit`` bytes are what `kill_if_over_limit` allows, where ``group`` does not."""
+    """The memory of one environment.
+
+    Args:
+        limit: bytes that `kill_if_over_limit` allows.
+        group: the environment's control group, if it has one.
+    """
 
     def __init__(self, limit: int, group: Group | None) -> None:
         self._limit, self._group = limit, group
-        self._account = _opened(*(group.peak_files() if group else ()))
-        self._status = -1
-        self._charged = -1  # bytes of the group's account at the last look
-        self._most = 0  # KiB
-        self._look_at = 0.0
+        self._peak_fd = _open_first(*(group.peak_files() if group else ()))
+        self._status_fd = -1
+        self._group_peak = -1  # bytes, when last read
+        self._peak_kib = 0
+        self._check_at = 0.0
 
     def attach(self, pid: int) -> None:
-        """The function's process has begun."""
-        if self._status < 0:
-            self._status = _opened(f"/proc/{pid}/status")
+        """Open the account of the function process, once."""
+        if self._status_fd < 0:
+            self._status_fd = _open_first(f"/proc/{pid}/status")
 
     def peak_kib(self) -> int:
-        """The most that all its processes have had resident together, in KiB, as far as it can be told.
+        """Return the most memory that all processes have had resident together, in KiB, as far as it is known.
 
-        A control group knows. Its account has the files that were read and written too, which are no function's memory,
-        and lacks what is shared with the zygote; the process's own has that, and takes 15 µs to read.
+        A control group counts all processes, but also cached files, and not the pages that are shared with the zygote.
+        The function process's own account has the shared pages; reading it takes 15 µs. Where the group's account has
+        not changed, nothing is read again.
         """
-        charged = _number(self._account)
-        if charged < 0 or charged != self._charged:
-            self._most = max(self._most, _peak_of(self._status))
-            self._charged = charged
-            if self._group and charged > self._most * 1024:
-                self._most = max(self._most, (charged - self._group.file_cache_bytes()) // 1024)
-        return self._most
+        group_peak = _read_number(self._peak_fd)
+        if group_peak < 0 or group_peak != self._group_peak:
+            self._peak_kib = max(self._peak_kib, _process_peak_kib(self._status_fd))
+            self._group_peak = group_peak
+            if self._group and group_peak > self._peak_kib * 1024:
+                self._peak_kib = max(self._peak_kib, (group_peak - self._group.file_cache_bytes()) // 1024)
+        return self._peak_kib
 
-    def kill_if_over_limit(self, init: int, pid: int) -> None:
-        """SIGKILL for the function's process ``pid`` if it, or all below ``init`` together, have too much resident."""
-        if _own(pid) > self._limit or self._all(init) > self._limit:
+    def kill_if_over_limit(self, supervisor: int, pid: int) -> None:
+        """Kill the function process ``pid`` if it, or all processes below ``supervisor`` together, exceed the limit."""
+        if _private_bytes(pid) > self._limit or self._total_bytes(supervisor) > self._limit:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _all(self, init: int) -> int:
-        """The bytes all processes have, what they share counted once; 0 where there is but one, or it is too early."""
+    def _total_bytes(self, supervisor: int) -> int:
+        """Return the memory of all processes, shared pages counted once; 0 for a single process, or between checks."""
         now = monotonic()
-        if now < self._look_at or not init:
+        if now < self._check_at or not supervisor:
             return 0
-        pids = descendants(init)
-        together = sum(map(_proportional, pids)) if len(pids) > 1 else 0
-        self._most = max(self._most, together // 1024)
-        self._look_at = monotonic() + (monotonic() - now) / SHARE
-        return together
+        pids = descendants(supervisor)
+        total = sum(map(_proportional_bytes, pids)) if len(pids) > 1 else 0
+        self._peak_kib = max(self._peak_kib, total // 1024)
+        self._check_at = monotonic() + (monotonic() - now) / CHECK_SHARE
+        return total
 
     def close(self) -> None:
-        """Gives back what it has open."""
-        for fd in (self._account, self._status):
+        """Close the open files."""
+        for fd in (self._peak_fd, self._status_fd):
             if fd >= 0:
                 os.close(fd)
-        self._account = self._status = -1
+        self._peak_fd = self._status_fd = -1
 
 
-def _opened(*paths: str) -> int:
-    """A descriptor of the first of these files that there is; -1 without any. Kept, since opening takes longest."""
+def _open_first(*paths: str) -> int:
+    """Return a descriptor of the first file that exists, or -1; kept open, since opening costs more than reading."""
     for path in paths:
         with contextlib.suppress(OSError):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     return -1
 
 
-def _number(fd: int) -> int:
-    """The number in an open file; -1 if it cannot be read."""
+def _read_number(fd: int) -> int:
+    """Return the number in an open file, or -1 if it has none."""
     with contextlib.suppress(OSError, ValueError):
         return int(os.pread(fd, 32, 0))
     return -1
 
 
-def _peak_of(status: int) -> int:
-    """The most a process has had resident, in KiB, by its open account; 0 if it cannot be told."""
+def _process_peak_kib(status_fd: int) -> int:
+    """Return the most memory that a process has had resident, from its open ``/proc/PID/status``; 0 if unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        text = os.pread(status, 4096, 0)
+        text = os.pread(status_fd, 4096, 0)
         return int(text[text.index(b"VmHWM:") + 6 :].split(None, 1)[0])
     return 0
 
 
-def _own(pid: int) -> int:
-    """The bytes a process has resident that are no file's."""
+def _private_bytes(pid: int) -> int:
+    """Return the resident memory of a process that is not a file's; 0 if the process has gone."""
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm") as file:
         _, resident, shared, *_ = map(int, file.read().split())
         return (resident - shared) * _PAGE
     return 0
 
 
-def _proportional(pid: int) -> int:
-    """The bytes a process has resident, of those shared with others its share."""
+def _proportional_bytes(pid: int) -> int:
+    """Return the resident memory of a process, with its share of the pages that it shares with others."""
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup") as file:
         text = file.read()
         return int(text[text.index("\nPss:") + 5 :].split(None, 1)[0]) * 1024
-    return _own(pid)
+    return _private_bytes(pid)

@@ -1,92 +1,110 @@
-"""The server's end of a zygote: a process that environments are forked from."""
+"""The server's end of a zygote."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import select
 import socket
 import subprocess
 from collections.abc import Sequence
-from typing import Any
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
-from serverfull_wsgi.executors.isolated.zygote import protocol
+from serverfull_wsgi.executors.isolated.zygote.protocol import (
+    MESSAGE_LIMIT,
+    Hello,
+    SpareRequest,
+    StartRequest,
+    decode,
+    encode,
+)
 
-PATIENCE = 30.0  # seconds a zygote may take to import what it preloads
-_LOCALE = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program", "__main__.py")
+START_TIMEOUT = 30.0  # seconds; modules of SERVERFULL_ZYGOTE_PRELOAD can take long to import
+STOP_TIMEOUT = 5.0  # seconds; a zygote first waits for its supervisors and removes files
+_VARIABLES = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
 class ZygoteDied(Exception):
-    """A zygote has ended, or does not start."""
+    """A zygote has ended, or could not start."""
 
 
 class ZygoteClient:
-    """One zygote process; `fork` says whether its forks can be Python environments, `why` why not."""
+    """One zygote process, and the control socket that leads to it.
 
-    def __init__(self, python: str, mode: str, preload: Sequence[str], path: Sequence[str]) -> None:
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    Args:
+        python: the interpreter that runs the zygote.
+        preload: names of modules that the zygote imports before it forks.
+        path: directories for the interpreter's module search path.
+
+    Raises:
+        ZygoteDied: if the process ends, or does not send its `Hello` in time.
+        OSError: if no process or socket can be made.
+    """
+
+    def __init__(self, python: str, preload: Sequence[str], path: Sequence[str]) -> None:
+        self.socket, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with theirs:
-                self.process = subprocess.Popen(  # noqa: S603  (an interpreter of ours, and modules of the settings)
-                    [python, "-u", protocol.PROGRAM, str(theirs.fileno()), mode, *preload],
-                    env={**_LOCALE, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
+            with zygote_end:
+                self.process = subprocess.Popen(  # noqa: S603  (the interpreter and modules come from the settings)
+                    [python, "-u", PROGRAM, str(zygote_end.fileno()), *preload],
+                    env={**_VARIABLES, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[zygote_end.fileno()],
                     start_new_session=True,
                     cwd="/",
                 )
         except BaseException:
             self.socket.close()
             raise
-        hello = self._hello()
-        self.can_fork: bool = hello["fork"]
-        self.reason: str = hello["why"]
-        self.has_client: bool = hello["client"]  # whether the interpreter has AWS's runtime client
-        self.sandbox: dict[str, str] = hello["sandbox"]  # for each means nothing, or why it cannot be had
-        self.ready: Group | None = None  # the control group that its spare environment is in
+        self.hello = self._receive_hello()
+        self.spare_group: Group | None = None  # the control group of the spare environment
 
-    def _hello(self) -> dict[str, Any]:
+    def _receive_hello(self) -> Hello:
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         message = b""
-        if poll.poll(PATIENCE * 1000):
+        if poll.poll(START_TIMEOUT * 1000):
             with contextlib.suppress(OSError):
-                message = self.socket.recv(protocol.MESSAGE)
+                message = self.socket.recv(MESSAGE_LIMIT)
         if not message:
             self.close()
             raise ZygoteDied
-        hello: dict[str, Any] = json.loads(message)
+        hello: Hello = decode(message)
         return hello
 
-    def send(self, job: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        """Raises `ZygoteDied`, and `ConfigurationError` for a job that is too long to be sent."""
-        if self.process.poll() is not None:  # a fork that it was making may hold its end of the line a moment longer
+    def send(self, request: StartRequest | SpareRequest, fds: Sequence[int] = ()) -> None:
+        """Send a request, with descriptors.
+
+        Raises:
+            ZygoteDied: if the zygote has ended.
+            ConfigurationError: if the request is too long for a packet.
+        """
+        if self.process.poll() is not None:  # a new fork of an ended zygote can keep the socket open for a moment
             raise ZygoteDied
-        message = json.dumps(job).encode()
+        message = encode(request)
         try:
             socket.send_fds(self.socket, [message], list(fds))
         except OSError as error:
-            if error.errno == errno.EMSGSIZE:  # the zygote is well, and others' environments are its
-                name = job["env"]["AWS_LAMBDA_FUNCTION_NAME"]
+            if error.errno == errno.EMSGSIZE and isinstance(request, StartRequest):  # the zygote itself is well
                 raise ConfigurationError(
-                    f"function {name!r}: what starts its environment is {len(message)} bytes long, more than can be "
-                    "passed on; have environment= hold less (AWS allows 4 KB)"
+                    f"function {request.env['AWS_LAMBDA_FUNCTION_NAME']!r}: the start request of its environment has "
+                    f"{len(message)} bytes, more than the zygote's socket accepts; make its environment= smaller (AWS "
+                    "allows 4 KB)"
                 ) from None
             raise ZygoteDied from error
 
     def abandon(self) -> None:
-        """In a fork of the server: this process has nothing to do with it."""
+        """Close this process's copy of the socket, in a fork of the server; the zygote stays the parent's."""
         self.socket.close()
 
     def close(self) -> None:
-        """Ends it, and with it whatever it has forked."""
+        """End the zygote, and with it every environment that it has forked."""
         self.socket.close()
         try:
-            self.process.wait(5)
+            self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

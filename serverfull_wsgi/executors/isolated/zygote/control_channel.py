@@ -1,34 +1,33 @@
-"""The server's end of an environment's line: what the init says of the function's process, and how it is told to end.
-
-The zygote's documentation lists the messages.
-"""
+"""The server's end of the control channel of one environment."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import socket
 import struct
-from typing import Any, NamedTuple
 
-_SO_PASSCRED, _SCM_CREDENTIALS = 16, 2
-_LENGTH = 4096  # bytes of a message
-NOBODY = "the zygote ended before it made one"
+from serverfull_wsgi.executors.isolated.zygote.protocol import (
+    END,
+    ChannelMessage,
+    Ended,
+    ExecFailed,
+    Failed,
+    FunctionStarted,
+    SupervisorStarted,
+    decode,
+)
 
-
-class Ended(NamedTuple):
-    """How an environment ended: the wait status of its process, or why there was none; ``peak`` in KiB."""
-
-    status: int = signal.SIGKILL
-    peak: int = 0
-    failed: str = ""
+_SO_PASSCRED = 16  # from the kernel's headers; the module socket has no name for it on every version of Python
+_PACKET = 4096  # bytes; the longest messages hold a path
+_CREDENTIALS = struct.Struct("3i")  # pid, uid and gid: struct ucred of unix(7)
 
 
 class ControlChannel:
-    """A line whose other end, `supervisor_end`, goes to the init.
+    """A socket pair; the server keeps one end, and `supervisor_end` goes to the environment.
 
-    `init` and `pid`, of the function's process, are as the server sees them, and 0 until they are known.
+    `supervisor_pid` and `function_pid` are pids in the server's process namespace, and 0 until they are known.
+    `exec_error` is the errno of a command that could not be run, or 0. `ended` is None while the environment runs.
     """
 
     def __init__(self) -> None:
@@ -37,40 +36,48 @@ class ControlChannel:
         self._socket.setblocking(False)
         self.fd = self._socket.fileno()
         self.supervisor_pid = self.function_pid = self.exec_error = 0
-        self._started = False
-        self.ended: Ended | None = None
+        self.ended: Ended | Failed | None = None
+        self._function_started = False
 
     def receive(self) -> bool:
-        """Takes what the init has said; False if it is gone."""
+        """Handle all messages that have arrived. Return False if the environment has closed its end."""
         while True:
             try:
-                message, ancillary, _, _ = self._socket.recvmsg(_LENGTH, socket.CMSG_SPACE(12))
+                message, ancillary, _, _ = self._socket.recvmsg(_PACKET, socket.CMSG_SPACE(_CREDENTIALS.size))
             except BlockingIOError:
                 return True
             except OSError:
                 message, ancillary = b"", []
             if not message:
-                self.ended = self.ended or (Ended() if self._started else Ended(failed=NOBODY))
+                self.ended = self.ended or self._ended_without_message()
                 return False
-            self._understand(json.loads(message), ancillary)
+            self._handle(decode(message), ancillary)
 
-    def _understand(self, told: dict[str, Any], ancillary: list[tuple[int, int, bytes]]) -> None:
-        if "init" in told:
-            self.supervisor_pid = told["init"]
-        elif "started" in told:
-            self._started = True
-            self.function_pid = struct.unpack("3i", ancillary[0][2])[0] if ancillary else 0
-        elif "exec" in told:
-            self.exec_error = told["exec"]
-        elif "ended" in told:
-            self.ended = self.ended or Ended(told["ended"], told["peak"])
-        else:
-            self.ended = Ended(failed=told["failed"])
+    def _ended_without_message(self) -> Ended | Failed:
+        """Return the end of an environment whose supervisor was killed, or never started."""
+        if self._function_started:
+            return Ended(signal.SIGKILL)
+        return Failed("the zygote ended before it had started the environment")
+
+    def _handle(self, message: ChannelMessage, ancillary: list[tuple[int, int, bytes]]) -> None:
+        match message:
+            case SupervisorStarted(pid):
+                self.supervisor_pid = pid
+            case FunctionStarted():
+                self._function_started = True
+                self.function_pid = _CREDENTIALS.unpack(ancillary[0][2])[0] if ancillary else 0
+            case ExecFailed(errno):
+                self.exec_error = errno
+            case Ended():
+                self.ended = self.ended or message  # a `Failed` before it has the reason
+            case Failed():
+                self.ended = message
 
     def request_end(self) -> None:
-        """Has the init end everything."""
+        """Have the supervisor end the environment; do nothing if the supervisor has gone."""
         with contextlib.suppress(OSError):
-            self._socket.send(b"end")
+            self._socket.send(END)
 
     def close(self) -> None:
+        """Close the server's end; a supervisor that still runs ends its environment then."""
         self._socket.close()

@@ -1,29 +1,139 @@
-"""The program that execution environments are forked from: ``python __main__.py FD MODE [MODULE…]``.
+"""The messages between a server, its zygotes and their environments; the package's docstring shows their order.
 
-It has one thread, so that a fork of it is sound, and was exec'ed with an environment of its own, so that it holds
-nothing of the server's. An environment is forked for a *place*, that is, its namespaces and control groups:
-
-- the *init*, which waits: it reports how the function's process ended, and ends what that leaves behind. When the
-  server says so, or its end of the line is closed because the server is gone, it ends everything at once;
-- its child, the function's process: it execs its job's command, or, in a zygote of MODE ``fork``, which has imported
-  AWS's runtime client, becomes the runtime.
-
-Both wait for a job then. On the socket FD come jobs, each with two descriptors: the environment's line to the server,
-and what its output goes to; and ``{"spare": place}``, for which one environment is forked beforehand. A spare has been
-put into its control groups, which takes the kernel 10 ms and more, before anybody waits for it.
-
-On the line go JSON objects: ``{"init": pid}``, ``{"started": true}`` with the sender's credentials,
-``{"ended": wait status, "peak": KiB}``, ``{"failed": reason}``, ``{"exec": errno}``.
-
-All in here needs nothing but the standard library of Python 3.10 or newer, and imports by relative names, since it
-also runs under other interpreters than the server's.
+Each message is one JSON object in one packet, with the name of its class as ``type``. Both ends have the same version
+of this module, so the classes carry no version number.
 """
 
-import os
-from typing import Any
+from __future__ import annotations
 
-Job = dict[str, Any]
-Place = dict[str, Any]  # of a job its ``cgroups`` and ``namespaces``
-SPARE = "serverfull wait"  # the name of processes that wait for a job
-MESSAGE = 1 << 20  # bytes; a job is the function's variables and little more
-PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program", "__main__.py")
+import contextlib
+import json
+import socket
+from typing import Any, NamedTuple
+
+MESSAGE_LIMIT = 1 << 20  # bytes; a start request is the function's variables and little more
+SPARE_NAME = "serverfull wait"  # the name of processes that wait for a request in lists of processes
+END = b"end"  # sent to a supervisor, which then ends its environment
+
+
+class SandboxSupport(NamedTuple):
+    """The means to isolate processes on this machine: empty if the means works, else the reason why not."""
+
+    namespaces: str = ""
+    proc: str = ""
+    tmp: str = ""
+
+
+class Place(NamedTuple):
+    """The part of a start request that a spare has been prepared for."""
+
+    cgroups: list[str]  # the cgroup.procs files of its control groups
+    namespaces: bool
+
+
+# From a zygote to the server
+
+
+class Hello(NamedTuple):
+    """The first message of a zygote."""
+
+    has_client: bool  # the interpreter has AWS's runtime client
+    exec_reason: str  # why environments must be exec'ed; empty if a fork can be one
+    sandbox: SandboxSupport
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether a fork of the zygote can become a Python environment."""
+        return not self.exec_reason
+
+
+# From the server to a zygote
+
+
+class SpareRequest(NamedTuple):
+    """A request to fork an environment beforehand."""
+
+    place: Place
+
+
+class StartRequest(NamedTuple):
+    """A request to start an environment; two descriptors come with it: the control channel, and a pipe for output."""
+
+    place: Place
+    argv: tuple[str, ...]  # the command to exec; if empty, the fork runs `handler`
+    handler: str
+    env: dict[str, str]
+    cwd: str
+    path: tuple[str, ...]  # put at the front of the module search path
+    limits: dict[str, int]  # by the name of the resource, without RLIMIT_
+    tmp: str  # the directory for temporary files
+    keep: list[str]  # directories that stay visible if they are below /tmp
+    base: str  # the directory that is removed with the server
+    own_proc: bool
+    private_tmp: bool
+
+
+# From an environment to the server, over its control channel
+
+
+class SupervisorStarted(NamedTuple):
+    """The environment exists; ``pid`` is that of its supervisor, as the zygote counts."""
+
+    pid: int
+
+
+class FunctionStarted(NamedTuple):
+    """The function process has its request. The kernel adds its pid, as the server counts, to the packet."""
+
+
+class ExecFailed(NamedTuple):
+    """The command of the function process could not be run."""
+
+    errno: int
+
+
+class Failed(NamedTuple):
+    """The environment could not be made."""
+
+    reason: str
+
+
+class Ended(NamedTuple):
+    """The function process ended."""
+
+    status: int  # as `os.wait` returns it
+    peak_kib: int = 0  # the most memory that the process had resident
+
+
+ChannelMessage = SupervisorStarted | FunctionStarted | ExecFailed | Failed | Ended
+Message = Hello | SpareRequest | StartRequest | ChannelMessage
+
+_KINDS = (Hello, SpareRequest, StartRequest, SupervisorStarted, FunctionStarted, ExecFailed, Failed, Ended)
+_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in _KINDS}
+_NESTED: dict[str, type[Any]] = {"place": Place, "sandbox": SandboxSupport}
+
+
+def encode(message: Message) -> bytes:
+    """Return a message as it is sent.
+
+    >>> encode(Ended(9, 2048))
+    b'{"type": "Ended", "status": 9, "peak_kib": 2048}'
+    """
+    return json.dumps({"type": type(message).__name__, **message._asdict()}).encode()
+
+
+def decode(data: bytes) -> Any:
+    """Return the message that was sent as ``data``.
+
+    >>> decode(encode(SpareRequest(Place(["/sys/fs/cgroup/a/cgroup.procs"], True))))
+    SpareRequest(place=Place(cgroups=['/sys/fs/cgroup/a/cgroup.procs'], namespaces=True))
+    """
+    fields = json.loads(data)
+    kind = _TYPES[fields.pop("type")]
+    return kind(**{name: _NESTED[name](*value) if name in _NESTED else value for name, value in fields.items()})
+
+
+def send(channel: socket.socket, message: ChannelMessage) -> None:
+    """Send a message over a control channel. Ignore that the server has gone: its supervisor notices that too."""
+    with contextlib.suppress(OSError):
+        channel.send(encode(message))

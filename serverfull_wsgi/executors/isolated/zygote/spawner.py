@@ -1,4 +1,4 @@
-"""The zygotes of a server process, one an interpreter, and how environments are had from them."""
+"""The zygotes of a server process, and the temporary directories and control groups of their environments."""
 
 from __future__ import annotations
 
@@ -12,191 +12,240 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
-from serverfull_wsgi.executors.isolated.runtimes.launch import OWN, LaunchSpec
+from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteClient, ZygoteDied
+from serverfull_wsgi.executors.isolated.zygote.protocol import Place, SandboxSupport, SpareRequest, StartRequest
 from serverfull_wsgi.names import log_stream_name
 
-HEADROOM = 256 * MIB  # what RLIMIT_DATA allows over the memory size: it counts stacks that threads may never use
-FILES = 1024  # open files, as on Lambda
-
-
-def _client_path() -> tuple[str, ...]:
-    """Where the runtime client is, unless the server's interpreter finds it by itself."""
-    spec = importlib.util.find_spec("awslambdaric")
-    if spec is None or not spec.origin:
-        return ()
-    folder = os.path.dirname(os.path.dirname(spec.origin))
-    return () if folder in site.getsitepackages() else (folder,)
+HEADROOM = 256 * MIB  # RLIMIT_DATA over the memory size: the limit counts stacks that threads may never use
+OPEN_FILES = 1024  # Lambda's quota of file descriptors
 
 
 class Spawner:
-    """Has zygotes start environments; ``sandbox`` is ``auto``, ``process`` or ``namespaces``.
+    """Start environments, each from the zygote of its interpreter.
 
-    ``preload`` are modules that the zygotes import beforehand. Raises `ConfigurationError` from `start` where the
-    protection that was asked for cannot be had.
+    Args:
+        sandbox: the level of isolation: ``namespaces``; ``process``, which does without; or ``auto``, namespaces if
+            the machine allows them.
+        preload: names of modules that each zygote imports.
+        logger: receives one line about the isolation in effect, and warnings.
     """
 
     def __init__(self, *, sandbox: str, preload: Sequence[str], logger: logging.Logger) -> None:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
         self._lock = threading.Lock()
-        self.zygotes: dict[str, ZygoteClient] = {}
-        self._starting: dict[str, threading.Lock] = {}  # an interpreter that is slow to start keeps no other waiting
-        self._pythons: dict[str, str] = {}
-        self._tmp = 0
+        self._starting: dict[str, threading.Lock] = {}  # one per interpreter: a slow one must not delay the others
+        self._interpreters: dict[str, str] = {}  # by runtime
+        self._tmp_count = 0
         self._closed = False
-        self._left: list[Group] = []
+        self._removable: list[Group] = []  # control groups that still had processes
+        self.zygotes: dict[str, ZygoteClient] = {}  # by interpreter
         self.namespaces = self.own_proc = self.own_tmp = False
 
     def start(self) -> None:
-        """Starts the zygote of the server's own interpreter, and says in one line what protects from what."""
+        """Start the zygote of the server's own interpreter, and log which isolation is in effect.
+
+        Raises:
+            ConfigurationError: if the machine cannot isolate as ``sandbox`` requires, or the zygote does not start.
+            OSError: if no process or file can be made.
+        """
         if sys.platform != "linux":
-            raise ConfigurationError("processes of their own for functions need Linux")
+            raise ConfigurationError("isolated functions need Linux; run functions in the server's process instead")
         self.client_path = _client_path()
         self.base = tempfile.mkdtemp(prefix="serverfull-")
         self.groups = Groups(os.path.basename(self.base))
         try:
-            found = self.zygote(sys.executable).sandbox
-        except OSError:  # no more processes, or files
+            support = self.zygote(sys.executable).hello.sandbox
+        except OSError:
             self.close()
             raise
         except ZygoteDied:
             self.close()
             raise ConfigurationError(
-                f"the process that environments are forked from does not start: {sys.executable} ended, or took too "
-                "long, and what it says is in the server's standard error; SERVERFULL_ZYGOTE_PRELOAD names what it "
-                f"imports, now {','.join(self._preload) or 'nothing'}"
+                f"the zygote, from which environments are forked, does not start: {sys.executable} ended or took too "
+                "long; the server's standard error has its message. SERVERFULL_ZYGOTE_PRELOAD names what it imports, "
+                f"now {','.join(self._preload) or 'nothing'}"
             ) from None
-        if self._sandbox == "namespaces" and found["namespaces"]:
+        if self._sandbox == "namespaces" and support.namespaces:
             self.close()
             raise ConfigurationError(
-                f"SERVERFULL_SANDBOX=namespaces: this machine does not let us make them ({found['namespaces']}); allow "
-                "user namespaces, or set SERVERFULL_SANDBOX=auto to take what there is"
+                f"SERVERFULL_SANDBOX=namespaces: this machine does not allow namespaces ({support.namespaces}); enable "
+                "user namespaces, or set SERVERFULL_SANDBOX=auto to use the isolation that works"
             )
         if self._sandbox != "process":
-            self.namespaces, self.own_proc, self.own_tmp = (not found[name] for name in ("namespaces", "proc", "tmp"))
-        self._tell(found)
-        self._prepare(self.zygote(sys.executable))
+            self.namespaces, self.own_proc, self.own_tmp = (not reason for reason in support)
+        self._log_isolation(support)
+        self._request_spare(self.zygote(sys.executable))
 
-    def _tell(self, found: dict[str, str]) -> None:
-        reasons = {why for why in found.values() if why} if self._sandbox != "process" else {"not asked for"}
+    def _log_isolation(self, support: SandboxSupport) -> None:
+        reasons = {reason for reason in support if reason} if self._sandbox != "process" else {"not requested"}
         off = f" (off: {'; '.join(sorted(reasons))})" if reasons else ""
-        zygote = self.zygotes[sys.executable]
-        if self._preload and not zygote.can_fork:
-            self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", zygote.reason)
+        hello = self.zygotes[sys.executable].hello
+        if self._preload and not hello.can_fork:
+            self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", hello.exec_reason)
         self._logger.info(
             "isolated functions: process namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
-            "memory limit by %s; CPU shared %s; capabilities dropped; starts by %s",
+            "memory limited by %s; CPU shared %s; capabilities dropped; environments start by %s",
             *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
             off,
-            "control groups" if self.groups.limits_memory else "RLIMIT_DATA and watching",
-            "by weight" if self.groups.weighs_cpu else "as the kernel does",
-            "fork" if zygote.can_fork else f"exec ({zygote.reason})",
+            "control groups" if self.groups.limits_memory else "RLIMIT_DATA and regular checks",
+            "by memory size" if self.groups.weighs_cpu else "equally",
+            "fork" if hello.can_fork else f"exec ({hello.exec_reason})",
         )
 
-    def interpreter(self, runtime: str) -> str:
-        """The interpreter for a runtime: the one of that name if it can be a zygote, else the server's own."""
-        if runtime == OWN or not runtime.startswith("python"):
-            return sys.executable
-        if runtime not in self._pythons:
-            self._pythons[runtime] = self._found(runtime)
-        return self._pythons[runtime]
+    # Interpreters
 
-    def _found(self, runtime: str) -> str:
+    def interpreter(self, runtime: str) -> str:
+        """Return the path of the interpreter for a runtime: one of that name, or else the server's own.
+
+        The server's own serves every runtime that is not Python, and a version of Python that cannot run here.
+        """
+        if runtime == OWN_RUNTIME or not runtime.startswith("python"):
+            return sys.executable
+        if runtime not in self._interpreters:
+            self._interpreters[runtime] = self._find_interpreter(runtime)
+        return self._interpreters[runtime]
+
+    def _find_interpreter(self, runtime: str) -> str:
         path = shutil.which(runtime)
-        why = f"no {runtime} is on the server's PATH"
+        reason = f"no {runtime} is on the server's PATH"
         if path:
-            why = f"{path} does not run"
+            reason = f"{path} does not run"
             with contextlib.suppress(ZygoteDied, OSError):
-                if (found := self.zygote(path)).can_fork:
+                hello = self.zygote(path).hello
+                if hello.can_fork:
                     return path
-                why = f"{path} cannot serve as one: {found.reason}"
-        self._logger.warning("functions of the runtime %s run under the server's own %s: %s", runtime, OWN, why)
+                reason = f"{path} cannot be a zygote: {hello.exec_reason}"
+        self._logger.warning("functions with runtime %s run under the server's %s: %s", runtime, OWN_RUNTIME, reason)
         return sys.executable
 
+    def can_fork(self, python: str) -> bool:
+        """Return whether forks of this interpreter's zygote can become Python environments.
+
+        Raises:
+            InvalidRuntimeException: if the interpreter lacks AWS's runtime client, so that not even an exec would do.
+        """
+        hello = self.zygote(python).hello
+        if not hello.has_client:
+            raise InvalidRuntimeException(
+                "Isolated Python functions need awslambdaric, AWS's runtime client; it has wheels for Linux on x86-64: "
+                "pip install awslambdaric"
+            )
+        return hello.can_fork
+
     def zygote(self, python: str) -> ZygoteClient:
-        if found := self.zygotes.get(python):
-            return found
+        """Return the zygote of an interpreter, started if necessary.
+
+        Raises:
+            ZygoteDied: if the zygote cannot start, or the spawner is closed.
+        """
+        if zygote := self.zygotes.get(python):
+            return zygote
         with self._lock:
             starting = self._starting.setdefault(python, threading.Lock())
         with starting:
             if python not in self.zygotes:
                 path = self.client_path if python == sys.executable else ()
-                made = ZygoteClient(python, "fork", self._preload, path)
+                zygote = ZygoteClient(python, self._preload, path)
                 with self._lock:
                     if not self._closed:
-                        self.zygotes[python] = made
+                        self.zygotes[python] = zygote
                 if self._closed:
-                    made.close()
+                    zygote.close()
                     raise ZygoteDied
             return self.zygotes[python]
 
-    def can_fork(self, python: str) -> bool:
-        """Whether forks of this interpreter's zygote can be Python environments.
-
-        Raises `InvalidRuntimeException` where it cannot run any.
-        """
-        found = self.zygote(python)
-        if not found.has_client:
-            raise InvalidRuntimeException(
-                "Functions in Python need awslambdaric, AWS's runtime client, in a process of their own; it has wheels "
-                "for Linux on x86-64: pip install awslambdaric"
-            )
-        return found.can_fork
+    # Environments
 
     def spawn(
         self, function: Function, spec: LaunchSpec, fds: Sequence[int], *, port: int, group: Group | None, tmp: str
     ) -> None:
-        """Has an environment started; a zygote that has gone is replaced once. Raises `ZygoteDied`."""
-        python = spec.python
-        job = _start_request(function, spec, port, group, tmp) | {
-            "base": self.base,
-            "namespaces": self.namespaces,
-            "own_proc": self.own_proc,
-            "private_tmp": self.own_tmp,
-        }
-        if not self.own_tmp:
-            job["env"].setdefault("TMPDIR", job["tmp"])
-        found = self.zygote(python)
+        """Start an environment; replace a zygote that has died, once.
+
+        Args:
+            function: the function that the environment is for.
+            spec: its command and variables.
+            fds: the environment's end of the control channel, and the pipe for its output.
+            port: the port of its Runtime API.
+            group: its control group.
+            tmp: its directory for temporary files.
+
+        Raises:
+            ZygoteDied: if the new zygote has died too.
+            ConfigurationError: if the function's variables are too long.
+        """
+        request = self._start_request(function, spec, port, group, tmp)
+        zygote = self.zygote(spec.python)
         try:
-            found.send(job, fds)
+            zygote.send(request, fds)
         except ZygoteDied:
             with self._lock:
-                if self.zygotes.get(python) is found:
-                    del self.zygotes[python]
-                    found.close()
-            self.remove_later(found.ready)
-            found = self.zygote(python)
-            found.send(job, fds)
-        self._prepare(found)
+                if self.zygotes.get(spec.python) is zygote:
+                    del self.zygotes[spec.python]
+                    zygote.close()
+            self.remove_later(zygote.spare_group)
+            zygote = self.zygote(spec.python)
+            zygote.send(request, fds)
+        self._request_spare(zygote)
 
-    def _prepare(self, zygote: ZygoteClient) -> None:
-        """Has an environment forked for the next job."""
+    def _start_request(
+        self, function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str
+    ) -> StartRequest:
+        env = {
+            **spec.variables,
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(function.version),
+        }
+        if not self.own_tmp:
+            env.setdefault("TMPDIR", tmp)
+        limits = {"CORE": 0, "NOFILE": OPEN_FILES}
+        if group is None:
+            limits["DATA"] = int(function.memory_size) * MIB + HEADROOM
+        return StartRequest(
+            place=Place(group.procs_files() if group else [], self.namespaces),
+            argv=spec.argv,
+            handler=spec.handler,
+            env=env,
+            cwd=spec.root,
+            path=spec.path,
+            limits=limits,
+            tmp=tmp,
+            keep=sorted({spec.root, *function.layers, *spec.path, os.path.dirname(spec.python)}),
+            base=self.base,
+            own_proc=self.own_proc,
+            private_tmp=self.own_tmp,
+        )
+
+    def _request_spare(self, zygote: ZygoteClient) -> None:
+        """Have an environment forked for the next start request."""
         with self._lock:
-            zygote.ready = zygote.ready or self.groups.create()
-            doors = zygote.ready.procs_files() if zygote.ready else []
+            zygote.spare_group = zygote.spare_group or self.groups.create()
+            cgroups = zygote.spare_group.procs_files() if zygote.spare_group else []
         with contextlib.suppress(ZygoteDied):
-            zygote.send({"spare": {"cgroups": doors, "namespaces": self.namespaces}})
+            zygote.send(SpareRequest(Place(cgroups, self.namespaces)))
 
     def create_tmp(self) -> str:
-        """A new directory for an environment's temporary files."""
+        """Return a new directory for an environment's temporary files."""
         with self._lock:
-            self._tmp += 1
-            path = os.path.join(self.base, str(self._tmp))
+            self._tmp_count += 1
+            path = os.path.join(self.base, str(self._tmp_count))
         os.mkdir(path, 0o700)
         return path
 
     def acquire_group(self, python: str, memory_size: int) -> Group | None:
-        """A control group of ``memory_size`` MiB, the one of the spare if there is one; None where it cannot be had."""
+        """Return a control group with a limit of ``memory_size`` MiB: the spare's if there is one, else a new one.
+
+        Return None if no group can be made, or the kernel refuses the limit.
+        """
         with self._lock:
-            self._left = [group for group in self._left if not group.remove(0)]
-            group = self._ready(python) or self.groups.create()
+            self._removable = [group for group in self._removable if not group.remove(0)]
+            group = self._pop_spare_group(python) or self.groups.create()
         try:
             if group:
                 group.limit(memory_size)
@@ -205,54 +254,42 @@ class Spawner:
             return None
         return group
 
-    def _ready(self, python: str) -> Group | None:
+    def _pop_spare_group(self, python: str) -> Group | None:
         if zygote := self.zygotes.get(python):
-            group, zygote.ready = zygote.ready, None
+            group, zygote.spare_group = zygote.spare_group, None
             return group
         return None
 
     def remove_later(self, group: Group | None) -> None:
-        """A group that is not empty yet, to be removed later."""
+        """Remove a control group, if any, once its last process has gone."""
         if group:
             with self._lock:
-                self._left.append(group)
+                self._removable.append(group)
+
+    # End
 
     def abandon(self) -> None:
-        """In a fork of the server: what the parent has started is the parent's."""
-        for one in self.zygotes.values():
-            one.abandon()
+        """Close this process's copies of the sockets, in a fork of the server; the zygotes stay the parent's."""
+        for zygote in self.zygotes.values():
+            zygote.abandon()
 
     def close(self) -> None:
-        """Ends every zygote, and with them all environments, and removes what they leave in files."""
+        """End every zygote, and with it all environments; remove their files and control groups."""
         with self._lock:
             self._closed, zygotes, self.zygotes = True, self.zygotes, {}
-        for one in zygotes.values():
-            one.close()
-            self.remove_later(one.ready)
-        for group in self._left:
+        for zygote in zygotes.values():
+            zygote.close()
+            self.remove_later(zygote.spare_group)
+        for group in self._removable:
             group.remove()
         self.groups.close()
         remove_tree(self.base)
 
 
-def _start_request(function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str) -> dict[str, Any]:
-    """The job but for what all environments of a spawner have in common, which that adds."""
-    keep = [spec.root, *function.layers, *spec.path, os.path.dirname(spec.python)]
-    limits = {"CORE": 0, "NOFILE": FILES}
-    if group is None:
-        limits["DATA"] = int(function.memory_size) * MIB + HEADROOM
-    return {
-        "argv": spec.argv,
-        "handler": spec.handler,
-        "env": {
-            **spec.variables,
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(function.version),
-        },
-        "cwd": spec.root,
-        "path": spec.path,
-        "limits": limits,
-        "cgroups": group.procs_files() if group else [],
-        "tmp": tmp,
-        "keep": sorted(set(keep)),
-    }
+def _client_path() -> tuple[str, ...]:
+    """Return the folder of AWS's runtime client, if the server's interpreter finds it only by ``sys.path``."""
+    spec = importlib.util.find_spec("awslambdaric")
+    if spec is None or not spec.origin:
+        return ()
+    folder = os.path.dirname(os.path.dirname(spec.origin))
+    return () if folder in site.getsitepackages() else (folder,)

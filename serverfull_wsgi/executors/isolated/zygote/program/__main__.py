@@ -1,15 +1,15 @@
-"""Started by its path: loads the folder that it is in under a name that no function's module has."""
+"""The entry point of a zygote. It loads the package by path, under a name that no function's module has."""
 
 import importlib.util
 import os
 import sys
 
-FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAME = "_serverfull"
 
 
 def load(folder: str) -> None:
-    """Makes the folder the package `NAME`."""
+    """Load a folder as the package `NAME`."""
     spec = importlib.util.spec_from_file_location(
         NAME, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
     )
@@ -20,6 +20,6 @@ def load(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this file's folder, whose modules are not for functions to find
-    load(FOLDER)
-    importlib.import_module(f"{NAME}.zygote.program.fork_server").main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    sys.path.pop(0)  # this folder: functions must not import its modules
+    load(PACKAGE_FOLDER)
+    importlib.import_module(f"{NAME}.zygote.program.fork_server").main(int(sys.argv[1]), sys.argv[2:])

@@ -1,9 +1,8 @@
-"""The function's process, from the fork to its command, or to where it becomes the runtime."""
+"""The function process, from its fork until it execs a command or returns to run Python."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import resource
 import signal
@@ -12,62 +11,79 @@ import sys
 from typing import NoReturn
 
 from ...sandbox import linux
-from ..protocol import MESSAGE, Job
-from .line import say
+from ..protocol import MESSAGE_LIMIT, ExecFailed, Failed, FunctionStarted, StartRequest, decode, encode, send
 
-LOG_FD = 3  # where a runtime finds its telemetry descriptor
-LINE_FD = 4
+LOG_FD = 3  # the telemetry descriptor of AWS's runtimes
+CHANNEL_FD = 4  # closed by the exec, or before Python runs
+_PARKING_FD = 200  # above all descriptors that are set below
+_MOST_FDS = 65536  # more than the zygote ever has open
+_EXIT_STATUS = 126  # a shell's, for a command that cannot be run
 
 
-def await_job(inner: socket.socket) -> Job:
-    """Waits until the init passes the job on, and becomes its process; returns for a job with no command to exec."""
-    message, fds, _, _ = socket.recv_fds(inner, MESSAGE, 2)
+def wait_for_request(requests: socket.socket) -> StartRequest:
+    """Wait for the supervisor's request and set this process up for it. Return if there is no command to exec."""
+    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 2)
     if not message:
         os._exit(0)
-    job: Job = json.loads(message)
-    inner.close()
-    _become(job, socket.socket(fileno=fds[0]), fds[1])
-    return job
+    request: StartRequest = decode(message)
+    requests.close()
+    _reset_signals()
+    linux.die_with_parent()
+    linux.set_process_name(os.path.basename(sys.executable))
+    os.setsid()
+    channel = socket.socket(fileno=fds[0])
+    send(channel, FunctionStarted())
+    _arrange_descriptors(channel.detach(), fds[1])
+    _limit(request.limits)
+    linux.drop_privileges()
+    os.umask(0o022)
+    try:
+        os.chdir(request.cwd)
+    except OSError as error:
+        _exit(Failed(f"its code directory {request.cwd} cannot be entered: {error.strerror}"))
+    if request.argv:
+        _exec(request)
+    os.close(CHANNEL_FD)
+    return request
 
 
-def _become(job: Job, line: socket.socket, output: int) -> None:
+def _reset_signals() -> None:
+    """Undo the signal handlers of the zygote and the supervisor."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    linux.die_with_parent()
-    linux.set_name(os.path.basename(sys.executable))
-    os.setsid()
-    say(line, started=True)
-    fd = line.detach()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+
+
+def _arrange_descriptors(channel: int, output: int) -> None:
+    """Leave open: 0 on /dev/null; 1, 2 and `LOG_FD` on the output; `CHANNEL_FD`, which no exec inherits."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    away = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200)  # out of the way
+    parked = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, _PARKING_FD)  # the next line may close channel's own number
     os.dup2(output, LOG_FD)
     os.set_inheritable(LOG_FD, True)
-    os.dup2(away, LINE_FD, inheritable=False)
-    os.closerange(LINE_FD + 1, 65536)
-    for name, limit in job["limits"].items():
+    os.dup2(parked, CHANNEL_FD, inheritable=False)
+    os.closerange(CHANNEL_FD + 1, _MOST_FDS)
+
+
+def _limit(limits: dict[str, int]) -> None:
+    """Set resource limits, hard and soft, none above the present hard limit."""
+    for name, limit in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
-        most = resource.getrlimit(kind)[1]
-        resource.setrlimit(kind, (limit if most < 0 else min(limit, most),) * 2)
-    linux.drop_privileges()
-    os.umask(0o022)
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (limit if hard < 0 else min(limit, hard),) * 2)  # negative: no limit
+
+
+def _exec(request: StartRequest) -> NoReturn:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # Python ignores or handles them
+        signal.signal(number, signal.SIG_DFL)
     try:
-        os.chdir(job["cwd"])
+        os.execve(request.argv[0], request.argv, request.env)  # noqa: S606
     except OSError as error:
-        _give_up({"failed": f"its code directory {job['cwd']} cannot be entered: {error.strerror}"})
-    if job["argv"]:
-        for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-        try:
-            os.execve(job["argv"][0], job["argv"], job["env"])  # noqa: S606
-        except OSError as error:
-            _give_up({"exec": error.errno})
-    os.close(LINE_FD)
+        _exit(ExecFailed(error.errno or 0))
 
 
-def _give_up(why: dict[str, object]) -> NoReturn:
-    os.write(LINE_FD, json.dumps(why).encode())
-    os._exit(126)
+def _exit(message: Failed | ExecFailed) -> NoReturn:
+    os.write(CHANNEL_FD, encode(message))
+    os._exit(_EXIT_STATUS)

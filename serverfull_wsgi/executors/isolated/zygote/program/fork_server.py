@@ -1,168 +1,174 @@
-"""The zygote itself: waits for jobs, and forks an environment for each."""
+"""The zygote's main process: it receives requests and forks an environment for each."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...sandbox import linux
-from ..protocol import MESSAGE, Job, Place
+from ..protocol import (
+    MESSAGE_LIMIT,
+    Failed,
+    Hello,
+    Place,
+    SpareRequest,
+    StartRequest,
+    SupervisorStarted,
+    decode,
+    encode,
+)
 from .preload import preload, probe
-from .python_runtime import become_runtime
-from .supervisor import begin, watch_children
+from .python_runtime import run_client
+from .supervisor import start_environment, watch_children
 
-IDLE = 20  # milliseconds without a message after which there is time to fork a spare
-PATIENCE = 0.5  # seconds that an init has to end what it is there for; a function may have stopped it
+IDLE_MS = 20  # without a message for so long, a fork delays no start request
+GRACE = 0.5  # seconds for supervisors to end by themselves; a function can have stopped its supervisor
+EXIT_TIMEOUT = 10.0  # seconds; a process in I/O that cannot be interrupted must not keep the zygote for ever
 
 
-def main(fd: int, mode: str, modules: list[str]) -> None:
-    """Serves the socket ``fd``; in the process of a function that this forks, returns when that ends."""
+def main(fd: int, modules: list[str]) -> None:
+    """Serve the control socket ``fd`` until the server has gone; in a function process, run Python until its end."""
     control = socket.socket(fileno=fd)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # whoever ends the server ends this by it
+        signal.signal(number, signal.SIG_IGN)  # the zygote ends with the server, by the control socket
     linux.become_subreaper()
-    hello = {"fork": False, "why": "", "client": False, "sandbox": probe()}
-    if mode == "fork":
-        hello.update(preload(modules))
-    control.send(json.dumps(hello).encode())
-    job = ForkServer(control).serve()
-    if job is not None:
-        become_runtime(job)  # from here an ordinary process, which ends as it likes
+    sandbox = probe()
+    control.send(encode(Hello(*preload(modules), sandbox)))
+    request = ForkServer(control).serve()
+    if request is not None:
+        run_client(request)
 
 
 class Spare(NamedTuple):
-    """An environment that waits for its job at the other end of ``door``."""
+    """An environment that waits at the other end of ``requests`` for its start request."""
 
     place: Place
-    init: int
-    door: socket.socket
+    supervisor: int
+    requests: socket.socket
 
 
 class ForkServer:
-    """Waits for jobs, and forks an environment for each."""
+    """The zygote's loop over its control socket and its children."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._inits: set[int] = set()
-        self._base: set[str] = set()  # where temporary directories and
-        self._groups: set[str] = set()  # control groups are
+        self._supervisors: set[int] = set()
+        self._tmp_folders: set[str] = set()  # to remove at the end
+        self._parent_groups: set[str] = set()  # control groups, likewise
         self._spare: Spare | None = None
         self._wanted: Place | None = None  # the place of the next spare
-        self._why = ""  # the last environment could not be forked
+        self._fork_error = ""  # why the last environment could not be forked
 
-    def serve(self) -> Job | None:
-        """Returns None when the server is gone; and in each process that is to run a function, its job."""
+    def serve(self) -> StartRequest | None:
+        """Return None after the server has gone; return in each function process that runs Python, with its request."""
         self._wakeup_reader, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         watch_children(self._wakeup)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wakeup_reader, select.POLLIN)
         while True:
-            ready = [fd for fd, _ in poll.poll(IDLE if self._wanted else None)]
+            ready = [fd for fd, _ in poll.poll(IDLE_MS if self._wanted else None)]
             if self._wakeup_reader in ready:
                 os.read(self._wakeup_reader, 4096)
                 self._reap()
             if self._control.fileno() in ready:
-                message, fds, _, _ = socket.recv_fds(self._control, MESSAGE, 2)
+                message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, 2)
                 if not message:
-                    self._farewell()
+                    self._shut_down()
                     return None
-                job = self._attend(json.loads(message), message, fds)
+                request = self._handle(message, fds)
             else:
-                job = self._fork(self._wanted) if self._wanted and not ready else None
-            if job is not None:
-                return job
+                request = self._fork(self._wanted) if self._wanted and not ready else None
+            if request is not None:
+                return request
 
-    def _attend(self, told: dict[str, Any], message: bytes, fds: list[int]) -> Job | None:
-        """Takes a message; None but in the function's process."""
-        if "spare" in told:
-            self._wanted = None if self._is_spare(told["spare"]) else told["spare"]
+    def _handle(self, message: bytes, fds: list[int]) -> StartRequest | None:
+        """Handle one message. Return a request only in the function process."""
+        request: StartRequest | SpareRequest = decode(message)
+        has_spare = self._spare is not None and self._spare.place == request.place
+        if isinstance(request, SpareRequest):
+            self._wanted = None if has_spare else request.place
             return None
-        self._base.add(told["base"])
-        place = {name: told[name] for name in ("cgroups", "namespaces")}
-        job = None if self._is_spare(place) else self._fork(place)
-        if job is None:
-            self._hand_over(message, *fds)
-        return job
+        self._tmp_folders.add(request.base)
+        own_request = None if has_spare else self._fork(request.place)
+        if own_request is None:
+            self._pass_on(message, *fds)
+        return own_request
 
-    def _is_spare(self, place: Place) -> bool:
-        return self._spare is not None and self._spare.place == place
-
-    def _hand_over(self, message: bytes, line: int, output: int) -> None:
-        """Gives the spare its job; without one, or where that has just ended, says so."""
+    def _pass_on(self, message: bytes, channel: int, output: int) -> None:
+        """Send a start request to the spare, or a failure to the server."""
         spare, self._spare = self._spare, None
         try:
             if spare is None:
-                raise OSError(self._why)
-            with spare.door:
-                os.write(line, json.dumps({"init": spare.init}).encode())
-                socket.send_fds(spare.door, [message], [line, output])
+                raise OSError(self._fork_error)
+            with spare.requests:
+                os.write(channel, encode(SupervisorStarted(spare.supervisor)))
+                socket.send_fds(spare.requests, [message], [channel, output])
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.write(line, json.dumps({"failed": str(error)}).encode())
-        for fd in (line, output):
+                os.write(channel, encode(Failed(str(error))))
+        for fd in (channel, output):
             os.close(fd)
 
-    def _fork(self, place: Place) -> Job | None:
-        """Makes an environment for ``place`` the spare; None but in its function's process."""
+    def _fork(self, place: Place) -> StartRequest | None:
+        """Fork an environment, as the new spare. Return a request only in the function process."""
         if place == self._wanted:
             self._wanted = None
         self._close_spare()
-        self._groups.update(os.path.dirname(os.path.dirname(path)) for path in place["cgroups"])
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._parent_groups.update(os.path.dirname(os.path.dirname(path)) for path in place.cgroups)
+        requests, supervisor_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reader, writer = os.pipe()
         try:
             pid = os.fork()
-        except OSError as error:  # too many processes; those there are go on
-            self._why = str(error)
-            for fd in (ours.detach(), theirs.detach(), reader, writer):
+        except OSError as error:  # too many processes; the running environments go on
+            self._fork_error = str(error)
+            for fd in (requests.detach(), supervisor_end.detach(), reader, writer):
                 os.close(fd)
             return None
         if not pid:
             signal.set_wakeup_fd(-1)
-            for fd in (reader, ours.detach(), self._wakeup, self._wakeup_reader, self._control.detach()):
+            for fd in (reader, requests.detach(), self._wakeup, self._wakeup_reader, self._control.detach()):
                 os.close(fd)
-            return begin(place, theirs, writer)
+            return start_environment(place, supervisor_end, writer)
         os.close(writer)
-        theirs.close()
-        with open(reader) as told:
-            answer = told.read()
-        init = int(answer) if answer.isdigit() else 0
-        if init != pid:
-            os.waitpid(pid, 0)
-        if init:
-            self._inits.add(init)
-            self._spare = Spare(place, init, ours)
+        supervisor_end.close()
+        with open(reader, "rb") as report:
+            message = report.read()
+        started = decode(message) if message else Failed("the supervisor ended while it started")
+        if not (isinstance(started, SupervisorStarted) and started.pid == pid):
+            os.waitpid(pid, 0)  # the fork that entered namespaces, or failed; with namespaces, its child is left
+        if isinstance(started, SupervisorStarted):
+            self._supervisors.add(started.pid)
+            self._spare = Spare(place, started.pid, requests)
         else:
-            self._why = answer
-            ours.close()
+            self._fork_error = started.reason
+            requests.close()
         return None
 
     def _close_spare(self) -> None:
-        """Without a door, a spare ends."""
+        """Close the socket of the spare, which ends then."""
         if self._spare:
-            self._spare.door.close()
+            self._spare.requests.close()
             self._spare = None
 
-    def _farewell(self) -> None:
-        """The server is gone. The inits notice it themselves, or are ended, and what they leave in files is removed."""
+    def _shut_down(self) -> None:
+        """Wait until all supervisors have seen that the server has gone, kill the late ones, and remove files."""
         self._close_spare()
-        began = time.monotonic()
-        while linux.children() and time.monotonic() < began + 10.0:
-            if time.monotonic() > began + PATIENCE:
-                for pid in self._inits:
+        started = time.monotonic()
+        while linux.children() and time.monotonic() < started + EXIT_TIMEOUT:
+            if time.monotonic() > started + GRACE:
+                for pid in self._supervisors:
                     linux.kill(pid)
             self._reap()
             time.sleep(0.002)
-        for path in self._base:
+        for path in self._tmp_folders:
             linux.remove_tree(path)
-        for path in self._groups:
+        for path in self._parent_groups:
             with contextlib.suppress(OSError):
                 for entry in [*os.scandir(path)]:
                     if entry.is_dir():
@@ -172,8 +178,8 @@ class ForkServer:
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                if self._spare and pid == self._spare.init:
+                if self._spare and pid == self._spare.supervisor:
                     self._close_spare()
-                self._inits.discard(pid)
-        for pid in {*linux.children()} - self._inits:  # an init that was killed itself has left its processes
+                self._supervisors.discard(pid)
+        for pid in {*linux.children()} - self._supervisors:  # orphans of a supervisor that was killed
             linux.kill(pid)

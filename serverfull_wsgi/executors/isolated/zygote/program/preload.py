@@ -1,4 +1,4 @@
-"""What a zygote has before the first job: the runtime client, and knowledge of what keeps processes apart here."""
+"""Imports and tests that a zygote does once, so that its forks need not."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ import json
 import os
 import sys
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from ...sandbox import linux
+from ..protocol import SandboxSupport
 
 
-def preload(modules: list[str]) -> dict[str, Any]:
-    """Imports the runtime client and ``modules``; whether forks of this process can be environments, or why not."""
+def preload(modules: list[str]) -> tuple[bool, str]:
+    """Import AWS's runtime client and ``modules``.
+
+    Return whether the interpreter has the client, and why a fork cannot be an environment (empty if it can).
+    """
     try:
         if not importlib.util.find_spec("runtime_client"):
-            return {"why": "there is no awslambdaric for this interpreter"}
-        with _without_client():
+            return False, "there is no awslambdaric for this interpreter"
+        with _stub_client():
             for name in ("awslambdaric.__main__", "awslambdaric.bootstrap", "concurrent.futures.thread"):
                 importlib.import_module(name)
-        with contextlib.suppress(ImportError, OSError):  # what each fork would load, 1 ms in all; not in every version
+        with contextlib.suppress(ImportError, OSError):  # saves each fork 1 ms; some versions lack them
             importlib.import_module("awslambdaric.lambda_literals")
             ctypes.CDLL("libstdc++.so.6")
         for name in modules:
             importlib.import_module(name)
     except BaseException as error:
-        return {"client": "awslambdaric.__main__" in sys.modules, "why": f"{type(error).__name__}: {error}"}
+        return "awslambdaric.__main__" in sys.modules, f"{type(error).__name__}: {error}"
     if len(os.listdir("/proc/self/task")) > 1:
-        return {"client": True, "why": "a preloaded module has started a thread"}
+        return True, "a preloaded module has started a thread"
     gc.collect()
-    gc.freeze()  # what is here now stays, so collections in the forks need not touch, and copy, its pages
-    return {"client": True, "fork": True}
+    gc.freeze()  # a collection in a fork then skips these objects, and does not copy their pages
+    return True, ""
 
 
 @contextlib.contextmanager
-def _without_client() -> Iterator[None]:
-    """The runtime's client, in C, reads the address of its API when it is loaded: not here, but in each fork."""
+def _stub_client() -> Iterator[None]:
+    """Replace the C module ``runtime_client``, which reads the address of the API at import: each fork imports it."""
     stub = types.ModuleType("runtime_client")
     stub.initialize_client = lambda user_agent: None  # type: ignore[attr-defined]
     sys.modules["runtime_client"] = stub
@@ -51,31 +54,39 @@ def _without_client() -> Iterator[None]:
         del sys.modules["runtime_client"]
 
 
-def probe() -> dict[str, str]:
-    """What keeps processes apart here: for each means an empty text, or why it cannot be had."""
-    found = {"namespaces": "", "proc": "", "tmp": ""}
+def probe() -> SandboxSupport:
+    """Test in a fork which means of isolation this machine allows."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
-        try:
-            linux.unshare()
-            if not (pid := os.fork()):
-                for name, act in (
-                    ("proc", linux.mount_proc),
-                    ("tmp", lambda: linux.mount_over("/tmp", "/tmp")),  # noqa: S108
-                ):
-                    try:
-                        act()
-                    except OSError as error:
-                        found[name] = str(error)
-                os.write(writer, json.dumps(found).encode())
-                os._exit(0)
-            os.waitpid(pid, 0)
-        except OSError as error:
-            os.write(writer, json.dumps(dict.fromkeys(found, str(error))).encode())
+        _report_support(writer)
         os._exit(0)
     os.close(writer)
-    with open(reader, "rb") as answer:
-        text = answer.read()
+    with open(reader, "rb") as report:
+        reasons = report.read()
     os.waitpid(pid, 0)
-    return json.loads(text) if text else dict.fromkeys(found, "the trial ended without a word")
+    if not reasons:
+        return SandboxSupport(*["the test process ended without a result"] * 3)
+    return SandboxSupport(*json.loads(reasons))
+
+
+def _report_support(writer: int) -> None:
+    """Enter namespaces, mount in a child, and write the reasons why something failed, as JSON."""
+    try:
+        linux.unshare()
+        if not (pid := os.fork()):
+            proc = _error_of(linux.mount_proc)
+            tmp = _error_of(lambda: linux.bind_mount("/tmp", "/tmp"))  # noqa: S108
+            os.write(writer, json.dumps(SandboxSupport("", proc, tmp)).encode())
+            os._exit(0)
+        os.waitpid(pid, 0)
+    except OSError as error:
+        os.write(writer, json.dumps([str(error)] * 3).encode())
+
+
+def _error_of(mount: Callable[[], None]) -> str:
+    try:
+        mount()
+    except OSError as error:
+        return str(error)
+    return ""

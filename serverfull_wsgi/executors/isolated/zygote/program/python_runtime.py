@@ -1,4 +1,4 @@
-"""AWS's runtime client in a process that was forked with it: what ``python -m awslambdaric HANDLER`` does."""
+"""AWS's runtime client in a fork of the zygote, with the effect of ``python -m awslambdaric HANDLER``."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ import os
 import sys
 import time
 
-from ..protocol import Job
+from ..protocol import StartRequest
 
 
-def _stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
-    """What Python itself opens when it is not to buffer (``python -u``)."""
-    raw = io.FileIO(fd, "w", closefd=False)
-    raw.name = f"<{name}>"
-    return io.TextIOWrapper(raw, "utf-8", errors, "\n", write_through=True)
+def run_client(request: StartRequest) -> None:
+    """Run AWS's runtime client for the handler of ``request`` until the process ends.
 
-
-def become_runtime(job: Job) -> None:
-    """What ``python -m awslambdaric HANDLER`` does, in a process that has imported it already."""
+    The zygote imported the client with other variables, so that everything decided at import is decided again.
+    """
     os.environ.clear()
-    os.environ.update(job["env"])
+    os.environ.update(request.env)
     time.tzset()
-    sys.path[:0] = job["path"]
+    sys.path[:0] = request.path
     sys.stdout = sys.__stdout__ = _stream(1, "stdout", "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _stream(2, "stderr", "backslashreplace")  # type: ignore[misc]
     if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # (`random` seeds itself in a fork)
+        numpy.random.seed()  # the module random does this itself in a fork
     from awslambdaric import __main__ as runtime
     from awslambdaric import bootstrap, lambda_runtime_client
 
     if "AWS_LAMBDA_LOG_FORMAT" in os.environ or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
         importlib.reload(bootstrap)
-    # What was decided at import, by variables that were not there yet: how text is written, and where the API is.
+    # The marshaller depends on AWS_EXECUTION_ENV, the C client on AWS_LAMBDA_RUNTIME_API.
     lambda_runtime_client.LambdaRuntimeClient.marshaller = lambda_runtime_client.LambdaMarshaller()
     client = lambda_runtime_client.runtime_client = importlib.import_module("runtime_client")
     client.initialize_client(lambda_runtime_client._user_agent())
-    sys.argv = [runtime.__file__, job["handler"]]
+    sys.argv = [runtime.__file__, request.handler]
     runtime.main(sys.argv)
+
+
+def _stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:
+    """Return an unbuffered text stream, as ``python -u`` opens it."""
+    raw = io.FileIO(fd, "w", closefd=False)
+    raw.name = f"<{name}>"
+    return io.TextIOWrapper(raw, "utf-8", errors, "\n", write_through=True)

@@ -1,105 +1,105 @@
-"""The init of an environment: starts the function's process within its limits, and waits for its end."""
+"""The supervisor of an environment: it starts the function process, limits it, and ends what it leaves behind."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
 import sys
 import time
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 from ...sandbox import linux
-from ..protocol import MESSAGE, SPARE, Job, Place
-from .child import await_job
-from .line import say
+from ..protocol import (
+    MESSAGE_LIMIT,
+    SPARE_NAME,
+    Ended,
+    Failed,
+    Place,
+    StartRequest,
+    SupervisorStarted,
+    decode,
+    encode,
+    send,
+)
+from .child import wait_for_request
 
 
 def watch_children(fd: int) -> None:
-    """Has ``fd`` written to when a child ends."""
+    """Have the interpreter write a byte to ``fd`` whenever a child ends."""
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
 
 
-def begin(place: Place, door: socket.socket, writer: int) -> Job:
-    """In a fork of the zygote's: from here comes the init, and from the init the function's process, with its job.
+def start_environment(place: Place, requests: socket.socket, report: int) -> StartRequest:
+    """Turn a fork of the zygote into a supervisor, which forks the function process.
 
-    ``writer`` is told the init's number, or why there is none. The job comes through ``door``.
+    The supervisor never returns. The function process returns with its request, if it is to run Python. ``report`` is
+    a descriptor that receives `SupervisorStarted` or `Failed`; ``requests`` is the socket of the start request.
     """
     try:
-        if place["namespaces"]:
+        if place.namespaces:
             linux.unshare()
-            if init := os.fork():
-                os.write(writer, str(init).encode())
+            if supervisor := os.fork():
+                os.write(report, encode(SupervisorStarted(supervisor)))
                 os._exit(0)
         else:
-            os.write(writer, str(os.getpid()).encode())
+            os.write(report, encode(SupervisorStarted(os.getpid())))
             linux.become_subreaper()
     except OSError as error:
-        with contextlib.suppress(OSError):  # the zygote is gone
-            os.write(writer, str(error).encode())
+        with contextlib.suppress(OSError):  # the zygote has gone
+            os.write(report, encode(Failed(str(error))))
         os._exit(1)
-    os.close(writer)
+    os.close(report)
     wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     watch_children(wakeup[1])
-    linux.set_name(SPARE)
-    inner, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    linux.set_process_name(SPARE_NAME)
+    to_child, from_supervisor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         child = os.fork()
     except OSError:
         os._exit(1)
     if child:
-        theirs.close()
-        _guard(place, child, door, inner, wakeup[0])
-    for fd in (inner.detach(), door.detach(), *wakeup):
+        from_supervisor.close()
+        _supervise(place, child, requests, to_child, wakeup[0])
+    for fd in (to_child.detach(), requests.detach(), *wakeup):
         os.close(fd)
-    return await_job(theirs)
+    return wait_for_request(from_supervisor)
 
 
-def _guard(place: Place, child: int, door: socket.socket, inner: socket.socket, wakeup: int) -> NoReturn:
-    """The init, from the first: it has the function's process within its limits before any code of the function's."""
-    why = _limit(place, child)
-    _await_job(door, child, wakeup)
-    message, fds, _, _ = socket.recv_fds(door, MESSAGE, 2)
+def _supervise(place: Place, child: int, requests: socket.socket, to_child: socket.socket, wakeup: int) -> NoReturn:
+    """Limit the function process before any code of the function runs, pass the request on, and wait for the end."""
+    limit_error = _enter_groups(place, child)
+    _wait_for_request(requests, child, wakeup)
+    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 2)
     if not message:
         os._exit(0)
-    line, output = socket.socket(fileno=fds[0]), fds[1]
-    door.close()
-    linux.set_name("serverfull init")
-    job = json.loads(message)
+    channel, output = socket.socket(fileno=fds[0]), fds[1]
+    requests.close()
+    linux.set_process_name("serverfull init")
+    request: StartRequest = decode(message)
     try:
-        if why:
-            raise OSError(why)
-        _arrange(job)
-        socket.send_fds(inner, [message], fds)
+        if limit_error:
+            raise OSError(limit_error)
+        _mount(request)
+        socket.send_fds(to_child, [message], fds)
     except OSError as error:
         linux.kill(child)
-        say(line, failed=str(error))
+        send(channel, Failed(str(error)))
         os._exit(1)
-    inner.close()
+    to_child.close()
     os.close(output)
-    end_all = linux.kill_namespace if job["namespaces"] else lambda: linux.kill_descendants(place["cgroups"])
-    _wait(line, child, wakeup, end_all)
+    end_all = linux.kill_namespace if place.namespaces else lambda: linux.kill_descendants(place.cgroups)
+    _wait_for_end(channel, child, wakeup, end_all)
 
 
-def _await_job(door: socket.socket, child: int, wakeup: int) -> None:
-    """Returns when there is one, or nobody to send one; ends, so that another is forked, if the child does before."""
-    poll = select.poll()
-    poll.register(door, select.POLLIN)
-    poll.register(wakeup, select.POLLIN)
-    while door.fileno() not in [fd for fd, _ in poll.poll()]:
-        os.read(wakeup, 4096)
-        if os.waitpid(child, os.WNOHANG)[0]:
-            os._exit(0)
-
-
-def _limit(place: Place, child: int) -> str:
-    """Puts the function's process into its control groups; why not, if that fails."""
+def _enter_groups(place: Place, child: int) -> str:
+    """Put the function process into its control groups. Return the reason if that fails, else an empty text."""
     try:
-        for path in place["cgroups"]:
+        for path in place.cgroups:
             with open(path, "w") as file:
                 file.write(str(child))
     except OSError as error:
@@ -107,33 +107,45 @@ def _limit(place: Place, child: int) -> str:
     return ""
 
 
-def _arrange(job: Job) -> None:
-    """The file system as the environment sees it, as far as it can be had here; the order matters."""
-    if job["private_tmp"]:
-        programs = [os.path.dirname(path) for path in job["argv"]]
-        linux.private_tmp(job["tmp"], [*job["keep"], *programs, sys.prefix, sys.base_prefix, *sys.path])
-    if job["own_proc"]:
+def _wait_for_request(requests: socket.socket, child: int, wakeup: int) -> None:
+    """Return when a request has arrived or the zygote has gone. Exit if the child dies: the zygote then forks anew."""
+    poll = select.poll()
+    poll.register(requests, select.POLLIN)
+    poll.register(wakeup, select.POLLIN)
+    while requests.fileno() not in [fd for fd, _ in poll.poll()]:
+        os.read(wakeup, 4096)
+        if os.waitpid(child, os.WNOHANG)[0]:
+            os._exit(0)
+
+
+def _mount(request: StartRequest) -> None:
+    """Mount the environment's own /tmp and /proc, as far as the request has them."""
+    if request.private_tmp:
+        programs = [os.path.dirname(path) for path in request.argv]
+        keep = [*request.keep, *programs, sys.prefix, sys.base_prefix, *sys.path]
+        linux.mount_private_tmp(request.tmp, keep)
+    if request.own_proc:
         linux.mount_proc()
 
 
-def _wait(line: socket.socket, child: int, wakeup: int, end_all: Any) -> NoReturn:
-    """The init's part: returns never."""
+def _wait_for_end(channel: socket.socket, child: int, wakeup: int, end_all: Callable[[], None]) -> NoReturn:
+    """Wait for the function process, end what it leaves behind, send `Ended` and exit."""
     poll = select.poll()
-    poll.register(line, select.POLLIN)
+    poll.register(channel, select.POLLIN)
     poll.register(wakeup, select.POLLIN)
-    status, peak = None, 0
+    status, peak_kib = None, 0
     while status is None:
         ready = [fd for fd, _ in poll.poll()]
-        if line.fileno() in ready:  # a word to end it, or the server is gone
+        if channel.fileno() in ready:  # END has arrived, or the server has gone
             linux.kill(child)
         with contextlib.suppress(BlockingIOError):
             os.read(wakeup, 4096)
         with contextlib.suppress(ChildProcessError):
             while (ended := os.wait4(-1, os.WNOHANG))[0]:
                 if ended[0] == child:
-                    status, peak = ended[1], ended[2].ru_maxrss
-        if line.fileno() in ready:
-            time.sleep(0.0005)
+                    status, peak_kib = ended[1], ended[2].ru_maxrss
+        if channel.fileno() in ready:
+            time.sleep(0.0005)  # END stays unread, so that poll returns at once until the child has died
     end_all()
-    say(line, ended=status, peak=peak)
+    send(channel, Ended(status, peak_kib))
     os._exit(0)
