@@ -151,7 +151,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _unavailable(name: str, message: str) -> type:
-    """Return a class in the place of one whose extra is not installed, so that ``import *`` works without extras.
+    """Return a stand-in for a class if its extra is not installed, so that ``import *`` works without extras.
 
     Its constructor raises `ConfigurationError` with the command that installs the extra.
     """

@@ -160,7 +160,7 @@ def _payload(text: str) -> bytes:
 
 @runtime_checkable
 class _ExternallyRun(Protocol):
-    """A queue whose events are run by another program."""
+    """A queue with a program of its own that runs its events."""
 
     is_run_by: str  # the command that starts the program
 

@@ -1,4 +1,4 @@
-"""The command ``serverfull``, and what gunicorn says when it cannot start."""
+"""The command ``serverfull``, and gunicorn's output if the application cannot start."""
 
 import signal
 import subprocess
@@ -9,7 +9,8 @@ import pytest
 from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.assembly import import_application
 from tests.support import servers
-from tests.support.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
+from tests.support.hosts import OverSocket
+from tests.support.servers import ROOT, clean_environ, free_port, gunicorn
 from tests.support.waiting import wait_until
 
 FUNCTIONS = ", ".join(
@@ -21,7 +22,7 @@ def serverfull(*argv, **more):
     return servers.serverfull(*argv, **{"SERVERFULL_FUNCTIONS": FUNCTIONS, **more})
 
 
-def test_invoke_prints_the_result_and_nothing_else():
+def test_invoke_prints_only_the_result():
     result = serverfull("invoke", "hello")
     assert (result.returncode, result.stdout) == (
         0,
@@ -30,14 +31,14 @@ def test_invoke_prints_the_result_and_nothing_else():
     assert "REPORT RequestId: " in result.stderr
 
 
-@pytest.mark.parametrize("how", ["argument", "stdin", "file"])
-def test_invoke_takes_its_payload_from(how, tmp_path):
+@pytest.mark.parametrize("source", ["argument", "stdin", "file"])
+def test_invoke_reads_its_payload_from(source, tmp_path):
     (tmp_path / "event.json").write_text('{"n": 1}')
-    argument = {"argument": '{"n": 1}', "stdin": "-", "file": f"@{tmp_path}/event.json"}[how]
+    argument = {"argument": '{"n": 1}', "stdin": "-", "file": f"@{tmp_path}/event.json"}[source]
     assert serverfull("invoke", "echo", argument, stdin='{"n": 1}').stdout == '{"n": 1}\n'
 
 
-def test_invoke_shows_the_handlers_output_on_standard_error():
+def test_invoke_prints_the_handlers_output_to_standard_error():
     result = serverfull("invoke", "noisy")
     assert result.stdout == '"ok"\n'
     assert "printed\n" in result.stderr
@@ -71,30 +72,30 @@ def test_invoke_exits_with_1_on_a_function_error():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_refusal_is_one_message_and_status_1(argv, message):
+def test_an_error_is_one_message_and_status_1(argv, message):
     result = serverfull(*argv)
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_functions_lists_them():
+def test_functions_lists_every_version():
     result = serverfull("functions", SERVERFULL_FUNCTIONS="b=json.loads, a=json.dumps, a:1=json.dumps")
     assert result.stdout.splitlines() == ["b\t3 s\t128 MB", "a\t3 s\t128 MB", "a:1\t3 s\t128 MB"]
 
 
-def test_an_application_built_in_code_can_be_named():
+def test_app_names_an_application_built_in_code():
     assert "describe:7\t60 s\t512 MB" in serverfull("functions", "--app", "tests.support.site:application").stdout
     assert serverfull("invoke", "--app", "tests.support.site:application", "hello:prod").stdout == '"one"\n'
 
 
 @pytest.mark.parametrize("target", ["", ":app", ".site:app", "tests/support/site.py:app"])
-def test_an_application_that_no_module_can_have_is_refused_with_the_form(target):
+def test_a_name_that_is_not_a_module_is_refused_with_the_right_form(target):
     with pytest.raises(ConfigurationError, match=r"--app X: .* is not a valid module name; use MODULE:APPLICATION"):
         import_application(target, "--app X")
 
 
-def test_check_counts_what_it_found_good():
+def test_check_prints_the_number_of_functions():
     assert serverfull("check").stdout == "ok: 4 functions\n"
 
 
@@ -103,21 +104,21 @@ def test_check_warns_of_functions_that_a_stop_cuts_off():
     assert "warning: function 'describe' may run for 60 s, but a stop cuts it off after 30 s" in result.stderr
 
 
-def test_check_tells_everything_that_is_wrong_with_the_settings():
+def test_check_lists_every_bad_setting():
     result = serverfull("check", SERVERFULL_MOCK="perhaps", SERVERFULL_REGION="x")
     assert result.returncode == 1
     assert "SERVERFULL_MOCK='perhaps'" in result.stderr
     assert "SERVERFULL_REGION='x'" in result.stderr
 
 
-def test_check_tells_every_function_that_cannot_be_imported():
+def test_check_lists_every_function_that_cannot_be_imported():
     result = serverfull("check", SERVERFULL_FUNCTIONS="a=nowhere.x, b=json.nothing")
     assert result.returncode == 1
     assert "'a=nowhere.x'" in result.stderr
     assert "'b=json.nothing'" in result.stderr
 
 
-def test_check_tells_that_there_is_no_place_for_events(tmp_path):
+def test_check_fails_if_events_cannot_be_kept(tmp_path):
     (tmp_path / "file").touch()
     result = serverfull("check", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "file/data"))
     assert result.returncode == 1
@@ -126,13 +127,13 @@ def test_check_tells_that_there_is_no_place_for_events(tmp_path):
     )
 
 
-def test_check_makes_no_place_for_events(tmp_path):
+def test_check_creates_no_files(tmp_path):
     result = serverfull("check", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "new/data"))
     assert result.stdout == "ok: 4 functions\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_random_mock_values_without_polyfactory_name_the_cure():
+def test_random_mock_values_without_polyfactory_are_an_error_that_names_the_cure():
     code = "import sys; sys.modules['polyfactory'] = None; from serverfull_wsgi.__main__ import main; main(['check'])"
     environ = {**clean_environ(), "SERVERFULL_MOCK": "1", "SERVERFULL_MOCK_VALUES": "random"}
     result = subprocess.run(
@@ -146,12 +147,10 @@ def test_random_mock_values_without_polyfactory_name_the_cure():
 
 
 def serving(log, *options, **environ):
-    port = int(options[-1].rpartition(":")[2]) if "--bind" in options else free_port()
-    address = {"SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}", "SERVERFULL_FUNCTIONS": FUNCTIONS}
-    return running(Server(["-m", "serverfull_wsgi", "serve", *options], log, port=port, env={**address, **environ}))
+    return servers.serving(log, *options, **{"SERVERFULL_FUNCTIONS": FUNCTIONS, **environ})
 
 
-def test_serve_serves_with_gunicorns_threads(tmp_path):
+def test_serve_uses_threads_and_no_control_socket(tmp_path):
     with serving(tmp_path / "log") as server:
         assert "Using worker: gthread" in server.output()
         assert "Control socket" not in server.output()
@@ -164,22 +163,22 @@ def test_serve_passes_options_on_to_gunicorn(tmp_path):
 
 
 def test_serve_reads_gunicorns_own_variable_and_file(tmp_path):
-    (tmp_path / "conf.py").write_text("workers = 2\nproc_name = 'from the file'\n")
+    (tmp_path / "conf.py").write_text("workers = 2\nproc_name = 'functions'\n")
     environ = {"GUNICORN_CMD_ARGS": f"--config {tmp_path / 'conf.py'} --worker-class sync"}
     with serving(tmp_path / "log", **environ) as server:
         assert "Using worker: sync" in server.output()
         wait_until(lambda: server.output().count("Booting worker") == 2)
 
 
-def test_serve_takes_an_application_built_in_code(tmp_path):
+def test_serve_serves_an_application_built_in_code(tmp_path):
     with serving(tmp_path / "log", "--app", "tests.support.site:application") as server:
         assert "function 'describe' may run for 60 s, but a stop cuts it off after 30 s" in server.output()
 
 
-def test_serve_warns_of_an_address_that_others_can_reach(tmp_path):
+def test_serve_warns_of_an_address_that_other_machines_can_reach(tmp_path):
     address = f"0.0.0.0:{free_port()}"
-    with serving(tmp_path / "log", "--bind", address) as server:
-        assert f"listening on {address}: whoever reaches that address can run these functions" in server.output()
+    with serving(tmp_path / "log", SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS=address) as server:
+        assert f"listening on {address}: " in server.output()
 
 
 HOST = """
@@ -191,7 +190,7 @@ application = create_app()
 
 
 @pytest.mark.parametrize("start", ["serve", "gunicorn", "host"])
-def test_a_line_of_the_servers_log_is_written_once(start, tmp_path):
+def test_each_log_line_is_written_once(start, tmp_path):
     (tmp_path / "host.py").write_text(HOST)
     environ = {"SERVERFULL_FUNCTIONS": "complain=tests.support.handlers.complain", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     application = "host:application" if start == "host" else "serverfull_wsgi:app"
@@ -207,12 +206,12 @@ def test_a_line_of_the_servers_log_is_written_once(start, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_ends_well_on_the_configured_signals(tmp_path, number):
+def test_serve_exits_with_status_0_on_the_configured_signals(tmp_path, number):
     with serving(tmp_path / "log") as server:
         assert server.stop(number) == 0
 
 
-def test_serve_refuses_bad_settings_before_anything_starts():
+def test_serve_refuses_bad_settings_before_gunicorn_starts():
     result = serverfull("serve", SERVERFULL_MOCK="perhaps")
     assert result.returncode == 1
     assert result.stderr == "Error: SERVERFULL_MOCK='perhaps': Not a valid boolean.\n"
@@ -225,7 +224,7 @@ def test_serve_fails_to_start_when_a_function_cannot_be_imported():
     assert "Traceback" not in result.stderr
 
 
-def test_gunicorn_fails_to_start_in_the_same_words(tmp_path):
+def test_gunicorn_fails_to_start_with_the_same_message(tmp_path):
     with pytest.raises(RuntimeError) as caught:
         with gunicorn(tmp_path / "log", application="serverfull_wsgi:app", env={"SERVERFULL_FUNCTIONS": "a=nowhere.x"}):
             pass
@@ -233,7 +232,7 @@ def test_gunicorn_fails_to_start_in_the_same_words(tmp_path):
     assert "Traceback" not in str(caught.value)
 
 
-def test_a_reload_finds_new_settings_of_the_code(tmp_path):
+def test_a_reload_serves_the_new_code(tmp_path):
     module = tmp_path / "reloaded.py"
     module.write_text("def handler(event, context):\n    return 'old'\n")
     environ = {
@@ -249,12 +248,10 @@ def test_a_reload_finds_new_settings_of_the_code(tmp_path):
 
 
 def call(server, name):
-    from tests.support.hosts import OverSocket
-
     return OverSocket(server).request("POST", f"/2015-03-31/functions/{name}/invocations").body
 
 
-def test_gunicorn_is_warned_of_functions_that_outlast_its_timeouts(tmp_path):
+def test_a_log_warns_of_functions_that_may_run_longer_than_gunicorns_timeouts(tmp_path):
     environ = {"SERVERFULL_FUNCTIONS": "slow=tests.support.handlers.patient"}
     with gunicorn(tmp_path / "log", "--timeout", "20", application="serverfull_wsgi:app", env=environ) as server:
         output = server.output()

@@ -85,7 +85,7 @@ def check_metadata(wheel):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Author"] == "the serverfull_wsgi developers"
     assert "serverless" in metadata["Keywords"].split(",")
-    assert metadata["Author-email"] is None, "an address that nobody reads"
+    assert metadata["Author-email"] is None, "an invented address"
     home = re.search(r'^HOME = "(.*?)"', (ROOT / "setup.py").read_text(), re.MULTILINE)[1]
     assert home or not (metadata["Home-page"] or metadata.get_all("Project-URL")), "a URL that setup.py does not have"
     text = metadata.get_payload()

@@ -1,4 +1,4 @@
-"""Memory, files, threads and processes stay what they were, however many invocations there are.
+"""Invocations leak no memory, files, threads or processes.
 
 ``python -m tests.servers.test_leaks COUNT WARM_UP FILE`` is the process that is measured.
 """
@@ -21,14 +21,14 @@ from tests.support import handlers
 from tests.support.battery import share
 from tests.support.servers import ROOT, clean_environ
 
-SLOPE = 25  # bytes an invocation
-STEP = 500  # invocations between two looks at the memory
+SLOPE = 25  # bytes per invocation: one leaked object per invocation is at least about this (a float has 24)
+STEP = 500  # invocations between two measurements of memory
 THREADS = 4
 INVOKE = "/2015-03-31/functions/{}/invocations"
 TAIL = {"HTTP_X_AMZ_LOG_TYPE": "Tail"}
 EVENT = {"HTTP_X_AMZ_INVOCATION_TYPE": "Event"}
 CONTEXT = {"HTTP_X_AMZ_CLIENT_CONTEXT": "eyJjdXN0b20iOnsiYSI6MX19"}
-MIX = [  # (status, path, body, headers); for # stands another number every time
+MIX = [  # (status, path, body, headers); each # is replaced by a number, a new one every time
     (200, INVOKE.format("hello"), "{}", {}),
     (200, INVOKE.format("hello"), "", {}),
     (200, INVOKE.format("hello"), '{"number": #}', {}),
@@ -58,7 +58,7 @@ MIX = [  # (status, path, body, headers); for # stands another number every time
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_invocations_leave_nothing_behind(tmp_path, battery):
+def test_invocations_leak_nothing(tmp_path, battery):
     count, warm_up = share(200_000, 20_000), share(40_000, 10_000)
     figures = measured(tmp_path, count, warm_up)
     battery.record("G1", invokes=count, warm_up=warm_up, threads_calling=THREADS, **figures)
@@ -68,7 +68,7 @@ def test_invocations_leave_nothing_behind(tmp_path, battery):
 
 
 def measured(tmp_path, count, warm_up):
-    """What a child process finds out about itself; its temporary files are in a directory of its own."""
+    """Return the measurements of a child process, which has its own directory of temporary files."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with open(tmp_path / "errors", "wb") as errors:
@@ -84,7 +84,7 @@ def measured(tmp_path, count, warm_up):
 
 
 def main(count, warm_up, path):
-    """The child: calls an application as `create_app` makes it, metrics on, from several threads."""
+    """Measure this process while several threads call an application of `create_app` with metrics."""
     settings = {
         "SERVERFULL_EVENTS": "memory",
         "SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD",
@@ -95,11 +95,11 @@ def main(count, warm_up, path):
         callers = Callers(application, pool)
         for _ in range(warm_up // STEP):
             callers.call(STEP)
-        before, sizes = Belongings(), []
+        before, sizes = Resources(), []
         for _ in range(count // STEP):
             callers.call(STEP)
             sizes.append(resident())
-        left = Belongings() - before
+        left = Resources() - before
     figures = {"wrong": callers.wrong, "slope": round(slope(sizes, STEP), 2), "rss": sizes[-1], **left}
     Path(path).write_text(json.dumps(figures))
     application.close()
@@ -121,7 +121,7 @@ def ran(event, context):
 
 
 class Callers:
-    """Threads that go through `MIX` together; ``wrong`` counts what was answered otherwise than it should be."""
+    """Threads that share `MIX`; ``wrong`` counts the responses with another status than expected."""
 
     def __init__(self, application, pool):
         self._application, self._pool = application, pool
@@ -129,7 +129,7 @@ class Callers:
         self.wrong = 0
 
     def call(self, count):
-        """Makes ``count`` calls, and returns when all accepted events have run."""
+        """Make ``count`` calls, and return when all accepted events have run."""
         for wrong, accepted in self._pool.map(self._some, [count // THREADS] * THREADS):
             self.wrong += wrong
             for _ in range(accepted):
@@ -138,15 +138,15 @@ class Callers:
     def _some(self, count):
         wrong = accepted = 0
         for number in itertools.islice(self._numbers, count):
-            due, status = call(self._application, number)
-            wrong += due != status
+            expected, status = call(self._application, number)
+            wrong += expected != status
             accepted += status == 202
         return wrong, accepted
 
 
 def call(application, number):
-    """The status that is due, and the one that came."""
-    due, path, body, headers = MIX[number % len(MIX)]
+    """Make one call, and return the expected and the received status."""
+    expected, path, body, headers = MIX[number % len(MIX)]
     payload = body.replace("#", str(number)).encode()
     environ = {
         "REQUEST_METHOD": "POST",
@@ -157,11 +157,11 @@ def call(application, number):
     }
     started = []
     b"".join(application(environ, lambda status, headers, exc_info=None: started.append(status)))
-    return due, int(started[0][:3])
+    return expected, int(started[0][:3])
 
 
-class Belongings:
-    """What this process holds, besides memory."""
+class Resources:
+    """Counts of this process's resources other than memory."""
 
     def __init__(self):
         self.fds = len(os.listdir("/proc/self/fd"))
@@ -173,7 +173,7 @@ class Belongings:
 
 
 def children():
-    """How many processes have this one for a parent, the dead among them."""
+    """Return the number of this process's children, zombies included."""
     stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat"))
     return sum(int(stat.rpartition(")")[2].split()[1]) == os.getpid() for stat in stats)
 
@@ -183,9 +183,10 @@ def resident():
 
 
 def slope(sizes, step):
-    """Bytes an invocation, from samples that are ``step`` invocations apart: the median over all pairs of samples.
+    """Return the growth in bytes per invocation, from samples that are ``step`` invocations apart.
 
-    Theil and Sen's estimate: what grows all the time shows in it, and an allocator's one step up does not.
+    This is the Theil-Sen estimate, the median slope of all pairs of samples: it shows steady growth, and ignores a
+    single step of the allocator.
     """
     pairs = itertools.combinations(enumerate(sizes), 2)
     return statistics.median((later - earlier) / ((j - i) * step) for (i, earlier), (j, later) in pairs)

@@ -1,4 +1,4 @@
-"""Reloads and stops: no call that was taken goes unanswered, and no accepted event goes unrun."""
+"""Reloads and stops: every accepted call gets a response, and every accepted event runs."""
 
 import itertools
 import json
@@ -21,8 +21,8 @@ from tests.support.battery import WHOLE, share
 from tests.support.servers import Server, free_port, running
 from tests.support.waiting import wait_until
 
-# What a user has in a folder: functions that write down what they do, gunicorn's configuration, and for comparison a
-# WSGI application that has nothing of ours.
+# A user's folder: functions that write notes, gunicorn's configuration, and, for comparison, a WSGI application that
+# uses nothing of this package.
 FOLDER = {
     "functions.py": """
 import os
@@ -35,30 +35,30 @@ def note(event, context):
     write("ended", event)
 
 def work(event, context):
-    write("began", event)
+    write("started", event)
     while not os.path.exists("go-" + event.partition("-")[0]):
         time.sleep(0.01)
     time.sleep(0.05)
     write("ended", event)
     return event
 
-def write(what, event):
+def write(step, event):
     with open("notes", "a") as notes:
-        notes.write(f"{what} {event}\\n")
+        notes.write(f"{step} {event}\\n")
 """,
     "hooks.py": """
-from serverfull_wsgi.servers.gunicorn.hooks import post_worker_init, worker_exit
+from serverfull_wsgi.hooks import post_worker_init, worker_exit
 """,
     "own_hooks.py": """
 def post_worker_init(worker):
-    write("began", "hook")
+    write("started", "hook")
 
 def worker_exit(server, worker):
     write("ended", "hook")
 
-def write(what, event):
+def write(step, event):
     with open("notes", "a") as notes:
-        notes.write(f"{what} {event}\\n")
+        notes.write(f"{step} {event}\\n")
 """,
     "bare.py": """
 def application(environ, start_response):
@@ -71,8 +71,8 @@ def application(environ, start_response):
 FUNCTIONS = "hello=functions.hello, note=functions.note, work=functions.work"
 
 
-class House:
-    """A folder of functions, and servers that serve it."""
+class Project:
+    """A folder of functions, and the servers that serve it."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -98,32 +98,33 @@ class House:
         }
         return running(Server(argv, self.folder / "log", port=port, env=settings, cwd=self.folder))
 
-    def noted(self, what):
-        """The ids of what ``began`` or ``ended``."""
+    def noted(self, step):
+        """Return the ids of the calls and events that ``started`` or ``ended``."""
         lines = (line.split() for line in self.notes.read_text().splitlines())
-        return [id for happened, id in lines if happened == what]
+        return [id for noted, id in lines if noted == step]
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def project(tmp_path):
+    return Project(tmp_path)
 
 
 class Client:
-    """An HTTP/1.1 client that keeps its connection, as AWS's do, and makes no second attempt but one.
+    """An HTTP/1.1 client that keeps its connection, as AWS's clients do, and retries in one case only.
 
-    A server may close a kept connection at any time (RFC 9112, section 9.5). If that shows before a request, a new
-    connection is opened; if a request crosses the close, so that not one byte of an answer comes, it is sent once more
-    on a new one (section 9.3.1) and counted in ``again``. On a new connection that would be a failure.
+    A server may close a kept connection at any time (RFC 9112, section 9.5). If the client sees that before a request,
+    it opens a new connection. If the close crosses a request, so that no byte of a response arrives, the client sends
+    the request once more on a new connection (section 9.3.1) and counts it in ``retries``. On a new connection a
+    missing response is a failure.
     """
 
     def __init__(self, port, *, keep=20):
         self._port, self._keep = port, keep
         self._socket, self._used = None, 0
-        self.again = 0
+        self.retries = 0
 
     def invoke(self, name, event=None, kind="RequestResponse"):
-        """The status, and the body."""
+        """Return the status and the body of the response."""
         body = json.dumps(event).encode() if event is not None else b""
         head = (
             f"POST /2015-03-31/functions/{name}/invocations HTTP/1.1\r\nHost: localhost\r\n"
@@ -137,11 +138,11 @@ class Client:
         reused = self._socket is not None
         try:
             return self._exchange(request)
-        except Unanswered:
+        except NoResponse:
             self.close()
             if not reused:
                 raise
-            self.again += 1
+            self.retries += 1
             return self._exchange(request)
 
     def _exchange(self, request):
@@ -156,7 +157,7 @@ class Client:
         except ConnectionError as error:
             if received:
                 raise
-            raise Unanswered from error
+            raise NoResponse from error
         head, _, body = received.partition(b"\r\n\r\n")
         headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
         while len(body) < int(headers.get(b"content-length", 0)):
@@ -176,14 +177,14 @@ class Client:
             self._socket = None
 
 
-class Unanswered(Exception):
-    """The connection ended before the first byte of an answer."""
+class NoResponse(Exception):
+    """The connection ended before the first byte of a response."""
 
 
 STARTS = {
-    "gunicorn": lambda house, options: house.gunicorn("-c", "hooks.py", *options),
-    "serve": lambda house, options: house.serve(*options),
-    "serve with hooks": lambda house, options: house.serve("-c", "hooks.py", *options),
+    "gunicorn": lambda project, options: project.gunicorn("-c", "hooks.py", *options),
+    "serve": lambda project, options: project.serve(*options),
+    "serve with hooks": lambda project, options: project.serve("-c", "hooks.py", *options),
 }
 
 
@@ -194,42 +195,42 @@ WORKERS = {"gthread": ["--worker-class", "gthread", "--threads", "8"], "sync": [
 
 
 class Load:
-    """Calls from several clients at once, each twentieth an event; failures are kept, with when they happened."""
+    """Calls from several clients at once; every twentieth is an event. Failures are kept with their numbers."""
 
     def __init__(self, port):
         self._port = port
         self._numbers = itertools.count()
-        self.calls, self.again, self.accepted, self.failed = 0, 0, [], []
+        self.calls, self.retries, self.accepted, self.failed = 0, 0, [], []
 
     def run(self, count):
         with ThreadPoolExecutor(CLIENTS) as pool:
-            for again in pool.map(self._client, [count // CLIENTS] * CLIENTS):
-                self.again += again
+            for retries in pool.map(self._client, [count // CLIENTS] * CLIENTS):
+                self.retries += retries
         self.calls += count
 
     def _client(self, count):
         with closing(Client(self._port)) as client:
             for _ in range(count):
                 self._call(client, str(next(self._numbers)))
-            return client.again
+            return client.retries
 
     def _call(self, client, id):
         kind = "RequestResponse" if int(id) % 20 else "Event"
-        function, due = ("hello", 200) if kind != "Event" else ("note", 202)
+        function, expected = ("hello", 200) if kind != "Event" else ("note", 202)
         try:
-            answer = client.invoke(function, id, kind)
+            response = client.invoke(function, id, kind)
         except Exception as error:
             client.close()
             self.failed.append((id, repr(error)))
             return
-        if answer[0] != due:
-            self.failed.append((id, answer))
+        if response[0] != expected:
+            self.failed.append((id, response))
         elif kind == "Event":
             self.accepted.append(id)
 
 
 class Reloads(threading.Thread):
-    """SIGHUP every half second, until told to stop."""
+    """A thread that sends SIGHUP every half second until `stop`."""
 
     def __init__(self, server):
         super().__init__()
@@ -246,8 +247,8 @@ class Reloads(threading.Thread):
 
 
 def under_reloads(server, count):
-    """At least ``count`` calls, and for as long as three reloads take."""
-    load, reloads, began = Load(server.port), Reloads(server), time.monotonic()
+    """Make at least ``count`` calls, during at least three reloads."""
+    load, reloads, started = Load(server.port), Reloads(server), time.monotonic()
     reloads.start()
     try:
         while load.calls < count or reloads.count < 3:
@@ -257,34 +258,34 @@ def under_reloads(server, count):
     return load, {
         "calls": load.calls,
         "failed": len(load.failed),
-        "sent_again": load.again,
+        "sent_again": load.retries,
         "accepted_events": len(load.accepted),
         "reloads": reloads.count,
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(time.monotonic() - started, 1),
     }
 
 
 @pytest.mark.parametrize(("start", "worker"), [("gunicorn", "gthread"), ("gunicorn", "sync"), ("serve", "gthread")])
-def test_reloads_lose_no_call_and_no_event(start, worker, house, battery):
-    with STARTS[start](house, WORKERS[worker]) as server:
+def test_reloads_lose_no_call_and_no_event(start, worker, project, battery):
+    with STARTS[start](project, WORKERS[worker]) as server:
         load, figures = under_reloads(server, share(50_000, 2_000))
         status = server.stop()
-    workers = (house.folder / "log").read_text().count("Booting worker")
-    lost = set(load.accepted) - set(house.noted("ended"))
+    workers = (project.folder / "log").read_text().count("Booting worker")
+    lost = set(load.accepted) - set(project.noted("ended"))
     battery.record(f"B1 {start}, {worker}", **figures, events_lost=len(lost), workers_booted=workers)
     assert (load.failed, lost, status) == ([], set(), 0)
-    assert load.again <= CLIENTS * workers  # a reload closes a client's connection once
+    assert load.retries <= CLIENTS * workers  # a reload closes a client's connection once
     assert workers > 1
 
 
 @pytest.mark.battery
 @pytest.mark.skipif(not WHOLE, reason="for comparison, in the battery only")
 @pytest.mark.parametrize("worker", WORKERS)
-def test_what_gunicorn_alone_loses_in_reloads(worker, house, battery):
-    with house.gunicorn(*WORKERS[worker], application="bare:application") as server:
+def test_reloads_of_gunicorn_alone_for_comparison(worker, project, battery):
+    with project.gunicorn(*WORKERS[worker], application="bare:application") as server:
         load, figures = under_reloads(server, share(50_000, 2_000))
     battery.record(f"B1 a bare application, {worker}", **figures)
-    assert not [answer for _, answer in load.failed if not isinstance(answer, str)]  # whatever failed had no answer
+    assert not [error for _, error in load.failed if not isinstance(error, str)]  # each failure is a missing response
 
 
 # B2
@@ -298,8 +299,8 @@ STOPS = [
     ("serve", "sync", signal.SIGINT),
     ("serve with hooks", "sync", signal.SIGINT),
 ]
-# Of a sync worker only the call that it runs is taken: those behind it wait in the kernel's queue, which no
-# application sees, and are reset when gunicorn goes. A gthread worker takes what its threads have no room for yet.
+# A sync worker accepts only the call that it runs. Further calls wait in the kernel's queue, which no application can
+# see, and are reset when gunicorn exits. A gthread worker also accepts calls for which no thread is free yet.
 OPTIONS = {
     "gthread": (["--worker-class", "gthread", "--threads", "2"], 5),
     "sync": (["--worker-class", "sync", "--workers", "2"], 2),
@@ -311,46 +312,46 @@ EVENTS = [f"event-{number}" for number in range(8)]
 @pytest.mark.parametrize(
     ("start", "worker", "number"), STOPS, ids=[f"{start}-{worker}-{number.name}" for start, worker, number in STOPS]
 )
-def test_a_stop_lets_what_was_taken_come_to_its_end(start, worker, number, house, battery):
+def test_a_stop_lets_accepted_calls_and_events_finish(start, worker, number, project, battery):
     options, count = OPTIONS[worker]
     calls = [f"call-{number}" for number in range(count)]
-    with STARTS[start](house, options) as server, ThreadPoolExecutor(count) as pool:
+    with STARTS[start](project, options) as server, ThreadPoolExecutor(count) as pool:
         accept(server.port, EVENTS)
-        answers = [pool.submit(call, server.port, id) for id in calls]
-        wait_until(lambda: len(set(calls) & set(house.noted("began"))) == 2 and not backlog(server.port))
-        begun = house.noted("began")
+        responses = [pool.submit(call, server.port, id) for id in calls]
+        wait_until(lambda: len(set(calls) & set(project.noted("started"))) == 2 and not backlog(server.port))
+        running = project.noted("started")
         signal_to(server, number)
         wait_until(lambda: "Handling signal" in server.output())
-        (house.folder / "go-call").touch()
-        answers = [answer.result() for answer in answers]
-        (house.folder / "go-event").touch()  # from here on only a drain keeps the workers
+        (project.folder / "go-call").touch()
+        responses = [response.result() for response in responses]
+        (project.folder / "go-event").touch()  # from here on only the drain keeps the workers alive
         status = server.process.wait(40)
-    ended = house.noted("ended")
+    ended = project.noted("ended")
     battery.record(
         f"B2 {start}, {worker}, {number.name}",
         calls=count,
-        answered=sum(answer[0] == 200 for answer in answers),
+        answered=sum(response[0] == 200 for response in responses),
         events=len(EVENTS),
         ran=len(set(EVENTS) & set(ended)),
-        running_at_the_signal=len(begun),
-        queued_at_the_signal=count + len(EVENTS) - len(begun),
+        running_at_the_signal=len(running),
+        queued_at_the_signal=count + len(EVENTS) - len(running),
     )
-    assert answers == [(200, json.dumps(id).encode()) for id in calls]
+    assert responses == [(200, json.dumps(id).encode()) for id in calls]
     assert sorted(ended) == sorted(EVENTS + calls)
     assert status == 0
 
 
-def test_hooks_of_ones_own_run_beside_those_of_the_command(house):
-    (house.folder / "go-event").touch()
-    with house.serve("-c", "own_hooks.py") as server:
+def test_a_users_hooks_run_beside_the_hooks_of_the_command(project):
+    (project.folder / "go-event").touch()
+    with project.serve("-c", "own_hooks.py") as server:
         accept(server.port, EVENTS)
         server.stop()
-    assert house.noted("began").count("hook") == 1
-    assert sorted(house.noted("ended")) == sorted([*EVENTS, "hook"])
+    assert project.noted("started").count("hook") == 1
+    assert sorted(project.noted("ended")) == sorted([*EVENTS, "hook"])
 
 
 def accept(port, ids):
-    """Has events accepted, each on a connection of its own, so that every worker may get some."""
+    """Send events, each on a new connection, so that every worker may get some."""
     for id in ids:
         with closing(Client(port)) as client:
             assert client.invoke("work", id, "Event") == (202, b"")
@@ -362,7 +363,7 @@ def call(port, id):
 
 
 def signal_to(server, number):
-    """To the server; and, as Ctrl-C does it, a SIGINT to its workers also."""
+    """Send a signal to the server. As Ctrl-C does, send SIGINT to its workers too."""
     stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists())
     parents = {int(stat.split()[0]): int(stat.rpartition(")")[2].split()[1]) for stat in stats}
     workers = [pid for pid, parent in parents.items() if parent == server.process.pid]
@@ -371,16 +372,16 @@ def signal_to(server, number):
 
 
 def backlog(port):
-    """How many connections wait to be accepted at ``port``."""
+    """Return the number of connections that wait to be accepted at ``port``."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     listening = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"]
     return int(listening[0][4].partition(":")[2], 16)
 
 
-def test_an_event_that_ends_in_an_exit_does_not_take_its_worker_along():
+def test_an_event_that_raises_system_exit_does_not_end_its_worker_thread():
     def run(invocation, age):
         if invocation.request_id == "first":
-            sys.exit(3)  # as a fetcher may, whose code is not the handler's
+            sys.exit(3)  # as a fetcher may: its code does not run inside the executor
         ran.append(invocation.request_id)
         return Outcome(b"null")
 
@@ -408,7 +409,7 @@ queue.close()
 """
 
 
-def test_a_stop_drains_the_events_in_memory_under_gevent_too():
+def test_a_stop_drains_the_events_in_memory_under_gevent():
     pytest.importorskip("gevent")
     ran = subprocess.run([sys.executable, "-c", UNDER_GEVENT], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, sorted(ran.stdout.splitlines())) == (0, [f"event {n}" for n in range(6)]), ran.stderr

@@ -1,4 +1,4 @@
-"""Native Lambda mode: real child processes under AWS's own runtime client, against a fake Lambda Runtime API."""
+"""Native Lambda mode: child processes under AWS's own runtime client, with a server that plays the Runtime API."""
 
 import importlib.util
 import json
@@ -24,8 +24,8 @@ from tests.support import handlers
 
 
 def logs(event, context) -> dict[str, int]:
-    logger_from_context().info("told %s", event, extra={"field": 1})
-    logger_from_context().debug("too quiet to hear")
+    logger_from_context().info("got %s", event, extra={"field": 1})
+    logger_from_context().debug("not logged at the level INFO")
 
 
 def counts(event, context):
@@ -33,7 +33,7 @@ def counts(event, context):
 
 
 def ready() -> None:
-    '''Its parameters are too few: nobody has run it if it did not fail.'''
+    '''A handler without parameters: a call fails, so mock mode does not call it.'''
 
 
 class Documented(Exception):
@@ -61,7 +61,7 @@ FUNCTIONS = ", ".join(
     for name, handler in (("hello", "hello"), ("broken", "broken"), ("odd", "unserialisable"))
 )
 
-DOORS = {
+STARTS = {
     "start_lambda": lambda target: ["-c", f"import native_site as s; s.start_lambda(s.fetcher, {target!r})"],
     "start_lambda_mock": lambda target: ["-c", f"import native_site as s; s.start_lambda_mock(s.fetcher, {target!r})"],
     "--app": lambda target: ["-m", "serverfull_wsgi", "lambda", "--app", "native_site:application", target],
@@ -71,7 +71,7 @@ DOORS = {
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """A folder with a program of a user's."""
+    """A folder with a user's program."""
     folder = tmp_path_factory.mktemp("native")
     (folder / "native_site.py").write_text(SITE)
     return folder
@@ -79,20 +79,20 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def lambda_(site, tmp_path):
-    """Starts a door with a target, and any settings, as a child process that is sent its invocations."""
+    """Start a child process for a target, with any settings. It gets its invocations from its ``api``."""
     children = []
 
-    def start(door, target, **settings):
+    def run(start, target, **settings):
         env = {"PYTHONPATH": f"{ROOT}:{site}", "PYTHONUTF8": "1", "SERVERFULL_FUNCTIONS": FUNCTIONS, **settings}
         child = Child(
-            DOORS[door](target),
+            STARTS[start](target),
             tmp_path / f"log{len(children)}",
             lambda address, log: {**env, "AWS_LAMBDA_RUNTIME_API": address},
         )
         children.append(child)
         return child
 
-    yield start
+    yield run
     for child in children:
         child.stop()
 
@@ -100,18 +100,18 @@ def lambda_(site, tmp_path):
 def invoke(child, event=None):
     child.api.put(json.dumps(event), ID)
     answer = child.answer()
-    assert not isinstance(answer, int), f"ended with {answer}:\n{child.output()}"
+    assert not isinstance(answer, int), f"exited with status {answer}:\n{child.output()}"
     return answer
 
 
-@pytest.mark.parametrize("door", ["start_lambda", "--app", "settings"])
-def test_a_result_reaches_the_runtime_api(lambda_, door):
-    answer = invoke(lambda_(door, "hello"))
+@pytest.mark.parametrize("start", ["start_lambda", "--app", "settings"])
+def test_a_result_reaches_the_runtime_api(lambda_, start):
+    answer = invoke(lambda_(start, "hello"))
     assert answer.kind == "response"
     assert json.loads(answer.payload) == "Hello ƛ!"
 
 
-def test_one_process_takes_one_invocation_after_another(lambda_):
+def test_one_process_runs_one_invocation_after_another(lambda_):
     child = lambda_("start_lambda", "echo")
     assert [json.loads(invoke(child, event).payload) for event in (1, {"two": 2}, "ƛ")] == [1, {"two": 2}, "ƛ"]
 
@@ -120,13 +120,13 @@ def test_one_process_takes_one_invocation_after_another(lambda_):
     ("target", "result"),
     [("hello:1", "one"), ("hello:prod", "one"), ("hello:$LATEST", "Hello ƛ!"), ("text", "Hello ƛ!")],
 )
-def test_a_target_may_be_a_version_an_alias_or_known_by_its_handler_string(lambda_, target, result):
+def test_a_target_may_be_a_version_an_alias_or_a_function_with_a_handler_string(lambda_, target, result):
     assert json.loads(invoke(lambda_("start_lambda", target)).payload) == result
 
 
-@pytest.mark.parametrize("door", ["start_lambda", "--app", "settings"])
-def test_a_failing_handler_is_reported_with_a_trace_that_begins_in_the_users_code(lambda_, door):
-    answer = invoke(lambda_(door, "broken"), {"message": "böse"})
+@pytest.mark.parametrize("start", ["start_lambda", "--app", "settings"])
+def test_a_failing_handlers_stack_trace_begins_in_the_users_code(lambda_, start):
+    answer = invoke(lambda_(start, "broken"), {"message": "böse"})
     assert answer.kind == "error"
     error = json.loads(answer.payload)
     assert list(error) == ["errorMessage", "errorType", "requestId", "stackTrace"]
@@ -137,56 +137,56 @@ def test_a_failing_handler_is_reported_with_a_trace_that_begins_in_the_users_cod
     assert re.match(rf'  File "{re.escape(str(ROOT / "tests/support/handlers.py"))}", line \d+, in broken\n', frame)
 
 
-def test_a_failure_leaves_the_process_ready_for_the_next(lambda_):
+def test_a_process_runs_the_next_invocation_after_a_failure(lambda_):
     child = lambda_("start_lambda", "broken")
     assert [invoke(child).kind for _ in range(2)] == ["error", "error"]
 
 
-def test_a_result_that_is_no_json_is_reported(lambda_):
+def test_a_result_that_is_not_json_is_reported(lambda_):
     error = json.loads(invoke(lambda_("settings", "odd")).payload)
     assert error["errorType"] == "Runtime.MarshalError"
     assert error["errorMessage"] == "Unable to marshal response: Object of type set is not JSON serializable"
 
 
-def test_a_handler_that_leaves_ends_the_process_with_its_status(lambda_):
+def test_a_handler_that_exits_ends_the_process_with_its_status(lambda_):
     child = lambda_("start_lambda", "leave")
     child.api.put('{"how": 3}', ID)
     assert child.answer() == 3
 
 
-# What cannot start
+# Failing starts
 
 
-def refused(child):
+def startup_error(child):
+    """Return the last line of the output of a child that exits with status 1."""
     assert child.answer() == 1
-    output = child.output()
-    return output.strip().splitlines()[-1]
+    return child.output().strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("target", ["nothing", "hello:9", "hello:nowhere"])
-def test_an_unknown_target_ends_it_with_status_1_and_the_names_there_are(lambda_, target):
-    said = refused(lambda_("start_lambda", target))
-    assert f"there is no function '{target}'" in said
-    assert "hello, hello:1, echo" in said
+def test_an_unknown_target_is_an_error_that_lists_the_functions(lambda_, target):
+    message = startup_error(lambda_("start_lambda", target))
+    assert f"there is no function '{target}'" in message
+    assert "hello, hello:1, echo" in message
 
 
-@pytest.mark.parametrize("door", ["--app", "settings"])
-def test_the_command_says_of_an_unknown_target_one_line_without_a_traceback(lambda_, door):
-    child = lambda_(door, "nothing")
+@pytest.mark.parametrize("start", ["--app", "settings"])
+def test_the_command_prints_one_line_without_a_traceback_for_an_unknown_target(lambda_, start):
+    child = lambda_(start, "nothing")
     assert child.answer() == 1
     assert re.fullmatch(r"Error: there is no function 'nothing'; there are: hello, .*\n", child.output())
 
 
-def test_a_handler_that_cannot_be_imported_ends_it_with_status_1_and_the_cause(lambda_):
-    said = refused(lambda_("start_lambda", "no-module"))
-    assert "'no-module'" in said
-    assert "No module named 'no_such_module'" in said
+def test_a_handler_that_cannot_be_imported_is_an_error_with_the_cause(lambda_):
+    message = startup_error(lambda_("start_lambda", "no-module"))
+    assert "'no-module'" in message
+    assert "No module named 'no_such_module'" in message
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_without_a_runtime_api_it_ends_with_status_1_and_says_so_on_standard_error(site, door):
+@pytest.mark.parametrize("start", STARTS)
+def test_a_missing_runtime_api_is_an_error_on_standard_error(site, start):
     run = subprocess.run(
-        [sys.executable, *DOORS[door]("hello")],
+        [sys.executable, *STARTS[start]("hello")],
         cwd=ROOT,
         env={**clean_environ(), "PYTHONPATH": f"{ROOT}:{site}", "SERVERFULL_FUNCTIONS": FUNCTIONS},
         capture_output=True,
@@ -201,30 +201,30 @@ def test_without_a_runtime_api_it_ends_with_status_1_and_says_so_on_standard_err
 # The logger and the stats client
 
 
-@pytest.mark.parametrize("door", ["start_lambda", "--app"])
-def test_what_the_handler_logs_is_in_aws_form_with_its_level_on_standard_output(lambda_, door):
-    child = lambda_(door, "logs")
+@pytest.mark.parametrize("start", ["start_lambda", "--app"])
+def test_a_handlers_log_is_in_awss_format_on_standard_output(lambda_, start):
+    child = lambda_(start, "logs")
     invoke(child, "ƛ")
-    assert re.fullmatch(rf"\[INFO\]\t[-\d]+T[:.\d]+Z\t{ID}\ttold ƛ\n", child.output())
+    assert re.fullmatch(rf"\[INFO\]\t[-\d]+T[:.\d]+Z\t{ID}\tgot ƛ\n", child.output())
 
 
-def test_the_log_level_is_that_of_the_settings(lambda_):
+def test_the_log_level_is_a_setting(lambda_):
     child = lambda_("start_lambda", "logs", SERVERFULL_RUNTIME_LOGGER_LEVEL="WARNING")
     invoke(child)
     assert child.output() == ""
 
 
-@pytest.mark.parametrize("door", ["start_lambda", "--app"])
+@pytest.mark.parametrize("start", ["start_lambda", "--app"])
 @pytest.mark.parametrize(
     ("output", "datagram"),
     [("STATSD", b"serverfull.counts.orders:2|c"), ("DATADOG", b"serverfull.orders:2|c|#env:test,functionname:counts")],
 )
-def test_what_the_handler_counts_arrives_at_the_collector(lambda_, door, output, datagram):
+def test_a_handlers_metrics_arrive_at_the_collector(lambda_, start, output, datagram):
     with socket.socket(type=socket.SOCK_DGRAM) as collector:
         collector.bind(("127.0.0.1", 0))
         collector.settimeout(30)
         child = lambda_(
-            door,
+            start,
             "counts",
             SERVERFULL_RUNTIME_STATS_OUTPUT=output,
             SERVERFULL_RUNTIME_STATS_ADDRESS=f"127.0.0.1:{collector.getsockname()[1]}",
@@ -240,13 +240,13 @@ def test_what_the_handler_counts_arrives_at_the_collector(lambda_, door, output,
 @pytest.mark.parametrize(
     ("target", "result"), [("logs", {}), ("hello", None), ("fixed", {"fixed": True}), ("ready", None)]
 )
-def test_mocked_it_answers_from_the_annotation_and_does_not_run_the_handler(lambda_, target, result):
+def test_mock_mode_responds_from_the_annotation_and_does_not_run_the_handler(lambda_, target, result):
     child = lambda_("start_lambda_mock", target)
     assert json.loads(invoke(child).payload) == result
     assert child.output() == ""
 
 
-@pytest.mark.parametrize("door", ["start_lambda", "--app", "settings"])
-def test_the_setting_mocks_as_well(lambda_, door):
-    child = lambda_(door, "broken", SERVERFULL_MOCK="true")
+@pytest.mark.parametrize("start", ["start_lambda", "--app", "settings"])
+def test_mock_mode_is_a_setting_too(lambda_, start):
+    child = lambda_(start, "broken", SERVERFULL_MOCK="true")
     assert invoke(child).payload == b"null"

@@ -1,4 +1,4 @@
-"""How answers leave a threaded gunicorn, seen from the socket."""
+"""TCP packets of a response from gunicorn with threads."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from serverfull_wsgi.wsgi.responses import in_one_packet
 from tests.support.servers import gunicorn
 
 GTHREAD = ("--worker-class", "gthread", "--threads", "4")
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems hold nothing back")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="TCP_CORK is an option of Linux")
 
 
 def request(name):
@@ -20,7 +20,7 @@ def request(name):
 
 
 @LINUX
-def test_head_and_payload_come_in_one_piece_on_a_kept_connection(tmp_path):
+def test_head_and_payload_arrive_in_one_packet_on_a_kept_connection(tmp_path):
     with gunicorn(tmp_path / "log", *GTHREAD) as server, socket.create_connection(("127.0.0.1", server.port)) as sock:
         sock.settimeout(30)
         for number in range(50):
@@ -31,15 +31,15 @@ def test_head_and_payload_come_in_one_piece_on_a_kept_connection(tmp_path):
             assert first.endswith(b"\r\n\r\n" + payload)
 
 
-def test_a_socket_that_cannot_hold_back_passes_the_payload_on():
-    one, other = socket.socketpair()  # no TCP
+def test_a_socket_without_tcp_cork_sends_the_payload():
+    one, other = socket.socketpair()  # Unix sockets, which have no TCP_CORK
     with one, other:
         assert list(in_one_packet(one, b"payload")) == [b"payload"]
     assert list(in_one_packet(one, b"payload")) == [b"payload"]  # closed
 
 
 @LINUX
-def test_a_payload_that_nobody_takes_to_its_end_leaves_nothing_held_back():
+def test_an_abandoned_response_uncorks_its_socket():
     with socket.socket() as sock:
         iterable = in_one_packet(sock, b"payload")
         next(iterable)

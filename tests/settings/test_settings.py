@@ -1,4 +1,4 @@
-"""Settings: every name, every default, and what is said of bad values."""
+"""Settings: every name, every default, and the errors for bad values."""
 
 import json
 import logging
@@ -21,11 +21,11 @@ def of(**values):
 
 
 def served(**values):
-    """An application of these settings, which leaves no file."""
+    """Make an application of these settings that leaves no file."""
     return create_app(of(**{"EVENTS": "memory", **values}))
 
 
-def test_nothing_has_to_be_set():
+def test_every_setting_is_optional():
     assert Settings.from_mapping({}) == Settings()
 
 
@@ -132,7 +132,7 @@ BAD = {
 }
 
 
-def test_every_bad_value_is_told_at_once_by_name_and_value():
+def test_one_error_lists_every_bad_value_with_its_name():
     with pytest.raises(ConfigurationError) as caught:
         of(**BAD)
     lines = str(caught.value).splitlines()
@@ -141,7 +141,7 @@ def test_every_bad_value_is_told_at_once_by_name_and_value():
 
 
 @pytest.mark.parametrize("url", ["amq://guest:se@cret@broker/", "amqp//guest:secret@broker/", "guest:secret@broker"])
-def test_a_password_in_a_bad_url_is_not_told(url):
+def test_an_error_does_not_show_the_password_of_a_bad_url(url):
     with pytest.raises(ConfigurationError, match=r"SERVERFULL_EVENTS='…@broker/?': Must be") as caught:
         of(EVENTS=url)
     assert "cret" not in str(caught.value)
@@ -189,7 +189,7 @@ def test_a_bad_value_is_reported_by_the_name_that_was_set():
         of(EVENT_LEASE="0")
 
 
-def test_the_names_of_an_old_setting_are_logged_at_the_start(capsys):
+def test_an_old_name_is_logged_when_an_application_is_made(capsys):
     served(EVENT_WORKERS="2")
     assert (
         "[WARNING] SERVERFULL_EVENT_WORKERS is the old name of SERVERFULL_EVENTS_WORKERS; " in capsys.readouterr().out
@@ -212,7 +212,7 @@ def test_the_settings_page_has_every_name_and_every_section():
         assert f"\n## {title}\n" in page
 
 
-# What settings make
+# Applications made of settings
 
 
 def post(application, name, payload=b"", headers=None):
@@ -243,7 +243,7 @@ def test_region_and_account_are_set():
     assert post(application, "d").json["invoked_function_arn"] == arn
 
 
-def test_with_nothing_set_one_line_says_so_and_404_is_answered(capsys):
+def test_without_functions_one_line_is_logged_and_every_call_is_404(capsys):
     response = post(served(), "hello")
     lines = [line for line in capsys.readouterr().out.splitlines() if "serving no functions" in line]
     assert response.status == 404
@@ -273,7 +273,7 @@ def test_the_log_can_be_json(capsys):
     assert (report["function_name"], report["level"]) == ("broken", "INFO")
 
 
-def test_a_function_errors_first_line_says_its_level_once_and_whose_it_is(capsys):
+def test_a_function_errors_first_line_has_level_function_and_request_id_once(capsys):
     response = post(served(FUNCTIONS="broken=tests.support.handlers.broken"), "broken")
     (first, second) = capsys.readouterr().out.partition("Z [ERROR] ")[2].splitlines()[:2]
     assert first == f"ValueError: boom function_name=broken request_id={response.headers['x-amzn-RequestId']}"
@@ -287,7 +287,7 @@ def test_the_log_can_be_silenced(capsys, setting, value):
     assert captured.out + captured.err == ""
 
 
-def test_bad_functions_are_all_told_at_once():
+def test_one_error_lists_every_bad_function():
     entries = (
         "a=nowhere.handler, b=tests.support.handlers.absent, c=tests.support.handlers.Colour.RED, "
         "d=tests.support.broken_syntax.handler"
@@ -323,13 +323,13 @@ def test_bad_functions_are_all_told_at_once():
         ("a=tests.support.broken_import.x", "", "the import raised RuntimeError: no database"),
     ],
 )
-def test_what_cannot_be_served_fails_the_start_with_its_reason(functions, aliases, message):
+def test_a_bad_function_or_alias_fails_the_start_with_the_reason(functions, aliases, message):
     with pytest.raises(ConfigurationError) as caught:
         create_app(of(FUNCTIONS=functions, ALIASES=aliases, RUNTIME_LOGGER_OUTPUT="NULL"))
     assert message in str(caught.value)
 
 
-def test_entries_may_stand_on_lines_of_their_own():
+def test_entries_may_be_separated_by_line_breaks():
     settings = of(FUNCTIONS="a=json.dumps,\n  b=json.loads,\n")
     assert [function.name for function in create_app(settings).dispatcher.fetcher.functions()] == ["a", "b"]
 

@@ -134,10 +134,9 @@ def gunicorn(log, *options, application="tests.support.site:application", **serv
 @contextlib.contextmanager
 def serving(log, *options, **environ):
     """Run ``serverfull serve`` with ``options``, on a free port of the loopback, until the block ends."""
-    port = free_port()
-    address = {"SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}"}
+    address = environ.setdefault("SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS", f"127.0.0.1:{free_port()}")
     argv = ["-m", "serverfull_wsgi", "serve", *options]
-    with running(Server(argv, log, port=port, env={**address, **environ})) as it:
+    with running(Server(argv, log, port=int(address.rpartition(":")[2]), env=environ)) as it:
         yield it
 
 

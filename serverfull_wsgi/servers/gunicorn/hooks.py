@@ -58,7 +58,7 @@ def seconds_left_of(worker: Any) -> Callable[[], float | None]:
 
 
 def warn_of_timeouts(application: Application, cfg: Any) -> None:
-    """Log a warning for each function whose timeout is longer than ``cfg``, a gunicorn configuration, allows."""
+    """Log a warning for each function with a longer timeout than ``cfg``, a gunicorn configuration, allows."""
     with contextlib.suppress(ConfigurationError):  # of a fetcher that cannot list its functions
         killed = cfg.timeout if cfg.worker_class_str == "sync" else 0
         for line in timeout_warnings(list_functions(application.dispatcher.fetcher), killed, cfg.graceful_timeout):
