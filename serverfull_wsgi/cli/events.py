@@ -64,7 +64,7 @@ def redrive(request_id: str | None, failed: bool) -> None:
                 raise ConfigurationError(f"there is no failed event {request_id}")
             count = 1
         else:
-            upto = store.read(admin.latest)
+            upto = store.read(admin.latest_number)
             count = _in_pages(store, lambda db: admin.redrive_failed(db, upto, store.now(), PAGE), "redriven")
     click.echo(f"{count} redriven")
 
@@ -75,7 +75,7 @@ def redrive(request_id: str | None, failed: bool) -> None:
 def purge(state: str | None) -> None:
     """Remove finished events. An event with a record that is still to be delivered stays."""
     with closing(_store()) as store:
-        upto = store.read(admin.latest)
+        upto = store.read(admin.latest_number)
         count = _in_pages(store, lambda db: admin.purge(db, state or "", upto, PAGE), "removed")
     click.echo(f"{count} removed")
 

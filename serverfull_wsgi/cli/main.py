@@ -182,7 +182,7 @@ def _run_events(application: Application, settings: Settings) -> None:
     for number in {signal.SIGTERM, signal.SIGINT, *settings.signals}:
         signal.signal(number, lambda *_: stopped.set())
     application.start()
-    queue.work()
+    queue.become_worker()
     LOGGER.info("running the events of %s", queue.path)
     stopped.wait()
     application.close()

@@ -122,9 +122,8 @@ def test_check_fails_if_events_cannot_be_kept(tmp_path):
     (tmp_path / "file").touch()
     result = serverfull("check", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "file/data"))
     assert result.returncode == 1
-    assert f"the event store {tmp_path}/file/data/events.sqlite3 cannot be opened: {tmp_path}/file is no folder" in (
-        result.stderr
-    )
+    store = f"{tmp_path}/file/data/events.sqlite3"
+    assert f"the event store {store} cannot be opened: {tmp_path}/file is not a directory" in result.stderr
 
 
 def test_check_creates_no_files(tmp_path):

@@ -1,4 +1,4 @@
-"""What every engine of durable events promises, tested once over all: real servers, boto3, and notes of what ran."""
+"""The promises that every durable queue makes, tested over all of them with real servers and boto3."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.battery
 
 @pytest.fixture(scope="module", params=["sqlite", "rabbitmq", "redis"])
 def servers(request, tmp_path_factory):
-    """A servers with two web processes, what runs its events, and a webhook."""
+    """Start two web processes, the processes that run their events, and a webhook."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "sqlite":
         servers = EventServers(folder)
@@ -29,20 +29,20 @@ def servers(request, tmp_path_factory):
             yield servers
 
 
-def told_of(servers, id):
+def records_of(servers, id):
     return [record for record in servers.received() if record["requestContext"]["requestId"] == id]
 
 
-def test_boto3_over_two_workers_loses_nothing_and_repeats_nothing(servers):
+def test_events_from_boto3_over_two_workers_all_run_once(servers):
     accepted = noted_by_boto3(servers.port, 100)
     wait_until(lambda: set(accepted) <= set(servers.noted("ran")))
     assert sorted(servers.noted("ran")) == sorted(accepted)
 
 
-def test_a_failing_function_is_tried_three_times_and_then_told_of(servers):
+def test_a_failing_function_is_tried_three_times_and_its_failure_reported(servers):
     id = servers.accept("retried_to_receiver", {"n": 1})
-    wait_until(lambda: told_of(servers, id))
-    (record,) = told_of(servers, id)
+    wait_until(lambda: records_of(servers, id))
+    (record,) = records_of(servers, id)
     assert servers.noted("ran").count(id) == 3
     assert record["requestContext"] == {
         "requestId": id,
@@ -53,32 +53,34 @@ def test_a_failing_function_is_tried_three_times_and_then_told_of(servers):
     assert (record["requestPayload"], record["responsePayload"]["errorMessage"]) == ({"n": 1}, "no good")
 
 
-def test_a_success_is_told_of(servers):
+def test_a_success_is_reported(servers):
     id = servers.accept("note_to_receiver", "ƛ\U0001f600")
-    wait_until(lambda: told_of(servers, id))
-    (record,) = told_of(servers, id)
+    wait_until(lambda: records_of(servers, id))
+    (record,) = records_of(servers, id)
     assert record["requestContext"]["condition"] == "Success"
     assert (record["requestPayload"], record["responsePayload"]) == ("ƛ\U0001f600", "ƛ\U0001f600")
 
 
 def test_a_dead_letter_is_the_event_itself(servers):
     id = servers.accept("broken_to_receiver", {"letter": 1})
-    wait_until(lambda: told_of(servers, id) and "{'letter': 1}" in servers.notes.read_text().replace(f"ran {id}", ""))
+    wait_until(
+        lambda: records_of(servers, id) and "{'letter': 1}" in servers.notes.read_text().replace(f"ran {id}", "")
+    )
     assert servers.noted("ran").count(id) == 1
 
 
-def test_a_record_is_sent_to_a_webhook_until_it_is_taken(servers, battery):
+def test_a_record_is_sent_to_a_webhook_until_the_webhook_accepts_it(servers, battery):
     servers.webhook.responses[:] = [500, "disconnect", 204]
-    tries = servers.webhook.attempts
+    attempts = servers.webhook.attempts
     id = servers.accept("broken_to_webhook")
     wait_until(lambda: servers.webhook.accepted)
     ((headers, body),) = servers.webhook.accepted
-    battery.record(f"A10 a webhook that refuses, {servers.backend}", tries=servers.webhook.attempts - tries)
-    assert servers.webhook.attempts - tries == 3
+    battery.record(f"A10 a webhook that refuses, {servers.backend}", tries=servers.webhook.attempts - attempts)
+    assert servers.webhook.attempts - attempts == 3
     assert json.loads(body)["requestContext"]["requestId"] == headers["X-Serverfull-Request-Id"] == id
 
 
-def test_a_chain_without_end_is_stopped_after_16_hops(servers, battery):
+def test_an_endless_chain_of_events_is_stopped_after_16_calls(servers, battery):
     before = len(servers.noted("ran"))
     servers.accept("loop", 0)
     wait_until(lambda: "RecursiveInvocationDetected" in servers.output())
@@ -92,6 +94,6 @@ def test_an_unknown_function_is_refused_and_never_queued(servers):
     assert servers.send("absent")[0] == 404
 
 
-def test_a_synchronous_call_stays_one(servers):
+def test_a_synchronous_call_is_answered(servers):
     status, _, body = servers.request("POST", "/2015-03-31/functions/note/invocations", b"5")
     assert (status, body) == (200, b"5")

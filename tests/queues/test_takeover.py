@@ -1,4 +1,4 @@
-"""What becomes of events in work when their process is killed: no lease is waited for, and bystanders do not suffer."""
+"""Killed processes: their events run again at once in another process, and other events are not harmed."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tests.support.event_servers import GTHREAD, EventServers, children
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-LONG = {"SERVERFULL_EVENTS_LEASE": "600"}  # seconds; nobody is to wait for its end
+LONG = {"SERVERFULL_EVENTS_LEASE": "600"}  # seconds: a test that had to wait for its end would fail
 
 
 @pytest.fixture
@@ -23,56 +23,56 @@ def servers(tmp_path):
 
 
 def leader(servers):
-    """The process that has events in work."""
-    ((owner,),) = servers.rows("SELECT DISTINCT owner FROM event WHERE state = 'running'")
-    return int(owner.split(":")[1])
+    """Return the id of the process that runs events."""
+    ((holder,),) = servers.rows("SELECT DISTINCT owner FROM event WHERE state = 'running'")
+    return int(holder.split(":")[1])
 
 
-def begun(servers, event, times=1):
-    """Waits until an event has begun so often, and says how many seconds that took."""
-    since = time.monotonic()
-    wait_until(lambda: servers.noted("began").count(event) >= times)
-    return time.monotonic() - since
+def wait_for_run(servers, event, number=1):
+    """Wait for an event's first or next run, and return the seconds that it took."""
+    start = time.monotonic()
+    wait_until(lambda: servers.noted("began").count(event) >= number)
+    return time.monotonic() - start
 
 
-def told(seconds):
+def figures(seconds):
     return {"median": round(median(seconds), 2), "most": round(max(seconds), 2), "times": len(seconds)}
 
 
-def test_another_worker_takes_over_without_a_request_and_runs_what_was_in_work(servers, battery):
+def test_another_worker_runs_the_events_of_a_killed_leader_without_a_request(servers, battery):
     seconds = []
     with servers.gunicorn("--workers", "3", *GTHREAD, **LONG):
         for _ in range(share(20, 1)):
             event = servers.accept("work", 1)
-            begun(servers, event)
+            wait_for_run(servers, event)
             os.kill(leader(servers), signal.SIGKILL)
-            seconds.append(begun(servers, event, 2))
+            seconds.append(wait_for_run(servers, event, 2))
             wait_until(lambda: not servers.pending())
-        found = servers.rows("SELECT state, lost, attempts FROM event")
-    battery.record("killed leader to the next run, in another worker, seconds", **told(seconds))
-    assert found == [("succeeded", 1, 1)] * len(seconds)
+        rows = servers.rows("SELECT state, lost, attempts FROM event")
+    battery.record("killed leader to the next run, in another worker, seconds", **figures(seconds))
+    assert rows == [("succeeded", 1, 1)] * len(seconds)
 
 
-def test_a_start_runs_what_was_in_work_when_everything_was_killed(servers, battery):
+def test_a_start_runs_the_events_of_killed_servers(servers, battery):
     """A2."""
     seconds = []
     for _ in range(share(10, 1)):
         with servers.gunicorn(**LONG) as server:
             event = servers.accept("work", 1)
-            begun(servers, event)
+            wait_for_run(servers, event)
             for pid in (server.process.pid, *children(server.process.pid)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             server.process.wait()
         with servers.gunicorn(**LONG):
-            seconds.append(begun(servers, event, 2))
+            seconds.append(wait_for_run(servers, event, 2))
             wait_until(lambda: not servers.pending())
-    battery.record("A2 start, answering, to the first re-run, seconds", **told(seconds))
+    battery.record("A2 start, answering, to the first re-run, seconds", **figures(seconds))
     assert servers.rows("SELECT state, lost FROM event") == [("succeeded", 1)] * len(seconds)
 
 
-def test_an_event_that_kills_takes_no_bystander_with_it(servers, battery):
-    """A12: three run beside it each time it kills, and others wait."""
+def test_an_event_that_kills_its_process_does_not_fail_other_events(servers, battery):
+    """A12: three events run at each kill, and others wait."""
     with servers.gunicorn(**LONG):
         others = [servers.accept("work", 0.5) for _ in range(3)]
         wait_until(lambda: len(servers.noted("began")) == 3)

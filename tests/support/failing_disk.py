@@ -1,8 +1,8 @@
 """A child of `test_disk`, under a strace that makes the `MOST`-th pwrite64 or fdatasync of each process fail.
 
-strace counts for each process anew, so a case is a fork that first makes so many of these calls on a file in memory
-that the store's n-th is the one to fail. The cases come on standard input, one JSON a line; what each was told by its
-store goes to standard output.
+strace counts the calls of each process separately. So each case is a fork that first makes calls on a file in memory,
+as many as it takes for the store's n-th call to be the one that fails. The cases are read from standard input, one JSON
+object a line, and the results are written to standard output.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from serverfull_wsgi.storage.group_commit import StoreError
 from tests.queues.sqlite.test_event_store import LEASE, SUCCEEDED, put
 
 MOST = 300
-ROUNDS = 330  # more than it takes to come to the 300th call of either kind
+ROUNDS = 330  # more than enough for 300 calls of either kind
 AFTER = 4  # rounds after the failure
 CALLS = {"pwrite64": lambda fd: os.pwrite(fd, b"x", 0), "fdatasync": os.fdatasync}
 
@@ -28,40 +28,42 @@ def main():
     for line in sys.stdin:
         case = json.loads(line)
         if os.fork() == 0:
-            said = run(case)
-            os.write(1, json.dumps({**case, **said}).encode() + b"\n")
+            result = run(case)
+            os.write(1, json.dumps({**case, **result}).encode() + b"\n")
             os._exit(0)
         os.wait()
 
 
 def run(case):
-    said = {"accepted": [], "ended": [], "refused": 0, "opened": False}
+    result = {"accepted": [], "ended": [], "refused": 0, "opened": False}
     memory = os.memfd_create("calls")
     for _ in range(MOST - case["n"]):
         CALLS[case["call"]](memory)
     with suppress(ConfigurationError):
         store = Store(Path(case["path"]), "tests")
-        said["opened"] = True
-        use(store, said)
+        result["opened"] = True
+        use(store, result)
         if case["closes"]:
             store.close()
-    return said
+    return result
 
 
-def use(store, said):
-    """Accepts events and ends them, a little beyond the first failure; checkpoints come often."""
-    store._db.execute("PRAGMA wal_autocheckpoint=20")
+def use(store, result):
+    """Accept events and end them, until a few rounds after the first failure. Checkpoints are frequent."""
+    store.read(lambda db: db.execute("PRAGMA wal_autocheckpoint=20").fetchall())
     last = ROUNDS
     for number in itertools.count():
         if number == last:
             return
         try:
-            said["accepted"].append(put(store, f"new-{number}", b'"' + b"x" * 300 * (number % 9) + b'"'))
-            event = store.write(lambda db: statements.claim(db, "one", store.now(), LEASE, 0.0), vital=True)
-            if store.write(lambda db, event=event: statements.end(db, event, SUCCEEDED, store.now(), 0.0), vital=True):
-                said["ended"].append(event.request_id)
+            result["accepted"].append(put(store, f"new-{number}", b'"' + b"x" * 300 * (number % 9) + b'"'))
+            event = store.write(lambda db: statements.claim(db, "one", store.now(), LEASE, 0.0), may_use_reserve=True)
+            if store.write(
+                lambda db, event=event: statements.end(db, event, SUCCEEDED, store.now(), 0.0), may_use_reserve=True
+            ):
+                result["ended"].append(event.request_id)
         except StoreError:
-            said["refused"] += 1
+            result["refused"] += 1
             last = min(last, number + AFTER)
 
 

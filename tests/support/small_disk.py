@@ -1,4 +1,4 @@
-"""A file system of 16 MB that only one process and its children see, and what fills it."""
+"""A file system of 16 MB that only one process and its children see."""
 
 import shutil
 import subprocess
@@ -6,15 +6,15 @@ import subprocess
 PRIVATE = ["unshare", "--mount", "--map-root-user", "sh", "-c", 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"']
 
 
-def mounts(folder):
-    """Whether a small file system of one's own can be had here."""
+def can_mount(folder):
+    """Return whether this machine allows a private file system."""
     if not shutil.which("unshare"):
         return False
     return subprocess.run([*PRIVATE, folder, "true"], capture_output=True, check=False).returncode == 0
 
 
 def fill(path):
-    """Writes to ``path`` until there is no room for another byte."""
+    """Write to ``path`` until the disk has no space for another byte."""
     with open(path, "wb", buffering=0) as filler:
         piece = 65536
         while piece:

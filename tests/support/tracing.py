@@ -1,4 +1,4 @@
-"""strace, for tests that look at system calls or make them fail."""
+"""strace, for tests that observe system calls or make them fail."""
 
 import shutil
 import subprocess
@@ -6,11 +6,11 @@ import subprocess
 import pytest
 
 
-def traces():
-    """Whether strace is here and may trace."""
+def can_trace():
+    """Return whether strace is installed and may trace processes."""
     if not shutil.which("strace"):
         return False
     return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode == 0
 
 
-needs_strace = pytest.mark.skipif(not traces(), reason="needs strace, and the right to trace")
+needs_strace = pytest.mark.skipif(not can_trace(), reason="needs strace, and the right to trace")

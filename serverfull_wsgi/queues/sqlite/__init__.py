@@ -1,1 +1,54 @@
-"""Durable events in one SQLite file."""
+"""Durable events in one SQLite file that the processes of one machine share.
+
+**States of an event.** Every arrow is one transaction (``statements.py``)::
+
+                         insert
+                           |
+                           v       claim
+        +--postpone----> queued ------------> running ---end---> succeeded
+        |                  ^ ^                | |   |                |
+        |   retry later    | +---release------+ |   +------end---> failed
+        +------------------|--------------------+                    |
+                           +-----------------redrive-----------------+
+
+                         running --(lease ran out)--claim--> running, one more lost lease
+
+The column ``due`` is the time at which a row needs a worker: when a queued event may run, or when the lease of a
+running event ends. It is NULL after the end. So one index finds both, and an event whose worker died needs no repair:
+`claim` finds it like any other event. The rules of retries are those of `serverfull_wsgi.events`.
+
+The end of an event and the records for its destinations are written in one transaction. Records are rows with leases
+too, so a record is delivered at least once, and never for an event that did not end. A delivery that fails is tried
+again after 1, 2, 4 … 300 s, for as long as it takes.
+
+**Leases and the fence.** A claim gives the row a *holder* (the process), a count of runs, and an end. The process
+renews the lease three times within its length. A result is written only if the row still has the holder and the count
+of the claim; this is the fence. If a process was suspended, its lease ran out and another process ran the event, then
+its late result changes nothing. A lost lease counts. After two, an event runs one at a time with others like it; the
+fifth is the end of it, so an event that kills its processes cannot stop the others.
+
+A lease usually ends early. `release` gives it back when a process stops. When a process dies, the kernel frees the
+process's liveness lock, and the leader expires the leases within half a second.
+
+**Leadership.** One process at a time claims events (``leader_election.py``): a ``serverfull worker`` if there is one,
+or a web process. The leader holds a file lock. If the leader stops or dies, another process acquires the lock at its
+next tick, a tenth of a second later. Leadership keeps processes out of each other's way; the leases alone make results
+correct.
+
+**Durability.** A 202 is true because `Store.write` returns after COMMIT, and COMMIT returns after the fsync of the
+write-ahead log (``synchronous=FULL``). Threads share that fsync; see `serverfull_wsgi.storage`. A new store gets its
+name only when it is complete, and then its directory is synced. If the disk is full, new events get a 500 and running
+events end in reserved space.
+
+**One session in each process.** `SqliteQueue` holds options only. `SqliteQueue.start` opens a `Session`: the store, the
+leader election, the workers and the housekeeper. A forked child starts a session of its own and never uses its
+parent's::
+
+    SqliteQueue.put ----> Store <---- EventWorkers     run events; the leader has threads for this
+                           ^  ^-----  DeliveryWorkers  deliver records; likewise
+                           |
+                      housekeeper     every 0.1 s: leases, leadership, due events, dead processes, old events
+
+Modules: ``queue`` (the protocol), ``session`` (one process), ``workers`` (threads), ``leader_election``, ``store`` (the
+open file), ``schema`` (tables, migrations, checks), ``statements`` and ``admin`` (SQL of workers and of operators).
+"""

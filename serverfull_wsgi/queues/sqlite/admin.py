@@ -1,11 +1,11 @@
-"""Looking after events: what operators see of a store, and what they may do to it."""
+"""Queries and commands of operators: list events, show one, run failed ones again, remove ended ones."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Any
 
-from serverfull_wsgi.queues.sqlite import statements as rows
+from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.timestamps import timestamp
 
 STATES = ("queued", "running", "succeeded", "failed")
@@ -15,17 +15,17 @@ _SUMMARY = (
 
 
 def events(db: sqlite3.Connection, state: str, limit: int, before: int | None) -> list[dict[str, Any]]:
-    """The latest first; see `EventLog.events`."""
+    """Return summaries of events, the latest first; see `EventLog.events`."""
     where = "WHERE (? = '' OR state = ?) AND (? IS NULL OR id < ?)"
-    found = db.execute(
+    rows = db.execute(
         f"SELECT {_SUMMARY} FROM event {where} ORDER BY id DESC LIMIT ?",
         (state, state, before, before, limit),
     )
-    return [_summary(row) for row in found.fetchall()]
+    return [_summary(row) for row in rows.fetchall()]
 
 
 def event(db: sqlite3.Connection, request_id: str, now: float) -> dict[str, Any] | None:
-    """Everything of one event; see `EventLog.event`."""
+    """Return all fields of one event; see `EventLog.event`."""
     row = db.execute(
         f"SELECT {_SUMMARY}, due, payload, result FROM event WHERE request_id = ?",
         (request_id,),
@@ -33,7 +33,7 @@ def event(db: sqlite3.Connection, request_id: str, now: float) -> dict[str, Any]
     if row is None:
         return None
     due, payload, result = row[-3:]
-    sent = db.execute(
+    records = db.execute(
         "SELECT kind, target, state, tries, error FROM record WHERE event = ? ORDER BY id", (row[0],)
     ).fetchall()
     return {
@@ -41,7 +41,9 @@ def event(db: sqlite3.Connection, request_id: str, now: float) -> dict[str, Any]
         "dueInSeconds": None if due is None else round(due - now, 3),
         "payload": (payload or b"{}").decode(errors="replace"),
         "result": None if result is None else result.decode(errors="replace"),
-        "records": [dict(zip(("kind", "target", "state", "tries", "error"), one, strict=True)) for one in sent],
+        "records": [
+            dict(zip(("kind", "target", "state", "tries", "error"), record, strict=True)) for record in records
+        ],
     }
 
 
@@ -68,31 +70,35 @@ def _time(wall: float | None) -> str | None:
 
 
 def redrive(db: sqlite3.Connection, request_id: str, now: float) -> bool:
-    """See `EventLog.redrive`."""
-    return _redriven(db, "request_id = ?", (request_id,), now) == 1
+    """Run a failed event again; see `EventLog.redrive`."""
+    return _redrive(db, "request_id = ?", (request_id,), now) == 1
 
 
-def redrive_failed(db: sqlite3.Connection, upto: int, now: float, most: int = 500) -> int:
-    """Redrives up to ``most`` of the failed events up to this number, and says how many."""
-    which = "id IN (SELECT id FROM event WHERE state = 'failed' AND id <= ? LIMIT ?)"
-    return _redriven(db, which, (upto, most), now)
+def redrive_failed(db: sqlite3.Connection, last: int, now: float, limit: int = 500) -> int:
+    """Run up to ``limit`` failed events with numbers up to ``last`` again, and return their number."""
+    condition = "id IN (SELECT id FROM event WHERE state = 'failed' AND id <= ? LIMIT ?)"
+    return _redrive(db, condition, (last, limit), now)
 
 
-def _redriven(db: sqlite3.Connection, which: str, values: tuple[Any, ...], now: float) -> int:
-    done = db.execute(
+def _redrive(db: sqlite3.Connection, condition: str, values: tuple[Any, ...], now: float) -> int:
+    cursor = db.execute(
         "UPDATE event SET state = 'queued', due = ?, accepted = ?, attempts = 0, throttles = 0, lost = 0, "
-        "ended = NULL, ended_at = NULL, condition = '', error = '', result = NULL WHERE state = 'failed' AND " + which,
+        "ended = NULL, ended_at = NULL, condition = '', error = '', result = NULL "
+        f"WHERE state = 'failed' AND {condition}",
         (now, now, *values),
     )
-    return done.rowcount
+    return cursor.rowcount
 
 
-def latest(db: sqlite3.Connection) -> int:
-    """The number of the latest event, 0 without one."""
-    found: int = db.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
-    return found
+def latest_number(db: sqlite3.Connection) -> int:
+    """Return the number of the latest event; 0 if there is none."""
+    number: int = db.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+    return number
 
 
-def purge(db: sqlite3.Connection, state: str, upto: int, most: int = 500) -> int:
-    """Removes up to ``most`` ended events of this state (empty: of any), and says how many; see `rows.remove`."""
-    return rows.remove(db, "(? = '' OR state = ?) AND id <= ?", (state, state, upto), most)
+def purge(db: sqlite3.Connection, state: str, last: int, limit: int = 500) -> int:
+    """Remove up to ``limit`` ended events with numbers up to ``last``, and return their number.
+
+    An empty ``state`` stands for every state. An event with a record that still waits is kept.
+    """
+    return statements.remove_ended(db, "(? = '' OR state = ?) AND id <= ?", (state, state, last), limit)

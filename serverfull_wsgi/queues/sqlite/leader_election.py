@@ -1,35 +1,50 @@
-"""Which process runs the events of a store: one at a time, a ``serverfull worker`` before a web process."""
+"""The choice of the one process that runs a store's events."""
 
 from __future__ import annotations
 
-from serverfull_wsgi.queues.sqlite.store import Store
+from pathlib import Path
+
+from serverfull_wsgi.storage.locks import FileLock
 
 
 class Leader:
-    """Asks for the lead again and again, by `look`, and gives it up to a worker; a holder's death frees it at once."""
+    """This process's part in the election: two file locks below ``directory``.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    The leader holds the lock ``dispatching``. A worker (``serverfull worker``) also holds the lock ``worker``, and a
+    web process leads only while no process holds that one. The kernel releases the locks of a process that dies.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._leadership, self._worker = FileLock(directory / "dispatching"), FileLock(directory / "worker")
         self.is_worker = False
-        self.leads = False
-        self.resigns = False  # set by a process that ends: whatever it finishes yet, another may lead
+        self.is_leading = False
+        self._is_resigned = False
 
-    def look(self) -> bool:
-        """Whether this process leads now. What it has in work it may finish either way: leases see to that."""
-        store = self._store
-        if self.resigns:
-            if self.leads:
-                store.dispatching.release()
-            self.leads = False
-            return False
+    def update(self) -> bool:
+        """Acquire or give up leadership, as the locks allow now, and return whether this process leads.
+
+        A process that stops leading finishes its running events under their leases.
+        """
+        may_lead = not self._is_resigned and self._may_lead()
+        if may_lead and not self.is_leading:
+            self.is_leading = self._leadership.acquire()
+        elif not may_lead and self.is_leading:
+            self._leadership.release()
+            self.is_leading = False
+        return self.is_leading
+
+    def _may_lead(self) -> bool:
         if self.is_worker:
-            may = store.worker.is_held or store.worker.acquire()
-        else:
-            may = store.worker.acquire(shared=True)  # web processes ask together, so none takes another for a worker
-            store.worker.release()
-        if may and not self.leads:
-            self.leads = store.dispatching.acquire()
-        elif not may and self.leads:
-            store.dispatching.release()
-            self.leads = False
-        return self.leads
+            return self._worker.is_held or self._worker.acquire()
+        # shared, so that two web processes that test the lock at the same time do not take each other for a worker
+        may_lead = self._worker.acquire(shared=True)
+        self._worker.release()
+        return may_lead
+
+    def resign(self) -> None:
+        """Give up leadership at the next `update`, for good: another process may lead while this one stops."""
+        self._is_resigned = True
+
+    def close(self) -> None:
+        self._leadership.close()
+        self._worker.close()

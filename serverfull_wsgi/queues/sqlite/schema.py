@@ -1,22 +1,23 @@
-"""The file events are kept in: its tables, and when it is not opened."""
+"""The tables of the store's file, and the checks of a file before it is used."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.storage import wal_check
 from serverfull_wsgi.storage.sqlite_errors import is_damage
 
-APPLICATION_ID = 0x5E4F0E11  # in the file's header, so that `file` and we can tell it
-BUSY = 0.2  # seconds to wait for the lock of somebody who is none of us: a backup, a shell
+APPLICATION_ID = 0x5E4F0E11  # in the file's header; tells an event store from other SQLite files
+BUSY_TIMEOUT = 0.2  # seconds to wait for SQLite's lock, if a backup or a shell holds it: other servers use the gate
+JOURNAL_LIMIT = 32 * 1024 * 1024  # bytes of the write-ahead log that stay on the disk after a checkpoint
 
-# Each takes a store one version further; a store's version is how many it has been through. Times are in seconds:
-# due, accepted, ended and until in the store's own (clock.py), those with _at as the wall clock gave them.
-STEPS = (
+# Each migration raises a store's version by one. Times are in seconds. due, accepted, ended and until are store time
+# (storage/clock.py); columns with _at are seconds since 1970. A row's owner is the process that holds its lease, which
+# the code calls its holder; the owner of the store, an application, is in the table about.
+MIGRATIONS = (
     """
     CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE event (
@@ -32,14 +33,14 @@ STEPS = (
         attempts INTEGER NOT NULL DEFAULT 0,
         throttles INTEGER NOT NULL DEFAULT 0,
         lost INTEGER NOT NULL DEFAULT 0,       -- leases that ran out
-        runs INTEGER NOT NULL DEFAULT 0,       -- leases given: with the owner, what fences late acknowledgements
+        runs INTEGER NOT NULL DEFAULT 0,       -- leases given: with the owner, the fence of late results
         owner TEXT NOT NULL DEFAULT '',
         condition TEXT NOT NULL DEFAULT '',
         error TEXT NOT NULL DEFAULT '',
-        function TEXT NOT NULL,                -- the ARN, as it was addressed
+        function TEXT NOT NULL,                -- the ARN, with the qualifier of the request
         trace_id TEXT NOT NULL,
         config TEXT NOT NULL,                  -- an EventConfig, in JSON
-        checksum INTEGER NOT NULL,             -- of what never changes: a damaged event is not run
+        checksum INTEGER NOT NULL,             -- of the fields that never change: a damaged event does not run
         payload BLOB NOT NULL,
         result BLOB
     );
@@ -70,13 +71,13 @@ STEPS = (
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on the disk when they return; transactions are begun by hand."""
-    db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    db.text_factory = lambda text: text.decode(errors="replace")  # damage is for the checksum to find
+    """Return a connection without automatic transactions, whose commits are on the disk when they return."""
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    db.text_factory = lambda text: text.decode(errors="replace")  # the checksum finds damaged text
     try:
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA fullfsync=ON")  # where a disk would only be asked to write, macOS
-        db.execute("PRAGMA journal_size_limit=33554432")  # bytes
+        db.execute("PRAGMA fullfsync=ON")  # macOS: fsync alone leaves the data in the disk's cache
+        db.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT}")
         db.execute("PRAGMA cell_size_check=ON")
     except BaseException:
         db.close()
@@ -84,81 +85,81 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def create(path: Path, steps: Sequence[str] = STEPS) -> None:
-    """Makes an empty store: whole or not at all, so that an empty file is never taken for a store."""
-    made = path.with_name(f"{path.name}.{os.getpid()}.new")
-    made.unlink(missing_ok=True)
-    db = connect(made)
+def create(path: Path) -> None:
+    """Create an empty store. The file appears under its name only when it is complete."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.unlink(missing_ok=True)
+    db = connect(new)
     try:
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        _advance(db, 0, steps)
+        _migrate(db, 0)
         db.execute("PRAGMA journal_mode=WAL")
     finally:
         db.close()
-    os.rename(made, path)
+    os.rename(new, path)
     _sync(path.parent)
 
 
-def check(path: Path, steps: Sequence[str] = STEPS, *, thoroughly: bool) -> None:
-    """Brings an older store up to date; ``thoroughly`` reads all of it.
+def check(path: Path, *, thoroughly: bool) -> None:
+    """Check a store's file and migrate an older one. ``thoroughly`` reads the whole file and its log.
 
-    Raises `ConfigurationError` for what is no store, a damaged one, or one of a newer version.
+    Raises `ConfigurationError` if the file is not an event store, is damaged, or has a newer version.
     """
     if path.stat().st_size == 0:
-        raise damaged(path, "the file is empty")
-    if thoroughly and (what := wal_check.find_damage(path.with_name(f"{path.name}-wal"))):
-        raise damaged(path, what)
+        raise damage(path, "the file is empty")
+    if thoroughly and (description := wal_check.find_damage(path.with_name(f"{path.name}-wal"))):
+        raise damage(path, description)
     try:
         db = connect(path)
         try:
-            _check(db, path, steps, thoroughly)
+            _check(db, path, thoroughly)
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
-        raise refusal(path, error) from None
+        raise open_failure(path, error) from None
 
 
-def _check(db: sqlite3.Connection, path: Path, steps: Sequence[str], thoroughly: bool) -> None:
+def _check(db: sqlite3.Connection, path: Path, thoroughly: bool) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise ConfigurationError(f"{path} is no event store, but some other SQLite file; name another one")
+        raise ConfigurationError(f"{path} is an SQLite file, but not an event store; set another path")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if not 0 < version <= len(steps):
+    if not 0 < version <= len(MIGRATIONS):
         raise ConfigurationError(
-            f"the event store {path} has version {version}, and this serverfull-wsgi knows up to {len(steps)}: "
-            "run the newer serverfull-wsgi that wrote it, or name another store"
+            f"the event store {path} has version {version}, and this serverfull-wsgi reads versions up to "
+            f"{len(MIGRATIONS)}; run the serverfull-wsgi that wrote the store, or set another path"
         )
     if thoroughly:
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise damaged(path, found)
-    if version < len(steps):
-        _advance(db, version, steps)
+        result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise damage(path, result)
+    if version < len(MIGRATIONS):
+        _migrate(db, version)
 
 
-def _advance(db: sqlite3.Connection, version: int, steps: Sequence[str]) -> None:
-    for number, step in enumerate(steps[version:], version + 1):
-        db.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version={number}; COMMIT;")
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version={number}; COMMIT;")
 
 
-def refusal(path: Path, error: sqlite3.DatabaseError) -> ConfigurationError:
-    """Why the store cannot be opened."""
+def open_failure(path: Path, error: sqlite3.DatabaseError) -> ConfigurationError:
+    """Return the error for a store that SQLite cannot open."""
     if is_damage(error):
-        return damaged(path, str(error))
+        return damage(path, str(error))
     return ConfigurationError(f"the event store {path} cannot be opened: {error}")
 
 
-def damaged(path: Path, what: str) -> ConfigurationError:
-    """The refusal of a store that is not as it was written."""
+def damage(path: Path, description: str) -> ConfigurationError:
+    """Return the error for a damaged store."""
     return ConfigurationError(
-        f"the event store {path} is damaged ({what}), so nothing starts and nothing was changed. Bring it back from a "
-        f"backup with its -wal file; or save what can be saved with `sqlite3 {path.name} .recover`; or, giving its "
-        f"events up, move {path.name}* aside and start again"
+        f"the event store {path} is damaged ({description}). Nothing was started and nothing was changed. Restore the "
+        f"file and its -wal file from a backup, or save the readable events with `sqlite3 {path.name} .recover`. To "
+        f"give the events up, move {path.name}* to another directory and start again"
     )
 
 
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

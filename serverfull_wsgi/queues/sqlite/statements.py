@@ -1,7 +1,11 @@
-"""What is done with events and their records, each step as SQL inside one transaction.
+"""The SQL of events and their records. Each function is one step inside a transaction of its caller.
 
-A lease is a row's owner and count of runs, and its end is the row's ``due``: one index finds what is due and what was
-lost. Whatever comes from a lease that is no longer the row's is turned away.
+A lease is three columns of a row: its holder (the column ``owner``), the count ``runs``, and its end, ``due``. One
+index on ``due`` therefore finds both the rows that are due and the leases that ran out. A result is written only if
+holder and count are still those of the lease; see `Event.fence`.
+
+Parameters, unless a function has others: ``now`` is store time in seconds, ``wall`` seconds since 1970, ``lease``
+seconds, ``holder`` the name of the process that holds leases.
 """
 
 from __future__ import annotations
@@ -19,11 +23,13 @@ from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.retry_policy import Counts
 from serverfull_wsgi.events.runner import Final
 
-DEDUPE = 600.0  # seconds in which a repeated accept is known
+DEDUPE = 600.0  # seconds in which a repeated accept is recognised: longer than any SDK retries one call
+_BATCH = 500  # events removed in one transaction, since accepts wait meanwhile
+_KEY_BATCH = 5000  # keys of accepts removed in one transaction: small rows
 
 
 class Event(NamedTuple):
-    """An event as it was claimed: what to run, and the lease under which it runs."""
+    """A claimed event: the invocation, and the lease under which it runs."""
 
     id: int
     request_id: str
@@ -37,7 +43,7 @@ class Event(NamedTuple):
     throttles: int
     lost: int
     runs: int
-    owner: str
+    holder: str
 
     @property
     def counts(self) -> Counts:
@@ -45,8 +51,8 @@ class Event(NamedTuple):
 
     @property
     def fence(self) -> tuple[int, str, int]:
-        """What has to be as it was when an end is written."""
-        return self.id, self.owner, self.runs
+        """The values that a row must still have when a result is written: its id, holder and count of runs."""
+        return self.id, self.holder, self.runs
 
     @property
     def config(self) -> EventConfig:
@@ -54,7 +60,7 @@ class Event(NamedTuple):
 
     @property
     def is_damaged(self) -> bool:
-        """Whether it is no longer what was accepted."""
+        """Whether the event differs from the accepted event."""
         return self.checksum != checksum(
             self.request_id, self.function, self.trace_id, self.config_json, payload=self.payload
         )
@@ -66,21 +72,21 @@ _COLUMNS = (
 
 
 def checksum(*texts: str, payload: bytes) -> int:
-    """Of what never changes in an event."""
+    """Return the checksum of the fields that never change in an event."""
     return zlib.crc32(payload, zlib.crc32("\0".join(texts).encode("utf-8", "surrogatepass")))
 
 
 def insert(
     db: sqlite3.Connection, invocation: Invocation, config: EventConfig, dedupe: str, now: float, wall: float
 ) -> str:
-    """Accepts an event and returns its request id, or the first one if ``dedupe`` says that it is known already."""
+    """Insert an event and return its request id, or the first event's id if the key ``dedupe`` was used before."""
     if dedupe:
-        known = db.execute("SELECT request_id FROM accepted WHERE key = ? AND until > ?", (dedupe, now)).fetchone()
-        if known:
-            return str(known[0])
+        first = db.execute("SELECT request_id FROM accepted WHERE key = ? AND until > ?", (dedupe, now)).fetchone()
+        if first:
+            return str(first[0])
         row = (dedupe, invocation.request_id, now + DEDUPE)
         db.execute("INSERT OR REPLACE INTO accepted VALUES (?, ?, ?)", row)
-    texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, _stamp(config))
+    texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, _config_json(config))
     db.execute(
         "INSERT INTO event (request_id, function, trace_id, config, checksum, payload, due, accepted, accepted_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
@@ -90,15 +96,15 @@ def insert(
 
 
 @lru_cache(maxsize=1024)
-def _stamp(config: EventConfig) -> str:
+def _config_json(config: EventConfig) -> str:
     return json.dumps(asdict(config))
 
 
-def claim(db: sqlite3.Connection, owner: str, now: float, lease: float, wall: float) -> Event | None:
-    """The event that has been due longest, leased; one whose lease ran out counts one more as lost.
+def claim(db: sqlite3.Connection, holder: str, now: float, lease: float, wall: float) -> Event | None:
+    """Lease the event that has been due longest and return the event; None if no event is due.
 
-    Those that lost two leases are suspected of killing their process, and run one at a time: so one that does takes
-    nobody with it that was suspected only because it was there.
+    If the event was running, its lease ran out and counts as lost. An event that lost two leases may be the one that
+    kills its processes. Such events run one at a time, so that an innocent one does not lose further leases.
     """
     row = db.execute(
         "UPDATE event SET state = 'running', owner = ?, due = ?, started_at = ?, runs = runs + 1, "
@@ -106,68 +112,68 @@ def claim(db: sqlite3.Connection, owner: str, now: float, lease: float, wall: fl
         "AND (lost + (state = 'running') < 2 OR NOT EXISTS "
         "(SELECT 1 FROM event WHERE lost >= 2 AND state = 'running' AND due > ?)) ORDER BY due LIMIT 1) "
         "RETURNING " + _COLUMNS,
-        (owner, now + lease, wall, now, now),
+        (holder, now + lease, wall, now, now),
     ).fetchall()
     return Event(*row[0]) if row else None
 
 
 def next_due(db: sqlite3.Connection) -> float | None:
-    """When the next event or record is due; None if nothing waits."""
-    found: float | None = db.execute(
+    """Return the store time at which the next event or record is due; None if none waits."""
+    due: float | None = db.execute(
         "SELECT min(due) FROM (SELECT (SELECT due FROM event WHERE due IS NOT NULL ORDER BY due LIMIT 1) AS due "
         "UNION ALL SELECT (SELECT due FROM record WHERE due IS NOT NULL ORDER BY due LIMIT 1))"
     ).fetchone()[0]
-    return found
+    return due
 
 
-def renew(db: sqlite3.Connection, table: str, ids: Iterable[int], owner: str, until: float) -> None:
-    """Extends the leases that ``owner`` still has on these rows."""
-    rows = [(until, id, owner) for id in ids]
+def renew(db: sqlite3.Connection, table: str, ids: Iterable[int], holder: str, until: float) -> None:
+    """Extend the leases that ``holder`` still has on these rows to ``until``, in store time."""
+    rows = [(until, id, holder) for id in ids]
     db.executemany(f"UPDATE {table} SET due = ? WHERE id = ? AND owner = ? AND due IS NOT NULL", rows)
 
 
-def release(db: sqlite3.Connection, ids: Iterable[int], owner: str, now: float) -> None:
-    """Gives leases back, so that another may run these events at once; that counts as nothing."""
+def release(db: sqlite3.Connection, ids: Iterable[int], holder: str, now: float) -> None:
+    """Give leases back, so that another process runs these events at once. The leases do not count as lost."""
     db.executemany(
         "UPDATE event SET state = 'queued', due = ?, owner = '' WHERE id = ? AND owner = ? AND state = 'running'",
-        [(now, id, owner) for id in ids],
+        [(now, id, holder) for id in ids],
     )
 
 
-def bury(db: sqlite3.Connection, owner: str, now: float) -> int:
-    """Ends the leases of a process that is gone before their time, and says how many; they count as lost."""
+def expire(db: sqlite3.Connection, holder: str, now: float) -> int:
+    """End all leases of a dead process now, and return their number. The leases count as lost at the next claim."""
     end = "SET due = ? WHERE due > ? AND owner = ?"
-    return sum(db.execute(f"UPDATE {table} {end}", (now, now, owner)).rowcount for table in ("event", "record"))
+    return sum(db.execute(f"UPDATE {table} {end}", (now, now, holder)).rowcount for table in ("event", "record"))
 
 
 def postpone(db: sqlite3.Connection, event: Event, counts: Counts, due: float, error: str) -> bool:
-    """Lets an event rest until ``due``; False if its lease had gone to somebody else."""
-    done = db.execute(
+    """Queue an event again until ``due``; return False if the event's lease is no longer valid."""
+    cursor = db.execute(
         "UPDATE event SET state = 'queued', due = ?, owner = '', attempts = ?, throttles = ?, error = ? "
         "WHERE id = ? AND owner = ? AND runs = ? AND state = 'running'",
         (due, counts.attempts, counts.throttles, error, *event.fence),
     )
-    return done.rowcount == 1
+    return cursor.rowcount == 1
 
 
-def end(db: sqlite3.Connection, event: Event, ending: Final, now: float, wall: float) -> bool:
-    """Writes an event's end and the records to deliver; False if its lease had gone to somebody else."""
-    done = db.execute(
+def end(db: sqlite3.Connection, event: Event, final: Final, now: float, wall: float) -> bool:
+    """Write the end of an event and its records; return False if the event's lease is no longer valid."""
+    cursor = db.execute(
         "UPDATE event SET state = ?, due = NULL, owner = '', ended = ?, ended_at = ?, condition = ?, attempts = ?, "
         "throttles = ?, error = ?, result = ? WHERE id = ? AND owner = ? AND runs = ? AND state = 'running'",
-        (ending.state, now, wall, ending.condition, *ending.counts[:2], ending.error, ending.result, *event.fence),
+        (final.state, now, wall, final.condition, *final.counts[:2], final.error, final.result, *event.fence),
     )
-    if done.rowcount != 1:
+    if cursor.rowcount != 1:
         return False
     db.executemany(
         "INSERT INTO record (event, kind, target, attributes, body, due) VALUES (?, ?, ?, ?, ?, ?)",
-        [(event.id, *record, now) for record in ending.records],
+        [(event.id, *record, now) for record in final.records],
     )
     return True
 
 
 class Record(NamedTuple):
-    """A record to deliver, as it was claimed."""
+    """A claimed record, to be delivered to its destination."""
 
     id: int
     event: int
@@ -175,53 +181,61 @@ class Record(NamedTuple):
     target: str
     attributes: str
     body: bytes
-    tries: int  # with this one
-    owner: str
+    tries: int  # deliveries, this one included
+    holder: str
     request_id: str
     function: str
     trace_id: str
 
 
-def claim_record(db: sqlite3.Connection, owner: str, now: float, lease: float) -> Record | None:
-    """The record that has been due longest, leased."""
+def claim_record(db: sqlite3.Connection, holder: str, now: float, lease: float) -> Record | None:
+    """Lease the record that has been due longest and return the record; None if no record is due."""
     row = db.execute(
         "UPDATE record SET owner = ?, due = ?, tries = tries + 1 "
         "WHERE id = (SELECT id FROM record WHERE due <= ? ORDER BY due LIMIT 1) "
         "RETURNING id, event, kind, target, attributes, body, tries, owner",
-        (owner, now + lease, now),
+        (holder, now + lease, now),
     ).fetchall()
     if not row:
         return None
-    about = db.execute("SELECT request_id, function, trace_id FROM event WHERE id = ?", (row[0][1],)).fetchone()
-    return Record(*row[0], *about)
+    event = db.execute("SELECT request_id, function, trace_id FROM event WHERE id = ?", (row[0][1],)).fetchone()
+    return Record(*row[0], *event)
 
 
-def settle_record(db: sqlite3.Connection, record: Record, state: str, due: float | None, error: str = "") -> bool:
-    """``delivered``, ``dropped``, or still ``waiting`` until ``due``; False if the lease had gone to somebody else."""
-    done = db.execute(
+def update_record(db: sqlite3.Connection, record: Record, state: str, due: float | None, error: str = "") -> bool:
+    """Write a record's new state: ``delivered``, ``dropped``, or ``waiting`` until ``due``.
+
+    Return False if the record's lease is no longer valid.
+    """
+    cursor = db.execute(
         "UPDATE record SET state = ?, due = ?, owner = '', error = ?, "
         "body = CASE ? WHEN 'delivered' THEN x'' ELSE body END "
         "WHERE id = ? AND owner = ? AND tries = ? AND state = 'waiting'",
-        (state, due, error, state, record.id, record.owner, record.tries),
+        (state, due, error, state, record.id, record.holder, record.tries),
     )
-    return done.rowcount == 1
+    return cursor.rowcount == 1
 
 
-def sweep(db: sqlite3.Connection, now: float, retention: float, most: int = 500) -> bool:
-    """Removes what ended longer ago than ``retention`` seconds, but nothing with a record that still waits.
+def remove_expired(db: sqlite3.Connection, now: float, retention: float) -> bool:
+    """Remove events that ended over ``retention`` seconds ago, and return whether there may be more of them.
 
-    Up to ``most`` events; says whether there may be more.
+    An event with a record that still waits is kept.
     """
-    db.execute("DELETE FROM accepted WHERE key IN (SELECT key FROM accepted WHERE until < ? LIMIT 5000)", (now,))
-    return remove(db, "ended < ?", (now - retention,), most) == most
+    db.execute(
+        "DELETE FROM accepted WHERE key IN (SELECT key FROM accepted WHERE until < ? LIMIT ?)", (now, _KEY_BATCH)
+    )
+    return remove_ended(db, "ended < ?", (now - retention,), _BATCH) == _BATCH
 
 
-def remove(db: sqlite3.Connection, which: str, values: Sequence[float | str], most: int) -> int:
-    """Removes up to ``most`` events that ended, chosen by SQL, and says how many; waiting records keep theirs."""
+def remove_ended(db: sqlite3.Connection, condition: str, values: Sequence[float | str], limit: int) -> int:
+    """Remove up to ``limit`` ended events that meet an SQL condition, and return their number.
+
+    An event with a record that still waits is kept.
+    """
     ids = db.execute(
-        f"SELECT id FROM event WHERE ended IS NOT NULL AND {which} "
+        f"SELECT id FROM event WHERE ended IS NOT NULL AND {condition} "
         "AND NOT EXISTS (SELECT 1 FROM record WHERE record.event = event.id AND record.due IS NOT NULL) LIMIT ?",
-        (*values, most),
+        (*values, limit),
     ).fetchall()
     db.executemany("DELETE FROM record WHERE event = ?", ids)
     db.executemany("DELETE FROM event WHERE id = ?", ids)

@@ -1,4 +1,4 @@
-"""The file of events on a disk that fails, and after damage."""
+"""The event store on a disk that fails, and after damage."""
 
 import json
 import os
@@ -25,10 +25,10 @@ from tests.support.tracing import needs_strace
 
 @needs_strace
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-def test_a_write_or_sync_that_fails_accepts_nothing_and_loses_nothing(error, tmp_path, battery):
-    """A4: the n-th of either, of a new store and of one that was there, closed well or not at all."""
-    rng, there = random.Random(SEED), tmp_path / "there.sqlite3"
-    fill(there)
+def test_a_failed_write_or_sync_accepts_no_event_and_loses_none(error, tmp_path, battery):
+    """A4: the n-th write or sync fails, of a new store and of an existing one, closed in order or not at all."""
+    rng, existing = random.Random(SEED), tmp_path / "existing.sqlite3"
+    fill(existing)
     cases = [
         {"path": str(tmp_path / f"{call}-{n}.sqlite3"), "call": call, "n": n, "closes": n // 2 % 2 == 0}
         for call in CALLS
@@ -36,20 +36,20 @@ def test_a_write_or_sync_that_fails_accepts_nothing_and_loses_nothing(error, tmp
     ]
     for case in cases:
         if case["n"] % 2:
-            shutil.copy(there, case["path"])
-    told = [(case, *_left(case)) for case in _with_faults(cases, error)]
+            shutil.copy(existing, case["path"])
+    results = [(case, *_missing(case)) for case in _with_faults(cases, error)]
     battery.record(
         f"A4 {error} of the n-th write, of the n-th sync",
-        cases=len(told),
-        opens_refused=sum(not case["opened"] for case, *_ in told),
-        writes_refused=sum(case["refused"] for case, *_ in told),
-        nothing_noticed=sum(case["opened"] and not case["refused"] for case, *_ in told),
-        accepted=sum(len(case["accepted"]) for case, *_ in told),
-        false_202=sum(len(false) for _, false, _ in told),
-        lost=sum(len(lost) for *_, lost in told),
+        cases=len(results),
+        opens_refused=sum(not case["opened"] for case, *_ in results),
+        writes_refused=sum(case["refused"] for case, *_ in results),
+        nothing_noticed=sum(case["opened"] and not case["refused"] for case, *_ in results),
+        accepted=sum(len(case["accepted"]) for case, *_ in results),
+        false_202=sum(len(false) for _, false, _ in results),
+        lost=sum(len(lost) for *_, lost in results),
     )
-    assert len(told) == len(cases)
-    assert [found for found in told if found[1] or found[2]] == []
+    assert len(results) == len(cases)
+    assert [result for result in results if result[1] or result[2]] == []
 
 
 def _with_faults(cases, error):
@@ -69,78 +69,78 @@ def _with_faults(cases, error):
     return [json.loads(line) for line in child.stdout.splitlines()]
 
 
-def _left(case):
-    """What the store does not have though it said so: events, and ends of events."""
+def _missing(case):
+    """Return the accepted events and the ended events that the store does not have."""
     path = Path(case["path"])
-    Store(path, "tests").close()  # which reads all of it
+    Store(path, "tests").close()  # checks the whole file
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        found = dict(db.execute("SELECT request_id, state FROM event"))
-    there = {f"id-{number}" for number in range(20)} if case["n"] % 2 else set()
+        states = dict(db.execute("SELECT request_id, state FROM event"))
+    existing = {f"id-{number}" for number in range(20)} if case["n"] % 2 else set()
     return (
-        sorted({*case["accepted"], *there} - set(found)),
-        sorted(id for id in case["ended"] if found.get(id) != "succeeded"),
+        sorted({*case["accepted"], *existing} - set(states)),
+        sorted(id for id in case["ended"] if states.get(id) != "succeeded"),
     )
 
 
-def test_a_damaged_store_is_refused_or_serves_what_was_committed(tmp_path, battery):
-    """A6: bytes flipped, and ends cut off, in the main file, its WAL, or the index of the WAL that processes share."""
-    rng, whole = random.Random(SEED), _files(tmp_path / "whole.sqlite3")
-    found = {file: Counter(refused=0, served=0, set_aside=0, missing=0, wrong=0) for file in whole}
+def test_a_damaged_store_is_refused_or_serves_committed_events_only(tmp_path, battery):
+    """A6: bytes are changed, or the end is cut off, in the main file, its WAL, or the shared index of the WAL."""
+    rng, intact = random.Random(SEED), _files(tmp_path / "whole.sqlite3")
+    counts = {file: Counter(refused=0, served=0, set_aside=0, missing=0, wrong=0) for file in intact}
     for number in range(share(240, 60)):
         file = rng.choice(["", "", "", "-wal", "-wal", "-shm"])
         path = tmp_path / f"{number}.sqlite3"
-        for name, content in whole.items():
+        for name, content in intact.items():
             Path(f"{path}{name}").write_bytes(_damaged(content, rng) if name == file else content)
-        found[file].update(_served(path))
-    for file, counts in found.items():
-        battery.record(f"A6 flips and truncations, events.sqlite3{file}", **counts)
-    assert sum(counts["wrong"] for counts in found.values()) == 0
-    assert found[""]["refused"]
-    assert found[""]["served"]
-    assert found[""]["missing"] == 0
-    assert found["-wal"]["refused"]
-    assert +found["-shm"] == Counter(served=found["-shm"]["served"])
+        counts[file].update(_served(path))
+    for file, figures in counts.items():
+        battery.record(f"A6 flips and truncations, events.sqlite3{file}", **figures)
+    assert sum(figures["wrong"] for figures in counts.values()) == 0
+    assert counts[""]["refused"]
+    assert counts[""]["served"]
+    assert counts[""]["missing"] == 0
+    assert counts["-wal"]["refused"]
+    assert +counts["-shm"] == Counter(served=counts["-shm"]["served"])
 
 
 @pytest.mark.parametrize(
-    ("place", "what"),
+    ("offset", "message"),
     [
         (20, "the header of its -wal file is not valid"),
         (32 + 24 + 100, "commits in its -wal file follow a frame that is not valid"),
     ],
 )
-def test_damage_inside_the_wal_is_told_and_nothing_is_changed(place, what, tmp_path):
-    path, whole = tmp_path / "damaged.sqlite3", _files(tmp_path / "whole.sqlite3")
-    log = bytearray(whole["-wal"])
-    log[place] ^= 0xFF
-    for name, content in {**whole, "-wal": bytes(log)}.items():
+def test_damage_in_the_wal_is_reported_and_no_file_is_changed(offset, message, tmp_path):
+    path, intact = tmp_path / "damaged.sqlite3", _files(tmp_path / "whole.sqlite3")
+    log = bytearray(intact["-wal"])
+    log[offset] ^= 0xFF
+    for name, content in {**intact, "-wal": bytes(log)}.items():
         Path(f"{path}{name}").write_bytes(content)
-    with pytest.raises(ConfigurationError, match=what):
+    with pytest.raises(ConfigurationError, match=message):
         Store(path, "tests")
     assert Path(f"{path}-wal").read_bytes() == log
 
 
-def test_a_commit_that_was_cut_off_is_left_out(tmp_path):
-    path, whole = tmp_path / "torn.sqlite3", _files(tmp_path / "whole.sqlite3")
-    for name, content in {**whole, "-wal": whole["-wal"][:-100]}.items():
+def test_an_incomplete_last_commit_is_ignored(tmp_path):
+    path, intact = tmp_path / "torn.sqlite3", _files(tmp_path / "whole.sqlite3")
+    for name, content in {**intact, "-wal": intact["-wal"][:-100]}.items():
         Path(f"{path}{name}").write_bytes(content)
     assert _served(path) == Counter(served=39, missing=1)
 
 
 def _files(path):
-    """A store of which half is in the main file and half in the WAL, as a crash leaves it."""
+    """Return the files of a store after a crash: half of its events are in the main file, half in the WAL."""
     fill(path)
     store = Store(path, "tests")
     for number in range(20, 40):
         put(store, f"id-{number}", payload(number))
-    found = {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal", "-shm")}
+    files = {name: Path(f"{path}{name}").read_bytes() for name in ("", "-wal", "-shm")}
     store.close()
-    return found
+    return files
 
 
 def _served(path):
-    """What became of the 40 events of a damaged store."""
+    """Open a damaged store, claim its 40 events, and return the number of each outcome."""
     counts = Counter()
     try:
         store = Store(path, "tests")
@@ -155,8 +155,8 @@ def _served(path):
     return counts
 
 
-def _damaged(whole, rng):
+def _damaged(content, rng):
     if rng.random() < 0.2:
-        return whole[: rng.randrange(len(whole))]
-    place = rng.randrange(len(whole))
-    return whole[:place] + bytes([whole[place] ^ rng.randrange(1, 256)]) + whole[place + 1 :]
+        return content[: rng.randrange(len(content))]
+    offset = rng.randrange(len(content))
+    return content[:offset] + bytes([content[offset] ^ rng.randrange(1, 256)]) + content[offset + 1 :]

@@ -1,0 +1,115 @@
+"""The life of a `SqliteQueue` in one process: not started, started, closed."""
+
+import os
+from contextlib import closing
+
+import pytest
+
+from serverfull_wsgi import EventConfig, FunctionName, Invocation, Outcome, ServiceException, SqliteQueue
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # from Python 3.12
+NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+
+
+def run(invocation, age):
+    return Outcome(b"null")
+
+
+def send(function, payload, trace_id, dedupe):
+    raise AssertionError("these events have no destinations")
+
+
+def put(queue, request_id):
+    return queue.put(Invocation(NAME, b"{}", request_id), EventConfig())
+
+
+@pytest.fixture
+def queue(tmp_path):
+    with closing(SqliteQueue(tmp_path / "events.sqlite3")) as queue:
+        yield queue
+
+
+def test_a_queue_that_is_not_started_refuses_events_and_queries_and_opens_no_file(queue, tmp_path):
+    with pytest.raises(ServiceException):
+        put(queue, "a")
+    with pytest.raises(ServiceException):
+        queue.events()
+    with pytest.raises(RuntimeError, match=r"is not started; call start\(\) first"):
+        queue.become_worker()
+    assert not queue.is_leading
+    queue.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_started_queue_leads_and_runs_its_events(queue):
+    queue.start(run, send)
+    put(queue, "a")
+    wait_until(lambda: queue.event("a")["state"] == "succeeded")
+    assert queue.is_leading
+
+
+def test_a_queue_is_started_once_in_a_process(queue):
+    queue.start(run, send)
+    with pytest.raises(RuntimeError, match="was started already in this process; create another one for"):
+        queue.start(run, send)
+    put(queue, "a")
+    wait_until(lambda: queue.event("a")["state"] == "succeeded")
+
+
+def test_close_is_final(queue):
+    queue.start(run, send)
+    put(queue, "a")
+    queue.close()
+    queue.close()
+    for refused in (lambda: put(queue, "b"), queue.events, lambda: queue.event("a"), lambda: queue.redrive("a")):
+        with pytest.raises(ServiceException, match="The server is stopping"):
+            refused()
+    with pytest.raises(RuntimeError, match="was closed already in this process; create another one for"):
+        queue.start(run, send)
+    assert not queue.is_leading
+
+
+def test_another_queue_opens_the_store_after_close(queue):
+    queue.start(run, send)
+    put(queue, "a")
+    queue.close()
+    with closing(SqliteQueue(queue.path)) as another:
+        another.start(run, send)
+        wait_until(lambda: another.event("a")["state"] == "succeeded")
+
+
+@pytest.mark.parametrize("parent", ["started", "closed"])
+def test_a_forked_child_starts_the_queue_for_itself(queue, parent):
+    queue.start(run, send)
+    put(queue, "from the parent")
+    if parent == "closed":
+        queue.close()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            queue.start(run, send)
+            put(queue, "from the child")
+            wait_until(lambda: queue.event("from the child")["state"] == "succeeded")
+            queue.close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    if parent == "started":
+        assert queue.event("from the child")["state"] == "succeeded"
+        put(queue, "again from the parent")
+
+
+def test_close_in_a_forked_child_leaves_the_parents_session_open(queue):
+    queue.start(run, send)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            queue.close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    put(queue, "a")
+    wait_until(lambda: queue.event("a")["state"] == "succeeded")
