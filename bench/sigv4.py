@@ -15,7 +15,7 @@ from bench.events import EVENTS
 from bench.handlers import echo
 from bench.inprocess import CALLS, _call, _environ
 from serverfull_wsgi import Application, CredentialsFile, SigV4Middleware, StaticFetcher
-from serverfull_wsgi.auth.sigv4.parsing import Request, claim_of, pairs_of
+from serverfull_wsgi.auth.sigv4.parsing import Request, parse_signature, query_pairs
 from serverfull_wsgi.auth.sigv4.signature import canonical_request, signature
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -135,8 +135,8 @@ def _signed(environ, authorization, secret, event):
     headers = {key[5:].replace("_", "-").lower(): text for key, text in environ.items() if key.startswith("HTTP_")}
     if authorization:
         headers["authorization"] = authorization
-    query = pairs_of(environ["QUERY_STRING"])
-    claim = claim_of(headers, query)
+    query = query_pairs(environ["QUERY_STRING"])
+    claim = parse_signature(headers, query)
     request = Request(environ["REQUEST_METHOD"], PATH, query, headers)
     return signature(claim, canonical_request(claim, request, sha256(event).hexdigest()), secret)
 

@@ -1,4 +1,4 @@
-"""What a handler is given as its second argument: the attributes of AWS's own context, and no more."""
+"""The context, a handler's second argument. It has the attributes of AWS's own context, and no others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import sys
 from time import monotonic
 from typing import Any
 
-W3C_FIELDS = ("traceparent", "tracestate", "baggage")  # what AWS's runtime lets through of a client context's "w3c"
+W3C_FIELDS = ("traceparent", "tracestate", "baggage")  # AWS's runtime drops other members of a client context's "w3c"
 
 
 class LambdaContext:
-    """The context of one invocation, as AWS's Python runtime makes it."""
+    """The context of one invocation, as AWS's Python runtime makes it.
+
+    ``deadline`` is a value of `time.monotonic`, so that a step of the wall clock does not move it. The other arguments
+    are the attributes of the same name.
+    """
 
     def __init__(
         self,
@@ -25,7 +29,6 @@ class LambdaContext:
         deadline: float,
         client_context: dict[str, Any] | None = None,
     ) -> None:
-        """``deadline`` is a reading of `time.monotonic`, so that a jump of the wall clock does not move it."""
         self.aws_request_id = aws_request_id
         self.log_group_name = log_group_name
         self.log_stream_name = log_stream_name
@@ -40,15 +43,15 @@ class LambdaContext:
         self._deadline = deadline
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds to the function's timeout; 0 once it has passed."""
+        """Return the milliseconds until the function's timeout, 0 after it."""
         return max(0, int((self._deadline - monotonic()) * 1000))
 
     def log(self, msg: object) -> None:
-        """Writes to the function's log, without a line end of its own."""
+        """Write to the function's log. No line end is added."""
         sys.stdout.write(str(msg))
 
     def w3c(self) -> dict[str, str]:
-        """The W3C trace context that came with the client context."""
+        """Return the W3C trace context of the client context."""
         return dict(self._w3c_fields)
 
     def __repr__(self) -> str:
@@ -69,7 +72,7 @@ class LambdaContext:
 
 
 class _Record:
-    """An object with a fixed set of attributes that shows all of them."""
+    """An object with a fixed set of attributes. Its ``repr`` shows all of them."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -78,7 +81,7 @@ class _Record:
 
 
 class CognitoIdentity(_Record):
-    """Who calls, where Amazon Cognito says so. Always there, always empty: nothing here speaks to Cognito."""
+    """The caller's Amazon Cognito identity. It is always present and always empty: this server does not use Cognito."""
 
     __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
 
@@ -88,7 +91,7 @@ class CognitoIdentity(_Record):
 
 
 class Client(_Record):
-    """The calling application, as it describes itself; what it leaves out is None."""
+    """The calling application, as it describes itself. A member that it leaves out is None."""
 
     __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")  # noqa: RUF023 (AWS's order)
 
@@ -98,7 +101,7 @@ class Client(_Record):
 
 
 class ClientContext(_Record):
-    """What the caller sent as client context; keys AWS does not know are dropped."""
+    """The client context that the caller sent. Keys unknown to AWS are dropped."""
 
     __slots__ = ("custom", "env", "client")  # noqa: RUF023 (AWS's order)
 

@@ -1,4 +1,8 @@
-"""Where *which*, *how* and *when* meet. Every door asks the dispatcher, and none asks its parts."""
+"""The dispatcher joins fetcher, executor and queue. Every entry point calls it, and none calls its parts.
+
+invoke ──▶ check ──▶ run ─────▶ Executor.execute ──▶ REPORT line, metrics ──▶ Outcome      now
+accept ──▶ check ──▶ EventQueue.put ──▶ request id                                         later: invoke
+"""
 
 from __future__ import annotations
 
@@ -32,9 +36,16 @@ NO_CONFIG = EventConfig()
 
 
 class Dispatcher:
-    """Finds the function an invocation names and has it run, now or later.
+    """Finds the function that an invocation names, and runs it now or later.
 
-    ``region`` and ``account_id`` are the server's own; names that leave them out mean these.
+    Args:
+        fetcher: finds functions by name.
+        executor: runs functions.
+        queue: keeps events.
+        region: the server's region, for names without one. Functions of other regions are refused.
+        account_id: the server's account, for names without one. Functions of other accounts are refused.
+        logger: receives a REPORT line for each invocation.
+        metrics: receives counts and durations; None for no metrics.
     """
 
     def __init__(
@@ -57,28 +68,32 @@ class Dispatcher:
         self._metrics = metrics
 
     def name(self, text: str, qualifier: str | None = None) -> FunctionName:
-        """``text`` and ``qualifier`` as given by a caller. Raises as `FunctionName.parse`."""
+        """Return the function that a caller's ``text`` and ``qualifier`` name. Raises as `FunctionName.parse`."""
         return FunctionName.parse(text, qualifier, region=self._region, account_id=self._account_id)
 
     def check(self, invocation: Invocation) -> Function:
-        """The function, if this invocation may run: its dry run.
+        """Return the function if the invocation may run. A dry run ends here.
 
-        Raises `ResourceNotFoundException`, `AccessDeniedException` or, for a payload that is no JSON,
-        `InvalidRequestContentException`.
+        Raises as `resolve`, and `InvalidRequestContentException` if the payload is not valid JSON.
         """
         function = self.resolve(invocation.function_name, invocation.principal)
-        invocation.event  # noqa: B018  (raises for what is no JSON; parsed once, for whoever runs it)
+        invocation.event  # noqa: B018  (parses the payload once, for the executor too)
         return function
 
     def resolve(self, name: FunctionName, principal: str | None = None) -> Function:
-        """The function of this name, if it exists in this region and account; a refusal names who asked."""
+        """Return the function of this name. ``principal`` is the caller's name for the error message.
+
+        Raises:
+            ResourceNotFoundException: if there is no such function, or it belongs to another region.
+            AccessDeniedException: if it belongs to another account.
+        """
         if name.region != self._region:
             raise ResourceNotFoundException(
                 f"Functions from '{name.region}' are not reachable in this region ('{self._region}')"
             )
         if name.account_id != self._account_id:
             raise AccessDeniedException(
-                f"User: {self._user(principal)} is not authorized to perform: lambda:InvokeFunction on resource: "
+                f"User: {self._user_arn(principal)} is not authorized to perform: lambda:InvokeFunction on resource: "
                 f"{name.arn} because it belongs to another account than this server's ({self._account_id})"
             )
         try:
@@ -86,21 +101,25 @@ class Dispatcher:
         except NotFoundError:
             raise ResourceNotFoundException(f"Function not found: {name.qualified_arn}") from None
 
-    def _user(self, principal: str | None) -> str:
-        """Who asked, as AWS names users: those that are known here belong to this account."""
+    def _user_arn(self, principal: str | None) -> str:
+        """Return the caller's ARN, as AWS's messages have it. An authenticated caller belongs to this account."""
         if principal is None or principal.startswith("arn:"):
             return principal or "anonymous"
         return f"arn:{partition_of(self._region)}:iam::{self._account_id}:user/{principal}"
 
     def invoke(self, invocation: Invocation, age: float | None = None) -> Outcome:
-        """Runs the function to its end; ``age`` is how many seconds ago an event was accepted, None for a call.
+        """Find the function and run it to its end.
 
-        Raises as `check` does, and `TooManyRequestsException`.
+        ``age`` is the seconds since an event was accepted; None for a synchronous call. Raises as `check`, and as
+        `Executor.execute`.
         """
         return self.run(self.check(invocation), invocation, age)
 
     def run(self, function: Function, invocation: Invocation, age: float | None = None) -> Outcome:
-        """Runs a function that was checked, and tells of it: the REPORT line and the metrics."""
+        """Run a function that `check` returned, log its REPORT line and count it.
+
+        ``age`` is the seconds since an event was accepted; None for a synchronous call. Raises as `Executor.execute`.
+        """
         concurrent = self._metrics.mark_started(invocation) if self._metrics else 0
         try:
             outcome = self._executor.execute(function, invocation)
@@ -110,10 +129,10 @@ class Dispatcher:
         finally:
             if self._metrics:
                 self._metrics.mark_ended(invocation)
-        self._tell(function, invocation, outcome, concurrent, age)
+        self._report(function, invocation, outcome, concurrent, age)
         return outcome
 
-    def _tell(
+    def _report(
         self, function: Function, invocation: Invocation, outcome: Outcome, concurrent: int, age: float | None
     ) -> None:
         log_report(
@@ -130,7 +149,7 @@ class Dispatcher:
         overran = outcome.duration > function.timeout
         if overran:
             self._logger.warning(
-                "ran for %.2f s, over its timeout of %.2f s; nothing here stops code in the server's own process",
+                "ran for %.2f s, over its timeout of %.2f s; code in the server's own process is not stopped",
                 outcome.duration,
                 function.timeout,
                 extra={"request_id": invocation.request_id, "function_name": function.name},
@@ -140,15 +159,15 @@ class Dispatcher:
             self._metrics.record_invocation(function.name, outcome.duration, failed, concurrent, age, overran)
 
     def accept(self, invocation: Invocation, attempt_of: str = "") -> str:
-        """Takes an invocation to run later and returns its request id, the first one for an accept tried again.
+        """Accept an event and return its request id. A repeated attempt returns the first request id.
 
-        ``attempt_of`` is the caller's own id of what it tries, ``amz-sdk-invocation-id``; empty where it has none.
-        Raises as `check`, and as `EventQueue.put`.
+        ``attempt_of`` is the caller's id of the event, ``amz-sdk-invocation-id``, equal in all attempts to send it; it
+        is empty if the caller sent none. Raises as `check`, and as `EventQueue.put`.
         """
         return self._accept(invocation, _fingerprint(invocation, attempt_of) if attempt_of else "")
 
     def send(self, target: str, payload: bytes, trace_id: str, dedupe: str) -> str:
-        """Accepts an event that comes from within, as a destination's record does. Raises as `accept`, and `name`."""
+        """Accept an event from a destination of another event. Raises as `accept`, and as `name`."""
         return self._accept(Invocation(self.name(target), payload, str(uuid4()), trace_id=trace_id), dedupe)
 
     def _accept(self, invocation: Invocation, dedupe: str) -> str:
@@ -169,7 +188,7 @@ class Dispatcher:
 
 
 def _fingerprint(invocation: Invocation, attempt_of: str) -> str:
-    """The same for the same caller, function, payload and id of what is tried, and for nothing else."""
+    """Return a digest that is equal only for equal callers, functions, payloads and ids of the event."""
     digest = blake2b(invocation.payload, digest_size=16)
     for part in (invocation.principal or "", invocation.function_name.arn, attempt_of):
         digest.update(b"\0" + part.encode("utf-8", "surrogatepass"))

@@ -1,7 +1,15 @@
-"""The words: what a request names, what is run, and what comes back.
+"""The vocabulary: functions, invocations, outcomes, and the protocols of the parts that handle them.
 
-A request names a function. *Which?* a `Fetcher` gives a `Function`. *How?* an `Executor` gives an `Outcome`. *When?*
-now, or an `EventQueue` keeps the `Invocation` for later.
+    request ──▶ FunctionName ──▶ Fetcher ──▶ Function ─┐
+           └──▶ Invocation ────────────────────────────┴──▶ Executor ──▶ Outcome      now
+           └──▶ Invocation ───────────────────────────────▶ EventQueue                later
+
+A request names a function. A `Fetcher` returns the `Function` (which). An `Executor` runs it and returns an `Outcome`
+(how). It runs now, or an `EventQueue` keeps the `Invocation` for later (when).
+
+Each of these protocols has the methods that every implementation needs. An ability that only some implementations have
+is a protocol of its own, and the application tests for it with `isinstance`: `ListableFetcher`, `ReportingFetcher`,
+`CheckingExecutor`, `Startable`, `Closable`, `ShutdownAware`, `Checkable`, `EventLog`.
 """
 
 from __future__ import annotations
@@ -18,32 +26,42 @@ from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.payloads import parse_payload
 
-UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # for "not given", where None means null
+UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # "not given", for values that may be None
 
-Handler = Callable[[Any, Any], Any]  # handler(event, context) -> anything JSON can say
+Handler = Callable[[Any, Any], Any]  # handler(event, context) -> any value that JSON can represent
 
-TIMEOUT_LIMIT = 100_000_000  # seconds: three years, which all that counts time can count (AWS's limit is 900)
+TIMEOUT_LIMIT = 100_000_000  # seconds (3 years): the operating system's timers accept it; AWS's limit is 900
+EVENT_STATES = ("queued", "running", "succeeded", "failed")
 
 
 @dataclass(frozen=True)
 class Function:
-    """A Lambda function: its code and what AWS would call its configuration.
+    """A Lambda function: its code and its configuration, as AWS calls them.
 
-    ``handler`` is a callable, or an AWS Handler string (``"package.module.attribute"``) that is imported at the first
-    invocation. ``timeout`` is in seconds (AWS's default, 3), ``memory_size`` in MiB (AWS's default, 128). Code that
-    runs in the server's own process is not stopped at its timeout nor held to its memory size; it can see both in its
-    context. ``code`` is the directory of the function's code, an absolute path; the function then runs in processes of
-    its own, under ``runtime`` (``"python3.12"``, ``"nodejs20.x"``, ``"provided.al2023"``, ``"go1.x"``), with the
-    variables of ``environment``, and over the unpacked ``layers``, directories that stand for ``/opt``: their
-    ``python`` is on PYTHONPATH, ``nodejs/node_modules`` on NODE_PATH, ``bin`` on PATH.
-    ``errors`` are the exceptions the function documents, classes or instances, for mock mode to raise; ``mock`` is the
-    value mock mode answers with, or a callable without parameters that makes one. ``source`` is the handler as given,
-    also after a wrapper has put another in its place. ``handler_string`` is by which name a process of its own imports
-    a callable; empty, that is where the callable was defined. ``event_config`` says how its events are retried.
-    ``is_mocked`` is True if ``handler`` only imitates ``source``, as in mock mode: it then runs in the server's own
-    process and needs neither ``code`` nor ``environment``.
+    Args:
+        handler: a callable, or an AWS Handler string (``"package.module.attribute"``) that is imported at the first
+            invocation.
+        name: the function's name, without a qualifier.
+        version: ``"$LATEST"`` or a published version.
+        timeout: seconds. Code in the server's own process is not stopped at its timeout, but its context shows it.
+        memory_size: MiB. Code in the server's own process may use more, but its context shows it.
+        description: a text for operators.
+        code: the absolute path of the code's directory. The function then runs in isolated processes.
+        runtime: ``"python3.12"``, ``"nodejs20.x"``, ``"provided.al2023"``, ``"go1.x"`` and others; with ``code`` only.
+        environment: environment variables by name; for isolated functions only.
+        layers: directories that stand for ``/opt``. Their ``python`` is on PYTHONPATH, their ``nodejs/node_modules``
+            on NODE_PATH, their ``bin`` on PATH.
+        errors: the exceptions that the function documents, classes or instances. Mock mode raises them.
+        mock: the result in mock mode: a value, or a callable without parameters that returns one.
+        source: the handler before a wrapper replaced it; by default ``handler``.
+        event_config: the retries and destinations of the function's events; None for the defaults.
+        handler_string: the Handler string by which an isolated process imports a callable. If empty, the process
+            imports it from the module that defines it.
+        is_mocked: True if ``handler`` only imitates ``source``, as in mock mode. It then runs in the server's own
+            process, and needs neither ``code`` nor ``environment``.
 
-    Raises `ConfigurationError` for values no function can have.
+    Raises:
+        ConfigurationError: for values that no function can have.
 
     >>> Function(print, name="hello").timeout
     3.0
@@ -95,12 +113,12 @@ class Function:
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not is_valid_value(value):
                 self._refuse("environment", name, "names of letters, digits and '_', with values that are text")
 
-    def _refuse(self, what: str, value: object, rule: str) -> NoReturn:
-        raise ConfigurationError(f"function {self.name or self.handler!r}: {what}={value!r} must be {rule}")
+    def _refuse(self, field: str, value: object, rule: str) -> NoReturn:
+        raise ConfigurationError(f"function {self.name or self.handler!r}: {field}={value!r} must be {rule}")
 
     @classmethod
     def of(cls, handler: FunctionLike, name: str, version: str = LATEST) -> Function:
-        """``handler`` as a `Function` of this name and version, whether it is one already or a plain callable."""
+        """Return ``handler``, a `Function` or a plain handler, as a `Function` of this name and version."""
         if isinstance(handler, Function):
             return replace(handler, name=name, version=version)
         return cls(handler, name=name, version=version)
@@ -109,9 +127,9 @@ class Function:
 FunctionLike = Function | Handler | str
 
 
-def as_function(found: FunctionLike, name: str) -> Function:
-    """``found`` as a `Function`: as it is, or made of the plain handler that it is."""
-    return found if isinstance(found, Function) else Function(found, name=name)
+def as_function(function: FunctionLike, name: str) -> Function:
+    """Return a `Function` unchanged, and a plain handler as a `Function` of this name."""
+    return function if isinstance(function, Function) else Function(function, name=name)
 
 
 def _is_number(value: object) -> bool:
@@ -119,9 +137,18 @@ def _is_number(value: object) -> bool:
 
 
 class Invocation:
-    """One attempt to run a function: who is called, with what, and how the caller wants it.
+    """One attempt to run a function: the function's name, the event, and the caller's options.
 
-    Frozen by custom, not by machinery: it is made on every request (a frozen dataclass costs 1 µs, slots 0.2).
+    Treat it as frozen. Every request makes one: a frozen dataclass costs 1 µs, this class 0.2 µs.
+
+    Args:
+        function_name: the function as the caller addressed it.
+        payload: JSON text as the caller sent it; empty means ``{}``.
+        request_id: a UUID.
+        client_context: the decoded client context; None if the caller sent none, and for events.
+        trace_id: an X-Amzn-Trace-Id, or empty.
+        tail: True if the response shall contain the end of the log.
+        principal: the name of the authenticated caller; None without authentication.
     """
 
     __slots__ = ("_event", "client_context", "function_name", "payload", "principal", "request_id", "tail", "trace_id")
@@ -138,19 +165,19 @@ class Invocation:
         principal: str | None = None,
     ) -> None:
         self.function_name = function_name
-        self.payload = payload  # JSON text as it came; empty means {}
+        self.payload = payload
         self.request_id = request_id
-        self.client_context = client_context  # as decoded from its header; None without one, and for events
-        self.trace_id = trace_id  # an X-Amzn-Trace-Id, or empty
-        self.tail = tail  # whether the caller asked for the end of the log
-        self.principal = principal  # the name of who called, None where nobody asked who it is
+        self.client_context = client_context
+        self.trace_id = trace_id
+        self.tail = tail
+        self.principal = principal
         self._event: Any = UNSET
 
     @property
     def event(self) -> Any:
-        """The payload, parsed at the first look; one attempt's handler may change it.
+        """The payload as a value. It is parsed at the first access. A handler may change the value.
 
-        Raises `InvalidRequestContentException` for what is no JSON.
+        Raises `InvalidRequestContentException` if the payload is not valid JSON.
         """
         if self._event is UNSET:
             self._event = parse_payload(self.payload)
@@ -158,31 +185,40 @@ class Invocation:
 
 
 class Outcome(NamedTuple):
-    """What became of an invocation. A failed handler is an outcome too: ``function_error`` is then ``Unhandled``."""
+    """The result of an invocation. A failure of the handler is an outcome too, with a ``function_error``."""
 
-    payload: bytes
+    payload: bytes  # JSON text, or the bytes that the function's runtime sent
     executed_version: str = LATEST
-    function_error: str | None = None
-    log: bytes = b""  # the end of the log, if asked for; at most 4,096 bytes
+    function_error: str | None = None  # "Unhandled" if the handler failed
+    log: bytes = b""  # the end of the log if the caller requested it; at most 4,096 bytes
     duration: float = 0.0  # seconds
     content_type: str = "application/json"
-    memory: int | None = None  # MiB: the most its environment had resident; None: it ran in the server's own process
-    init_duration: float | None = None  # seconds that its environment took to start; None for one that was there
-    status: str | None = None  # what REPORT says of an end that was not the function's own: ``timeout``, ``error``
+    memory: int | None = None  # MiB, the environment's peak of resident memory; None in the server's own process
+    init_duration: float | None = None  # seconds for the environment's start; None if it was running already
+    status: str | None = None  # the Status in REPORT if the server ended the invocation: "timeout" or "error"
 
 
 class Fetcher(Protocol):
-    """Answers *which*: finds functions by name. This is the interface to implement for functions from elsewhere."""
+    """Finds functions by name (which). Implement this protocol to serve functions from another place.
+
+    A fetcher may also be a `ListableFetcher` and a `ReportingFetcher`.
+    """
 
     def fetch(self, name: str, qualifier: str = LATEST) -> FunctionLike:
-        """The function of this name, or a plain handler; ``qualifier`` is a version (``"$LATEST"``, ``"1"``) or alias.
+        """Return the function of this name, or a plain handler.
 
-        Called on every invocation, from several threads. Raises `NotFoundError` where there is none. May raise a
-        `ServiceError`, whose message the caller gets: `ResourceConflictException` for a function that cannot run as it
-        is, `InvalidRuntimeException` for one whose runtime cannot be had, `TooManyRequestsException` for one that may
-        not run now, `ServiceException` where nobody can tell now whether there is one. Whatever else it raises is
-        logged, and a `ServiceException` that says no more is answered. An event that was accepted before
-        waits, and is tried again.
+        ``qualifier`` is a version (``"$LATEST"``, ``"1"``) or an alias. Every invocation calls this method, from
+        several threads.
+
+        Raises:
+            NotFoundError: if there is no such function.
+            ResourceConflictException: if the function cannot run in its present state.
+            InvalidRuntimeException: if the function's runtime is unknown or not installed.
+            TooManyRequestsException: if the function may not run now.
+            ServiceException: if the fetcher cannot find out now whether the function exists.
+
+        The caller receives the message of a `ServiceError`. Any other exception is logged, and the caller receives a
+        `ServiceException` without details. An event that was accepted before waits and is retried.
         """
         ...
 
@@ -226,7 +262,7 @@ class ReportingFetcher(Protocol):
 
 
 class Executor(Protocol):
-    """Answers *how*: runs a function to its end.
+    """Runs functions (how).
 
     An executor may also be `Startable`, `Closable`, `ShutdownAware` and a `CheckingExecutor`.
     """
@@ -255,7 +291,10 @@ class Startable(Protocol):
     def start(self) -> None:
         """Open the resources. The application calls this once in a process, before the first use.
 
-        Raises `ConfigurationError` if the resources cannot be opened because of the configuration.
+        If this raises, it leaves nothing open. After an error here or in a later part, the application closes the
+        parts that it started, and may start them again.
+
+        Raises `ConfigurationError` if the configuration does not allow it.
         """
         ...
 
@@ -283,31 +322,39 @@ class ShutdownAware(Protocol):
 
 
 Run = Callable[[Invocation, float], Outcome]  # (invocation, seconds since it was accepted)
-Send = Callable[[str, bytes, str, str], str]  # (function, payload, trace id, dedupe) -> request id, as `put` gives it
+Send = Callable[[str, bytes, str, str], str]  # (function, payload, trace id, dedupe) -> request id, as `put` returns it
 
 
 class EventQueue(Protocol):
-    """Answers *when*: keeps an invocation and has it run later."""
+    """Keeps invocations and runs them later (when).
+
+    A queue may also be `Closable`, `Checkable` and an `EventLog`. ``close()`` of a queue refuses new events, and lets
+    accepted events end as far as the queue's time allows.
+    """
 
     def start(self, run: Run, send: Send) -> None:
-        """Told once in a process, before the first `put`: ``run`` runs an event, ``send`` accepts one for a function.
+        """Open the queue. The application calls this once in a process, before the first `put`.
 
-        Raises `ConfigurationError` when what the queue keeps events in cannot be used.
+        ``run`` runs an event. ``send`` accepts an event for a function, as a destination needs it. If this raises, it
+        leaves nothing open.
+
+        Raises `ConfigurationError` if the place in which the queue keeps events cannot be used.
         """
         ...
 
     def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
-        """Takes an event and returns its request id; what the queue promises holds from then on.
+        """Accept an event and return its request id. The queue's promise to run the event holds from now on.
 
-        ``config`` is stamped on the event. ``dedupe`` is the same for an accept that is tried again, and empty where
-        nobody can tell: a queue that knows it already answers with the first request id.
+        Args:
+            invocation: the event.
+            config: its retries, maximum age and destinations, fixed now.
+            dedupe: equal for repeated attempts to send one event, empty if the caller gave no id of its own. A queue
+                that has the event already returns the first request id.
 
-        Raises `TooManyRequestsException` when there is no room, `ServiceException` when the promise cannot be made.
+        Raises:
+            TooManyRequestsException: if the queue is full.
+            ServiceException: if the queue cannot make its promise.
         """
-        ...
-
-    def close(self) -> None:
-        """Takes no more, and lets what it has come to an end as far as its time allows."""
         ...
 
 
@@ -322,20 +369,23 @@ class Checkable(Protocol):
 
 @runtime_checkable
 class EventLog(Protocol):
-    """What a queue may offer beside: looking after its events. All raise `ServiceException` if they cannot be read.
+    """A queue that keeps a log of its events. All methods raise `ServiceException` if the log cannot be read.
 
-    An event is a dictionary ready for JSON: ``requestId``, ``function``, ``state`` (``queued``, ``running``,
-    ``succeeded`` or ``failed``), ``attempts``, times in ISO 8601, and more as `event` says.
+    An event is a dictionary ready for JSON: ``requestId``, ``function``, ``state`` (one of `EVENT_STATES`),
+    ``attempts``, times in ISO 8601, and in `event` more members.
     """
 
     def events(self, state: str = "", limit: int = 50, before: int | None = None) -> list[dict[str, Any]]:
-        """The latest events first; ``before`` is the ``number`` of the last one seen, for the next page."""
+        """Return up to ``limit`` events, the latest first.
+
+        ``state`` selects one state, empty all. ``before`` is the ``number`` of the last event on the page before.
+        """
         ...
 
     def event(self, request_id: str) -> dict[str, Any] | None:
-        """Everything of one event, also its payload, result and records; None for one that is not known."""
+        """Return one event with its payload, result and records, or None if the log does not have it."""
         ...
 
     def redrive(self, request_id: str) -> bool:
-        """Runs a failed event again, with all its attempts and its age anew; False if there is no such failed event."""
+        """Run a failed event again, with all its attempts and a new age. Return False if no such event has failed."""
         ...

@@ -1,4 +1,4 @@
-"""The environment variables that a function may have.
+"""Environment variables of functions: reserved names and valid values.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-# What the platform says in a function's environment, and no function may say for itself.
+# Lambda sets these in a function's environment, and refuses a function that sets them itself.
 RESERVED_VARIABLES = frozenset(
     "_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME "
     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE "
@@ -17,12 +17,12 @@ RESERVED_VARIABLES = frozenset(
 
 
 def is_valid_value(value: object) -> bool:
-    """Whether a variable can have this value.
+    """Return whether an environment variable can have this value: text without NUL that the system can encode.
 
     >>> is_valid_value("grüezi"), is_valid_value("a" + chr(0)), is_valid_value(1)
     (True, False, False)
     """
     try:
         return isinstance(value, str) and b"\0" not in os.fsencode(value)
-    except UnicodeEncodeError:  # half a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return False

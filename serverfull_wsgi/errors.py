@@ -1,10 +1,10 @@
-"""Every refusal, and how it looks on the wire (those of signatures are in middleware/refusals.py).
+"""Errors of the package, and their form in a response. `auth.sigv4.errors` has those of signatures.
 
     ServerfullError
-    ├── ConfigurationError               the start is refused; also a ValueError
-    ├── NotFoundError                    a fetcher has no such function; also a LookupError
-    ├── RuntimeFault                     what AWS's runtime itself finds wrong with a function
-    └── ServiceError                     an answer to one request, in AWS's words
+    ├── ConfigurationError               the configuration cannot be served; also a ValueError
+    ├── NotFoundError                    the fetcher has no such function; also a LookupError
+    ├── RuntimeFault                     a function that AWS's runtime cannot load, or its result
+    └── ServiceError                     the error response to one request, in AWS's words
         ├── ValidationException              400
         ├── InvalidParameterValueException   400
         ├── InvalidRequestContentException   400
@@ -19,8 +19,9 @@
         ├── ServiceException                 500
         └── InvalidRuntimeException          502
 
-The code of an answer travels in the header ``x-amzn-ErrorType``; the case of the message's key differs from error
-to error, as it does on AWS.
+A `ServiceError` knows its own code, status and JSON. It is raised where the problem is found, and rendered once
+(`wsgi.responses.render`). The header ``x-amzn-ErrorType`` carries the code. As on AWS, the key of the message is
+``message`` for some errors and ``Message`` for others.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from typing import ClassVar
 
 
 class ServerfullError(Exception):
-    """The root of every error this package raises on purpose."""
+    """The base class of all errors that this package raises."""
 
 
 class ConfigurationError(ServerfullError, ValueError):
-    """What was configured cannot be served; the message names the input, the rule and the cure."""
+    """A configuration that cannot be served. The message names the input, the rule and the cure."""
 
 
 class NotFoundError(ServerfullError, LookupError):
-    """A fetcher knows no function of this name and qualifier; ``id`` is what was looked for."""
+    """A fetcher has no function of this name and qualifier. ``id`` is ``name`` or ``name:qualifier``."""
 
     def __init__(self, id: str) -> None:
         super().__init__(f"no function {id!r}")
@@ -48,9 +49,12 @@ class NotFoundError(ServerfullError, LookupError):
 
 
 class RuntimeFault(ServerfullError):
-    """A handler that cannot be loaded or a result that is no JSON; ``type`` is AWS's, ``Runtime.ImportModuleError``.
+    """A handler that cannot be loaded, or a result that JSON cannot represent.
 
-    ``stack_trace`` has the form of a function error's ``stackTrace``; it is empty for most.
+    Args:
+        type: AWS's type of the error, such as ``Runtime.ImportModuleError``.
+        message: the function error's ``errorMessage``.
+        stack_trace: the lines of the function error's ``stackTrace``. Most errors have none.
     """
 
     def __init__(self, type: str, message: str, stack_trace: Sequence[str] = ()) -> None:
@@ -60,7 +64,7 @@ class RuntimeFault(ServerfullError):
 
 
 class ServiceError(ServerfullError):
-    """A refusal in AWS's form: a status, a code, and a JSON body with a message."""
+    """An error response in AWS's form: a status, a code, and a JSON body with a message."""
 
     code: ClassVar[str] = "ServiceException"
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -72,20 +76,21 @@ class ServiceError(ServerfullError):
         self.message = message
 
     def members(self) -> dict[str, str]:
-        """The members of the body, in AWS's order."""
+        """Return the members of the body, in AWS's order."""
         typed = {"Type": self.fault} if self.fault else {}
         return {**typed, self.message_key: self.message}
 
     def body(self) -> bytes:
+        """Return the body as JSON text."""
         return json.dumps(self.members(), separators=(",", ":")).encode()
 
     def headers(self) -> list[tuple[str, str]]:
-        """The headers that this kind of error adds to those of every error."""
+        """Return the headers that this error adds to those of all errors."""
         return []
 
 
 class ValidationException(ServiceError):
-    """Parameters that break a pattern, a length or an enumeration, all of them named at once.
+    """Parameters that break a pattern, a length or an enumeration. One message names all of them.
 
     >>> print(ValidationException([violation("Tale", "logType", "satisfy enum value set: [None, Tail]")]))
     1 validation error detected: Value 'Tale' at 'logType' failed to satisfy constraint: \
@@ -104,26 +109,26 @@ Member must satisfy enum value set: [None, Tail]
 
 
 def violation(value: str, member: str, rule: str) -> str:
-    """One broken constraint in AWS's words, for a `ValidationException`."""
+    """Return the text of one broken constraint, in AWS's words, for a `ValidationException`."""
     return f"Value '{value}' at '{member}' failed to satisfy constraint: Member must {rule}"
 
 
 class InvalidParameterValueException(ServiceError):
-    """A parameter that is well-formed and still cannot be meant."""
+    """A parameter that is well-formed and not valid, such as two different qualifiers."""
 
     code = "InvalidParameterValueException"
     status = HTTPStatus.BAD_REQUEST
 
 
 class InvalidRequestContentException(ServiceError):
-    """A body that is no JSON or not whole, or a client context that is none."""
+    """A body that is not valid JSON or not complete, or a client context that is not valid."""
 
     code = "InvalidRequestContentException"
     status = HTTPStatus.BAD_REQUEST
 
 
 class AccessDeniedException(ServiceError):
-    """What is asked for is somebody else's, or not for this caller."""
+    """A request for another account's function, or one that the caller has no permission for."""
 
     code = "AccessDeniedException"
     status = HTTPStatus.FORBIDDEN
@@ -132,7 +137,7 @@ class AccessDeniedException(ServiceError):
 
 
 class ResourceNotFoundException(ServiceError):
-    """No such function, version or alias; the message names its ARN."""
+    """A function, version or alias that does not exist. The message names its ARN."""
 
     code = "ResourceNotFoundException"
     status = HTTPStatus.NOT_FOUND
@@ -140,14 +145,14 @@ class ResourceNotFoundException(ServiceError):
 
 
 class UnknownOperationException(ServiceError):
-    """No operation of the Lambda API that is served here has this method and path."""
+    """A method and path that belong to no operation of the Lambda API that is served here."""
 
     code = "UnknownOperationException"
     status = HTTPStatus.NOT_FOUND
 
 
 class UnknownRequestMockError(ServiceError):
-    """Mock mode was asked for an error that the function does not document; ``choices`` are those it does."""
+    """A mock error that the function does not document. ``choices`` are the documented ones."""
 
     code = "UnknownRequestMockError"
     status = HTTPStatus.NOT_FOUND
@@ -159,14 +164,14 @@ class UnknownRequestMockError(ServiceError):
 
 
 class ResourceConflictException(ServiceError):
-    """What is asked for is in a state that does not allow it, such as a function that cannot run."""
+    """A resource whose state does not allow the request, such as a function that cannot run."""
 
     code = "ResourceConflictException"
     status = HTTPStatus.CONFLICT
 
 
 class RequestEntityTooLargeException(ServiceError):
-    """A body over the limit of its operation, in bytes."""
+    """A body over its operation's limit."""
 
     code = "RequestEntityTooLargeException"
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -174,7 +179,7 @@ class RequestEntityTooLargeException(ServiceError):
 
 
 class TooManyRequestsException(ServiceError):
-    """No room now. ``reason`` is one of AWS's reasons; ``retry_after`` is in whole seconds."""
+    """A limit is reached. ``reason`` is one of AWS's reasons, ``retry_after`` is in whole seconds."""
 
     code = "TooManyRequestsException"
     status = HTTPStatus.TOO_MANY_REQUESTS
@@ -192,20 +197,23 @@ class TooManyRequestsException(ServiceError):
 
 
 class ZeroReservedConcurrency(TooManyRequestsException):
-    """The function may not run at all, its reserved concurrency being 0; an event of it ends without a try."""
+    """A function whose reserved concurrency is 0, so that it never runs. Its events end without an attempt."""
 
     def __init__(self) -> None:
         super().__init__("ReservedFunctionConcurrentInvocationLimitExceeded")
 
 
 class ServiceException(ServiceError):
-    """A failure of the server's own. Ours never say more than that, and the log has the rest."""
+    """A failure of the server itself. The message reveals nothing; the server's log has the reason."""
 
     message_key = "Message"
 
+    def __init__(self, message: str = "The service failed; its log has the reason.") -> None:
+        super().__init__(message)
+
 
 class InvalidRuntimeException(ServiceError):
-    """A function whose runtime is not known or cannot be had; the message says what to do."""
+    """A function whose runtime is unknown or not installed. The message names the cure."""
 
     code = "InvalidRuntimeException"
     status = HTTPStatus.BAD_GATEWAY

@@ -1,14 +1,14 @@
-"""Telling apart who ends a request: the code that was called, or the server around it."""
+"""Exits of the server, as distinct from exits of the code that it runs."""
 
 from __future__ import annotations
 
 
 def raised_by_server(error: BaseException) -> bool:
-    """Whether the server ends this request, and not the handler or fetcher that was running.
+    """Return whether the server raised ``error`` to end this request.
 
-    gunicorn's sync worker raises `SystemExit` from its signal handler when a request takes too long; gevent ends a
-    greenlet with ``GreenletExit``. Whatever else gets this far stops here: an uncaught ``sys.exit(3)`` in a worker
-    stops gunicorn's master.
+    gunicorn's sync worker raises `SystemExit` from its signal handler when a request takes too long. gevent ends a
+    greenlet with ``GreenletExit``. Every other exception comes from a handler or a fetcher, and must not reach the
+    server: an uncaught ``sys.exit(3)`` in a worker stops gunicorn's master.
     """
     if type(error).__name__ == "GreenletExit":
         return True

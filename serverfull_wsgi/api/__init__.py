@@ -1,1 +1,30 @@
-"""The Lambda API over WSGI: routes, endpoints, and errors rendered once."""
+"""AWS's Lambda API over HTTP.
+
+A request passes these steps::
+
+    WSGI server
+        │
+    Application.__call__      the first request opens the parts of this process
+        │
+    authentication            a WSGI middleware, if there is one; it sets the principal
+        │
+    Application._respond      route: Invoke without a router (the hot path), health check, or a werkzeug rule
+        │                     a ServiceError is rendered here, and any other exception as a 500 ServiceException
+    Invoke, InvokeAsync       limits, headers, name; authorize; then the dispatcher
+        │
+    response                  200 with the function's bytes, also if the function failed; 202; 204; or an AWS error
+
+The life of an application, in each process::
+
+    new ── start() ──▶ open ── close() ──▶ closed
+     │                                       ▲
+     └───────────────── close() ─────────────┘
+
+- `start` opens metrics, executor and queue, in this order. If one fails, those before it are closed, and the
+  application stays new: the request fails with a 500, and the next request tries again.
+- `close` closes the parts in the reverse order, each even if another fails. It is final.
+- A forked child is new, also if its parent is open or closed.
+
+An operation is a WSGI application that reads its path values from `environ["wsgiorg.routing_args"]` and raises
+`ServiceError`. `invoke` has the two operations that run functions.
+"""

@@ -1,4 +1,4 @@
-"""The WSGI application: what a request is for, and every refusal rendered in one place."""
+"""The WSGI application: it routes each request to its endpoint, and renders every error in one place."""
 
 from __future__ import annotations
 
@@ -8,24 +8,34 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, MapAdapter, Rule
+from werkzeug.routing import Map, Rule
 
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
-from serverfull_wsgi.auth.authorize import EXPOSED, exposed, exposed_address, permitted
+from serverfull_wsgi.auth.authorize import authorize
+from serverfull_wsgi.auth.exposure import EXPOSED, exposed_address, is_bind_exposed
 from serverfull_wsgi.auth.principal import OPERATE
-from serverfull_wsgi.console.events import event_rules, no_event_rules
+from serverfull_wsgi.console.events import event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.domain import Closable, EventLog, EventQueue, Executor, Fetcher, ShutdownAware, Startable
+from serverfull_wsgi.domain import (
+    CheckingExecutor,
+    Closable,
+    EventQueue,
+    Executor,
+    Fetcher,
+    ShutdownAware,
+    Startable,
+    is_listable,
+)
 from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
-from serverfull_wsgi.fetchers.static import StaticFetcher
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
@@ -34,27 +44,37 @@ from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded
 from serverfull_wsgi.wsgi.responses import render
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_BEFORE, _AFTER = "/2015-03-31/functions/", "/invocations"
+_INVOKE_PREFIX, _INVOKE_SUFFIX = "/2015-03-31/functions/", "/invocations"
 
 
 class Application:
-    """A WSGI application (PEP 3333) that speaks the Lambda API for the functions of ``fetcher``.
+    """A WSGI application (PEP 3333) that serves the Lambda API for the functions of a fetcher.
 
-    ``healthcheck`` is the path that answers ``.`` to GET and HEAD. ``mock`` answers from return annotations instead of
-    running handlers. ``logger`` and ``stats`` (a statsd client) are the server's, and what handlers are handed.
-    ``executor`` and ``queue`` say how and when functions run. Unless given, callables run in this process, functions
-    with a code directory in processes of their own, and events wait in this process's memory.
-    ``routes`` are further werkzeug rules; each endpoint is a WSGI application that finds the rule's values, decoded,
-    in ``environ["wsgiorg.routing_args"]``. ``authentication`` is a WSGI middleware, such as `SigV4Middleware` with its
-    credentials, that every request has to pass. ``admin`` lets whoever can reach the application, and may operate it,
-    look after its events, at ``/serverfull/events``, where the queue keeps a log of them. ``region`` and ``account_id``
-    make up the functions' ARNs.
+    Making an application opens nothing. `start` opens its parts, once in a process; the first request calls it if the
+    server did not. `close` is final.
 
-    Making one opens nothing. `start` does, once in a process, at the first request if nobody did before.
+    Args:
+        fetcher: finds functions by name.
+        healthcheck: the path that answers ``.`` to GET and HEAD.
+        mock: True to answer from return annotations, without running handlers.
+        logger: the server's logger, which handlers receive too.
+        stats: a statsd client, which handlers receive too; None for no metrics.
+        executor: runs functions. By default callables run in this process, and functions with a code directory in
+            isolated processes.
+        queue: keeps events. By default they wait in this process's memory.
+        routes: werkzeug rules of further endpoints. Each endpoint is a WSGI application. It finds the rule's values,
+            percent-decoded, in ``environ["wsgiorg.routing_args"]``.
+        authentication: a WSGI middleware that every request passes, such as `SigV4Middleware` with its credentials.
+        admin: True to serve the events console at ``/serverfull/events``. Every client that can reach the application
+            may use it, unless ``authentication`` restricts it to callers with the action ``operate``.
+        region: the region of the functions' ARNs.
+        account_id: the account of the functions' ARNs.
 
-    Raises `ConfigurationError` for functions that are known by then and that nothing here can run as they want it.
+    Raises:
+        ConfigurationError: if the fetcher lists a function that the executor cannot run.
     """
 
     def __init__(
@@ -70,8 +90,8 @@ class Application:
         routes: Sequence[Rule] = (),
         authentication: Callable[[WSGIApplication], WSGIApplication] | None = None,
         admin: bool = False,
-        region: str = "us-east-1",
-        account_id: str = "123456789012",
+        region: str = DEFAULT_REGION,
+        account_id: str = DEFAULT_ACCOUNT_ID,
     ) -> None:
         logger = logger or LOGGER
         self._logger = logger
@@ -90,154 +110,231 @@ class Application:
             logger=logger,
             metrics=self._metrics,
         )
-        _check(self.dispatcher.fetcher, self._executor)
+        _check_functions(self.dispatcher.fetcher, self._executor)
         self._invoke = Invoke(self.dispatcher, mock=mock)
-        self._routes = [
-            Rule(f"{_BEFORE}<FunctionName>{_AFTER}", methods=["POST"], endpoint=self._invoke),
+        self._rules = [
+            Rule(f"{_INVOKE_PREFIX}<FunctionName>{_INVOKE_SUFFIX}", methods=["POST"], endpoint=self._invoke),
             Rule(
                 "/2014-11-13/functions/<FunctionName>/invoke-async",
                 methods=["POST"],
                 endpoint=InvokeAsync(self.dispatcher),
                 strict_slashes=False,
             ),
-            *(_event_rules(self.queue) if admin else ()),
+            *(event_rules(self.queue) if admin else ()),
             *routes,
         ]
-        self._urls: MapAdapter
-        self._started = False  # in this process
-        os.register_at_fork(after_in_child=_forgetting(self))
-        self._door: WSGIApplication = authentication(self._answer) if authentication else self._answer
-        self.authenticated = authentication is not None
-        self._watching = not self.authenticated  # for who can reach this, until it is known
+        self._open: _OpenParts | None = None  # in this process
+        self._is_closed = False
+        os.register_at_fork(after_in_child=_reset_in_child(self))
+        self._entry: WSGIApplication = authentication(self._respond) if authentication else self._respond
+        self.has_authentication = authentication is not None
+        self._may_be_exposed = not self.has_authentication  # until a hook or the first request shows the address
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._started:
-            self.start()
-        return self._door(environ, start_response)
+        if self._open is None:
+            try:
+                self.start()
+            except BaseException:
+                message = "cannot start the application: the request fails, and the next request tries again"
+                return self._render_failure(message, new_ids().request_id, environ, start_response)
+        return self._entry(environ, start_response)
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._watching:
-            self._watch(environ)
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._may_be_exposed:
+            self._warn_if_exposed_once(environ)
         ids = new_ids()
         try:
-            name = _invoked(environ)
+            name = _invoked_name(environ)
             if name:
                 return self._invoke.answer(environ, start_response, name, ids)
             if environ.get("PATH_INFO") == self._healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-                return _healthy(environ, start_response)
+                return _send_healthy(environ, start_response)
             return self._route(environ, start_response, ids)
         except ServiceError as error:
             return render(error, ids.request_id, environ, start_response)
-        except BaseException as error:
-            if raised_by_server(error):
-                raise
-            self._logger.exception("a request failed", extra={"request_id": ids.request_id})
-            failure = ServiceException("The service failed; its log has the reason.")
-            begun = sys.exc_info() if ROUTING_ARGS in environ else None  # a user's endpoint may have begun its answer
-            return render(failure, ids.request_id, environ, start_response, begun)
+        except BaseException:
+            exc_info = (
+                sys.exc_info() if ROUTING_ARGS in environ else None
+            )  # a user's endpoint may have responded partly
+            return self._render_failure("request failed", ids.request_id, environ, start_response, exc_info)
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
-        """Everything but the plain form of Invoke: routed by the path as the client sent it, then decoded once."""
+        """Call the endpoint of a request that `_invoked_name` does not recognise.
+
+        The path is routed as the client sent it, and its values are decoded once.
+        """
+        parts = self._open
+        assert parts is not None  # noqa: S101  (`__call__` has opened them)
         try:
-            endpoint, values = self._urls.match(raw_path(environ), environ["REQUEST_METHOD"])
+            endpoint, values = parts.urls.match(raw_path(environ), environ["REQUEST_METHOD"])
         except HTTPException:
             raise UnknownOperationException(
                 "No operation of the Lambda API that is served here has this method and path."
             ) from None
-        if not isinstance(endpoint, (Invoke, InvokeAsync)):  # which know what is invoked, and ask themselves
-            permitted(environ, OPERATE)
+        if not isinstance(endpoint, (Invoke, InvokeAsync)):  # these authorize the call of their function themselves
+            authorize(environ, OPERATE)
         environ[REQUEST_ID] = ids
         environ[ROUTING_ARGS] = (
             (),
             {name: decoded(value) if isinstance(value, str) else value for name, value in values.items()},
         )
-        answer: Iterable[bytes] = endpoint(environ, start_response)
-        return answer
+        response: Iterable[bytes] = endpoint(environ, start_response)
+        return response
 
-    def _watch(self, environ: WSGIEnvironment) -> None:
-        """At the first request that is no health check: warns if others can send such, and nobody asks who they are."""
+    def _render_failure(
+        self,
+        message: str,
+        request_id: str,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        exc_info: OptExcInfo | None = None,
+    ) -> Iterable[bytes]:
+        """Log the exception in progress, and send a `ServiceException`. An exit of the server is raised again."""
+        error = sys.exc_info()[1]
+        if error is not None and raised_by_server(error):
+            raise error
+        self._logger.exception(message, extra={"request_id": request_id})
+        return render(ServiceException(), request_id, environ, start_response, exc_info)
+
+    def _warn_if_exposed_once(self, environ: WSGIEnvironment) -> None:
+        """Log a warning if other machines can send this request, the first one that is not a health check."""
         if environ.get("PATH_INFO") != self._healthcheck:
-            self._watching = False
+            self._may_be_exposed = False
             if address := exposed_address(environ):
                 self._logger.warning(EXPOSED, address)
 
     def warn_if_exposed(self, binds: Iterable[Any], *, warn: bool = True) -> None:
-        """Told by a server's hook where it listens, as gunicorn has it; the first request then need not find out."""
-        if addresses := [":".join(map(str, bind)) for bind in binds if self._watching and warn and exposed(bind)]:
+        """Log a warning if other machines can reach the server and the application has no authentication.
+
+        A server's hook calls this before the first request. That request is then not examined.
+
+        Args:
+            binds: the server's listeners, as gunicorn has them: ``(host, port)`` or the path of a unix socket.
+            warn: False if another process of the server logs the warning.
+        """
+        addresses = [":".join(map(str, bind)) for bind in binds if is_bind_exposed(bind)]
+        if addresses and warn and self._may_be_exposed:
             self._logger.warning(EXPOSED, ", ".join(addresses))
-        self._watching = False
+        self._may_be_exposed = False
 
     def start(self) -> None:
-        """Opens what a process needs: called by the first request, or before it, as by a server's hook.
+        """Open the parts that this process needs. Later calls in the same process do nothing.
 
-        Once in a process; after a fork the child opens its own.
+        The first request calls this; a server's hook may call it before. A forked child opens its own parts. If a part
+        fails, the parts before it are closed again, and the next call tries again.
+
+        Raises:
+            ConfigurationError: if the configuration does not allow a part to open.
+            RuntimeError: if the application was closed in this process.
         """
-        with self.__dict__.setdefault("_starting", threading.Lock()):
-            if self._started:
-                return
-            self._urls = Map(
-                [rule.empty() for rule in self._routes], merge_slashes=False, redirect_defaults=False
-            ).bind("localhost")
-            if self._metrics:
-                self._metrics.start()
-            if isinstance(self._executor, Startable):
-                self._executor.start()
-            self.queue.start(run=self.dispatcher.invoke, send=self.dispatcher.send)
-            self._started = True
+        with self._lock():
+            if self._is_closed:
+                raise RuntimeError("the application is closed in this process; make a new one")
+            if self._open is None:
+                self._open = _OpenParts(self._rules, self._metrics, self._executor, self.queue, self.dispatcher)
 
     def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
-        """Let isolated functions end before the server does. Pass ``seconds_left`` to a `ShutdownAware` executor.
+        """Let functions in isolated processes end before the server does.
 
-        What runs in a process of its own has that time, or the drain time, to end; then a 500 answers for it.
+        ``seconds_left()`` is called now and then. It returns None while the server runs, and after a stop the seconds
+        in which the server still sends responses. A function that runs after them, or after the drain time, is
+        stopped, and its caller receives a 500.
         """
         if isinstance(self._executor, ShutdownAware):
             self._executor.watch_shutdown(seconds_left)
 
     def close(self) -> None:
-        """Takes no more events, and lets those it has run to their end as far as their time allows."""
-        if self._started:
-            self.queue.close()
-            if isinstance(self._executor, Closable):
-                self._executor.close()
+        """Close the application for good: refuse new events, and let accepted events end as far as their time allows.
+
+        Every part is closed, even if another part fails; the last failure is raised. Later calls do nothing.
+        """
+        with self._lock():
+            was_closed, self._is_closed = self._is_closed, True
+        if self._open is not None and not was_closed:
+            self._open.close()
+
+    def _lock(self) -> AbstractContextManager[bool]:
+        """Return the lock of `start` and `close`. It is made late, because gevent replaces the class at its start."""
+        lock: AbstractContextManager[bool] = self.__dict__.setdefault("_start_lock", threading.RLock())
+        return lock
+
+
+class _OpenParts:
+    """The parts of an application that are open in this process.
+
+    The order is metrics, executor, queue: each part may use those before it. Parts are closed in the reverse order.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        metrics: Metrics | None,
+        executor: Executor,
+        queue: EventQueue,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._metrics, self._executor, self._queue = metrics, executor, queue
+        self.urls = Map([rule.empty() for rule in rules], merge_slashes=False, redirect_defaults=False).bind(
+            "localhost"
+        )
+        with ExitStack() as opened:  # closed here only if a later part fails
+            if metrics:
+                metrics.start()
+                if isinstance(metrics.client, Startable):  # another client was open before, and the next start needs it
+                    opened.callback(metrics.close)
+            if isinstance(executor, Startable):
+                executor.start()
+                if isinstance(executor, Closable):
+                    opened.callback(executor.close)
+            queue.start(run=dispatcher.invoke, send=dispatcher.send)
+            opened.pop_all()
+
+    def close(self) -> None:
+        with ExitStack() as parts:  # closes all parts, the last one first
             if self._metrics:
-                self._metrics.close()
+                parts.callback(self._metrics.close)
+            if isinstance(self._executor, Closable):
+                parts.callback(self._executor.close)
+            if isinstance(self._queue, Closable):
+                parts.callback(self._queue.close)
 
 
-def _forgetting(application: Application) -> Callable[[], None]:
-    """Has a forked child find the application not started; to ask for the process's id at each call takes 2 µs."""
-    known = weakref.ref(application)
+def _reset_in_child(application: Application) -> Callable[[], None]:
+    """Return a function that makes the application new in a forked child, where its parts are not open.
 
-    def forget() -> None:
-        if (found := known()) is not None:
-            found._started = False
+    A check of the process id would cost 2 µs in every request.
+    """
+    reference = weakref.ref(application)
 
-    return forget
+    def reset() -> None:
+        if (application := reference()) is not None:
+            application._open, application._is_closed = None, False
+            application.__dict__.pop("_start_lock", None)  # a thread of the parent may hold it
+
+    return reset
 
 
-def _check(fetcher: Fetcher, executor: Executor) -> None:
-    """Refuses now what ``executor`` would refuse at every call."""
-    if isinstance(executor, ChoosingExecutor) and isinstance(fetcher, (StaticFetcher, ChainFetcher)):
+def _check_functions(fetcher: Fetcher, executor: Executor) -> None:
+    """Raise `ConfigurationError` if ``executor`` would refuse a listed function at every call. Mock mode runs none."""
+    if isinstance(executor, CheckingExecutor) and not isinstance(fetcher, MockingFetcher) and is_listable(fetcher):
         executor.check(fetcher.functions())
 
 
-def _event_rules(queue: EventQueue) -> list[Rule]:
-    return event_rules(queue) if isinstance(queue, EventLog) else no_event_rules()
+def _invoked_name(environ: WSGIEnvironment) -> str:
+    """Return the function's name if this is a request for Invoke that needs no router, otherwise an empty text.
 
-
-def _invoked(environ: WSGIEnvironment) -> str:
-    """The function's name, if this is Invoke in a form that needs no router; empty otherwise.
-
-    werkzeug's would take 10 µs, as much as all else. ``%2`` begins an encoded slash: then only the raw path tells.
+    werkzeug's router takes 10 µs, as much as the rest of the request. ``%2`` is the start of an encoded slash: such a
+    request needs the path as it was sent.
     """
     path: str = environ.get("PATH_INFO", "")
-    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(_BEFORE) or not path.endswith(_AFTER):
+    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(_INVOKE_PREFIX) or not path.endswith(_INVOKE_SUFFIX):
         return ""
-    name = path[len(_BEFORE) : -len(_AFTER)]
+    name = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
     if "/" in name or "%2" in (environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""):
         return ""
     return name if name.isascii() else text_of(name)
 
 
-def _healthy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def _send_healthy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1")])
     return [b"."] if environ["REQUEST_METHOD"] == "GET" else []

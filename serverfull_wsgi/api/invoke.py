@@ -1,4 +1,4 @@
-"""Invoke and InvokeAsync: HTTP to `Invocation`, `Outcome` to HTTP."""
+"""The operations Invoke and InvokeAsync: HTTP to `Invocation`, `Outcome` to HTTP."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from serverfull_wsgi.auth.authorize import permitted
-from serverfull_wsgi.auth.principal import EVENT as AS_EVENT
-from serverfull_wsgi.auth.principal import INVOKE as AS_CALL
+from serverfull_wsgi.auth.authorize import authorize
+from serverfull_wsgi.auth.principal import EVENT as EVENT_ACTION
+from serverfull_wsgi.auth.principal import INVOKE as INVOKE_ACTION
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Invocation, Outcome
 from serverfull_wsgi.errors import (
@@ -40,30 +40,36 @@ from serverfull_wsgi.wsgi.responses import in_one_packet, render
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-CALL, EVENT, DRY_RUN = "RequestResponse", "Event", "DryRun"
-INVOCATION_TYPES = (EVENT, CALL, DRY_RUN)
+REQUEST_RESPONSE, EVENT, DRY_RUN = "RequestResponse", "Event", "DryRun"
+INVOCATION_TYPES = (EVENT, REQUEST_RESPONSE, DRY_RUN)
 LOG_TYPES = ("None", "Tail")
-MOCK_ERROR = "Error"  # an invocation type of ours: mock mode answers with a documented error
+MOCK_ERROR = "Error"  # not AWS's: in mock mode the function raises one of its documented errors
 
-EVENT_LIMIT = 1_048_576  # bytes, of an event since late 2025
-INVOKE_ASYNC_LIMIT = 262_144  # bytes, of an event through InvokeAsync
-CLIENT_CONTEXT_LIMIT = 3_583  # bytes of base64
-CLIENT_CONTEXT_LEVELS = 100  # objects and lists in one another: enough, and what everything on the way can write
+# AWS's limits, in bytes
+EVENT_LIMIT = 1_048_576  # of an event, since late 2025
+INVOKE_ASYNC_LIMIT = 262_144  # of an event through InvokeAsync
+CLIENT_CONTEXT_LIMIT = 3_583  # of a client context in base64
 
-_OK_HEADERS = [("x-amzn-Remapped-Content-Length", "0")]
+CLIENT_CONTEXT_DEPTH = 100  # nested objects and lists: far below the about 1,000 at which json.dumps fails
+
+_SUCCESS_HEADERS = [("x-amzn-Remapped-Content-Length", "0")]
 
 
 class Invoke:
-    """``POST /2015-03-31/functions/{FunctionName}/invocations``.
+    """``POST /2015-03-31/functions/{FunctionName}/invocations``: run a function now, or accept an event.
 
-    A WSGI application of its own: it takes the function's name, percent-decoded, from
-    ``environ["wsgiorg.routing_args"]``, so any router that fills this in can serve it.
+    This is a WSGI application. It reads the function's name, percent-decoded, from
+    ``environ["wsgiorg.routing_args"][1]["FunctionName"]``, so any router that sets this key can serve it.
+
+    Args:
+        dispatcher: finds and runs the function.
+        mock: True to accept the invocation type ``Error``.
     """
 
     def __init__(self, dispatcher: Dispatcher, *, mock: bool = False) -> None:
         self._dispatcher = dispatcher
         self._mock = mock
-        self._name = lru_cache(maxsize=1024)(self._parse_name)  # parsing costs 6 µs, and few names are in use
+        self._parse_name = lru_cache(maxsize=1024)(self._parse)  # parsing costs 6 µs, and clients use few names
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         ids = environ.get(REQUEST_ID) or new_ids()
@@ -73,17 +79,17 @@ class Invoke:
             return render(error, ids.request_id, environ, start_response)
 
     def answer(self, environ: WSGIEnvironment, start_response: StartResponse, name: str, ids: Ids) -> Iterable[bytes]:
-        """The same for a caller that has the name and renders the `ServiceError` this may raise."""
-        kind = environ.get("HTTP_X_AMZ_INVOCATION_TYPE") or CALL
+        """Respond to a request for the function ``name``, percent-decoded. The caller renders a `ServiceError`."""
+        kind = environ.get("HTTP_X_AMZ_INVOCATION_TYPE") or REQUEST_RESPONSE
         log_type = environ.get("HTTP_X_AMZ_LOG_TYPE") or "None"
         try:
             payload = read_body(environ, EVENT_LIMIT if kind == EVENT else PAYLOAD_LIMIT)
         except TooLarge as error:
             raise _too_large(kind, error.size) from None
-        if kind not in (CALL, EVENT, DRY_RUN, MOCK_ERROR) or log_type not in LOG_TYPES:
-            raise self._invalid(name, environ.get("QUERY_STRING", ""), kind, log_type)
-        function_name = self._name(name, environ.get("QUERY_STRING", ""))
-        principal = permitted(environ, AS_EVENT if kind == EVENT else AS_CALL, function_name)
+        if kind not in (REQUEST_RESPONSE, EVENT, DRY_RUN, MOCK_ERROR) or log_type not in LOG_TYPES:
+            raise self._validation_error(name, environ.get("QUERY_STRING", ""), kind, log_type)
+        function_name = self._parse_name(name, environ.get("QUERY_STRING", ""))
+        principal = authorize(environ, EVENT_ACTION if kind == EVENT else INVOKE_ACTION, function_name)
         trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.trace)
         invocation = Invocation(
             function_name,
@@ -95,7 +101,7 @@ class Invoke:
         )
         if kind == EVENT:
             request_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
-            return _accepted(request_id, invocation, start_response)
+            return _send_accepted(request_id, invocation, start_response)
         if context := environ.get("HTTP_X_AMZ_CLIENT_CONTEXT"):
             invocation.client_context = _client_context(context)
         if kind == DRY_RUN:
@@ -106,17 +112,17 @@ class Invoke:
             outcome = self._mock_error(invocation, environ.get("HTTP_X_ERROR_TYPE", ""))
         else:
             outcome = self._dispatcher.invoke(invocation)
-        return _answered(outcome, invocation, environ, start_response)
+        return _send_outcome(outcome, invocation, environ, start_response)
 
-    def _parse_name(self, name: str, query: str) -> FunctionName:
+    def _parse(self, name: str, query: str) -> FunctionName:
         return self._dispatcher.name(name, _qualifier(query))
 
-    def _invalid(self, name: str, query: str, kind: str, log_type: str) -> ValidationException:
+    def _validation_error(self, name: str, query: str, kind: str, log_type: str) -> ValidationException:
         violations = name_violations(name) + qualifier_violations(_qualifier(query))
         if kind not in INVOCATION_TYPES:
-            violations.append(_not_among(INVOCATION_TYPES, kind, "invocationType"))
+            violations.append(_enum_violation(INVOCATION_TYPES, kind, "invocationType"))
         if log_type not in LOG_TYPES:
-            violations.append(_not_among(LOG_TYPES, log_type, "logType"))
+            violations.append(_enum_violation(LOG_TYPES, log_type, "logType"))
         return ValidationException(violations)
 
     def _mock_error(self, invocation: Invocation, name: str) -> Outcome:
@@ -129,7 +135,7 @@ class Invoke:
 
 
 class InvokeAsync:
-    """``POST /2014-11-13/functions/{FunctionName}/invoke-async``, the older door for events."""
+    """``POST /2014-11-13/functions/{FunctionName}/invoke-async``: AWS's older operation for events."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
@@ -137,21 +143,21 @@ class InvokeAsync:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         ids = environ.get(REQUEST_ID) or new_ids()
         try:
-            return self._answer(environ, start_response, ids)
+            return self._accept(environ, start_response, ids)
         except ServiceError as error:
             return render(error, ids.request_id, environ, start_response)
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+    def _accept(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
         try:
             payload = read_body(environ, INVOKE_ASYNC_LIMIT)
         except TooLarge as error:
             raise _event_too_large(error.size, INVOKE_ASYNC_LIMIT) from None
         name = self._dispatcher.name(environ[ROUTING_ARGS][1]["FunctionName"])
-        principal = permitted(environ, AS_EVENT, name)
+        principal = authorize(environ, EVENT_ACTION, name)
         trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.trace)
         invocation = Invocation(name, payload, ids.request_id, trace_id=trace, principal=principal)
         request_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
-        return _accepted(request_id, invocation, start_response)
+        return _send_accepted(request_id, invocation, start_response)
 
 
 def _too_large(kind: str, size: int) -> RequestEntityTooLargeException:
@@ -168,19 +174,19 @@ def _event_too_large(size: int, limit: int) -> RequestEntityTooLargeException:
     )
 
 
-def _not_among(choices: tuple[str, ...], value: str, member: str) -> str:
+def _enum_violation(choices: tuple[str, ...], value: str, member: str) -> str:
     return violation(value, member, f"satisfy enum value set: [{', '.join(choices)}]")
 
 
 def _qualifier(query: str) -> str | None:
-    """The ``Qualifier`` of a query string, None without one."""
+    """Return the first ``Qualifier`` of a query string, or None."""
     if not query:
         return None
     return parse_qs(query, keep_blank_values=True, max_num_fields=None).get("Qualifier", [None])[0]
 
 
 def _client_context(header: str) -> dict[str, Any]:
-    """A client context, out of its base64."""
+    """Decode a client context. Raises `InvalidRequestContentException` if it is not base64 of a JSON object."""
     if len(header) > CLIENT_CONTEXT_LIMIT:
         raise InvalidRequestContentException(
             f"Client context must be at most {CLIENT_CONTEXT_LIMIT} bytes of Base64, but is {len(header)}."
@@ -189,27 +195,27 @@ def _client_context(header: str) -> dict[str, Any]:
         context = parse_payload(base64.b64decode(header, validate=True))
     except (binascii.Error, ValueError, InvalidRequestContentException):
         context = None
-    if not isinstance(context, dict) or _levels(context) > CLIENT_CONTEXT_LEVELS:
+    if not isinstance(context, dict) or _depth(context) > CLIENT_CONTEXT_DEPTH:
         raise InvalidRequestContentException("Client context must be a valid Base64-encoded JSON object.")
     return context
 
 
-def _levels(value: Any) -> int:
-    """How deep objects and lists stand in one another."""
-    levels, members = 0, [value]
-    while members := [one for one in members if isinstance(one, (dict, list))]:
-        levels += 1
-        members = [inner for one in members for inner in (one.values() if isinstance(one, dict) else one)]
-    return levels
+def _depth(value: Any) -> int:
+    """Return how deep objects and lists are nested. A recursive function could exceed Python's limit."""
+    depth, values = 0, [value]
+    while containers := [value for value in values if isinstance(value, (dict, list))]:
+        depth += 1
+        values = [inner for outer in containers for inner in (outer.values() if isinstance(outer, dict) else outer)]
+    return depth
 
 
 def _trace_header(invocation: Invocation) -> str:
-    """The trace as AWS answers it: keys in lower case, as all values are, and the function in its lineage."""
+    """Return the trace as AWS's responses have it: in lower case, with the function in its lineage."""
     trace = invocation.trace_id.lower()
     return trace if "lineage=" in trace else f"{trace};lineage={invocation.function_name.lineage}:0"
 
 
-def _accepted(request_id: str, invocation: Invocation, start_response: StartResponse) -> Iterable[bytes]:
+def _send_accepted(request_id: str, invocation: Invocation, start_response: StartResponse) -> Iterable[bytes]:
     start_response(
         "202 Accepted",
         [
@@ -217,13 +223,13 @@ def _accepted(request_id: str, invocation: Invocation, start_response: StartResp
             ("Content-Length", "0"),
             ("x-amzn-RequestId", request_id),
             ("X-Amzn-Trace-Id", _trace_header(invocation)),
-            *_OK_HEADERS,
+            *_SUCCESS_HEADERS,
         ],
     )
     return []
 
 
-def _answered(
+def _send_outcome(
     outcome: Outcome, invocation: Invocation, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     headers = [
@@ -232,7 +238,7 @@ def _answered(
         ("x-amzn-RequestId", invocation.request_id),
         ("X-Amzn-Trace-Id", _trace_header(invocation)),
         ("X-Amz-Executed-Version", outcome.executed_version),
-        *_OK_HEADERS,
+        *_SUCCESS_HEADERS,
     ]
     if outcome.function_error:
         headers.append(("X-Amz-Function-Error", outcome.function_error))
@@ -241,4 +247,4 @@ def _answered(
     start_response("200 OK", headers)
     if environ.get("gunicorn.socket") and environ["wsgi.multithread"]:
         return in_one_packet(environ["gunicorn.socket"], outcome.payload)
-    return [outcome.payload]  # one piece with its length: a second costs gunicorn 26 µs
+    return [outcome.payload]  # in one piece: a second piece costs gunicorn 26 µs

@@ -1,4 +1,4 @@
-"""Keys: the secret behind an access key id, and a file of them in the format that AWS's own tools read."""
+"""Credentials: the secret of an access key id, and files of keys in the format of AWS's own tools."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 SETTING = "SERVERFULL_CREDENTIALS_FILE"
 ID, SECRET, TOKEN = "aws_access_key_id", "aws_secret_access_key", "aws_session_token"
-PREFIX = "serverfull_"
-_GRAIN = 100_000_000  # ns, within which two changes of a file may bear the same time
+PREFIX = "serverfull_"  # of the members of a profile that AWS's tools do not know
+_MTIME_GRAIN = 100_000_000  # ns: two changes within this time may have the same time in the file system
 
 
 @dataclass(frozen=True)
 class Credential:
-    """What belongs to an access key id: the secret its holder signs with, and what they may do.
+    """The secret and the permissions of an access key id.
 
-    ``session_token`` has to come with each request where there is one. ``name`` is how the logs call the holder, the
-    access key id if empty. ``functions`` and ``actions`` are as a `Principal` has them. Without ``actions`` that is
-    everything, but for a key of some functions only: that does not operate the server unless told.
+    Args:
+        secret: the secret that signs requests.
+        session_token: the token that each request must contain; None for a key without one.
+        name: the holder's name in logs; the access key id if empty.
+        functions: patterns of function names, as `Principal` has them.
+        actions: the permitted actions. None means all actions, and for a key of some functions ``invoke`` and
+            ``event`` only: such a key does not operate the server unless ``operate`` is listed.
 
-    Raises `ConfigurationError`.
+    Raises:
+        ConfigurationError: for an empty secret, an unknown action, or one text in the place of a list.
     """
 
     secret: str = field(repr=False)
@@ -41,84 +46,91 @@ class Credential:
         if not self.secret:
             raise ConfigurationError("a credential needs a secret that is not empty")
         if isinstance(self.functions, str) or isinstance(self.actions, str):
-            raise ConfigurationError("functions and actions are lists, also where they have but one member")
+            raise ConfigurationError("functions and actions must be lists, even for a single member")
         if unknown := sorted(set(self.actions or ()) - set(ACTIONS)):
             raise ConfigurationError(f"{unknown[0]!r} is not an action; there are: {', '.join(ACTIONS)}")
 
     def principal(self, access_key_id: str, users: str) -> Principal:
-        """Who holds this; ``users`` is what their ARN begins with."""
+        """Return the holder of this key. ``users`` is the start of its ARN, up to the name."""
         name = self.name or access_key_id
         functions = tuple(self.functions)
         actions = (ACTIONS if functions == EVERYTHING else (INVOKE, EVENT)) if self.actions is None else self.actions
         return Principal(name, users + name, access_key_id, functions, frozenset(actions))
 
 
-Found = Credential | str | tuple[str, str] | None  # a secret may do, or a secret and its session token
-Credentials = Mapping[str, Found] | Callable[[str], Found]
+CredentialLike = Credential | str | tuple[str, str] | None  # or a secret, or a secret and its session token
+Credentials = Mapping[str, CredentialLike] | Callable[[str], CredentialLike]
 
 
 class CredentialsFile:
-    """The keys of a file in the format of AWS's shared credentials file, read again whenever it changes.
+    """The keys of a file in the format of AWS's shared credentials file. A changed file is read again.
 
-    To call one with an access key id gives its `Credential`, or None. Beside AWS's own, a profile may have
-    ``serverfull_functions`` and ``serverfull_actions``. A change that cannot be read is logged, and the keys read
-    before it stay in force; replace the file in one step (``mv``), so that none is read half written.
+    Call it with an access key id. It returns the `Credential`, or None for an unknown key. Beside AWS's members a
+    profile may have ``serverfull_functions`` and ``serverfull_actions``. If a changed file is not valid, the error is
+    logged once, and the keys read before stay in force. Replace the file in one step (``mv``), so that no half-written
+    file is read.
 
-    Raises `ConfigurationError`, also for a file that its group or others may write.
+    Raises:
+        ConfigurationError: for a file that cannot be read or is not valid, or that its group or others may write.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, logger: logging.Logger = LOGGER) -> None:
         self._path = os.path.abspath(os.path.expanduser(path))
         self._logger = logger
-        self._complaint, self._readable = "", False  # what was told of it already
-        self._stamp = self._changed()
+        self._logged_error, self._warned_of_mode = "", False  # each is logged once
+        self._fingerprint = self._read_fingerprint()
         self._credentials = self._read()
 
     def __call__(self, access_key_id: str) -> Credential | None:
-        stamp = self._changed()
-        if stamp is None or stamp != self._stamp:
-            self._read_again()
-            self._stamp = stamp
+        fingerprint = self._read_fingerprint()
+        if fingerprint is None or fingerprint != self._fingerprint:
+            self._reload()
+            self._fingerprint = fingerprint
         return self._credentials.get(access_key_id)
 
-    def _changed(self) -> tuple[int, ...] | None:
-        """What differs whenever the file does; None for as long as that could not be told."""
+    def _read_fingerprint(self) -> tuple[int, ...] | None:
+        """Return a value that differs for every version of the file.
+
+        None if the file changed just now: a second change could then have the same times and the same size. An empty
+        tuple if there is no file.
+        """
         try:
             status = os.stat(self._path)
         except OSError:
             return ()
-        if abs(time.time_ns() - status.st_ctime_ns) < _GRAIN:
+        if abs(time.time_ns() - status.st_ctime_ns) < _MTIME_GRAIN:
             return None
         return status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns
 
-    def _read_again(self) -> None:
+    def _reload(self) -> None:
         try:
-            self._credentials, self._complaint = self._read(), ""
+            self._credentials, self._logged_error = self._read(), ""
         except ConfigurationError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            if str(error) != self._logged_error:
+                self._logged_error = str(error)
                 self._logger.error("%s; the keys read before stay in force", error)
 
     def _read(self) -> dict[str, Credential]:
         try:
             with open(self._path, "rb") as file:
-                self._check(os.fstat(file.fileno()).st_mode)
+                self._check_mode(os.fstat(file.fileno()).st_mode)
                 return parse(file.read().decode())
         except OSError as error:
-            raise self._refusal(error.strerror or "it cannot be read") from None
+            raise self._error(error.strerror or "it cannot be read") from None
         except UnicodeDecodeError:
-            raise self._refusal("it is not UTF-8") from None
+            raise self._error("it is not UTF-8") from None
         except ConfigurationError as error:
-            raise self._refusal(str(error)) from None
+            raise self._error(str(error)) from None
 
-    def _check(self, mode: int) -> None:
+    def _check_mode(self, mode: int) -> None:
         if mode & 0o022:
-            raise ConfigurationError("its group or others may write it, and so make keys; chmod go-w it")
-        was, self._readable = self._readable, bool(mode & 0o004)
-        if self._readable and not was:
-            self._logger.warning("%s %s: others may read it, and so sign with its keys; chmod o-r it", SETTING, self)
+            raise ConfigurationError("its group or others may write to it and add keys; run chmod go-w")
+        is_readable = bool(mode & 0o004)
+        if is_readable and not self._warned_of_mode:
+            self._logger.warning("%s %s: other users may read it and sign with its keys; run chmod o-r", SETTING, self)
+        self._warned_of_mode = is_readable
 
-    def _refusal(self, reason: str) -> ConfigurationError:
+    def _error(self, reason: str) -> ConfigurationError:
         return ConfigurationError(f"{SETTING} {self}: {reason}")
 
     def __str__(self) -> str:
@@ -126,32 +138,32 @@ class CredentialsFile:
 
 
 def parse(text: str) -> dict[str, Credential]:
-    """The credentials of a file's text by their access key ids; profiles without a key are left out.
+    """Return the credentials in a file's text by access key id. Profiles without a key are skipped.
 
     >>> parse("[ada]\\naws_access_key_id = AKID\\naws_secret_access_key = xyz\\nserverfull_actions = invoke")
     {'AKID': Credential(name='ada', functions=('*',), actions=('invoke',))}
 
-    Raises `ConfigurationError`, which never shows a line of the file: it may be one with a secret.
+    Raises `ConfigurationError`. Its message contains no line of the file, since a line may contain a secret.
     """
     parser = configparser.RawConfigParser(default_section="")
     try:
         parser.read_string(text)
     except configparser.DuplicateSectionError as error:
-        raise ConfigurationError(f"profile {error.section!r} stands there twice") from None
+        raise ConfigurationError(f"profile {error.section!r} occurs twice") from None
     except configparser.DuplicateOptionError as error:
-        raise ConfigurationError(f"profile {error.section!r} says {error.option!r} twice") from None
+        raise ConfigurationError(f"profile {error.section!r} has {error.option!r} twice") from None
     except configparser.Error as error:
         raise ConfigurationError(f"line {_line_of(error)} is neither '[profile]' nor 'name = value'") from None
     credentials: dict[str, Credential] = {}
     for profile in parser.sections():
         values = dict(parser[profile])
         if ID in values or SECRET in values:
-            key = _key(profile, values)
+            key = _access_key_id(profile, values)
             if key in credentials:
                 raise ConfigurationError(f"profiles {credentials[key].name!r} and {profile!r} have the same {ID}")
             credentials[key] = _credential(profile, values)
     if not credentials:
-        raise ConfigurationError(f"no profile in it has {ID} and {SECRET}")
+        raise ConfigurationError(f"no profile has {ID} and {SECRET}")
     return credentials
 
 
@@ -160,7 +172,7 @@ def _line_of(error: configparser.Error) -> object:
     return numbers[0][0]
 
 
-def _key(profile: str, values: Mapping[str, str]) -> str:
+def _access_key_id(profile: str, values: Mapping[str, str]) -> str:
     for name in (ID, SECRET):
         if not values.get(name) or "\n" in values[name]:
             raise ConfigurationError(f"profile {profile!r} needs {name}, on one line")
@@ -188,10 +200,10 @@ def _credential(profile: str, values: Mapping[str, str]) -> Credential:
 
 
 def _listed(values: Mapping[str, str], name: str) -> tuple[str, ...] | None:
-    """A list parted by commas or blanks. An empty one is a mistake: a key that may do nothing is better taken out."""
+    """Return a list separated by commas or blanks. An empty list is an error: a key without permissions is useless."""
     if (text := values.get(PREFIX + name)) is None:
         return None
-    found = tuple(filter(None, re.split(r"[,\s]+", text)))
-    if not found:
-        raise ConfigurationError(f"{PREFIX}{name} names none; take the key out, or the line")
-    return found
+    members = tuple(filter(None, re.split(r"[,\s]+", text)))
+    if not members:
+        raise ConfigurationError(f"{PREFIX}{name} is empty; remove the profile, or this line")
+    return members

@@ -138,7 +138,7 @@ def _application(target: str | None, *, quiet: bool = False) -> Application:
     if quiet:
         configure_logging(settings)
     application = import_application(target, f"--app {target}")
-    if settings.credentials_file and not application.authenticated:
+    if settings.credentials_file and not application.has_authentication:
         raise ConfigurationError(
             f"--app {target}: SERVERFULL_CREDENTIALS_FILE is set, but this application does not check signatures; "
             "give it authentication=, or make it with create_app"

@@ -1,4 +1,4 @@
-"""Reading a WSGI request: the path as the client sent it, the body within a limit, and ids."""
+"""WSGI requests: the path as the client sent it, the body within a limit, and ids."""
 
 from __future__ import annotations
 
@@ -15,64 +15,79 @@ from serverfull_wsgi.errors import InvalidRequestContentException
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-ROUTING_ARGS = "wsgiorg.routing_args"  # the place other WSGI routers use: ((), {"FunctionName": …})
-REQUEST_ID = "serverfull.request_id"
-PAYLOAD_LIMIT = 6_291_456  # bytes, of a synchronous call
-_PIECE = 64 * 1024
-_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body that are read and thrown away
+ROUTING_ARGS = "wsgiorg.routing_args"  # the key that other WSGI routers use too: ((), {"FunctionName": …})
+REQUEST_ID = "serverfull.request_id"  # the key of the request's `Ids`
+PAYLOAD_LIMIT = 6_291_456  # bytes (6 MiB) of a synchronous call: AWS's limit
+MAX_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body that are read and dropped; over twice AWS's largest payload
+_CHUNK = 64 * 1024  # bytes that are dropped at a time, the size of a socket's buffer
+
+_scheme_and_host = re.compile(r"\Ahttps?://[^/?]*", re.IGNORECASE)  # some clients send the whole URL
+_plain = re.compile(r"[A-Za-z0-9/._~-]*")  # characters that no client percent-encodes
+
+
+def sent_path(environ: WSGIEnvironment) -> str | None:
+    """Return the whole path as the client sent it: percent-encoded, with the prefix of a mount.
+
+    gunicorn, uWSGI and waitress pass the request target on. It counts only if it means the same as SCRIPT_NAME and
+    PATH_INFO, which a host application may have rewritten. Without a target, the decoded path is returned if all its
+    characters are plain. None if the path cannot be known.
+    """
+    decoded_path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    if not target:
+        return decoded_path if _plain.fullmatch(decoded_path) else None
+    path = _scheme_and_host.sub("", target).partition("?")[0]
+    return path if unquote(path, "latin-1") == decoded_path else None
 
 
 def raw_path(environ: WSGIEnvironment) -> str:
-    """The path below the application, still percent-encoded.
+    """Return the path below the application, percent-encoded.
 
-    PATH_INFO is decoded, so that ``%2F`` and ``/`` look the same in it. gunicorn and others pass the request target
-    as it came; it is believed as far as it means the same as PATH_INFO, which a host application may have rewritten.
+    This is the end of `sent_path`. If that is not known, PATH_INFO is encoded again: an encoded slash is lost then.
     """
     path_info: str = environ.get("PATH_INFO", "")
-    target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-    path = re.sub(r"^https?://[^/?]*", "", target).partition("?")[0]  # some clients send the whole URL
-    mount = environ.get("SCRIPT_NAME", "")
+    path, mount = sent_path(environ) or "", environ.get("SCRIPT_NAME", "")
     if mount:
-        depth = mount.count("/")
-        head, path = _split_after(path, depth)
-        if unquote(head, "latin-1") != mount:
+        segments = path.split("/")
+        depth = mount.count("/") + 1
+        prefix, path = "/".join(segments[:depth]), "/" + "/".join(segments[depth:])
+        if unquote(prefix, "latin-1") != mount:
             path = ""
     return path if unquote(path, "latin-1") == path_info else quote(path_info, safe="/:$", encoding="latin-1")
 
 
-def _split_after(path: str, segments: int) -> tuple[str, str]:
-    parts = path.split("/")
-    return "/".join(parts[: segments + 1]), "/" + "/".join(parts[segments + 1 :])
+def decoded(segment: str) -> str:
+    """Return a percent-encoded path segment as text. Bytes that are not UTF-8 become U+FFFD."""
+    return unquote(segment)
 
 
-def decoded(label: str) -> str:
-    """A percent-encoded path segment as text; bytes that are no UTF-8 become U+FFFD."""
-    return unquote(label)
-
-
-def text_of(label: str) -> str:
-    """The same for a segment of PATH_INFO, in which WSGI passes each byte as one character."""
-    return label.encode("latin-1", "replace").decode("utf-8", "replace")
+def text_of(segment: str) -> str:
+    """Return a segment of PATH_INFO as text. WSGI passes each byte of PATH_INFO as one character."""
+    return segment.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 class TooLarge(Exception):
-    """A body over its limit; ``size`` in bytes, as declared or as far as it was read."""
+    """A body over its limit. ``size`` is in bytes: the declared length, or the length that was read."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
 
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
-    """The whole body; refused by its declared length before it is read, or as soon as it is longer than ``limit``.
+    """Return the whole body, of at most ``limit`` bytes.
 
-    Raises `TooLarge`, and `InvalidRequestContentException` for a length that is no number, and for a body that breaks
-    off.
+    A body whose declared length is over the limit is refused unread. Without a length the body is refused when it
+    exceeds the limit.
+
+    Raises:
+        TooLarge: for a body over the limit.
+        InvalidRequestContentException: for a length that is not a number, and for a body that breaks off.
     """
     declared = environ.get("CONTENT_LENGTH")
     if declared:
         length = _length(declared)
         if length > limit:
-            _discard(environ, min(length, _DISCARDED))
+            discard_body(environ)
             raise TooLarge(length)
         body = _read(environ, length)
         if len(body) < length:
@@ -84,22 +99,39 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
         return b""  # only a server that ends the input itself (chunked, HTTP/2) can be read without a length
     body = _read(environ, limit + 1)
     if len(body) > limit:
-        _discard(environ, _DISCARDED)
+        discard_body(environ)
         raise TooLarge(len(body))
     return body
+
+
+def discard_body(environ: WSGIEnvironment) -> None:
+    """Read and drop the rest of the body, at most `MAX_DISCARDED` bytes.
+
+    A client that cannot finish sending does not read its response. A body that breaks off, or has an invalid length,
+    needs no more reading: this raises nothing.
+    """
+    try:
+        declared = environ.get("CONTENT_LENGTH")
+        left = MAX_DISCARDED if environ.get("wsgi.input_terminated") else 0
+        if declared:
+            left = min(_length(declared), MAX_DISCARDED)
+        while left > 0 and (piece := environ["wsgi.input"].read(min(left, _CHUNK))):
+            left -= len(piece)
+    except Exception:  # noqa: S110  (as in `_read`; the request is refused already)
+        pass
 
 
 @lru_cache(maxsize=1024)
 def _length(declared: str) -> int:
     if not (declared.isascii() and declared.isdigit()):
         raise InvalidRequestContentException("The Content-Length header must be a whole number of bytes.")
-    return int(declared.lstrip("0")[:20] or 0)  # 20 digits are over any limit, and int() refuses some thousands
+    return int(declared.lstrip("0")[:20] or 0)  # 20 digits are over any limit, and int() refuses over 4,300
 
 
 def _read(environ: WSGIEnvironment, size: int) -> bytes:
-    """Up to ``size`` bytes of the input, less only where it ends.
+    """Return ``size`` bytes of the input, or fewer at its end.
 
-    Some inputs give them in small pieces, and a faulty one may give more.
+    Some inputs return small pieces, and a faulty one may return more than was requested.
     """
     stream = environ["wsgi.input"]
     try:
@@ -111,32 +143,23 @@ def _read(environ: WSGIEnvironment, size: int) -> bytes:
         while missing > 0 and (piece := stream.read(missing)):
             pieces.append(piece)
             missing -= len(piece)
-    except Exception:  # the client has gone, or its chunks are no chunks: what that raises, each server has its own
+    except Exception:  # the client disconnected or its chunks are malformed; each server raises its own exceptions
         raise InvalidRequestContentException("The request body broke off, or its chunks are malformed.") from None
     return b"".join(pieces)[:size]
 
 
-def _discard(environ: WSGIEnvironment, length: int) -> None:
-    """Takes what the client is sending, up to a bound: one that cannot finish sending never reads its answer."""
-    try:
-        while length > 0 and (piece := environ["wsgi.input"].read(min(length, _PIECE))):
-            length -= len(piece)
-    except Exception:  # noqa: S110  (as in `_read`; the answer is a refusal already)
-        pass
-
-
 class Ids(NamedTuple):
-    """What a request is known by: its id, and the random part of a trace's root for when the client brings none."""
+    """The random ids of a request."""
 
-    request_id: str
-    trace: str
+    request_id: str  # a UUID (version 4)
+    trace: str  # 24 hexadecimal digits: the random part of a trace's root, used if the client sends no trace
 
 
 def new_ids() -> Ids:
-    """A random UUID (version 4) and 96 random bits in hexadecimal, both from the system's randomness.
+    """Return a random UUID (version 4) and 96 random bits in hexadecimal, both from the system's randomness.
 
-    Made for 128 requests at once: each reading lets go of the interpreter's lock, and between busy threads that costs
-    25 µs. `uuid.uuid4` alone takes 2.5 µs.
+    They are made for 128 requests at once. Each read of the randomness releases the interpreter's lock, which costs
+    25 µs between busy threads. `uuid.uuid4` alone takes 2.5 µs.
     """
     try:
         return _ready.pop()
@@ -145,9 +168,9 @@ def new_ids() -> Ids:
 
 
 def _make_ready() -> Ids:
-    """Some ids, and more for those who ask next; a forked child must not have what its parent has."""
-    drawn = os.urandom(28 * 128).hex()
-    first, *others = (_ids_of(drawn[begin : begin + 56]) for begin in range(0, len(drawn), 56))
+    """Make 128 ids. Return one and keep the others for later requests."""
+    digits = os.urandom(28 * 128).hex()
+    first, *others = (_ids_of(digits[start : start + 56]) for start in range(0, len(digits), 56))
     _ready.extend(others)
     return first
 
@@ -157,7 +180,7 @@ def _ids_of(h: str) -> Ids:
 
 
 _ready: deque[Ids] = deque()
-os.register_at_fork(after_in_child=_ready.clear)
+os.register_at_fork(after_in_child=_ready.clear)  # a forked child must not use the ids that its parent uses
 
 _fields = re.compile(
     r"\s*(?:(?P<Root>Root=1-[0-9a-f]{8}-[0-9a-f]{24})|(?P<Parent>Parent=[0-9a-f]{16})|(?P<Sampled>Sampled=[01?])"
@@ -167,7 +190,7 @@ _fields = re.compile(
 
 
 def trace_id(header: str | None, trace: str) -> str:
-    """An X-Amzn-Trace-Id for this request: the client's where it is well-formed, otherwise a new one.
+    """Return an X-Amzn-Trace-Id for this request: the client's fields if they are well-formed, otherwise new ones.
 
     >>> trace_id(None, "40378aa81e4eecc34002f96a")[-35:]
     '-40378aa81e4eecc34002f96a;Sampled=0'
@@ -175,8 +198,8 @@ def trace_id(header: str | None, trace: str) -> str:
     root = f"Root=1-{int(time()):08x}-{trace}"
     if header is None:
         return f"{root};Sampled=0"
-    found = [match for match in map(_fields.fullmatch, header.split(";")) if match]
-    fields = {str(match.lastgroup): match[match.lastgroup or 0] for match in found}
+    matches = [match for match in map(_fields.fullmatch, header.split(";")) if match]
+    fields = {str(match.lastgroup): match[match.lastgroup or 0] for match in matches}
     return ";".join(
         fields.get(name, default)
         for name, default in (("Root", root), ("Parent", ""), ("Sampled", "Sampled=0"), ("Lineage", ""))

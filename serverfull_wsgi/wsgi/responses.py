@@ -1,11 +1,12 @@
-"""How answers leave: refusals with AWS's headers and a JSON body, payloads in one packet with their head."""
+"""WSGI responses: errors with AWS's headers and a JSON body, JSON documents, and payloads in one packet."""
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.errors import ServiceError
 
@@ -19,9 +20,12 @@ def render(
     request_id: str,
     environ: WSGIEnvironment,
     start_response: StartResponse,
-    begun: OptExcInfo | None = None,
+    exc_info: OptExcInfo | None = None,
 ) -> Iterable[bytes]:
-    """Answers with ``error``; ``begun`` is the exception where ``start_response`` may have been called already."""
+    """Send ``error`` as the response.
+
+    ``exc_info`` is the exception in progress if ``start_response`` may have been called already, as PEP 3333 requires.
+    """
     body = error.body()
     start_response(
         f"{error.status.value} {error.status.phrase}",
@@ -32,17 +36,32 @@ def render(
             ("x-amzn-ErrorType", error.code),
             *error.headers(),
         ],
-        begun,
+        exc_info,
     )
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def in_one_packet(connection: socket.socket, payload: bytes) -> Iterator[bytes]:
-    """The payload as a WSGI iterable, under a server that sends an answer's head and its body apart.
+def send_json(status: str, value: Any, request_id: str, start_response: StartResponse) -> Iterable[bytes]:
+    """Send ``value`` as a JSON document. ``status`` is the status line's code and phrase, such as ``"200 OK"``."""
+    body = json.dumps(value).encode()
+    start_response(
+        status,
+        [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("x-amzn-RequestId", request_id),
+        ],
+    )
+    return [body]
 
-    The head would wake the caller, who has nothing to do yet but to make the server's threads take turns: with the
-    two in one packet a threaded worker answers 5 % more requests. Linux holds what it is given meanwhile back for
-    200 ms at most (tcp(7)), whatever becomes of this iterable; other systems and other sockets do not.
+
+def in_one_packet(connection: socket.socket, payload: bytes) -> Iterator[bytes]:
+    """Return the payload as a WSGI iterable that leaves in one packet with the response's head.
+
+    gunicorn sends head and body separately. The head alone would wake the client, which has nothing to do yet but to
+    make the server's threads take turns. In one packet, a threaded worker answers 5 % more requests. Linux delays
+    corked data for 200 ms at most (tcp(7)), even if this iterable is never finished. Other systems and other sockets
+    have no cork.
     """
     _cork(connection, True)
     try:
@@ -51,6 +70,6 @@ def in_one_packet(connection: socket.socket, payload: bytes) -> Iterator[bytes]:
         _cork(connection, False)
 
 
-def _cork(connection: socket.socket, shut: bool) -> None:
-    with suppress(OSError, AttributeError):  # a unix socket, one that is closed by now, a system that has no corks
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, shut)
+def _cork(connection: socket.socket, corked: bool) -> None:
+    with suppress(OSError, AttributeError):  # a unix socket, a closed socket, or a system without TCP_CORK
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, corked)

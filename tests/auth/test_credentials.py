@@ -82,8 +82,8 @@ def test_a_file_is_one_that_boto3_reads(keys, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "no profile in it has aws_access_key_id and aws_secret_access_key"),
-        ("[ada]\nregion = eu-west-1\n", "no profile in it has aws_access_key_id"),
+        ("", "no profile has aws_access_key_id and aws_secret_access_key"),
+        ("[ada]\nregion = eu-west-1\n", "no profile has aws_access_key_id"),
         ("[ada]\naws_access_key_id = A\n", "profile 'ada' needs aws_secret_access_key, on one line"),
         ("[ada]\naws_secret_access_key = hunter2\n", "profile 'ada' needs aws_access_key_id, on one line"),
         ("[ada]\naws_access_key_id =\naws_secret_access_key = hunter2\n", "needs aws_access_key_id, on one line"),
@@ -92,16 +92,16 @@ def test_a_file_is_one_that_boto3_reads(keys, monkeypatch):
         ("[ada]\naws_access_key_id = A B\naws_secret_access_key = hunter2\n", "aws_access_key_id must be letters"),
         ("aws_secret_access_key = hunter2\n", "line 1 is neither '[profile]' nor 'name = value'"),
         (f"{ADA}hunter2\n", "line 4 is neither '[profile]' nor 'name = value'"),
-        (f"{ADA}{ADA}", "profile 'ada' stands there twice"),
-        (f"{ADA}aws_secret_access_key = hunter2\n", "profile 'ada' says 'aws_secret_access_key' twice"),
+        (f"{ADA}{ADA}", "profile 'ada' occurs twice"),
+        (f"{ADA}aws_secret_access_key = hunter2\n", "profile 'ada' has 'aws_secret_access_key' twice"),
         (ADA + ADA.replace("[ada]", "[eve]"), "profiles 'ada' and 'eve' have the same aws_access_key_id"),
         (f"{ADA}serverfull_action = invoke\n", "profile 'ada': serverfull_action is not known; did you mean"),
         (
             f"{ADA}serverfull_actions = invoke, destroy\n",
             "'destroy' is not an action; there are: invoke, event, operate",
         ),
-        (f"{ADA}serverfull_actions =\n", "profile 'ada': serverfull_actions names none"),
-        (f"{ADA}serverfull_functions = ,\n", "profile 'ada': serverfull_functions names none"),
+        (f"{ADA}serverfull_actions =\n", "profile 'ada': serverfull_actions is empty"),
+        (f"{ADA}serverfull_functions = ,\n", "profile 'ada': serverfull_functions is empty"),
         (ADA.encode() + b"\xff", "it is not UTF-8"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_folder_is_no_file(tmp_path):
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o660, 0o666, 0o622, 0o777])
 def test_a_file_that_others_may_write_is_refused(keys, mode):
-    with pytest.raises(ConfigurationError, match="its group or others may write it, and so make keys; chmod go-w it"):
+    with pytest.raises(ConfigurationError, match="its group or others may write to it and add keys; run chmod go-w"):
         keys.write(ADA, mode).read()
 
 
@@ -136,7 +136,7 @@ def test_a_file_that_others_may_write_is_refused(keys, mode):
 def test_a_file_that_others_may_read_is_warned_of(keys, caplog, mode, warned):
     assert keys.write(ADA, mode).read()("AKIDADA")
     lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    line = f"SERVERFULL_CREDENTIALS_FILE {keys.path}: others may read it, and so sign with its keys; chmod o-r it"
+    line = f"SERVERFULL_CREDENTIALS_FILE {keys.path}: other users may read it and sign with its keys; run chmod o-r"
     assert lines == [line] * warned
 
 
@@ -437,7 +437,12 @@ def test_a_middleware_of_ones_own_may_say_who_called(caplog):
 
 def settings(keys, **more):
     functions = "hello=tests.support.handlers.hello, describe=tests.support.handlers.describe"
-    return {"SERVERFULL_FUNCTIONS": functions, "SERVERFULL_CREDENTIALS_FILE": str(keys.path), **more}
+    return {
+        "SERVERFULL_FUNCTIONS": functions,
+        "SERVERFULL_CREDENTIALS_FILE": str(keys.path),
+        "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{free_port()}",
+        **more,
+    }
 
 
 def client(server, secret="s3cr3t/+%=x", key="AKIDADA", token=None, **config):
@@ -474,7 +479,7 @@ def test_a_server_with_a_file_of_keys_lets_in_who_has_one(keys, tmp_path, how):
             invoke(server)
         output = server.output()
     assert "principal=ada" in output
-    assert "whoever reaches that address" not in output
+    assert WARNING not in output
 
 
 def test_boto3_presigns_an_invocation(keys, tmp_path):
@@ -515,7 +520,7 @@ def test_check_says_what_is_wrong_with_the_file(keys):
     assert result.stderr.endswith(f"Error: SERVERFULL_CREDENTIALS_FILE {keys.path}: {WRITABLE}\n")
 
 
-WRITABLE = "its group or others may write it, and so make keys; chmod go-w it"
+WRITABLE = "its group or others may write to it and add keys; run chmod go-w"
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
@@ -523,10 +528,8 @@ def test_an_application_that_would_ignore_the_file_is_refused(keys, command):
     keys.write(ADA)
     result = serverfull(command, "--app", "tests.support.site:application", **settings(keys))
     assert result.returncode != 0
-    assert (
-        "--app tests.support.site:application: SERVERFULL_CREDENTIALS_FILE is set, but this application does not check"
-        in (result.stderr + result.stdout)
-    )
+    reason = "SERVERFULL_CREDENTIALS_FILE is set, but this application does not check signatures"
+    assert f"--app tests.support.site:application: {reason}" in result.stderr + result.stdout
 
 
 def test_an_application_that_asks_itself_may_be_named(keys):
@@ -559,7 +562,7 @@ def test_the_settings_set_it_all(keys):
 
 # Who could call, where nobody is asked
 
-WARNING = "whoever reaches that address can run these functions"
+WARNING = "every client that reaches this address can run these functions"
 
 
 def first_request(application=None, **environ):
@@ -625,7 +628,7 @@ def test_a_server_that_others_can_reach_says_so_once_unless_callers_sign(keys, t
         if not signed:
             wait_until(lambda: WARNING in server.output())  # the worker that says it need not be the one that answered
     lines = [line for line in server.output().splitlines() if WARNING in line]
-    assert [f"listening on {address}: " in line for line in lines] == [True] * (not signed)
+    assert [f"listening on {address}: {WARNING}" in line for line in lines] == [True] * (not signed)
 
 
 def test_the_first_worker_speaks_for_all(caplog):
@@ -652,7 +655,7 @@ def test_a_file_of_keys_is_not_in_the_environment_of_a_log(keys, tmp_path):
         with pytest.raises(ClientError):
             invoke(server, secret="wrong")
         output = server.output()
-    assert "refused: InvalidSignatureException: key AKIDADA: the signature differs" in output
+    assert "request refused: InvalidSignatureException: key AKIDADA: the signature differs" in output
     assert "s3cr3t" not in output
     assert "Signature=" not in output
     assert os.fspath(keys.path) not in output

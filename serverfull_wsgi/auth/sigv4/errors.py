@@ -1,4 +1,4 @@
-"""How requests are refused that are not signed as they should be, in AWS's words."""
+"""Errors of requests without a valid signature, in AWS's words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from serverfull_wsgi.errors import ServiceError
 
 
 class MissingAuthenticationTokenException(ServiceError):
-    """The request is not signed."""
+    """A request without a signature."""
 
     code = "MissingAuthenticationTokenException"
     status = HTTPStatus.FORBIDDEN
@@ -19,7 +19,7 @@ class MissingAuthenticationTokenException(ServiceError):
 
 
 class IncompleteSignatureException(ServiceError):
-    """The request is signed in a form that is not Signature Version 4's."""
+    """A signature that does not have the form of Signature Version 4."""
 
     code = "IncompleteSignatureException"
     status = HTTPStatus.FORBIDDEN
@@ -27,9 +27,9 @@ class IncompleteSignatureException(ServiceError):
 
 
 class InvalidSignatureException(ServiceError):
-    """The signature is not this request's, not of this time or not for this service; or nobody has the key.
+    """A signature of another request, time or service, or by an unknown key.
 
-    ``evidence`` is for the server's log only.
+    ``evidence`` is the exact reason. Only the server's log may show it.
     """
 
     code = "InvalidSignatureException"
@@ -42,7 +42,7 @@ class InvalidSignatureException(ServiceError):
 
 
 class UnrecognizedClientException(ServiceError):
-    """The signature is right, and the session token beside it is not the key's."""
+    """A valid signature with a session token that does not belong to the key."""
 
     code = "UnrecognizedClientException"
     status = HTTPStatus.FORBIDDEN

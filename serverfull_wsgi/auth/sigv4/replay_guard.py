@@ -1,4 +1,4 @@
-"""Signatures that were used already, for as long as they are good."""
+"""A memory of used signatures, so that each is accepted once."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from serverfull_wsgi.errors import TooManyRequestsException
 
 
 class ReplayGuard:
-    """Lets each signature in once. Remembers up to ``size`` that are still good, in this process only.
+    """The signatures that were used in this process and have not expired, at most ``size``.
 
-    With no room for another it refuses what it could not remember, rather than forget one that could be sent again.
+    A full guard refuses every new signature: if it forgot one instead, that one could be sent again.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._seen: set[str] = set()
-        self._expiries: list[tuple[int, str]] = []  # a heap: the first to expire is the first to be forgotten
+        self._used: set[str] = set()
+        self._expiries: list[tuple[int, str]] = []  # a heap, the next to expire first
 
     @cached_property
     def _lock(self) -> threading.Lock:
-        return threading.Lock()  # at the first request: gevent may patch locks until then
+        return threading.Lock()  # made at the first request: until then gevent may replace the class
 
     def admit(self, signature: str, until: int, now: int) -> None:
-        """Remembers a signature that is good ``until`` then, both times in seconds since 1970.
+        """Remember a signature that is valid until ``until``. Both times are in seconds since 1970.
 
-        Raises `InvalidSignatureException` for one that was used, `TooManyRequestsException` when there is no room.
+        Raises:
+            InvalidSignatureException: if the signature was used before.
+            TooManyRequestsException: if the guard is full.
         """
         with self._lock:
             while self._expiries and self._expiries[0][0] < now:
-                self._seen.discard(heapq.heappop(self._expiries)[1])
-            if signature in self._seen:
+                self._used.discard(heapq.heappop(self._expiries)[1])
+            if signature in self._used:
                 raise InvalidSignatureException("The signature was used already; sign the request again.")
-            if len(self._seen) >= self._size:
+            if len(self._used) >= self._size:
                 raise TooManyRequestsException()
-            self._seen.add(signature)
+            self._used.add(signature)
             heapq.heappush(self._expiries, (until, signature))

@@ -1,8 +1,8 @@
-"""AWS Signature Version 4: whether a claim may stand, and what its signature has to be. Pure rules, without a clock.
+"""The rules of AWS Signature Version 4: pure functions, without a clock and without credentials.
 
-Nothing is normalised that decides what is called: the path is signed as it was sent, without taking out dots or empty
-segments. Equal is only what AWS's own rules make so: the order and the spelling of query parameters, and the blanks
-in and around a header's value.
+The path is signed as the client sent it. Dots and empty segments are not removed, because they decide which function
+is called. Only differences that AWS's own rules ignore are ignored here: the order and spelling of query parameters,
+and blanks in and around a header's value.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -21,7 +21,7 @@ from serverfull_wsgi.auth.sigv4.errors import IncompleteSignatureException, Inva
 from serverfull_wsgi.auth.sigv4.parsing import ALGORITHM, SIGNATURE, Request, SignatureFields
 
 TERMINATOR = "aws4_request"
-WINDOW = 300  # seconds that a signature's date may be away from ours, either way
+WINDOW = 300  # seconds between a signature's date and the server's time, before or after: AWS's limit
 
 MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
@@ -31,40 +31,42 @@ _date = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _header_name = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)  # RFC 9110's token, in lower case
 
 
-def check_scope(claim: SignatureFields, region: str, service: str) -> None:
-    """Raises `InvalidSignatureException` for a signature made for another day, region or service."""
-    day, its_region, its_service, terminator = claim.scope
-    if its_region != region:
-        raise InvalidSignatureException(f"Credential should be scoped to a valid region, not '{its_region}'.")
-    if its_service != service:
+def check_scope(fields: SignatureFields, region: str, service: str) -> None:
+    """Raise `InvalidSignatureException` for a signature of another day, region or service."""
+    day, signed_region, signed_service, terminator = fields.scope
+    if signed_region != region:
+        raise InvalidSignatureException(f"Credential should be scoped to a valid region, not '{signed_region}'.")
+    if signed_service != service:
         raise InvalidSignatureException(f"Credential should be scoped to correct service: '{service}'.")
     if terminator != TERMINATOR:
         raise InvalidSignatureException(f"Credential should be scoped with a valid terminator: '{TERMINATOR}'.")
-    if day != claim.date[:8]:
+    if day != fields.date[:8]:
         raise InvalidSignatureException(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
-            f"'{day}' != '{claim.date[:8]}', from '{claim.date}'."
+            f"'{day}' != '{fields.date[:8]}', from '{fields.date}'."
         )
 
 
-def check_time(claim: SignatureFields, now: int) -> int:
-    """Until when the signature is good; ``now`` and that are in seconds since 1970.
+def check_time(fields: SignatureFields, now: int) -> int:
+    """Return the end of the signature's life. ``now`` and the result are in seconds since 1970.
 
-    Raises `InvalidSignatureException` before and after its time, `IncompleteSignatureException` for what is no date.
+    Raises:
+        InvalidSignatureException: before and after the signature's life.
+        IncompleteSignatureException: if the date is not valid.
     """
-    signed = _seconds(claim.date)
+    signed = _parse_date(fields.date)
     if now < signed - WINDOW:
-        latest = f"{_iso(now + WINDOW)} ({_iso(now)} + {WINDOW // 60} min.)"
-        raise InvalidSignatureException(f"Signature not yet current: {claim.date} is still later than {latest}")
-    lifetime = WINDOW if claim.expires is None else claim.expires
+        latest = f"{_format_date(now + WINDOW)} ({_format_date(now)} + {WINDOW // 60} min.)"
+        raise InvalidSignatureException(f"Signature not yet current: {fields.date} is still later than {latest}")
+    lifetime = WINDOW if fields.expires is None else fields.expires
     if now > signed + lifetime:
-        span = f"{WINDOW // 60} min." if claim.expires is None else f"{lifetime} sec."
-        earliest = f"{_iso(now - lifetime)} ({_iso(now)} - {span})"
-        raise InvalidSignatureException(f"Signature expired: {claim.date} is now earlier than {earliest}")
+        span = f"{WINDOW // 60} min." if fields.expires is None else f"{lifetime} sec."
+        earliest = f"{_format_date(now - lifetime)} ({_format_date(now)} - {span})"
+        raise InvalidSignatureException(f"Signature expired: {fields.date} is now earlier than {earliest}")
     return signed + lifetime
 
 
-def _seconds(date: str) -> int:
+def _parse_date(date: str) -> int:
     try:
         if not _date.fullmatch(date):
             raise ValueError(date)
@@ -74,16 +76,16 @@ def _seconds(date: str) -> int:
         raise IncompleteSignatureException("Date must be in ISO-8601 'basic format', as 20150830T123600Z is.") from None
 
 
-def _iso(seconds: int) -> str:
+def _format_date(seconds: int) -> str:
     return strftime("%Y%m%dT%H%M%SZ", gmtime(seconds))
 
 
-def check_signed_headers(claim: SignatureFields, headers: Mapping[str, str]) -> None:
-    """Raises `InvalidSignatureException` unless the host and every ``x-amz-…`` header that is there is signed.
+def check_signed_headers(fields: SignatureFields, headers: Mapping[str, str]) -> None:
+    """Raise `InvalidSignatureException` unless the host and every ``x-amz-…`` header of the request is signed.
 
-    Not so ``x-amzn-trace-id``, which proxies change and SDKs leave out.
+    ``x-amzn-trace-id`` needs no signature: proxies change it and SDKs do not sign it.
     """
-    names = claim.signed_headers.split(";")
+    names = fields.signed_headers.split(";")
     if names != sorted(set(names)) or not all(map(_header_name.fullmatch, names)):
         raise InvalidSignatureException("SignedHeaders must be names in lower case, sorted, each of them once.")
     if "host" not in names:
@@ -95,9 +97,9 @@ def check_signed_headers(claim: SignatureFields, headers: Mapping[str, str]) -> 
 
 
 def check_payload(headers: Mapping[str, str], digest: str) -> None:
-    """Raises `InvalidSignatureException` for a request that says something else of its body than ``digest``.
+    """Raise `InvalidSignatureException` if the request's header has another SHA-256 of the body than ``digest``.
 
-    ``digest`` is the hexadecimal SHA-256 of the bytes that came, and the only one that is believed.
+    ``digest`` is the hexadecimal SHA-256 of the bytes that were received.
     """
     stated = headers.get("x-amz-content-sha256", digest)
     if stated.startswith(("UNSIGNED-", "STREAMING-")):
@@ -106,36 +108,36 @@ def check_payload(headers: Mapping[str, str], digest: str) -> None:
         raise InvalidSignatureException("The provided 'x-amz-content-sha256' header does not match what was computed.")
 
 
-def matches(claim: SignatureFields, request: Request, digest: str, secret: str) -> bool:
-    """Whether the holder of ``secret`` signed just this request, with a body of this SHA-256. In constant time."""
-    expected = signature(claim, canonical_request(claim, request, digest), secret)
-    return hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1"))
+def matches(fields: SignatureFields, request: Request, digest: str, secret: str) -> bool:
+    """Return whether ``secret`` signed exactly this request, with a body of this SHA-256. Compares in constant time."""
+    expected = signature(fields, canonical_request(fields, request, digest), secret)
+    return hmac.compare_digest(expected.encode(), fields.signature.encode("latin-1"))
 
 
-def canonical_request(claim: SignatureFields, request: Request, digest: str) -> bytes:
-    """The one form of all requests that AWS's rules hold for equal; every byte that counts has its place in it."""
+def canonical_request(fields: SignatureFields, request: Request, digest: str) -> bytes:
+    """Return the canonical form: equal for requests that differ only where AWS's rules ignore differences."""
     query = sorted(pair for pair in request.query if pair[0] != SIGNATURE)
     lines = [
         request.method,
         quote(request.path.encode("latin-1")) or "/",
         "&".join(f"{name}={value}" for name, value in query),
-        *(f"{name}:{_trimmed(request.headers[name])}" for name in claim.signed_headers.split(";")),
+        *(f"{name}:{_collapse_blanks(request.headers[name])}" for name in fields.signed_headers.split(";")),
         "",
-        claim.signed_headers,
+        fields.signed_headers,
         digest,
     ]
     return "\n".join(lines).encode("latin-1")
 
 
-def _trimmed(value: str) -> str:
-    """Blanks at the ends taken off, and runs of them made one; in bytes, whose blanks are only ASCII's."""
+def _collapse_blanks(value: str) -> str:
+    """Remove blanks at both ends, and replace runs of blanks by one. In bytes, only ASCII has blanks."""
     return b" ".join(value.encode("latin-1").split()).decode("latin-1")
 
 
-def signature(claim: SignatureFields, canonical: bytes, secret: str) -> str:
-    """The signature of a canonical request, in hexadecimal."""
+def signature(fields: SignatureFields, canonical: bytes, secret: str) -> str:
+    """Return the signature of a canonical request, in hexadecimal."""
     key = f"AWS4{secret}".encode()
-    for part in claim.scope:
+    for part in fields.scope:
         key = hmac.digest(key, part.encode("latin-1"), "sha256")
-    to_sign = "\n".join([ALGORITHM, claim.date, "/".join(claim.scope), sha256(canonical).hexdigest()])
+    to_sign = "\n".join([ALGORITHM, fields.date, "/".join(fields.scope), sha256(canonical).hexdigest()])
     return hmac.digest(key, to_sign.encode("latin-1"), "sha256").hex()
