@@ -1,17 +1,17 @@
 """Durable events in one SQLite file that the processes of one machine share.
 
-**States of an event.** Every arrow is one transaction (``statements.py``)::
+**States of an event.** Each arrow is a function of ``statements.py``, or of ``admin.py``, inside one transaction::
 
-                         insert
-                           |
-                           v       claim
-        +--postpone----> queued ------------> running ---end---> succeeded
-        |                  ^ ^                | |   |                |
-        |   retry later    | +---release------+ |   +------end---> failed
-        +------------------|--------------------+                    |
-                           +-----------------redrive-----------------+
+    insert ---> queued ----- claim ----> running ----- end ----> succeeded
+                  ^                       |  |
+                  |                       |  +-------- end ----> failed
+                  +------ postpone -------+                        |
+                  |       release                                  |
+                  +--------------------- redrive ------------------+
 
-                         running --(lease ran out)--claim--> running, one more lost lease
+`insert` accepts an event. `claim` leases the event that has been due longest: a queued one, or a running one with a
+lease that ran out. `postpone` schedules a retry, and `release` gives a lease back. `redrive` is an operator's command.
+Ended events are removed after their retention time.
 
 The column ``due`` is the time at which a row needs a worker: when a queued event may run, or when the lease of a
 running event ends. It is NULL after the end. So one index finds both, and an event whose worker died needs no repair:
@@ -22,10 +22,10 @@ too, so a record is delivered at least once, and never for an event that did not
 again after 1, 2, 4 … 300 s, for as long as it takes.
 
 **Leases and the fence.** A claim gives the row a *holder* (the process), a count of runs, and an end. The process
-renews the lease three times within its length. A result is written only if the row still has the holder and the count
-of the claim; this is the fence. If a process was suspended, its lease ran out and another process ran the event, then
-its late result changes nothing. A lost lease counts. After two, an event runs one at a time with others like it; the
-fifth is the end of it, so an event that kills its processes cannot stop the others.
+renews the lease each time a third of its length is over. A result is written only if the row still has the holder and
+the count of the claim; this is the fence. Suppose that a process is suspended, its lease runs out, and another process
+runs the event. Then the late result of the first process changes nothing. Lost leases are counted. Events with two of
+them run one at a time, and the fifth ends an event. So an event that kills its processes cannot stop the others.
 
 A lease usually ends early. `release` gives it back when a process stops. When a process dies, the kernel frees the
 process's liveness lock, and the leader expires the leases within half a second.
