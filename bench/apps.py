@@ -1,4 +1,4 @@
-"""What the application is measured against: the least that WSGI takes, and functions-framework."""
+"""Applications to compare with: bare WSGI, a minimal Invoke, and functions-framework."""
 
 import json
 import os
@@ -14,7 +14,10 @@ from bench.handlers import echo
 
 
 def bare_with(dumps):
-    """Reads the body, parses it, calls the handler and writes its result: no route, no id, no error, no log."""
+    """Return an application that reads and parses the body, calls the handler and serialises its result with ``dumps``.
+
+    It has no routes, no request id, no error handling and no log.
+    """
 
     def application(environ, start_response):
         payload = _payload(environ, dumps)
@@ -30,16 +33,19 @@ def _payload(environ, dumps):
 
 
 bare = bare_with(json.dumps)
-bare_simplejson = bare_with(simplejson.dumps)  # what AWS's Python runtime marshals with
+bare_simplejson = bare_with(simplejson.dumps)  # AWS's Python runtime marshals with simplejson
 
 
-def least(environ, start_response):
-    """With what no Invoke can leave out: ids, AWS's headers, and at INFO its REPORT line. Still no route, no error."""
+def minimal_invoke(environ, start_response):
+    """Serve the bare application with the ids, headers and (at INFO) REPORT line that every Invoke needs.
+
+    It has no routes and no error handling.
+    """
     started = perf_counter()
     h = f"{getrandbits(224):056x}"
     request_id = f"{h[:8]}-{h[8:12]}-4{h[13:16]}-a{h[17:20]}-{h[20:32]}"
     payload = _payload(environ, json.dumps)
-    if REPORTS:
+    if HAS_REPORT:
         ms = (perf_counter() - started) * 1000
         sys.stdout.write(
             f"{time():.3f} [INFO] REPORT RequestId: {request_id}\tDuration: {ms:.2f} ms\tBilled Duration: {ceil(ms)} ms"
@@ -58,11 +64,11 @@ def least(environ, start_response):
     return [payload]
 
 
-REPORTS = os.environ.get("SERVERFULL_RUNTIME_LOGGER_LEVEL", "INFO") == "INFO"
+HAS_REPORT = os.environ.get("SERVERFULL_RUNTIME_LOGGER_LEVEL", "INFO") == "INFO"
 
 
 def framework():
-    """functions-framework's Flask application, as its own server would run it."""
+    """Return functions-framework's Flask application, as its own server runs it."""
     from functions_framework import create_app
 
     source = Path(__file__).with_name("handlers.py")

@@ -1,4 +1,4 @@
-"""Durable events, in SQLite and by Celery: accepted and run per second, beside what bounds them."""
+"""Durable events accepted and run per second, in SQLite and through RabbitMQ: python -m bench.durable."""
 
 import argparse
 import contextlib
@@ -18,7 +18,7 @@ from bench.events import SMALL
 from bench.servers import ROOT, serving
 
 GTHREAD = ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-HOOKS = ["--config", str(ROOT / "examples/gunicorn.conf.py")]
+GUNICORN_CONFIG = ["--config", str(ROOT / "examples/gunicorn.conf.py")]
 EVENT = {"X-Amz-Invocation-Type": "Event"}
 
 
@@ -28,41 +28,46 @@ def main():
         sys.exit("bench.durable needs wrk (Debian: apt-get install wrk)")
     print(f"{options.rounds} rounds of {options.seconds} s; a JSON event of {len(SMALL)} bytes; medians")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        _floor(Path(folder))
+        _lower_bounds(Path(folder))
         for clients in (1, 16):
             _accepts(Path(folder, f"clients-{clients}"), clients, options)
         _end_to_end(Path(folder, "end-to-end"), options)
         _backlog(Path(folder, "backlog"), options.backlog)
-        _carried(Path(folder, "carried"), options)
+        _broker(Path(folder, "broker"), options)
 
 
 def _options():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="alternations of both servers (default: 5)")
-    parser.add_argument("--seconds", type=int, default=2, help="of load on each server and round (default: 2)")
-    parser.add_argument("--backlog", type=int, default=100_000, help="events that wait (default: 100000)")
-    parser.add_argument("--folder", default=None, help="where to write; its disk is what is measured")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds over both servers (default: 5)")
+    parser.add_argument(
+        "--seconds", type=int, default=2, help="seconds of load on each server in each round (default: 2)"
+    )
+    parser.add_argument("--backlog", type=int, default=100_000, help="waiting events (default: 100000)")
+    parser.add_argument(
+        "--folder", default=None, help="directory of the events, whose disk is measured (default: a temporary one)"
+    )
     return parser.parse_args()
 
 
-def _floor(folder):
+def _lower_bounds(folder):
+    """Print the time of the disk's sync and the rate of a plain SQLite loop: no store of events can be faster."""
     with open(folder / "sync", "wb") as file:
         times = []
         for _ in range(300):
             file.write(b"x" * 4096)
             file.flush()
-            began = time.perf_counter()
+            started = time.perf_counter()
             os.fdatasync(file.fileno())
-            times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - started)
     print(f"  fdatasync of 4 KiB                   {median(times) * 1e6:8.0f} us")
     with contextlib.closing(sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, body BLOB)")
-        began = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(2000):
             db.execute("INSERT INTO event (body) VALUES (?)", (SMALL,))
-        print(f"  a bare SQLite insert loop, one thread{2000 / (time.perf_counter() - began):8.0f} inserts/s")
+        print(f"  a bare SQLite insert loop, one thread{2000 / (time.perf_counter() - started):8.0f} inserts/s")
 
 
 def _environ(folder, **settings):
@@ -72,7 +77,7 @@ def _environ(folder, **settings):
 
 @contextlib.contextmanager
 def _worker(environ):
-    """Something else that runs the events, so that the server has only to accept them."""
+    """Run the events in another process, so that the server only accepts them."""
     worker = subprocess.Popen(
         [sys.executable, "-m", "serverfull_wsgi", "worker"], cwd=ROOT, env={**os.environ, **environ}
     )
@@ -88,18 +93,18 @@ def _accepts(folder, clients, options):
     environ = _environ(folder)
     with (
         serving("bench.apps:bare", GTHREAD, {}) as bare,
-        serving("serverfull_wsgi:app", GTHREAD + HOOKS, environ) as ours,
+        serving("serverfull_wsgi:app", GTHREAD + GUNICORN_CONFIG, environ) as ours,
     ):
         for server in (bare, ours):
             server.wait(SMALL)
-        found = {"with another process running them": None, "running them as well": None}
+        rates_by_runner = {}
         with _worker(environ):
-            found["with another process running them"] = _rates(bare, ours, clients, options)
-        found["running them as well"] = _rates(bare, ours, clients, options)
-    for how, rates in found.items():
+            rates_by_runner["another process runs them"] = _rates(bare, ours, clients, options)
+        rates_by_runner["the server runs them too"] = _rates(bare, ours, clients, options)
+    for runner, rates in rates_by_runner.items():
         base, accepted = (median(rate) for rate in zip(*rates, strict=True))
         ratio = median(ours / bare for bare, ours in rates)
-        print(f"  accepts, {clients:2} clients, {how:33}{accepted:8.0f} /s; bare {base:6.0f} /s; ratio {ratio:.2f}")
+        print(f"  accepts, {clients:2} clients, {runner:33}{accepted:8.0f} /s; bare {base:6.0f} /s; ratio {ratio:.2f}")
 
 
 def _rates(bare, ours, clients, options):
@@ -111,22 +116,22 @@ def _rates(bare, ours, clients, options):
 
 
 def _end_to_end(folder, options):
-    with serving("serverfull_wsgi:app", GTHREAD + HOOKS, _environ(folder)) as server:
+    with serving("serverfull_wsgi:app", GTHREAD + GUNICORN_CONFIG, _environ(folder)) as server:
         server.wait(SMALL)
-        began = time.perf_counter()
+        started = time.perf_counter()
         load.run(server, SMALL, 16, options.seconds, EVENT)
         with contextlib.closing(sqlite3.connect(folder / "events.sqlite3", timeout=30)) as db:
             while db.execute("SELECT 1 FROM event WHERE due IS NOT NULL LIMIT 1").fetchone():
                 time.sleep(0.05)
-            took = time.perf_counter() - began
+            seconds = time.perf_counter() - started
             count, failed = db.execute("SELECT count(*), sum(state != 'succeeded') FROM event").fetchone()
     print(
-        f"  end to end, no-op function           {count / took:8.0f} events/s ({count} events, {failed} not succeeded)"
+        f"  end to end, no-op function           {count / seconds:8.0f} events/s ({count} events, {failed} failed)"
     )
 
 
 def _backlog(folder, size):
-    """The time of one accept, one client, when nothing waits and when ``size`` events do."""
+    """Print the time of one accept without waiting events, and with ``size`` of them."""
     from serverfull_wsgi import EventConfig, FunctionName, Invocation
     from serverfull_wsgi.queues.sqlite import statements
     from serverfull_wsgi.queues.sqlite.store import Store
@@ -142,49 +147,50 @@ def _backlog(folder, size):
         def latency(first):
             times = []
             for number in range(first, first + 300):
-                began = time.perf_counter()
+                started = time.perf_counter()
                 store.write(accept(number))
-                times.append(time.perf_counter() - began)
+                times.append(time.perf_counter() - started)
             return median(times) * 1e6
 
         empty = latency(0)
         for first in range(1000, 1000 + size, 1000):
             store.write(lambda db, first=first: [accept(number)(db) for number in range(first, first + 1000)])
         full = latency(10_000_000)
-    print(json.dumps({"accept, nothing waits, us": round(empty), f"accept, {size} wait, us": round(full)}))
+    print(json.dumps({"accept, no events waiting, us": round(empty), f"accept, {size} waiting, us": round(full)}))
 
 
-def _carried(folder, options):
-    """The same accepts and runs where Celery carries events, on a RabbitMQ of this run."""
+def _broker(folder, options):
+    """Print the same rates with events in a RabbitMQ, which this run starts."""
     from tests.support.brokers import RabbitMQ, broker
 
-    if why := RabbitMQ.missing():
-        print(f"  Celery on RabbitMQ: not measured, it {why}")
+    if reason := RabbitMQ.missing():
+        print(f"  RabbitMQ: not measured, {reason}")
         return
     folder.mkdir()
     with broker(RabbitMQ, folder) as running:
         environ = _environ(folder, SERVERFULL_EVENTS=running.url)
         with (
             serving("bench.apps:bare", GTHREAD, {}) as bare,
-            serving("serverfull_wsgi:app", GTHREAD + HOOKS, environ) as ours,
+            serving("serverfull_wsgi:app", GTHREAD + GUNICORN_CONFIG, environ) as ours,
         ):
             for server in (bare, ours):
                 server.wait(SMALL)
             for clients in (1, 16):
                 base, accepted = (median(rate) for rate in zip(*_rates(bare, ours, clients, options), strict=True))
-                print(f"  accepts, {clients:2} clients, carried to RabbitMQ{accepted:25.0f} /s; bare {base:6.0f} /s")
-            _waiting(running.url, purge=True)
-            with _celery(folder, environ):
-                began = time.perf_counter()
+                print(f"  accepts, {clients:2} clients, RabbitMQ{accepted:36.0f} /s; bare {base:6.0f} /s")
+            _queue_length(running.url, purge=True)
+            with _celery_worker(folder, environ):
+                started = time.perf_counter()
                 count = load.run(ours, SMALL, 16, options.seconds, EVENT).per_second * options.seconds
-                while _waiting(running.url):
+                while _queue_length(running.url):
                     time.sleep(0.05)
-                took = time.perf_counter() - began
-    print(f"  end to end, no-op function, RabbitMQ {count / took:8.0f} events/s ({count:.0f} events, 4 processes)")
+                seconds = time.perf_counter() - started
+    print(f"  end to end, no-op function, RabbitMQ {count / seconds:8.0f} events/s ({count:.0f} events, 4 processes)")
 
 
 @contextlib.contextmanager
-def _celery(folder, environ):
+def _celery_worker(folder, environ):
+    """Run a worker of four processes until the block ends."""
     command = [Path(sys.executable).parent / "celery", "-A", "serverfull_wsgi.celery", "worker", "--concurrency", "4"]
     with open(folder / "worker", "wb") as log:
         worker = subprocess.Popen(
@@ -198,8 +204,8 @@ def _celery(folder, environ):
         worker.wait(60)
 
 
-def _waiting(url, purge=False):
-    """How many messages wait for a worker; with ``purge``, none from now on."""
+def _queue_length(url, purge=False):
+    """Return the number of messages in the queue, after removing them if ``purge`` is true."""
     from kombu import Connection
 
     with Connection(url) as connection:

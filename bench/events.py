@@ -1,4 +1,4 @@
-"""The two events that are sent: one of 20 bytes, one of 10 KB with every kind of JSON value in it."""
+"""The two events that the benchmarks send: 20 bytes, and 10 KB with every kind of JSON value."""
 
 import json
 

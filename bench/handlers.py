@@ -1,11 +1,11 @@
-"""One function in two dialects: what every application here serves."""
+"""The function that every application serves, with the two signatures in use."""
 
 
 def echo(event, context):
-    """For the Lambda API, and for the bare application."""
+    """Return the event: for the Lambda API and the bare application."""
     return event
 
 
 def http_echo(request):
-    """For functions-framework, which hands its functions Flask's request."""
+    """Return the event: for functions-framework, which passes Flask's request."""
     return request.get_json()

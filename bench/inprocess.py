@@ -1,4 +1,4 @@
-"""What the application takes over a bare WSGI application, in one process: python -m bench.inprocess."""
+"""Microseconds per call over a bare WSGI application, in one process: python -m bench.inprocess."""
 
 import argparse
 import contextlib
@@ -16,15 +16,15 @@ from bench.events import EVENTS
 from serverfull_wsgi import Settings, create_app
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-CALLS = 100  # timed as one, so that the clock's own time does not count
-ADD_MARSHALLING = ("10 KB",)  # to the target: what simplejson, which AWS's Python runtime writes with, takes over json
+CALLS = 100  # timed as one, since reading the clock takes time too
+ADD_MARSHALLING = ("10 KB",)  # events whose target includes the time of simplejson (AWS's marshaller) over json
 
 
 class Row(NamedTuple):
-    """One way to run the application, and how many microseconds over the bare one it may take."""
+    """A configuration of the application, and its target in microseconds over the bare application."""
 
     name: str
-    allowed: float
+    target: float
     application: Any
     level: str = "INFO"
     headers: dict = {}  # noqa: RUF012  (never changed)
@@ -39,18 +39,18 @@ def main():
         for row in rows:
             row.application.close()
     print(f"Python {platform.python_version()}; echo of a JSON event, microseconds a call, best of {rounds} x {CALLS}")
-    for size, found in figures.items():
-        _show(size, rows, *found)
+    for size, times in figures.items():
+        _show(size, rows, *times)
 
 
 def _options():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200, help="of which the best one counts (default: 200)")
+    parser.add_argument("--rounds", type=int, default=200, help="rounds, of which the best one counts (default: 200)")
     return parser.parse_args()
 
 
 def _collector():
-    """A UDP socket that receives metrics."""
+    """Return a UDP socket that receives metrics."""
     collector = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     collector.bind(("127.0.0.1", 0))
     collector.setblocking(False)
@@ -73,7 +73,7 @@ def _rows(collector):
 
 
 def _measured(rows, event, collector, rounds):
-    """The best times per call: of the bare application, of the same with simplejson, and a list for the rows."""
+    """Return the smallest times per call: bare, bare with simplejson, and a list for the rows."""
     runs = [Row("bare", 0, bare), Row("bare, simplejson", 0, bare_simplejson), *rows]
     best = [float("inf")] * len(runs)
     for row in runs:
@@ -87,15 +87,16 @@ def _measured(rows, event, collector, rounds):
 
 def _timed(row, event):
     LOGGER.setLevel(row.level)
-    environs = [_environ(event, row.headers) for _ in range(CALLS)]
-    _call(row.application, _environ(event, row.headers))  # what a change of level makes the logger look up again
+    environs = [boto3_environ(event, row.headers) for _ in range(CALLS)]
+    call(row.application, boto3_environ(event, row.headers))  # a new level empties the logger's cache
     started = perf_counter()
     for environ in environs:
-        _call(row.application, environ)
+        call(row.application, environ)
     return (perf_counter() - started) / CALLS * 1e6
 
 
-def _call(application, environ):
+def call(application, environ):
+    """Make one call and read the response."""
     for _piece in application(environ, _start_response):
         pass
 
@@ -105,22 +106,22 @@ def _start_response(status, headers, exc_info=None):
 
 
 def _check(row, event):
-    """What is timed has to be a success."""
+    """Exit unless a call succeeds."""
     statuses = []
-    pieces = row.application(_environ(event, row.headers), lambda status, headers: statuses.append(status))
+    pieces = row.application(boto3_environ(event, row.headers), lambda status, headers: statuses.append(status))
     if statuses != ["200 OK"] or json.loads(b"".join(pieces)) != json.loads(event):
         sys.exit(f"{row.name}: {statuses}, {b''.join(pieces)[:200]!r}")
 
 
 def _drain(collector):
-    """Reads what has come, so that sending meets neither a full buffer nor a reader that takes its time."""
+    """Receive all metrics, between rounds, so that the buffer is never full and no reader runs during a round."""
     with contextlib.suppress(BlockingIOError):
         while collector.recv(65536):
             pass
 
 
-def _environ(event, headers):
-    """A request of boto3's as gunicorn hands it over."""
+def boto3_environ(event, headers):
+    """Return the WSGI environ of a boto3 request under gunicorn."""
     return {
         "wsgi.errors": sys.stderr,
         "wsgi.version": (1, 0),
@@ -156,13 +157,13 @@ def _environ(event, headers):
     }
 
 
-def _show(size, rows, base, with_simplejson, found):
+def _show(size, rows, base, with_simplejson, times):
     marshalling = with_simplejson - base
     print(
-        f"\n{size}: the bare application takes {base:.1f}; with simplejson in the place of json {marshalling:.1f} more"
+        f"\n{size}: the bare application takes {base:.1f}, and {marshalling:.1f} more with simplejson instead of json"
     )
-    for row, figure in zip(rows, found, strict=True):
-        over, target = figure - base, row.allowed + (marshalling if size in ADD_MARSHALLING else 0)
+    for row, figure in zip(rows, times, strict=True):
+        over, target = figure - base, row.target + (marshalling if size in ADD_MARSHALLING else 0)
         verdict = "met" if over <= target else "short"
         print(f"  {row.name:30}{over:7.1f} over bare   target <= {target:5.1f}   {verdict}")
 

@@ -1,18 +1,18 @@
-"""Functions in processes of their own, warm beside a bare loop, cold by fork beside exec: python -m bench.isolated."""
+"""Isolated functions: warm calls, memory of an environment, cold starts by fork and exec: python -m bench.isolated."""
 
 import argparse
 import os
 from pathlib import Path
 from time import perf_counter
 
-from bench.bare import ID, BareLoop
+from bench.bare_runtime_api import ID, BareRuntimeApi
 from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 
 EVENT = b'{"message": "twenty bytes"}'
 NAME = FunctionName.parse("echo", region="us-east-1", account_id="123456789012")
 ROOT = Path(__file__).parent.parent
-NO_FORK = ["no_such_module"]  # a module that cannot be preloaded keeps the zygote from forking: then it execs
+NO_FORK = ["no_such_module"]  # a zygote that cannot preload its modules starts environments by exec, not by fork
 
 
 def main():
@@ -29,50 +29,52 @@ def main():
 
 
 def warm(executor, calls):
-    """Alternating, each in a process that waits."""
-    bare = BareLoop("handlers.echo")
-    _timed(executor, "warm")
-    pairs = [(bare.timed(EVENT), _timed(executor, "warm")) for _ in range(calls)]
+    """Print the times of warm calls, alternating with the minimal Runtime API."""
+    bare = BareRuntimeApi("handlers.echo")
+    _timed_call(executor, "warm")
+    pairs = [(bare.timed_call(EVENT), _timed_call(executor, "warm")) for _ in range(calls)]
     bare.close()
-    for name, times in zip(("bare Runtime API loop", "warm call"), zip(*pairs, strict=True), strict=True):
+    for name, times in zip(("minimal Runtime API", "warm call"), zip(*pairs, strict=True), strict=True):
         print(f"{name}, {calls} calls: min {min(times) * 1e6:.0f}, {_percentiles(times, 1e6)} us")
 
 
 def memory(executor, environments):
-    """Of environments that have each run one invocation: what the next one costs."""
+    """Print the private memory of one more environment; each has run one invocation."""
     before = set(_processes())
     for number in range(environments):
-        _timed(executor, f"m{number}")
+        _timed_call(executor, f"m{number}")
     pages = sum(map(_private, set(_processes()) - before))
     print(f"private memory of one more warm environment, of {environments}: {pages / environments / 1024:.1f} MiB")
 
 
 def cold(fork, execs, starts):
-    """Alternating."""
-    pairs = [(_timed(fork, f"f{n}"), _timed(execs, f"e{n}")) for n in range(starts)]
+    """Print the times of cold starts by fork, alternating with starts by exec."""
+    pairs = [(_timed_call(fork, f"f{n}"), _timed_call(execs, f"e{n}")) for n in range(starts)]
     for name, times in zip(("fork", "exec"), zip(*pairs, strict=True), strict=True):
         print(f"cold start by {name}, {starts} starts: {_percentiles(times, 1e3)} ms")
 
 
 def _options():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=3000)
-    parser.add_argument("--starts", type=int, default=50)
-    parser.add_argument("--environments", type=int, default=10, help="of which the memory is measured")
+    parser.add_argument("--calls", type=int, default=3000, help="warm calls (default: 3000)")
+    parser.add_argument("--starts", type=int, default=50, help="cold starts of each kind (default: 50)")
+    parser.add_argument(
+        "--environments", type=int, default=10, help="environments whose memory is measured (default: 10)"
+    )
     parser.add_argument("--sandbox", default="auto", choices=["auto", "process", "namespaces"])
     return parser.parse_args()
 
 
-def _timed(executor, name):
-    """Seconds of one call, to its answer."""
+def _timed_call(executor, name):
+    """Return the seconds of one call."""
     function = Function("handlers.echo", name=name, code=os.fspath(ROOT / "bench"))
     invocation = Invocation(NAME, EVENT, ID)
     started = perf_counter()
     outcome = executor.execute(function, invocation)
-    taken = perf_counter() - started
+    seconds = perf_counter() - started
     if outcome.function_error:
         raise RuntimeError(outcome.payload)
-    return taken
+    return seconds
 
 
 def _processes():
@@ -80,7 +82,7 @@ def _processes():
 
 
 def _private(pid):
-    """KiB that a process shares with no other."""
+    """Return the KiB of memory that a process shares with no other."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))
 

@@ -1,4 +1,4 @@
-"""Load from wrk: one event posted again and again, and every answer a success."""
+"""Load from wrk: one event, posted repeatedly; every response has to be a success."""
 
 import json
 import shutil
@@ -24,17 +24,21 @@ end
 
 
 class Rate(NamedTuple):
-    """What a server did under load, in requests per second, and in requests per second of its CPU time."""
+    """Requests of a server under load: per second, and per second of its CPU time."""
 
     per_second: float
     per_cpu_second: float
 
 
 def run(server, event, connections, seconds, headers=None):
-    """Loads ``server`` for that long. Raises RuntimeError if a single request failed."""
-    used = server.cpu()
+    """Return the rate of ``server`` under load from ``connections`` for ``seconds``.
+
+    Raises:
+        RuntimeError: if a request failed.
+    """
+    cpu_before = server.cpu()
     requests, duration = _wrk(server.url, event, connections, seconds, headers or {})
-    return Rate(requests / duration, requests / (server.cpu() - used))
+    return Rate(requests / duration, requests / (server.cpu() - cpu_before))
 
 
 def _wrk(url, event, connections, seconds, headers):

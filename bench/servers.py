@@ -1,4 +1,4 @@
-"""gunicorn serving one application on a free port, and the CPU time its processes have used."""
+"""gunicorn with one application on a free port, and the CPU time of its processes."""
 
 import contextlib
 import http.client
@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PATH = "/2015-03-31/functions/echo/invocations"  # for all applications, so that all read the same request
+PATH = "/2015-03-31/functions/echo/invocations"  # the bare applications ignore the path, but have to read it
 COMMON = ["--no-control-socket"]
-START = 30.0  # seconds a server may take to answer
+START_TIMEOUT = 30.0  # seconds a server may take to respond
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
 
 class Server:
-    """A gunicorn of its own; what it says on standard error is kept, its standard output goes to /dev/null."""
+    """A gunicorn process. Its standard error is stored, its standard output goes to /dev/null."""
 
     def __init__(self, application, options, environ):
         self.port = _free_port()
@@ -37,8 +37,12 @@ class Server:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
     def wait(self, event):
-        """Returns once the server echoes ``event``. Raises RuntimeError if it answers anything else, or not at all."""
-        deadline = time.monotonic() + START
+        """Return once the server responds with ``event``.
+
+        Raises:
+            RuntimeError: if the server responds with something else, or not in time.
+        """
+        deadline = time.monotonic() + START_TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
                 status, body = self._post(event)
@@ -47,8 +51,8 @@ class Server:
                 continue
             if status == 200 and json.loads(body) == json.loads(event):
                 return
-            raise RuntimeError(f"{self.url} answers {status}: {body[:200]!r}")
-        raise RuntimeError(f"{self.url} does not answer:\n{self.errors()}")
+            raise RuntimeError(f"{self.url} responds with {status}: {body[:200]!r}")
+        raise RuntimeError(f"{self.url} does not respond:\n{self.errors()}")
 
     def _post(self, event):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
@@ -61,7 +65,7 @@ class Server:
         return self._errors.read().decode(errors="replace")
 
     def cpu(self):
-        """Seconds of CPU that the master and its workers have used, in user and in system mode."""
+        """Return the CPU seconds of the master and its workers so far, in user and system mode."""
         return sum(_cpu(pid) for pid in (self._process.pid, *_children(self._process.pid)))
 
     def stop(self):
@@ -76,6 +80,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(application, options, environ):
+    """Run gunicorn with ``application`` until the block ends."""
     server = Server(application, options, environ)
     try:
         yield server
@@ -89,7 +94,7 @@ def _cpu(pid):
 
 
 def _children(parent):
-    """gunicorn's workers: they are its children, and have none of their own."""
+    """Return the pids of gunicorn's workers, which are its children and have no children."""
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     return [pid for pid in pids if _parent(pid) == parent]
 
@@ -97,12 +102,12 @@ def _children(parent):
 def _parent(pid):
     try:
         return int(_stat(pid)[1])
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
+    except (FileNotFoundError, ProcessLookupError):  # the process has ended
         return None
 
 
 def _stat(pid):
-    """The fields of /proc/PID/stat from the third on; the second, the program's name, may contain blanks."""
+    """Return the fields of /proc/PID/stat from the third on. The second, the program's name, may contain spaces."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
@@ -113,6 +118,6 @@ def _free_port():
 
 
 def _clean_environ():
-    """The environment without what would configure one of the servers."""
+    """Return the environment without variables that would configure one of the servers."""
     prefixes = ("SERVERFULL_", "GUNICORN_", "FUNCTION_", "ENTRY_POINT", "LOG_EXECUTION_ID")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

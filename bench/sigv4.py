@@ -1,4 +1,4 @@
-"""What it takes to verify a signature, in one process: python -m bench.sigv4."""
+"""Microseconds to verify a request's signature, in one process: python -m bench.sigv4."""
 
 import argparse
 import contextlib
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from bench.events import EVENTS
 from bench.handlers import echo
-from bench.inprocess import CALLS, _call, _environ
+from bench.inprocess import CALLS, boto3_environ, call
 from serverfull_wsgi import Application, CredentialsFile, SigV4Middleware, StaticFetcher
 from serverfull_wsgi.auth.sigv4.parsing import Request, parse_signature, query_pairs
 from serverfull_wsgi.auth.sigv4.signature import canonical_request, signature
@@ -29,24 +29,24 @@ def main():
     LOGGER.setLevel("WARNING")
     fetcher = StaticFetcher({"echo": echo})
     with _keys() as file:
-        open_, from_memory, from_file, guarded = (
+        unsigned, from_memory, from_file, guarded = (
             Application(fetcher, authentication=authentication)
             for authentication in (
                 None,
-                _behind({KEY: SECRET}),
-                _behind(CredentialsFile(file)),
-                _behind({KEY: SECRET}, replay_guard=10**9),
+                _verified({KEY: SECRET}),
+                _verified(CredentialsFile(file)),
+                _verified({KEY: SECRET}, replay_guard=10**9),
             )
         )
         print(f"Python {platform.python_version()}; microseconds a call, best of {rounds} x {CALLS}")
         for size, event in EVENTS.items():
             runs = {
-                "unsigned": (open_, lambda event=event: _environ(event, {})),
-                "signed in the header": (from_memory, lambda event=event: _in_header(event)),
-                "the same, key from a file": (from_file, lambda event=event: _in_header(event)),
-                "the same, replay guard on": (guarded, _new_ones(event)),
-                "presigned": (from_memory, lambda event=event: _in_query(event)),
-                "refused: wrong signature": (from_memory, lambda event=event: _in_header(event, secret="wrong")),
+                "unsigned": (unsigned, lambda event=event: boto3_environ(event, {})),
+                "signed in the header": (from_memory, lambda event=event: _signed_in_header(event)),
+                "the same, key from a file": (from_file, lambda event=event: _signed_in_header(event)),
+                "the same, replay guard on": (guarded, _with_new_signatures(event)),
+                "presigned": (from_memory, lambda event=event: _presigned(event)),
+                "refused: wrong signature": (from_memory, lambda event=event: _signed_in_header(event, secret="wrong")),
                 "refused: no signature": (from_memory, lambda event=event: _unsigned(event)),
             }
             _show(size, _measured(runs, rounds))
@@ -54,7 +54,7 @@ def main():
 
 def _options():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200, help="of which the best one counts (default: 200)")
+    parser.add_argument("--rounds", type=int, default=200, help="rounds, of which the best one counts (default: 200)")
     return parser.parse_args()
 
 
@@ -64,11 +64,11 @@ def _keys():
         path = os.path.join(folder, "keys")
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
             file.write(f"[bench]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
-        time.sleep(0.2)  # until then each request reads it again
+        time.sleep(0.2)  # a file that has just changed is read again with each request
         yield path
 
 
-def _behind(credentials, **options):
+def _verified(credentials, **options):
     return partial(SigV4Middleware, credentials=credentials, region=REGION, clock=lambda: NOW, **options)
 
 
@@ -81,22 +81,22 @@ def _measured(runs, rounds):
             environs = [make() for _ in range(CALLS)]
             started = perf_counter()
             for environ in environs:
-                _call(application, environ)
+                call(application, environ)
             best[name] = min(best[name], (perf_counter() - started) / CALLS * 1e6)
     return best
 
 
 def _check(name, application, environ):
-    """What is timed has to be what it says."""
+    """Exit unless a call has the status that its name promises."""
     statuses = []
     list(application(environ, lambda status, headers, *_: statuses.append(status[:3])))
     if statuses != ["403" if name.startswith("refused") else "200"]:
         raise SystemExit(f"{name}: {statuses}")
 
 
-def _in_header(event, secret=SECRET, number=0):
+def _signed_in_header(event, secret=SECRET, number=0):
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(NOW))
-    environ = _environ(event, {})
+    environ = boto3_environ(event, {})
     environ |= {"HTTP_X_AMZ_DATE": date, "HTTP_AMZ_SDK_REQUEST": f"attempt={number}"}
     names = "amz-sdk-invocation-id;amz-sdk-request;host;x-amz-date"
     scope = f"{KEY}/{date[:8]}/{REGION}/lambda/aws4_request"
@@ -105,13 +105,13 @@ def _in_header(event, secret=SECRET, number=0):
     return environ
 
 
-def _new_ones(event):
-    """Each with a signature of its own."""
+def _with_new_signatures(event):
+    """Return a function that makes requests, each with another signature."""
     numbers = iter(range(10**9))
-    return lambda: _in_header(event, number=next(numbers))
+    return lambda: _signed_in_header(event, number=next(numbers))
 
 
-def _in_query(event):
+def _presigned(event):
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(NOW))
     credential = quote(f"{KEY}/{date[:8]}/{REGION}/lambda/aws4_request", safe="")
     query = (
@@ -125,13 +125,13 @@ def _in_query(event):
 
 
 def _unsigned(event):
-    environ = _environ(event, {})
+    environ = boto3_environ(event, {})
     del environ["HTTP_AUTHORIZATION"], environ["HTTP_X_AMZ_DATE"]
     return environ
 
 
 def _signed(environ, authorization, secret, event):
-    """The signature, by the rules of the verifier itself; the tests have others sign."""
+    """Return the signature, computed by the verifier's own functions. (Tests use independent signers.)"""
     headers = {key[5:].replace("_", "-").lower(): text for key, text in environ.items() if key.startswith("HTTP_")}
     if authorization:
         headers["authorization"] = authorization
@@ -143,10 +143,10 @@ def _signed(environ, authorization, secret, event):
 
 def _show(size, best):
     base = best.pop("unsigned")
-    print(f"\n{size}: a call of which nobody asks who signed it takes {base:.1f}")
+    print(f"\n{size}: a call without authentication takes {base:.1f}")
     for name, figure in best.items():
-        took = f"{figure:7.1f} in all" if name.startswith("refused") else f"{figure - base:7.1f} more"
-        print(f"  {name:28}{took}")
+        text = f"{figure:7.1f} in all" if name.startswith("refused") else f"{figure - base:7.1f} more"
+        print(f"  {name:28}{text}")
 
 
 if __name__ == "__main__":

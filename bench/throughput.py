@@ -1,4 +1,4 @@
-"""Throughput under gunicorn, against a bare application and functions-framework: python -m bench.throughput."""
+"""Requests per second under gunicorn, beside a bare application and functions-framework: python -m bench.throughput."""
 
 import argparse
 import shutil
@@ -17,15 +17,15 @@ WORKERS = {
 }
 CONNECTIONS = 4
 OURS = "serverfull_wsgi"
-LEAST = "the least of Invoke"  # to see how much of a target is left once that is answered
-CONTENDERS = {  # as gunicorn is told, in the order they are loaded in
+MINIMAL = "minimal Invoke"  # the upper bound for any server with Invoke's ids, headers and REPORT line
+CONTENDERS = {  # gunicorn's names of the applications, in the order of each round
     "bare": "bench.apps:bare",
     OURS: "serverfull_wsgi:app",
-    LEAST: "bench.apps:least",
+    MINIMAL: "bench.apps:minimal_invoke",
     "functions-framework": "bench.apps:framework()",
 }
 UNITS = {"per_second": "requests/s", "per_cpu_second": "per second of CPU"}
-TARGETS = {"bare": 0.90, "functions-framework": 1.3}  # how many times the other's rate
+TARGETS = {"bare": 0.90, "functions-framework": 1.3}  # our rate over the other's: the project's own goals
 
 
 def main():
@@ -41,9 +41,13 @@ def main():
 
 def _options():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="alternations of all servers (default: 7)")
-    parser.add_argument("--seconds", type=int, default=3, help="of load on each server and round (default: 3)")
-    parser.add_argument("--level", default="INFO", help="of the application's logger (default: INFO, as served)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds over all servers (default: 7)")
+    parser.add_argument(
+        "--seconds", type=int, default=3, help="seconds of load on each server in each round (default: 3)"
+    )
+    parser.add_argument(
+        "--level", default="INFO", help="level of the server's logger (default: INFO, as in production)"
+    )
     return parser.parse_args()
 
 
@@ -59,7 +63,7 @@ def _require_tools():
 
 
 def _compare(name, workers, options):
-    """All servers stand ready at once; only the one that is measured has anything to do."""
+    """Start all servers at once, and load one after the other."""
     environ = {
         "SERVERFULL_EVENTS": "memory",
         "SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo",
@@ -73,12 +77,12 @@ def _compare(name, workers, options):
         for size, event in EVENTS.items():
             for server in servers.values():
                 server.wait(event)
-                load.run(server, event, CONNECTIONS, 1)  # warms it up
+                load.run(server, event, CONNECTIONS, 1)  # a warm-up
             _show(f"{name}, {size}", _rounds(servers, event, options))
 
 
 def _rounds(servers, event, options):
-    """The rates of every contender, a list with one for each round."""
+    """Return the rates of each contender, one for each round."""
     rates = {contender: [] for contender in servers}
     for _ in range(options.rounds):
         for contender, server in servers.items():
@@ -88,8 +92,8 @@ def _rounds(servers, event, options):
 
 def _show(title, rates):
     print(f"\n{title}")
-    for contender, found in rates.items():
-        per_second, per_cpu_second = (median(figures) for figures in zip(*found, strict=True))
+    for contender, results in rates.items():
+        per_second, per_cpu_second = (median(figures) for figures in zip(*results, strict=True))
         print(f"  {contender:20}{per_second:8.0f} requests/s {per_cpu_second:8.0f} per second of CPU")
     for other, target in TARGETS.items():
         for unit in UNITS:
@@ -97,11 +101,11 @@ def _show(title, rates):
             verdict = "met" if median(ratios) >= target else "short"
             print(f"  over {other:20}{UNITS[unit]:18}{_spread(ratios)}  target >= {target:.2f}  {verdict}")
     for unit in UNITS:
-        print(f"  {LEAST} over bare {UNITS[unit]:18}{_spread(_ratios(rates[LEAST], rates['bare'], unit))}")
+        print(f"  {MINIMAL} over bare {UNITS[unit]:18}{_spread(_ratios(rates[MINIMAL], rates['bare'], unit))}")
 
 
 def _ratios(ours, others, unit):
-    return [getattr(mine, unit) / getattr(its, unit) for mine, its in zip(ours, others, strict=True)]
+    return [getattr(our, unit) / getattr(other, unit) for our, other in zip(ours, others, strict=True)]
 
 
 def _spread(ratios):

@@ -1,4 +1,4 @@
-"""The least that a Runtime API can be: one connection, one request after the other, and nothing is checked."""
+"""A minimal Runtime API: one connection, one request after the other, no checks."""
 
 import os
 import socket
@@ -12,8 +12,8 @@ ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
 ROOT = Path(__file__).parent.parent
 
 
-class BareLoop:
-    """AWS's runtime client over such an API; what it takes less than anything else here is what there is to gain."""
+class BareRuntimeApi:
+    """AWS's runtime client on a minimal Runtime API: the lower bound for a warm call in another process."""
 
     def __init__(self, handler):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -31,10 +31,10 @@ class BareLoop:
         with listener:
             self._socket, _ = listener.accept()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._receive()  # that it wants its first event
+        self._receive()  # the request for the first event
 
-    def timed(self, event):
-        """Seconds from the event to its answer; that the client asks for the next is not counted."""
+    def timed_call(self, event):
+        """Return the seconds from sending ``event`` to its response, without the request for the next event."""
         deadline = int((time.time() + 60) * 1000)
         head = (
             f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(event)}\r\n"
@@ -44,29 +44,30 @@ class BareLoop:
         started = perf_counter()
         self._socket.sendall(head.encode() + event)
         self._receive()
-        taken = perf_counter() - started
+        seconds = perf_counter() - started
         self._socket.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
         self._receive()
-        return taken
+        return seconds
 
     def _receive(self):
-        """A whole request of the client's."""
+        """Return the body of the client's next request."""
         data = b""
         while b"\r\n\r\n" not in data:
-            data += self._more()
+            data += self._read()
         head, _, body = data.partition(b"\r\n\r\n")
         lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
         while len(body) < int(lengths[0] if lengths else 0):
-            body += self._more()
+            body += self._read()
         return body
 
-    def _more(self):
+    def _read(self):
         data = self._socket.recv(65536)
         if not data:
-            raise RuntimeError("the client has gone")
+            raise RuntimeError("the runtime client closed its connection")
         return data
 
     def close(self):
+        """Kill the runtime client and close the connection."""
         self._process.kill()
         self._process.wait()
         self._socket.close()
