@@ -26,7 +26,7 @@ from serverfull_wsgi.errors import (
     ServiceException,
     TooManyRequestsException,
 )
-from serverfull_wsgi.fetchers.sam import SamFetcher
+from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from tests.conftest import aws_client
 from tests.support import handlers
 from tests.support.battery import SEED, share

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serverfull_wsgi.fetchers.sam import SamFetcher
+from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, Packages
 from tests.support.servers import ROOT
 

@@ -1,5 +1,29 @@
-"""Functions from a SAM or CloudFormation template: what it says, what that means, and where the code is."""
+"""Functions of a SAM or CloudFormation template, read once when the fetcher is made.
 
-from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
+    template.yaml          CodeUri, Layers              SERVERFULL_TEMPLATE_PARAMETERS
+         │                       │                                  │
+         v                       v                                  v
+    template ─────────────>    code                            parameters
+    sections, Globals       directories                             │
+    merged, line numbers         │                                  v
+         │                       │                              intrinsics
+         │                       v                         Ref, Fn::Sub, Fn::If …
+         └────────────────> functions <── properties <──────────────┘
+                                 │        one resource's
+                                 v        properties, resolved
+                              fetcher
 
-__all__ = ["SamFetcher"]
+1. `template` parses the file and merges the Globals into the functions. A file that is not a template, or declares no
+   function, is a `ConfigurationError` with its line.
+2. `functions` reads each function's properties through `properties`, which resolves intrinsic functions. Only values
+   that parameters and the template itself decide can be resolved; a value that only AWS has is `Unresolvable`.
+3. `code` finds the directories of code and layers, and unpacks zip archives.
+4. `fetcher` serves the functions without problems, and answers 409 with the problems for the others.
+
+Invariants:
+
+- One function's problem never keeps another function from running.
+- All problems of a function are reported together, each in one line: ``FILE:LINE: RESOURCE.PROPERTY: problem; cure``.
+- Nothing is fetched from AWS. An unknown value is never replaced by a guess. The one exception are names that AWS
+  would generate: the logical id stands for them, and `SamFetcher.notes` lists them.
+"""

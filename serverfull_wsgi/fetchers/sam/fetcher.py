@@ -1,4 +1,4 @@
-"""Functions declared in a SAM or CloudFormation template (the extra ``sam``)."""
+"""`SamFetcher`: functions declared in a SAM or CloudFormation template (the extra ``sam``)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
-from serverfull_wsgi.fetchers.sam.code import Sources
-from serverfull_wsgi.fetchers.sam.functions import Declared, declared
+from serverfull_wsgi.fetchers.sam.code import CodeLocator
+from serverfull_wsgi.fetchers.sam.functions import DeclaredFunction, read_function
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, check_parameters
 from serverfull_wsgi.fetchers.sam.template import FUNCTION_TYPES, Template
@@ -19,17 +19,24 @@ _NESTED = ("AWS::Serverless::Application", "AWS::CloudFormation::Stack")
 
 
 class SamFetcher(StaticFetcher):
-    """Serves the functions of a template, each under its FunctionName, or its logical id where it has none.
+    """Serve the functions of a SAM or CloudFormation template (YAML or JSON; the extra ``sam``).
 
-    ``parameters`` give values to the template's parameters, and to what only AWS would know: ``{"Table": "users"}`` to
-    the Ref of a resource, ``{"Table.StreamArn": "…"}`` to its attribute. AutoPublishAlias makes the version ``1`` and
-    the alias. ``region`` and ``account_id`` are what AWS::Region and AWS::AccountId stand for.
+    A function has its FunctionName, or its logical id if it has none. AutoPublishAlias adds version ``1`` and the
+    alias. Layers, Globals, parameters, conditions and the usual intrinsic functions are supported.
 
-    A function that cannot run does not keep the others from it: `fetch` then raises `ResourceConflictException` with
-    the reasons, which `problems` lists.
+    A function that cannot run, for example because its runtime is not supported, does not affect the others. `fetch`
+    then raises `ResourceConflictException` (409) with the reasons, and `problems` lists them.
 
-    Raises `ConfigurationError` for a file that is no template or declares no function, for two functions of one name,
-    and for parameters that the template does not have or allow.
+    Args:
+        path: the template's file. Relative paths in the template start at its directory.
+        parameters: values for the template's parameters, and for values that only AWS has: ``{"Table": "users"}`` for
+            the Ref of a resource, ``{"Table.StreamArn": "arn:…"}`` for its attribute, ``{"AWS::StackName": "shop"}``.
+        region: the value of AWS::Region.
+        account_id: the value of AWS::AccountId.
+
+    Raises:
+        ConfigurationError: if the file is not a template, declares no function, or uses a FunctionName twice; and if
+            the template does not have or does not allow a parameter. The message has file and line.
     """
 
     def __init__(
@@ -40,67 +47,76 @@ class SamFetcher(StaticFetcher):
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
-        given = dict(parameters or {})
+        values = dict(parameters or {})
         self._refused: dict[str, list[str]] = {}
         try:
             self._template = template = Template(path)
-            check_parameters(template.parameters, given)
+            check_parameters(template.parameters, values)
             self._resolver = Resolver(
                 parameters=template.parameters,
                 mappings=template.mappings,
                 conditions=template.conditions,
                 resources=template.resources,
-                given=given,
+                values=values,
                 region=region,
                 account_id=account_id,
             )
-            functions, aliases = self._read(Sources(template, self._resolver))
+            functions, aliases = self._read(CodeLocator(template, self._resolver))
         except RecursionError:
-            raise ConfigurationError(f"{path}:1: this is nested too deeply to be read; write it flatter") from None
+            raise ConfigurationError(f"{path}:1: the template is nested too deeply; write it flatter") from None
         super().__init__(functions, aliases)
-        self._check_names(given)
+        self._check_names(values)
 
-    def _read(self, sources: Sources) -> tuple[dict[str, Function], dict[str, str]]:
+    def _read(self, code: CodeLocator) -> tuple[dict[str, Function], dict[str, str]]:
+        """Return the functions that can run, and the aliases; put the others into ``_refused``."""
         functions: dict[str, Function] = {}
         aliases: dict[str, str] = {}
-        nameless: list[Declared] = []
+        misnamed: list[DeclaredFunction] = []
         for id in self._template.of_type(*FUNCTION_TYPES):
             try:
-                if not self._resolver.is_made(id):
+                if not self._resolver.is_created(id):
                     continue
             except Unresolvable as reason:
-                self._refused[id] = [f"{self._template.where(id)}.Condition: {reason}"]
+                self._refused[id] = [f"{self._template.location(id)}.Condition: {reason}"]
                 continue
-            one = declared(self._template, self._resolver, sources, id)
-            name = one.function.name
-            if name != one.written:
-                nameless.append(one)
+            declared = read_function(self._template, self._resolver, code, id)
+            name = declared.function.name
+            if name != declared.declared_name:
+                misnamed.append(declared)
             elif name in functions or name in self._refused:
                 raise ConfigurationError(
-                    f"{self._template.where(id)}: another function is named {name!r}; give one another name"
+                    f"{self._template.location(id)}: another function has the name {name!r}; rename one of them"
                 )
-            elif one.problems:
-                self._refused[name] = one.problems
+            elif declared.problems:
+                self._refused[name] = declared.problems
             else:
-                functions[name] = one.function
-                if one.alias:
-                    functions[f"{name}:1"] = one.function
-                    aliases[f"{name}:{one.alias}"] = "1"
-        for one in nameless:
-            name = one.function.name
-            self._refused[one.written if name in functions or name in self._refused else name] = one.problems
+                functions[name] = declared.function
+                if declared.alias:
+                    functions[f"{name}:1"] = declared.function
+                    aliases[f"{name}:{declared.alias}"] = "1"
+        for declared in misnamed:  # last: the logical id may be another function's name, and that function has it
+            name = declared.function.name
+            is_taken = name in functions or name in self._refused
+            self._refused[declared.declared_name if is_taken else name] = declared.problems
         return functions, aliases
 
-    def _check_names(self, given: Mapping[str, str]) -> None:
-        known = {*self._template.parameters, *self._template.resources, *self._resolver.used, "AWS::StackName"}
-        unknown = [name for name in given if name not in known and name.partition(".")[0] not in known]
+    def _check_names(self, values: Mapping[str, str]) -> None:
+        """Raise `ConfigurationError` for a value that nothing in the template can use."""
+        template = self._template
+        names = {*template.parameters, *template.resources, *self._resolver.used, "AWS::StackName"}
+        unknown = [name for name in values if name not in names and name.partition(".")[0] not in names]
         if unknown:
             raise ConfigurationError(
-                f"{SETTING}: {self._template.path} has no {', '.join(map(repr, unknown))}; its parameters are: "
-                f"{', '.join(self._template.parameters) or 'none'}"
+                f"{SETTING}: {template.path} has no {', '.join(map(repr, unknown))}; its parameters are: "
+                f"{', '.join(template.parameters) or 'none'}"
             )
 
     def fetch(self, name: str, qualifier: str = LATEST) -> Function:
+        """Return the function.
+
+        Raises `NotFoundError` if the template has none of this name, and `ResourceConflictException` if it has one that
+        cannot run.
+        """
         try:
             return super().fetch(name, qualifier)
         except NotFoundError:
@@ -109,28 +125,28 @@ class SamFetcher(StaticFetcher):
             raise
 
     def _for_callers(self, line: str) -> str:
-        """A line without the folder of the template, which is nobody's business but the operator's."""
+        """Return a problem's line without the template's directory, which callers must not see."""
         return os.path.basename(self._template.path) + line.removeprefix(self._template.path)
 
     def refused(self) -> dict[str, list[str]]:
-        """The functions that cannot run, by name, with the lines that say why."""
+        """Return the functions that cannot run, by name, each with the lines that give the reasons."""
         return dict(self._refused)
 
     def problems(self) -> list[str]:
-        """Every line that says why something declared here cannot run."""
+        """Return one line for each reason, over all functions, and for each resource without a Type."""
         lines = [line for problems in self._refused.values() for line in problems]
         for id, resource in self._template.resources.items():
             if not isinstance(resource, dict) or "Type" not in resource:
-                lines.append(f"{self._template.where(id)}: this is no resource with a Type; write it out")
+                lines.append(f"{self._template.location(id)}: is not a resource with a Type; write the resource out")
         return list(dict.fromkeys(lines))
 
     def notes(self) -> list[str]:
-        """What is served differently from what the template's author may expect."""
+        """Return remarks about names that AWS would generate, and about nested applications."""
         lines = [
-            f"{self._template.where(id)}.{property}: this is missing, so AWS would make up a name; here it is {id!r}, "
-            f"unless {SETTING}='{id}=…' gives another"
-            for id, property in self._resolver.assumed.items()
+            f"{self._template.location(id)}.{property}: is missing, so AWS would generate a name; the name here is "
+            f"{id!r}; set {SETTING}='{id}=…' for another name"
+            for id, property in self._resolver.generated_names.items()
         ]
         for id in self._template.of_type(*_NESTED):
-            lines.append(f"{self._template.where(id)}: the functions of nested applications are not served")
+            lines.append(f"{self._template.location(id)}: the functions of nested applications are not served")
         return lines

@@ -1,31 +1,73 @@
-"""CloudFormation's intrinsic functions, as far as parameters and pseudo-parameters decide them.
+"""CloudFormation's intrinsic functions, with values from parameters, pseudo-parameters and the template itself.
 
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
+`RESOURCE_TYPES` has the resources whose names and ARNs are known before AWS creates them.
+Reference: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, as_text, parameter_value
-from serverfull_wsgi.fetchers.sam.resource_types import KINDS, Kind
 from serverfull_wsgi.names import partition_of
 
-NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE"})()  # AWS::NoValue: as if not written
+NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE"})()  # AWS::NoValue: removes the property
 
-STACK = "local"  # AWS::StackName unless given, as for `sam local`
-
+_TERMS = range(2, 11)  # the numbers of conditions that CloudFormation allows in Fn::And and Fn::Or
+_STACK = "local"  # the default of AWS::StackName, as of `sam local`
 _variable = re.compile(r"\$\{(!?)([^{}]*)\}")
 
 
-class Resolver:
-    """Resolves the values of one template: every method raises `Unresolvable` for what cannot be known here.
+class ResourceType(NamedTuple):
+    """The forms of a resource's name, Ref and ARN.
 
-    ``given`` are the values of parameters; it may also give the ``Ref`` of a resource (``Table=users``), an attribute
-    (``Table.StreamArn=…``) or a pseudo-parameter (``AWS::StackName=prod``). ``assumed`` then has, by logical id, the
-    resources whose name had to be made up, and ``used`` the names among ``given`` that were asked for.
+    Forms have the fields ``{name}``, ``{region}``, ``{account}``, ``{suffix}`` (amazonaws.com) and ``{arn}``.
+    Source: "Return values" of each type in
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/introduction.html
+    """
+
+    name_property: str
+    reference: str  # the form of its Ref
+    arn_attribute: str  # the attribute of Fn::GetAtt that is the ARN
+    arn: str  # the form of its ARN after ``arn:aws:``
+
+
+_FUNCTION = ResourceType("FunctionName", "{name}", "Arn", "lambda:{region}:{account}:function:{name}")
+_LAYER = ResourceType("LayerName", "{arn}", "LayerVersionArn", "lambda:{region}:{account}:layer:{name}:1")
+_TABLE = ResourceType("TableName", "{name}", "Arn", "dynamodb:{region}:{account}:table/{name}")
+_QUEUE = "https://sqs.{region}.{suffix}/{account}/{name}"
+
+RESOURCE_TYPES = {
+    "AWS::Serverless::Function": _FUNCTION,
+    "AWS::Lambda::Function": _FUNCTION,
+    "AWS::Serverless::LayerVersion": _LAYER,
+    "AWS::Lambda::LayerVersion": _LAYER,
+    "AWS::DynamoDB::Table": _TABLE,
+    "AWS::Serverless::SimpleTable": _TABLE,
+    "AWS::Events::EventBus": ResourceType("Name", "{name}", "Arn", "events:{region}:{account}:event-bus/{name}"),
+    "AWS::IAM::Role": ResourceType("RoleName", "{name}", "Arn", "iam::{account}:role/{name}"),
+    "AWS::Kinesis::Stream": ResourceType("Name", "{name}", "Arn", "kinesis:{region}:{account}:stream/{name}"),
+    "AWS::S3::Bucket": ResourceType("BucketName", "{name}", "Arn", "s3:::{name}"),
+    "AWS::SNS::Topic": ResourceType("TopicName", "{arn}", "TopicArn", "sns:{region}:{account}:{name}"),
+    "AWS::SQS::Queue": ResourceType("QueueName", _QUEUE, "Arn", "sqs:{region}:{account}:{name}"),
+}
+
+
+class Resolver:
+    """A resolver of one template's values. Every method raises `Unresolvable` for a value that only AWS has.
+
+    Args:
+        parameters, mappings, conditions, resources: the template's sections.
+        values: values by parameter; also for the ``Ref`` of a resource (``"Table"``), an attribute
+            (``"Table.StreamArn"``) and a pseudo-parameter (``"AWS::StackName"``).
+        region: the value of AWS::Region.
+        account_id: the value of AWS::AccountId.
+
+    Attributes:
+        used: the names among ``values`` that were needed.
+        generated_names: by logical id, the name property of each resource that has no name in the template.
     """
 
     def __init__(
@@ -35,7 +77,7 @@ class Resolver:
         mappings: Mapping[str, Any] | None = None,
         conditions: Mapping[str, Any] | None = None,
         resources: Mapping[str, Any] | None = None,
-        given: Mapping[str, str] | None = None,
+        values: Mapping[str, str] | None = None,
         region: str = "us-east-1",
         account_id: str = "123456789012",
     ) -> None:
@@ -43,11 +85,11 @@ class Resolver:
         self._mappings = mappings or {}
         self._conditions = conditions or {}
         self._resources = resources or {}
-        self._given = given or {}
-        self._open: list[str] = []  # what is being resolved, to notice what leads back to itself
+        self._values = values or {}
+        self._resolving: list[str] = []  # names being resolved, to detect circular references
         self.used: set[str] = set()
-        self.assumed: dict[str, str] = {}
-        stack = self._given.get("AWS::StackName", STACK)
+        self.generated_names: dict[str, str] = {}
+        stack = self._values.get("AWS::StackName", _STACK)
         self._pseudo: dict[str, Any] = {
             "AWS::AccountId": account_id,
             "AWS::NoValue": NO_VALUE,
@@ -67,17 +109,19 @@ class Resolver:
             "Fn::Sub": self._sub,
         }
         self._logic: dict[str, Callable[[Any], bool]] = {
-            "Condition": self.holds,
-            "Fn::And": lambda terms: all(self._true(term) for term in _list(terms, "Fn::And", range(2, 11))),
+            "Condition": self.is_true,
+            "Fn::And": lambda terms: all(self._is_term_true(term) for term in _list(terms, "Fn::And", _TERMS)),
             "Fn::Equals": lambda sides: _same(*[self.resolve(side) for side in _list(sides, "Fn::Equals", (2,))]),
-            "Fn::Not": lambda terms: not self._true(*_list(terms, "Fn::Not", (1,))),
-            "Fn::Or": lambda terms: any(self._true(term) for term in _list(terms, "Fn::Or", range(2, 11))),
+            "Fn::Not": lambda terms: not self._is_term_true(*_list(terms, "Fn::Not", (1,))),
+            "Fn::Or": lambda terms: any(self._is_term_true(term) for term in _list(terms, "Fn::Or", _TERMS)),
         }
 
     def resolve(self, value: Any) -> Any:
-        """``value`` without intrinsic functions; `NO_VALUE` where it stands for nothing."""
+        """Return ``value`` without intrinsic functions; `NO_VALUE` for AWS::NoValue."""
         if isinstance(value, str) and "{{resolve:" in value:
-            raise Unresolvable(f"{value!r} is read by CloudFormation from a store; write the value, or a parameter")
+            raise Unresolvable(
+                f"{value!r} is read from a store by CloudFormation only; write the value, or a parameter"
+            )
         if isinstance(value, list):
             return [item for item in map(self.resolve, value) if item is not NO_VALUE]
         if not isinstance(value, dict):
@@ -87,79 +131,79 @@ class Resolver:
             if name in self._functions:
                 return self._functions[name](argument)
             if str(name).startswith("Fn::"):
-                raise Unresolvable(f"{name} is not understood; write the value, or a parameter with a default")
+                raise Unresolvable(f"{name} is not supported; write the value, or a parameter with a default")
         resolved = {name: self.resolve(member) for name, member in value.items()}
         return {name: member for name, member in resolved.items() if member is not NO_VALUE}
 
-    def holds(self, name: Any) -> bool:
-        """Whether the condition of this name is true."""
+    def is_true(self, name: Any) -> bool:
+        """Return True if the condition of this name is true."""
         if (name := as_text(name)) not in self._conditions:
-            raise Unresolvable(f"there is no condition {name!r}; add it to Conditions")
-        return bool(self._within(f"condition {name!r}", lambda: self._true(self._conditions[name])))
+            raise Unresolvable(f"condition {name!r} does not exist; add it to Conditions")
+        return bool(self._within(f"condition {name!r}", lambda: self._is_term_true(self._conditions[name])))
 
-    def is_made(self, id: str) -> bool:
-        """Whether a resource has no condition, or one that holds."""
+    def is_created(self, id: str) -> bool:
+        """Return True if a resource has no condition, or its condition is true."""
         resource = self._resources[id]
-        return "Condition" not in resource or self.holds(resource["Condition"])
+        return "Condition" not in resource or self.is_true(resource["Condition"])
 
     def name_of(self, id: str) -> str:
-        """The name of a resource that is in `KINDS`: as given or written, else its logical id."""
-        kind, properties = self._resources[id]["Type"], self._resources[id].get("Properties")
-        property = KINDS[kind].name_property
-        if KINDS[kind].reference == "{name}" and id in self._given:
+        """Return the name of a resource of `RESOURCE_TYPES`: from the values, from the template, or its logical id."""
+        type, properties = self._resources[id]["Type"], self._resources[id].get("Properties")
+        property = RESOURCE_TYPES[type].name_property
+        if RESOURCE_TYPES[type].reference == "{name}" and id in self._values:
             self.used.add(id)
-            return self._given[id]
-        written = properties.get(property, NO_VALUE) if isinstance(properties, dict) else NO_VALUE
-        name = self._within(f"the name of {id!r}", lambda: self.resolve(written))
-        if name is NO_VALUE and not kind.endswith(("::Function", "::LayerVersion")):
-            self.assumed[id] = property
+            return self._values[id]
+        value = properties.get(property, NO_VALUE) if isinstance(properties, dict) else NO_VALUE
+        name = self._within(f"the name of {id!r}", lambda: self.resolve(value))
+        if name is NO_VALUE and not type.endswith(("::Function", "::LayerVersion")):
+            self.generated_names[id] = property
         return id if name is NO_VALUE else as_text(name)
 
     def arn_of(self, id: str) -> str:
-        """The ARN of a resource that is in `KINDS`."""
-        return f"arn:{self._pseudo['AWS::Partition']}:{self._filled(KINDS[self._resources[id]['Type']].arn, id)}"
+        """Return the ARN of a resource of `RESOURCE_TYPES`."""
+        form = RESOURCE_TYPES[self._resources[id]["Type"]].arn
+        return f"arn:{self._pseudo['AWS::Partition']}:{self._filled(form, id)}"
 
-    def _true(self, term: Any) -> bool:
+    def _is_term_true(self, term: Any) -> bool:
         if isinstance(term, dict) and len(term) == 1:
             (name, argument), *_ = term.items()
             if name in self._logic:
                 return self._logic[name](argument)
-        raise Unresolvable("a condition must be Fn::Equals, Fn::And, Fn::Or, Fn::Not or Condition; write one of them")
+        raise Unresolvable("a condition must be Fn::Equals, Fn::And, Fn::Or, Fn::Not or Condition; use one of them")
 
     def _ref(self, name: Any) -> Any:
         name = as_text(name)
-        if name in self._given:
+        if name in self._values:
             self.used.add(name)
         if name in self._parameters:
-            return parameter_value(name, self._parameters[name], self._given)
-        if name in self._given:
-            return self._given[name]
+            return parameter_value(name, self._parameters[name], self._values)
+        if name in self._values:
+            return self._values[name]
         if name in self._pseudo:
             return self._pseudo[name]
-        kind = self._kind_of(name, f"Ref {name}")
-        return self._filled(kind.reference, name)
+        return self._filled(self._type_of(name, f"Ref {name}").reference, name)
 
     def _attribute(self, path: Any) -> Any:
         id, _, attribute = (".".join(map(as_text, path)) if isinstance(path, list) else as_text(path)).partition(".")
-        if f"{id}.{attribute}" in self._given:
+        if f"{id}.{attribute}" in self._values:
             self.used.add(f"{id}.{attribute}")
-            return self._given[f"{id}.{attribute}"]
-        kind = self._kind_of(id, f"{id}.{attribute}")
-        if attribute != kind.arn_attribute:
+            return self._values[f"{id}.{attribute}"]
+        if attribute != self._type_of(id, f"{id}.{attribute}").arn_attribute:
             raise _unknown(f"{id}.{attribute}")
         return self.arn_of(id)
 
-    def _kind_of(self, id: str, what: str) -> Kind:
+    def _type_of(self, id: str, reference: str) -> ResourceType:
+        """Return a resource's type. ``reference`` is named in messages: ``"Ref Table"`` or ``"Table.Arn"``."""
         resource = self._resources.get(id)
         if not isinstance(resource, dict):
             raise Unresolvable(
-                f"there is no parameter or resource {id!r}; add it, or set {SETTING}='{what.split()[-1]}=…'"
+                f"there is no parameter or resource {id!r}; add it, or set {SETTING}='{reference.split()[-1]}=…'"
             )
-        if not self.is_made(id):
-            raise Unresolvable(f"{id!r} is not made, its condition {resource['Condition']!r} is false; use Fn::If")
-        if str(resource.get("Type")) not in KINDS:
-            raise _unknown(what)
-        return KINDS[resource["Type"]]
+        if not self.is_created(id):
+            raise Unresolvable(f"{id!r} is not created: its condition {resource['Condition']!r} is false; use Fn::If")
+        if str(resource.get("Type")) not in RESOURCE_TYPES:
+            raise _unknown(reference)
+        return RESOURCE_TYPES[resource["Type"]]
 
     def _filled(self, form: str, id: str) -> str:
         return form.format(
@@ -172,7 +216,7 @@ class Resolver:
 
     def _if(self, argument: Any) -> Any:
         condition, then, otherwise = _list(argument, "Fn::If", (3,))
-        return self.resolve(then if self.holds(condition) else otherwise)
+        return self.resolve(then if self.is_true(condition) else otherwise)
 
     def _join(self, argument: Any) -> str:
         delimiter, values = _list(argument, "Fn::Join", (2,))
@@ -195,32 +239,34 @@ class Resolver:
 
     def _find_in_map(self, argument: Any) -> Any:
         path = [as_text(self.resolve(key)) for key in _list(argument, "Fn::FindInMap", (3,))]
-        found: Any = self._mappings
+        value: Any = self._mappings
         for key in path:
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is None:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
             raise Unresolvable(f"there is no {' → '.join(path)} in Mappings; add it")
-        return self.resolve(found)
+        return self.resolve(value)
 
-    def _within(self, what: str, resolve: Callable[[], Any]) -> Any:
-        if what in self._open:
-            raise Unresolvable(f"{what} leads back to itself; break the circle")
-        self._open.append(what)
+    def _within(self, name: str, resolve: Callable[[], Any]) -> Any:
+        """Call ``resolve``. Raise `Unresolvable` if it is called again for the same name meanwhile."""
+        if name in self._resolving:
+            raise Unresolvable(f"{name} refers to itself; remove the circular reference")
+        self._resolving.append(name)
         try:
             return resolve()
         finally:
-            self._open.pop()
+            self._resolving.pop()
 
 
-def _unknown(what: str) -> Unresolvable:
-    return Unresolvable(f"{what} is known to AWS only; set {SETTING}='{what.removeprefix('Ref ')}=…'")
+def _unknown(reference: str) -> Unresolvable:
+    return Unresolvable(f"{reference} has a value at AWS only; set {SETTING}='{reference.removeprefix('Ref ')}=…'")
 
 
 def _same(one: Any, other: Any) -> bool:
     return as_text(one) == as_text(other)
 
 
-def _list(value: Any, name: str, lengths: Any = None) -> list[Any]:
+def _list(value: Any, name: str, lengths: Sequence[int] = ()) -> list[Any]:
     if not isinstance(value, list) or (lengths and len(value) not in lengths):
-        raise Unresolvable(f"{name} must be a list{f' of {lengths[0]}' if lengths else ''}; correct it")
+        count = " to ".join(str(length) for length in dict.fromkeys((lengths[0], lengths[-1]))) if lengths else ""
+        raise Unresolvable(f"{name} must be a list{count and f' of {count}'}; correct it")
     return value

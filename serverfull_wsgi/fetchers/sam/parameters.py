@@ -14,18 +14,20 @@ _entry = re.compile(r'\s*([^=,"\s]+)\s*=[^\S\n]*(?:"([^"]*)"|((?!")[^,\n]*))\s*?
 
 
 class Unresolvable(Exception):
-    """A value that a template gives and that cannot be known here; the message says why, and names the cure."""
+    """A template's value that cannot be determined outside AWS. The message has the reason and the cure."""
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """The text of the setting as a mapping: commas and line ends part entries, a value with commas stands in quotes.
+    """Return the setting's text as a dictionary.
+
+    Commas and line ends separate entries. A value with commas is in double quotes.
 
     >>> parse_parameters('Stage=prod, Subnets="a,b"')
     {'Stage': 'prod', 'Subnets': 'a,b'}
 
     Raises `ConfigurationError`.
     """
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     rest = text.strip().rstrip(",")
     while rest.strip():
         match = _entry.match(rest)
@@ -35,32 +37,35 @@ def parse_parameters(text: str) -> dict[str, str]:
                 "put a value with a comma in double quotes"
             )
         name, quoted, plain = match.groups()
-        if name in given:
-            raise ConfigurationError(f"{SETTING}: {name!r} stands there twice; each name can be given once")
-        given[name] = plain.strip() if quoted is None else quoted
+        if name in values:
+            raise ConfigurationError(f"{SETTING}: {name!r} is given twice; remove one of the entries")
+        values[name] = plain.strip() if quoted is None else quoted
         rest = rest[match.end() :]
-    return given
+    return values
 
 
-def check_parameters(declared: Mapping[str, Any], given: Mapping[str, str]) -> None:
-    """Raises `ConfigurationError` for values the template's declarations do not allow, one line each."""
-    wrong = []
-    for name, declaration in declared.items():
-        if name in given and (rule := _broken(declaration, given[name])):
-            wrong.append(f"{SETTING}: {name!r} must be {rule}")
-    if wrong:
-        raise ConfigurationError("\n".join(wrong))
+def check_parameters(declarations: Mapping[str, Any], values: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError`, with a line for each value that the template's declaration does not allow."""
+    errors = []
+    for name, declaration in declarations.items():
+        if name in values and (rule := _broken_rule(declaration, values[name])):
+            errors.append(f"{SETTING}: {name!r} must be {rule}")
+    if errors:
+        raise ConfigurationError("\n".join(errors))
 
 
-def parameter_value(name: str, declaration: Any, given: Mapping[str, str]) -> str | list[str]:
-    """What ``Ref`` of a parameter is: text, or a list for the types that are lists. Raises `Unresolvable`."""
+def parameter_value(name: str, declaration: Any, values: Mapping[str, str]) -> str | list[str]:
+    """Return the value of a ``Ref`` to a parameter: text, or a list if the parameter's type is a list.
+
+    Raises `Unresolvable` if there is neither a value nor a default.
+    """
     declaration = declaration if isinstance(declaration, dict) else {}
     kind = str(declaration.get("Type", "String"))
     cure = f"set {SETTING}='{name}=…'"
-    if name in given:
-        value = given[name]
+    if name in values:
+        value = values[name]
     elif kind.startswith("AWS::SSM::"):
-        raise Unresolvable(f"parameter {name!r} lies in AWS's parameter store; {cure}")
+        raise Unresolvable(f"parameter {name!r} is stored in AWS Systems Manager; {cure}")
     elif "Default" not in declaration:
         raise Unresolvable(f"parameter {name!r} has no default; {cure}")
     else:
@@ -69,19 +74,19 @@ def parameter_value(name: str, declaration: Any, given: Mapping[str, str]) -> st
 
 
 def as_text(value: Any) -> str:
-    """A scalar as CloudFormation hands it to Lambda: ``true`` for True, ``3`` for 3.
+    """Return a scalar as the text that CloudFormation passes to Lambda: ``true`` for True, ``3`` for 3.
 
-    Raises `Unresolvable` for null and for what is no scalar.
+    Raises `Unresolvable` for null, a list and a mapping.
     """
     if isinstance(value, bool):
         return "true" if value else "false"
     if is_scalar(value):
         return str(value)
-    raise Unresolvable(f"{'null' if value is None else f'a {_kind(value)}'} stands where text is needed; write text")
+    raise Unresolvable(f"must be text, not {'null' if value is None else f'a {_kind(value)}'}; write text")
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value is text, a number or a boolean."""
+    """Return True for text, a number and a boolean."""
     return isinstance(value, (str, int, float))
 
 
@@ -89,13 +94,13 @@ def _kind(value: Any) -> str:
     return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else type(value).__name__
 
 
-def _broken(declaration: Any, value: str) -> str:
-    """The rule of a declaration that a value breaks; empty if it breaks none."""
+def _broken_rule(declaration: Any, value: str) -> str:
+    """Return the rule of a declaration that a value breaks; an empty text if the value is allowed."""
     declaration = declaration if isinstance(declaration, dict) else {}
     kind = str(declaration.get("Type", "String"))
     values = [part.strip() for part in value.split(",")] if "List" in kind else [value]
     if "Number" in kind and not all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", each) for each in values):
-        return "a number" if kind == "Number" else "numbers parted by commas"
+        return "a number" if kind == "Number" else "numbers separated by commas"
     choices = declaration.get("AllowedValues")
     allowed = [as_text(each) for each in choices if is_scalar(each)] if isinstance(choices, list) else []
     if allowed and not set(values) <= set(allowed):

@@ -1,4 +1,4 @@
-"""Reading a SAM or CloudFormation template: YAML with CloudFormation's tags, or JSON (the extra ``sam``: PyYAML)."""
+"""A SAM or CloudFormation template as text: YAML with CloudFormation's tags, or JSON (the extra ``sam``: PyYAML)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from serverfull_wsgi.errors import ConfigurationError
 
 try:
-    from yaml import CSafeLoader as SafeLoader  # ten times as fast; not in every build of PyYAML
+    from yaml import CSafeLoader as SafeLoader  # ten times as fast, but some builds of PyYAML lack it
 except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]
 
@@ -22,31 +22,39 @@ _CURE = "name a SAM or CloudFormation template, in YAML or JSON"
 
 
 class Template:
-    """What a template says, with the functions' Globals already merged into them.
+    """The sections of a template, with the Globals merged into the functions.
 
-    ``path`` is as given; ``folder``, absolute, is what its relative paths begin at. Raises `ConfigurationError`, with
-    file and line, for a file that cannot be read, is no template, or declares no function.
+    Args:
+        path: the template's file.
+
+    Attributes:
+        directory: the absolute path at which relative paths in the template start.
+        parameters, mappings, conditions, resources: the sections, by name or logical id.
+
+    Raises:
+        ConfigurationError: if the file cannot be read, is not a template, or declares no function. The message has
+            file and line.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.folder = os.path.dirname(os.path.abspath(path))
+        self.directory = os.path.dirname(os.path.abspath(path))
         self._text = _text(path)
         sections, self._lines = _parse(path, self._text)
         if not isinstance(sections, dict) or not isinstance(sections.get("Resources"), dict):
-            self._refuse(1, f"a template is a mapping with 'Resources'; {_CURE}")
+            self._refuse(1, f"a template must be a mapping with 'Resources'; {_CURE}")
         self.parameters = self._section(sections, "Parameters")
         self.mappings = self._section(sections, "Mappings")
         self.conditions = self._section(sections, "Conditions")
         self.resources: dict[str, Any] = dict(sections["Resources"])
         if not self.of_type(*FUNCTION_TYPES):
-            self._refuse(self.line("Resources"), f"no resource is an {' or an '.join(FUNCTION_TYPES)}; {_CURE}")
+            self._refuse(self.line("Resources"), f"there is no {' and no '.join(FUNCTION_TYPES)}; {_CURE}")
         common = self._section(self._section(sections, "Globals"), "Function")
         for id, resource in self.of_type(SERVERLESS_FUNCTION).items():
-            self.resources[id] = {**resource, "Properties": merged(common, resource.get("Properties") or {})}
+            self.resources[id] = {**resource, "Properties": merge_globals(common, resource.get("Properties") or {})}
 
     def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
-        """The resources of these types, by their logical ids."""
+        """Return the resources of these types by logical id."""
         return {
             id: resource
             for id, resource in self.resources.items()
@@ -54,14 +62,14 @@ class Template:
         }
 
     def line(self, name: str) -> int:
-        """The line, from 1, in which a resource or section of this name begins; 1 for what is not found."""
+        """Return the line, from 1, at which a resource or section begins; 1 if it is not found."""
         if name in self._lines:
             return self._lines[name]
-        found = re.search(rf'"{re.escape(name)}"\s*:', self._text)
-        return self._text.count("\n", 0, found.start()) + 1 if found else 1
+        match = re.search(rf'"{re.escape(name)}"\s*:', self._text)
+        return self._text.count("\n", 0, match.start()) + 1 if match else 1
 
-    def where(self, name: str) -> str:
-        """The place of a resource, as it begins a message: ``template.yaml:12: HelloFunction``."""
+    def location(self, name: str) -> str:
+        """Return the beginning of a message about a resource: ``template.yaml:12: HelloFunction``."""
         return f"{self.path}:{self.line(name)}: {name}"
 
     def _section(self, sections: dict[str, Any], name: str) -> dict[str, Any]:
@@ -74,10 +82,10 @@ class Template:
         raise ConfigurationError(f"{self.path}:{line}: {message}")
 
 
-def merged(common: Any, own: Any) -> Any:
-    """SAM's rule for Globals: mappings are merged, lists appended, anything else is the function's own.
+def merge_globals(common: Any, own: Any) -> Any:
+    """Return a function's properties with the Globals: mappings are merged, lists joined, other values replaced.
 
-    >>> merged({"Environment": {"Variables": {"A": 1}}, "Timeout": 3}, {"Environment": {"Variables": {"B": 2}}})
+    >>> merge_globals({"Environment": {"Variables": {"A": 1}}, "Timeout": 3}, {"Environment": {"Variables": {"B": 2}}})
     {'Environment': {'Variables': {'A': 1, 'B': 2}}, 'Timeout': 3}
 
     Source: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-template-anatomy-globals.html
@@ -86,11 +94,11 @@ def merged(common: Any, own: Any) -> Any:
         return common + own
     if not (isinstance(common, dict) and isinstance(own, dict)) or is_intrinsic(common) or is_intrinsic(own):
         return own
-    return {**common, **{name: merged(common[name], own[name]) if name in common else own[name] for name in own}}
+    return {**common, **{name: merge_globals(common[name], own[name]) if name in common else own[name] for name in own}}
 
 
 def is_intrinsic(value: Any) -> bool:
-    """Whether a value stands for another: ``{"Ref": …}`` or ``{"Fn::…": …}``."""
+    """Return True for an intrinsic function: ``{"Ref": …}`` or ``{"Fn::…": …}``."""
     if not isinstance(value, dict) or len(value) != 1:
         return False
     (name,) = value
@@ -103,37 +111,36 @@ def _text(path: str) -> str:
             return file.read()
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"{path}:1: a template is UTF-8 text, and byte {error.start} is not; {_CURE}"
+            f"{path}:1: a template must be UTF-8 text, and byte {error.start} is not; {_CURE}"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}; {_CURE}") from None
 
 
 def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
-    """The document, and the lines of its sections and resources, where the parser tells."""
+    """Return the document, and the line of each section and resource if the parser has it (YAML only)."""
     if text.lstrip().startswith("{"):
         try:
             return json.loads(text), {}
         except ValueError as error:
             if path.endswith(".json"):
                 line = getattr(error, "lineno", 1)
-                raise ConfigurationError(f"{path}:{line}: this is no JSON: {error}; correct it") from None
+                raise ConfigurationError(f"{path}:{line}: not valid JSON: {error}; correct it") from None
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             document = loader.construct_document(node) if node else None
-            return json.loads(json.dumps(document)), _lines(
-                node
-            )  # so that its keys are text, and no anchor is a circle
+            # Through JSON: keys become text, and an anchor that contains itself is an error
+            return json.loads(json.dumps(document)), _lines(node)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}:{line}: this is no YAML: {error.problem}; correct it") from None
+        raise ConfigurationError(f"{path}:{line}: not valid YAML: {error.problem}; correct it") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{path}:1: this is no YAML: {reason}; correct it") from None
+        raise ConfigurationError(f"{path}:1: not valid YAML: {reason}; correct it") from None
 
 
 def _lines(node: yaml.Node | None) -> dict[str, int]:
@@ -165,7 +172,7 @@ def _tagged(loader: Any, suffix: str, node: yaml.Node) -> dict[str, Any]:
     return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
 
 
-_UNWANTED = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")  # 2010-09-09 is a version, = an operator
+_UNWANTED = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")  # the version 2010-09-09 is text, and so is =
 _Loader.add_multi_constructor("!", _tagged)
 _Loader.yaml_implicit_resolvers = {
     first: [resolver for resolver in resolvers if resolver[0] not in _UNWANTED]

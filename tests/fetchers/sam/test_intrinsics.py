@@ -1,4 +1,4 @@
-"""CloudFormation's intrinsic functions, on their own."""
+"""CloudFormation's intrinsic functions, without a template around them."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from serverfull_wsgi.fetchers.sam.intrinsics import NO_VALUE, Resolver
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, parse_parameters
-from serverfull_wsgi.fetchers.sam.template import merged
+from serverfull_wsgi.fetchers.sam.template import merge_globals
 
 PARAMETERS = {
     "Stage": {"Type": "String", "Default": "dev"},
@@ -20,7 +20,7 @@ def resolve(value, **sections):
     return Resolver(**{"parameters": PARAMETERS, **sections}).resolve(value)
 
 
-def why_not(value, **sections):
+def reason_for(value, **sections):
     with pytest.raises(Unresolvable) as caught:
         resolve(value, **sections)
     return str(caught.value)
@@ -60,6 +60,7 @@ CONDITIONS = {
     "Odd": {"Fn::Equals": [{"Fn::ImportValue": "x"}, "y"]},
     "Circle": {"Fn::Not": [{"Condition": "Circle"}]},
     "Bad": {"Ref": "Stage"},
+    "Short": {"Fn::And": [{"Condition": "Yes"}]},
 }
 
 
@@ -67,8 +68,8 @@ CONDITIONS = {
     ("name", "expected"),
     [("Yes", True), ("No", False), ("Count", True), ("All", True), ("Any", True), ("Settled", False)],
 )
-def test_a_condition_holds_or_not(name, expected):
-    assert Resolver(parameters=PARAMETERS, conditions=CONDITIONS).holds(name) is expected
+def test_a_condition_is_true_or_false(name, expected):
+    assert Resolver(parameters=PARAMETERS, conditions=CONDITIONS).is_true(name) is expected
     chosen = resolve({"Fn::If": [name, "then", "otherwise"]}, conditions=CONDITIONS)
     assert chosen == ("then" if expected else "otherwise")
 
@@ -79,31 +80,32 @@ SELF = {**FUNCTION, "Properties": {"FunctionName": {"Fn::Sub": "${F}-x"}}}
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ({"Fn::If": ["Circle", 1, 2]}, "condition 'Circle' leads back to itself; break the circle"),
+        ({"Fn::If": ["Circle", 1, 2]}, "condition 'Circle' refers to itself; remove the circular reference"),
         (
             {"Fn::If": ["Odd", 1, 2]},
-            "Fn::ImportValue is not understood; write the value, or a parameter with a default",
+            "Fn::ImportValue is not supported; write the value, or a parameter with a default",
         ),
         (
             {"Fn::If": ["Bad", 1, 2]},
-            "a condition must be Fn::Equals, Fn::And, Fn::Or, Fn::Not or Condition; write one of them",
+            "a condition must be Fn::Equals, Fn::And, Fn::Or, Fn::Not or Condition; use one of them",
         ),
         ({"Fn::If": ["Yes", 1]}, "Fn::If must be a list of 3; correct it"),
+        ({"Fn::If": ["Short", 1, 2]}, "Fn::And must be a list of 2 to 10; correct it"),
         ({"Fn::Join": [",", "a"]}, "the values of Fn::Join must be a list; correct it"),
-        ({"Fn::Sub": {"Ref": "Zones"}}, "a list stands where text is needed; write text"),
+        ({"Fn::Sub": {"Ref": "Zones"}}, "must be text, not a list; write text"),
         ({"Fn::Sub": ["a", "b"]}, "the second member of Fn::Sub must be a mapping; correct it"),
         ({"Fn::FindInMap": ["A", "B", "C"]}, "there is no A → B → C in Mappings; add it"),
-        ({"Ref": "F"}, "the name of 'F' leads back to itself; break the circle"),
-        ({"Fn::GetAtt": ["F", "Version"]}, f"F.Version is known to AWS only; set {SETTING}='F.Version=…'"),
+        ({"Ref": "F"}, "the name of 'F' refers to itself; remove the circular reference"),
+        ({"Fn::GetAtt": ["F", "Version"]}, f"F.Version has a value at AWS only; set {SETTING}='F.Version=…'"),
         ({"Fn::GetAtt": ["G", "Arn"]}, f"there is no parameter or resource 'G'; add it, or set {SETTING}='G.Arn=…'"),
-        ({"Ref": "R"}, f"Ref R is known to AWS only; set {SETTING}='R=…'"),
-        ({"a": ["{{resolve:ssm:x}}"]}, "'{{resolve:ssm:x}}' is read by CloudFormation from a store; "
+        ({"Ref": "R"}, f"Ref R has a value at AWS only; set {SETTING}='R=…'"),
+        ({"a": ["{{resolve:ssm:x}}"]}, "'{{resolve:ssm:x}}' is read from a store by CloudFormation only; "
          "write the value, or a parameter"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_known_says_why(value, reason):
+def test_an_unresolvable_value_has_a_reason_and_a_cure(value, reason):
     resources = {"F": SELF, "R": {"Type": "AWS::EC2::VPC"}}
-    assert why_not(value, conditions=CONDITIONS, resources=resources) == reason
+    assert reason_for(value, conditions=CONDITIONS, resources=resources) == reason
 
 
 @pytest.mark.parametrize(
@@ -125,28 +127,28 @@ _plain = st.recursive(
 
 
 @given(_plain)
-def test_what_has_no_intrinsic_function_stays_as_it_is(value):
+def test_a_value_without_intrinsic_functions_does_not_change(value):
     assert resolve(value) == value
 
 
 @given(_plain, _plain)
-def test_if_is_the_side_that_was_chosen(then, otherwise):
+def test_fn_if_returns_the_chosen_value(then, otherwise):
     assert resolve({"Fn::If": ["Yes", then, otherwise]}, conditions=CONDITIONS) == then
     assert resolve({"Fn::If": ["No", then, otherwise]}, conditions=CONDITIONS) == otherwise
 
 
 @given(st.lists(st.text(alphabet="abc", min_size=1)), st.sampled_from([",", "-", "::"]))
-def test_join_is_pythons(values, delimiter):
+def test_fn_join_joins_as_python_does(values, delimiter):
     assert resolve({"Fn::Join": [delimiter, values]}) == delimiter.join(values)
 
 
 @given(st.lists(st.text(alphabet="ab$!. ", max_size=5)))
-def test_sub_puts_values_between_texts_that_stay_as_they_are(texts):
+def test_fn_sub_changes_only_variables(texts):
     assert resolve({"Fn::Sub": "${Stage}".join(texts)}) == "dev".join(texts)
 
 
 @given(st.text(alphabet="ab}!.:, ", max_size=12))
-def test_sub_leaves_a_quoted_variable_alone(name):
+def test_fn_sub_keeps_an_escaped_variable(name):
     assert resolve({"Fn::Sub": f"${{!{name}}}"}) == f"${{{name}}}"
 
 
@@ -155,7 +157,7 @@ def test_parameters_in_quotes_are_read_as_written(parameters):
     assert parse_parameters(", ".join(f'{name}="{value}"' for name, value in parameters.items())) == parameters
 
 
-def test_parameters_may_stand_on_lines_of_their_own():
+def test_parameters_may_be_on_lines_of_their_own():
     assert parse_parameters("\n A=1,\n B = two words\nC=\nD=x=y,") == {"A": "1", "B": "two words", "C": "", "D": "x=y"}
 
 
@@ -170,4 +172,4 @@ def test_parameters_may_stand_on_lines_of_their_own():
     ],
 )
 def test_globals_are_merged_as_sam_does(common, own, expected):
-    assert merged(common, own) == expected
+    assert merge_globals(common, own) == expected

@@ -1,4 +1,4 @@
-"""Functions from templates shaped like those of real projects: exactly which there are, and exactly what is said."""
+"""Functions from templates shaped like real projects: exactly these functions and exactly these messages."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from serverfull_wsgi import Application, ConfigurationError, Function, NotFoundE
 from serverfull_wsgi.domain import EventConfig, Invocation
 from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
-from serverfull_wsgi.fetchers.sam import SamFetcher
+from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.names import FunctionName
 from tests.support.hosts import InProcess
 from tests.support.servers import ROOT, clean_environ, gunicorn
@@ -28,7 +28,7 @@ SETTING = "SERVERFULL_TEMPLATE_PARAMETERS"
 
 @pytest.fixture
 def load(monkeypatch):
-    """``load("api.yaml", Stage="prod")`` → the fetcher; lines then begin with the bare file name."""
+    """Load a template: ``load("api.yaml", Stage="prod")``. Messages then begin with the bare file name."""
     monkeypatch.chdir(TEMPLATES)
     return lambda name, region="us-east-1", **parameters: SamFetcher(name, parameters, region=region)
 
@@ -72,7 +72,7 @@ LIST = function(
 HELLO = function("HelloWorldFunction", "app.lambda_handler", "hello_world", "python3.12")
 STAGED = {"code": "hello_world", "runtime": "python3.10"}
 IMPORTS = "imports.yaml:8: Importer.Environment.Variables."
-NOT_UNDERSTOOD = "is not understood; write the value, or a parameter with a default"
+NOT_SUPPORTED = "is not supported; write the value, or a parameter with a default"
 
 EXPECTED = {
     "sam_init_python.yaml": ([HELLO], []),
@@ -104,10 +104,10 @@ EXPECTED = {
         [replace(HELLO, name="Both", layers=(at("layers/deps"), at("layers/tools")))],
         [
             "layers.yaml:37: Powertools.Layers: "
-            "'arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV2:79' lies at AWS; "
-            "unpack it into a folder, and name that as the ContentUri of an AWS::Serverless::LayerVersion",
-            "layers.yaml:28: Lost.ContentUri: there is no folder or zip archive 'layers/lost'; "
-            "name a folder or zip archive that is there, or run 'sam build'",
+            "'arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV2:79' is a layer at AWS; "
+            "unpack it into a folder, and name the folder as the ContentUri of an AWS::Serverless::LayerVersion",
+            "layers.yaml:28: Lost.ContentUri: 'layers/lost' does not exist; "
+            "name an existing folder or zip archive, or run 'sam build'",
         ],
     ),
     "stages.yaml": (
@@ -121,9 +121,9 @@ EXPECTED = {
             )
         ],
         [
-            "stages.yaml:47: Reporter.Condition: there is no condition 'IsUnknown'; add it to Conditions",
+            "stages.yaml:47: Reporter.Condition: condition 'IsUnknown' does not exist; add it to Conditions",
             "stages.yaml:54: Collector.Environment.Variables.FAILED: "
-            "'Failed' is not made, its condition 'IsLive' is false; use Fn::If",
+            "'Failed' is not created: its condition 'IsLive' is false; use Fn::If",
         ],
     ),
     "mappings.yaml": (
@@ -149,11 +149,11 @@ EXPECTED = {
             function("Serverless", "index.handler", None, "python3.9"),
         ],
         [
-            f"inline.yaml:48: Sinatra.Runtime: 'ruby3.3' is not run here; use {RUNTIMES}",
-            "inline.yaml:48: Sinatra.Code.ZipFile: only Python and Node.js can be written into a template; "
-            "name a folder or zip archive that is there",
-            "inline.yaml:57: Bare.Handler: this is missing; name what is to be called",
-            "inline.yaml:57: Bare.Code: this is missing; name a folder or zip archive that is there",
+            f"inline.yaml:48: Sinatra.Runtime: 'ruby3.3' is not supported; use {RUNTIMES}",
+            "inline.yaml:48: Sinatra.Code.ZipFile: code in a template must be Python or Node.js; "
+            "name an existing folder or zip archive",
+            "inline.yaml:57: Bare.Handler: is missing; name the function to call, such as app.handler",
+            "inline.yaml:57: Bare.Code: is missing; name an existing folder or zip archive",
         ],
     ),
     "provided.yaml": (
@@ -162,53 +162,53 @@ EXPECTED = {
             function("OldGoFunction", "bootstrap", "bin", "go1.x", timeout=5, environment={"GOGC": "50"}),
         ],
         [
-            "provided.yaml:15: RustFunction.CodeUri: there is no folder or zip archive 'target/lambda/rust'; "
-            "name a folder or zip archive that is there, or run 'sam build'",
-            f"provided.yaml:19: JavaFunction.Runtime: 'java21' is not run here; use {RUNTIMES}",
+            "provided.yaml:15: RustFunction.CodeUri: 'target/lambda/rust' does not exist; "
+            "name an existing folder or zip archive, or run 'sam build'",
+            f"provided.yaml:19: JavaFunction.Runtime: 'java21' is not supported; use {RUNTIMES}",
         ],
     ),
     "image.yaml": (
         [replace(HELLO, name="Beside")],
         [
-            "image.yaml:4: InferenceFunction.PackageType: images are not run here; "
-            "set it to Zip, and name Runtime, Handler and the code",
-            "image.yaml:14: PlainImage.PackageType: images are not run here; "
-            "set it to Zip, and name Runtime, Handler and the code",
+            "image.yaml:4: InferenceFunction.PackageType: 'Image' is not supported; "
+            "set it to Zip, with Runtime, Handler and code",
+            "image.yaml:14: PlainImage.PackageType: 'Image' is not supported; "
+            "set it to Zip, with Runtime, Handler and code",
         ],
     ),
     "imports.yaml": (
         [replace(HELLO, name="Healthy")],
         [
-            f"{IMPORTS}DB: Fn::ImportValue {NOT_UNDERSTOOD}",
-            f"{IMPORTS}ZONES: Fn::GetAZs {NOT_UNDERSTOOD}",
-            f"{IMPORTS}FIRST: Fn::Select {NOT_UNDERSTOOD}",
-            f"{IMPORTS}PASSWORD: '{{{{resolve:secretsmanager:db:SecretString:password}}}}' is read by CloudFormation "
-            "from a store; write the value, or a parameter",
-            f"{IMPORTS}AMI: parameter 'Ami' lies in AWS's parameter store; set {SETTING}='Ami=…'",
+            f"{IMPORTS}DB: Fn::ImportValue {NOT_SUPPORTED}",
+            f"{IMPORTS}ZONES: Fn::GetAZs {NOT_SUPPORTED}",
+            f"{IMPORTS}FIRST: Fn::Select {NOT_SUPPORTED}",
+            f"{IMPORTS}PASSWORD: '{{{{resolve:secretsmanager:db:SecretString:password}}}}' is read "
+            "from a store by CloudFormation only; write the value, or a parameter",
+            f"{IMPORTS}AMI: parameter 'Ami' is stored in AWS Systems Manager; set {SETTING}='Ami=…'",
             f"{IMPORTS}SECRET: parameter 'Secret' has no default; set {SETTING}='Secret=…'",
             f"{IMPORTS}NOWHERE: there is no parameter or resource 'Nowhere'; add it, or set {SETTING}='Nowhere=…'",
             f"{IMPORTS}API: there is no parameter or resource 'ServerlessRestApi'; add it, "
             f"or set {SETTING}='ServerlessRestApi=…'",
-            f"{IMPORTS}STREAM: Table.StreamArn is known to AWS only; set {SETTING}='Table.StreamArn=…'",
-            f"{IMPORTS}STATES: Machine.Arn is known to AWS only; set {SETTING}='Machine.Arn=…'",
-            f"{IMPORTS}NOTHING: null stands where text is needed; write text",
-            f"{IMPORTS}AWS_REGION: Lambda reserves this name; choose another",
-            f"{IMPORTS}2nd: a name is a letter and then at least one letter, digit or '_'; choose another",
-            f"imports.yaml:30: Destined.FunctionName: Fn::ImportValue {NOT_UNDERSTOOD}",
-            "imports.yaml:30: Destined.Timeout: there is no condition 'Unknown'; add it to Conditions",
-            "imports.yaml:30: Destined.MemorySize: 'lots' is no whole number from 1 to 999,999,999; correct it",
+            f"{IMPORTS}STREAM: Table.StreamArn has a value at AWS only; set {SETTING}='Table.StreamArn=…'",
+            f"{IMPORTS}STATES: Machine.Arn has a value at AWS only; set {SETTING}='Machine.Arn=…'",
+            f"{IMPORTS}NOTHING: must be text, not null; write text",
+            f"{IMPORTS}AWS_REGION: Lambda reserves this name; choose another name",
+            f"{IMPORTS}2nd: a name must be a letter and at least one more letter, digit or '_'; choose another name",
+            f"imports.yaml:30: Destined.FunctionName: Fn::ImportValue {NOT_SUPPORTED}",
+            "imports.yaml:30: Destined.Timeout: condition 'Unknown' does not exist; add it to Conditions",
+            "imports.yaml:30: Destined.MemorySize: 'lots' must be a whole number from 1 to 999,999,999; correct it",
             "imports.yaml:30: Destined.EventInvokeConfig.DestinationConfig.OnFailure: "
-            "AWS would make its target; name it as Destination",
+            "SAM would create the target; give its ARN as Destination",
             "imports.yaml:30: Destined.EventInvokeConfig: "
             "event_config: maximum_retry_attempts=3 must be a whole number, 0 to 2; correct it",
             "imports.yaml:30: Destined.AutoPublishAlias: "
-            "'1' must be letters, digits, '-', '_', and no number; choose another",
+            "'1' must be letters, digits, '-' and '_', and not a number; choose another name",
             "imports.yaml:40: Remote.FunctionName: "
-            "'not a name' is no name, 1 to 64 letters, digits, '-', '_' and '.'; choose another",
+            "'not a name' must be 1 to 64 letters, digits, '-', '_' and '.'; choose another name",
             "imports.yaml:40: Remote.CodeUri: "
-            "'s3://bucket/key.zip' does not lie on this machine; name a folder or zip archive that is there",
-            "imports.yaml:40: Remote.Environment: this must be a mapping; write 'Name: value' below it",
-            "imports.yaml:54: Fn::ForEach::Functions: this is no resource with a Type; write it out",
+            "'s3://bucket/key.zip' is not on this machine; name an existing folder or zip archive",
+            "imports.yaml:40: Remote.Environment: must be a mapping; write 'Name: value' below it",
+            "imports.yaml:54: Fn::ForEach::Functions: is not a resource with a Type; write the resource out",
         ],
     ),
     "build_output.yaml": (
@@ -233,19 +233,19 @@ EXPECTED = {
                 environment={"LEVEL": "😀 info", "SELF": ARN.format("cloudformation", "stack/local/local")},
             )
         ],
-        [f"plain.json:17: Java.Runtime: 'java17' is not run here; use {RUNTIMES}"],
+        [f"plain.json:17: Java.Runtime: 'java17' is not supported; use {RUNTIMES}"],
     ),
     "cdk.json": (
         [],
         [
             "cdk.json:7: Handler886CB40B.Code: "
-            "code in S3 is not run here; name a folder or zip archive that is there"
+            "code in S3 is not supported; name an existing folder or zip archive"
         ],
     ),
 }  # fmt: skip
 
 
-def test_every_template_is_expected_here():
+def test_every_template_has_an_expectation_here():
     assert {path.name for path in TEMPLATES.iterdir() if path.is_file()} == set(EXPECTED)
 
 
@@ -256,11 +256,11 @@ def test_a_template_gives_exactly_these_functions(load, name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_template_gives_exactly_these_lines(load, name):
+def test_a_template_gives_exactly_these_problems(load, name):
     assert load(name).problems() == EXPECTED[name][1]
 
 
-def test_a_function_that_cannot_run_says_so_when_fetched_and_the_rest_is_served(load):
+def test_fetching_a_function_that_cannot_run_raises_and_the_others_are_served(load):
     fetcher = load("image.yaml")
     with pytest.raises(ResourceConflictException) as caught:
         fetcher.fetch("plain", "prod")
@@ -270,7 +270,7 @@ def test_a_function_that_cannot_run_says_so_when_fetched_and_the_rest_is_served(
         fetcher.fetch("nobody")
 
 
-def test_all_reasons_of_a_function_are_told_at_once(load):
+def test_all_problems_of_a_function_are_reported_together(load):
     with pytest.raises(ResourceConflictException) as caught:
         load("inline.yaml").fetch("Sinatra")
     assert str(caught.value).splitlines() == EXPECTED["inline.yaml"][1][:2]
@@ -291,10 +291,10 @@ def test_inline_code_is_written_to_a_file(load):
     assert Path(serverless.code, "index.py").read_text() == "def handler(event, context): return 1"
 
 
-def test_names_that_aws_would_make_up_are_told(load):
+def test_names_that_aws_would_generate_are_noted(load):
     assert load("api.yaml").notes() == [
-        "api.yaml:73: UsersTable.TableName: this is missing, so AWS would make up a name; here it is 'UsersTable', "
-        f"unless {SETTING}='UsersTable=…' gives another"
+        "api.yaml:73: UsersTable.TableName: is missing, so AWS would generate a name; the name here is 'UsersTable'; "
+        f"set {SETTING}='UsersTable=…' for another name"
     ]
     assert load("imports.yaml").notes() == [
         "imports.yaml:51: Nested: the functions of nested applications are not served"
@@ -342,7 +342,7 @@ def test_a_layer_can_depend_on_a_condition(load):
     assert load("layers.yaml", WithTools="no").fetch("Both").layers == (at("layers/deps"),)
 
 
-def test_parameters_give_what_only_aws_would_know(load):
+def test_parameters_can_give_values_that_only_aws_has(load):
     given = {"AWS::StackName": "shop", "UsersTable": "users", "Stage": "prod"}
     create = load("api.yaml", **given).fetch("shop-prod-create")
     assert create.environment["USERS_TABLE"] == "users"
@@ -369,23 +369,23 @@ def test_parameters_that_the_template_does_not_allow_are_refused(load, parameter
 # Templates that cannot be served at all
 
 CURE = "name a SAM or CloudFormation template, in YAML or JSON"
-NO_FUNCTION = f"no resource is an AWS::Serverless::Function or an AWS::Lambda::Function; {CURE}"
+NO_FUNCTION = f"there is no AWS::Serverless::Function and no AWS::Lambda::Function; {CURE}"
 ONE = "{Type: AWS::Lambda::Function, Properties: {FunctionName: f, PackageType: Image}}"
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.yaml", "Resources:\n  A: [\n", "t.yaml:3: this is no YAML: "),
-        ("t.yaml", "Resources:\n  A: 1\n A: 2\n", "t.yaml:3: this is no YAML: "),
-        ("t.yaml", "Resources:\n  A: !!python/object:os.system x\n", "t.yaml:2: this is no YAML: "),
-        ("t.yaml", "A: \0", "t.yaml:1: this is no YAML: "),
-        ("t.yaml", "Resources: &a {A: *a}", "t.yaml:1: this is no YAML: "),
-        ("t.yaml", "a: 1\n---\nb: 1\n", "t.yaml:2: this is no YAML: "),
-        ("t.json", '{"Resources":\n {,}}', "t.json:2: this is no JSON: "),
-        ("t.yaml", "", f"t.yaml:1: a template is a mapping with 'Resources'; {CURE}"),
-        ("t.yaml", "just text", f"t.yaml:1: a template is a mapping with 'Resources'; {CURE}"),
-        ("t.yaml", "apiVersion: v1\nkind: Pod\n", f"t.yaml:1: a template is a mapping with 'Resources'; {CURE}"),
+        ("t.yaml", "Resources:\n  A: [\n", "t.yaml:3: not valid YAML: "),
+        ("t.yaml", "Resources:\n  A: 1\n A: 2\n", "t.yaml:3: not valid YAML: "),
+        ("t.yaml", "Resources:\n  A: !!python/object:os.system x\n", "t.yaml:2: not valid YAML: "),
+        ("t.yaml", "A: \0", "t.yaml:1: not valid YAML: "),
+        ("t.yaml", "Resources: &a {A: *a}", "t.yaml:1: not valid YAML: "),
+        ("t.yaml", "a: 1\n---\nb: 1\n", "t.yaml:2: not valid YAML: "),
+        ("t.json", '{"Resources":\n {,}}', "t.json:2: not valid JSON: "),
+        ("t.yaml", "", f"t.yaml:1: a template must be a mapping with 'Resources'; {CURE}"),
+        ("t.yaml", "just text", f"t.yaml:1: a template must be a mapping with 'Resources'; {CURE}"),
+        ("t.yaml", "apiVersion: v1\nkind: Pod\n", f"t.yaml:1: a template must be a mapping with 'Resources'; {CURE}"),
         ("t.yaml", "A: 1\nResources: {B: {Type: AWS::S3::Bucket}}", f"t.yaml:2: {NO_FUNCTION}"),
         (
             "t.yaml",
@@ -395,13 +395,15 @@ ONE = "{Type: AWS::Lambda::Function, Properties: {FunctionName: f, PackageType: 
         (
             "t.yaml",
             f"Resources:\n  A: {ONE}\n  B: {ONE}",
-            "t.yaml:3: B: another function is named 'f'; give one another name",
+            "t.yaml:3: B: another function has the name 'f'; rename one of them",
         ),
-        ("t.yaml", b"\xff\xfe", f"t.yaml:1: a template is UTF-8 text, and byte 0 is not; {CURE}"),
+        ("t.yaml", b"\xff\xfe", f"t.yaml:1: a template must be UTF-8 text, and byte 0 is not; {CURE}"),
         ("t.yaml", None, f"t.yaml: No such file or directory; {CURE}"),
     ],
 )
-def test_what_is_no_template_is_refused_with_file_line_rule_and_cure(tmp_path, monkeypatch, name, text, message):
+def test_a_file_that_is_not_a_template_is_refused_with_file_line_rule_and_cure(
+    tmp_path, monkeypatch, name, text, message
+):
     monkeypatch.chdir(tmp_path)
     if text is not None:
         Path(name).write_bytes(text.encode() if isinstance(text, str) else text)
@@ -430,7 +432,7 @@ _properties = st.dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(_properties | _values, _values, _values, st.dictionaries(st.just("Type"), _values))
-def test_whatever_a_template_says_it_is_served_or_told(tmp_path_factory, properties, condition, table, parameter):
+def test_any_template_is_served_or_refused_with_a_cure(tmp_path_factory, properties, condition, table, parameter):
     template = {
         "Parameters": {"Stage": parameter},
         "Conditions": {"A": condition},
@@ -468,7 +470,7 @@ def post(application, name, **headers):
     return InProcess(application).request("POST", f"/2015-03-31/functions/{name}/invocations", b"", headers)
 
 
-def test_the_template_is_set(load, capsys):
+def test_the_settings_name_the_template(load, capsys):
     application = create_app(of(TEMPLATE="stages.yaml", TEMPLATE_PARAMETERS="Stage=prod", REGION="eu-west-1"))
     assert names(application) == ["worker", "Auditor", "Collector"]
     assert application.dispatcher.fetcher.fetch("worker").environment == {"HOME_REGION": "false"}
@@ -493,7 +495,7 @@ def test_a_name_in_both_is_refused(load, name):
     )
 
 
-def test_an_alias_of_the_settings_is_of_their_functions(load):
+def test_an_alias_in_the_settings_must_be_of_a_function_in_the_settings(load):
     with pytest.raises(ConfigurationError, match="alias 'Beside:prod' points to version '1' of 'Beside'"):
         create_app(of(TEMPLATE="image.yaml", ALIASES="Beside:prod=1"))
 
@@ -514,14 +516,14 @@ def project(tmp_path, monkeypatch):
 FOUND = "since no SERVERFULL_TEMPLATE or SERVERFULL_FUNCTIONS is set"
 
 
-def test_with_nothing_set_the_template_here_is_served_and_said_so(project, tmp_path, capsys):
+def test_without_settings_the_template_in_the_working_directory_is_served_and_logged(project, tmp_path, capsys):
     project("template.yaml")
     application = create_app(of())
     assert application.dispatcher.fetcher.fetch("HelloWorldFunction").code == str(tmp_path / "hello_world")
     assert f"serving the functions of template.yaml, {FOUND}" in capsys.readouterr().out
 
 
-def test_what_was_built_goes_before_its_source(project, tmp_path, capsys):
+def test_the_built_template_has_precedence_over_its_source(project, tmp_path, capsys):
     project("template.yaml")
     project(".aws-sam/build/template.yaml")
     application = create_app(of())
@@ -541,7 +543,7 @@ def test_what_was_built_goes_before_its_source(project, tmp_path, capsys):
     ],
     ids=["empty", "of Kubernetes", "no YAML", "no text", "without functions"],
 )
-def test_a_file_here_that_declares_no_function_is_left_alone_in_one_line(project, capsys, text):
+def test_a_template_without_functions_in_the_working_directory_is_ignored_with_one_line(project, capsys, text):
     Path("template.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert names(create_app(of())) == []
     said = [line for line in capsys.readouterr().out.splitlines() if "template.yaml" in line]
@@ -549,30 +551,30 @@ def test_a_file_here_that_declares_no_function_is_left_alone_in_one_line(project
     assert "[WARNING] template.yaml is not served: it is not a SAM or CloudFormation template" in said[0]
 
 
-def test_a_template_here_that_declares_functions_and_cannot_be_read_is_told(project):
+def test_a_template_with_functions_in_the_working_directory_must_be_valid(project):
     Path("template.yaml").write_text("Resources:\n  A:\n    Type: AWS::Serverless::Function\n B: 1\n")
-    with pytest.raises(ConfigurationError, match=r"template\.yaml:4: this is no YAML"):
+    with pytest.raises(ConfigurationError, match=r"template\.yaml:4: not valid YAML"):
         create_app(of())
 
 
-def test_an_unrelated_file_that_is_named_is_refused(project):
+def test_an_unrelated_file_named_in_the_settings_is_refused(project):
     Path("template.yaml").write_text("kind: Pod\n")
-    with pytest.raises(ConfigurationError, match="a template is a mapping with 'Resources'"):
+    with pytest.raises(ConfigurationError, match="a template must be a mapping with 'Resources'"):
         create_app(of(TEMPLATE="template.yaml"))
 
 
-def test_functions_that_are_set_are_served_alone(project, capsys):
+def test_with_functions_in_the_settings_the_template_in_the_working_directory_is_not_served(project, capsys):
     project("template.yaml")
     assert names(create_app(of(FUNCTIONS="a=json.dumps", TEMPLATE_PARAMETERS="A=1"))) == ["a"]
     assert f"{SETTING} has no effect: there is no template" in capsys.readouterr().out
 
 
-def test_nothing_to_serve_is_said_as_before(project, capsys):
+def test_a_server_without_functions_logs_a_warning(project, capsys):
     assert names(create_app(of())) == []
     assert "serving no functions; name some with SERVERFULL_FUNCTIONS=" in capsys.readouterr().out
 
 
-def test_a_callers_own_fetcher_takes_the_place_of_all(project):
+def test_a_fetcher_given_in_code_replaces_the_functions_of_the_settings(project):
     project("template.yaml")
     fetcher = SamFetcher("template.yaml")
     assert create_app(of(TEMPLATE="absent.yaml"), fetcher).dispatcher.fetcher is fetcher
@@ -584,7 +586,7 @@ def test_a_callers_own_fetcher_takes_the_place_of_all(project):
         ("Stage", "'Stage' must begin with 'Name=value'; put a value with a comma in double quotes"),
         ("Stage=a, b", "'b' must begin with 'Name=value'; put a value with a comma in double quotes"),
         ('Stage="a', "'Stage=\"a' must begin with 'Name=value'; put a value with a comma in double quotes"),
-        ("Stage=dev, Stage=prod", "'Stage' stands there twice; each name can be given once"),
+        ("Stage=dev, Stage=prod", "'Stage' is given twice; remove one of the entries"),
     ],
 )
 def test_parameters_that_cannot_be_read_are_refused(load, text, message):
@@ -612,7 +614,7 @@ def test_a_function_with_code_of_its_own_never_runs_in_the_servers_process(load)
         InProcessExecutor().execute(function, Invocation(name, b"{}", "id"))
 
 
-def test_mock_mode_answers_for_it(load):
+def test_mock_mode_answers_409_for_a_function_that_cannot_run(load):
     application = create_app(of(TEMPLATE="image.yaml", MOCK="true", RUNTIME_LOGGER_OUTPUT="NULL"))
     assert post(application, "Beside").json is None
     assert post(application, "plain").status == 409
@@ -625,20 +627,20 @@ def serverfull(*argv, cwd=TEMPLATES, code="from serverfull_wsgi.__main__ import 
     )
 
 
-def test_check_lists_every_line_and_exits_with_1():
+def test_check_lists_every_problem_and_exits_with_1():
     result = serverfull("check", SERVERFULL_TEMPLATE="imports.yaml")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-len(EXPECTED["imports.yaml"][1]) :] == EXPECTED["imports.yaml"][1]
     assert "Error: these functions cannot run:\n" in result.stderr
 
 
-def test_check_is_content_with_a_project_that_can_run(tmp_path):
+def test_check_accepts_a_project_that_can_run(tmp_path):
     result = serverfull("check", cwd=ROOT / "examples/sam_project", TMPDIR=str(tmp_path))
     assert (result.returncode, result.stdout) == (0, "ok: 2 functions\n")
     assert f"serving the functions of template.yaml, {FOUND}" in result.stderr
 
 
-def test_functions_marks_those_that_cannot_run():
+def test_the_functions_command_marks_functions_that_cannot_run():
     result = serverfull("functions", SERVERFULL_TEMPLATE="image.yaml", SERVERFULL_FUNCTIONS="a=json.dumps")
     assert result.stdout.splitlines() == [
         "a\t3 s\t128 MB",
@@ -648,7 +650,7 @@ def test_functions_marks_those_that_cannot_run():
     ]
 
 
-def test_native_mode_refuses_code_of_another_place():
+def test_native_mode_refuses_a_function_with_a_code_directory():
     result = serverfull("lambda", "Beside", SERVERFULL_TEMPLATE="image.yaml")
     assert result.returncode == 1
     assert "Error: function 'Beside' has a code directory, which native mode cannot run" in result.stderr
@@ -679,14 +681,14 @@ def unpacked(environ):
     return [name for name in os.listdir(environ["TMPDIR"]) if name.startswith("serverfull-code-")]
 
 
-def test_a_command_leaves_nothing_of_an_archive_behind(tmp_path):
+def test_a_command_removes_its_unpacked_archives(tmp_path):
     environ = zipped(tmp_path)
     assert serverfull("check", cwd=tmp_path, **environ).stdout == "ok: 1 function\n"
     assert unpacked(environ) == []
 
 
 @pytest.mark.parametrize("options", [[], ["--preload"]])
-def test_gunicorns_workers_leave_nothing_of_an_archive_behind(tmp_path, options):
+def test_gunicorn_removes_its_unpacked_archives(tmp_path, options):
     environ = zipped(tmp_path)
     with gunicorn(tmp_path / "log", *options, application="serverfull_wsgi:app", cwd=tmp_path, env=environ) as server:
         assert len(unpacked(environ)) == 1
@@ -694,7 +696,7 @@ def test_gunicorns_workers_leave_nothing_of_an_archive_behind(tmp_path, options)
     assert unpacked(environ) == []
 
 
-def test_the_example_is_what_its_readme_says():
+def test_the_example_declares_the_functions_of_its_readme():
     folder = ROOT / "examples/sam_project"
     fetcher = SamFetcher(str(folder / "template.yaml"))
     layer = (str(folder / "layer"),)
@@ -729,14 +731,14 @@ Resources:
 """
 
 
-def test_a_layer_whose_name_cannot_be_known_is_in_the_way_of_nobody_else(tmp_path):
+def test_a_layer_without_a_resolvable_name_does_not_affect_other_layers(tmp_path):
     (tmp_path / "template.yaml").write_text(UNKNOWN_LAYER)
     fetcher = SamFetcher(str(tmp_path / "template.yaml"))
     assert fetcher.problems() == []
     assert fetcher.fetch("Hello").layers
 
 
-def test_a_config_whose_condition_cannot_be_known_keeps_its_function_from_running_alone(tmp_path):
+def test_an_event_config_without_a_resolvable_condition_stops_only_its_function(tmp_path):
     (tmp_path / "template.yaml").write_text(UNKNOWN_CONDITION)
     fetcher = SamFetcher(str(tmp_path / "template.yaml"))
     (problem,) = fetcher.problems()
@@ -760,12 +762,12 @@ def declared(**more):
 
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud800"])
-def test_a_variable_that_no_process_can_have_keeps_its_function_from_running_alone(value, tmp_path):
+def test_a_variable_that_no_process_can_have_stops_only_its_function(value, tmp_path):
     with_variable = declared(Environment={"Variables": {"TOKEN": value}})
     fetcher = written(tmp_path, {"Good": declared(), "Bad": with_variable})
     assert fetcher.fetch("Good")
     with pytest.raises(
-        ResourceConflictException, match=r"Variables\.TOKEN: no variable can have a NUL or half .*; remove"
+        ResourceConflictException, match=r"Variables\.TOKEN: a value must not contain NUL or half .*; remove"
     ):
         fetcher.fetch("Bad")
     with pytest.raises(ConfigurationError, match="environment='TOKEN' must be"):
@@ -773,15 +775,17 @@ def test_a_variable_that_no_process_can_have_keeps_its_function_from_running_alo
 
 
 @pytest.mark.parametrize("depth", [5_000, 50_000])
-def test_a_template_that_is_nested_too_deeply_is_refused_in_one_line(depth, tmp_path):
+def test_a_template_that_is_nested_too_deeply_is_refused_with_one_line(depth, tmp_path):
     path = tmp_path / "template.json"
     deep = json.dumps({"Resources": {"F": declared(Description="DEEP")}})
     path.write_text(deep.replace('"DEEP"', "[" * depth + "]" * depth))
-    with pytest.raises(ConfigurationError, match=r"template\.json:1: this is nested too deeply to be read; write it"):
+    with pytest.raises(
+        ConfigurationError, match=r"template\.json:1: the template is nested too deeply; write it flatter"
+    ):
         SamFetcher(str(path))
 
 
-def test_a_name_that_is_none_stops_nobody_whose_name_is_its_logical_id(tmp_path):
+def test_a_function_with_an_invalid_name_does_not_take_the_name_of_another(tmp_path):
     for resources in (
         {"One": declared(FunctionName="Two"), "Two": declared(FunctionName="no name")},
         {"Two": declared(FunctionName="no name"), "One": declared(FunctionName="Two")},
@@ -790,4 +794,4 @@ def test_a_name_that_is_none_stops_nobody_whose_name_is_its_logical_id(tmp_path)
         assert fetcher.fetch("Two").handler == "app.handler"
         assert list(fetcher.refused()) == ["no name"]
         (problem,) = fetcher.problems()
-        assert "'no name' is no name" in problem
+        assert "'no name' must be 1 to 64 letters" in problem
