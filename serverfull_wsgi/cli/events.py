@@ -21,15 +21,20 @@ PAGE = 500
 
 @click.group()
 def events() -> None:
-    """List events, show one, run failed events again, or remove finished events."""
+    """List, show, redrive or purge events."""
 
 
 @events.command(name="list")
 @click.option("--state", type=click.Choice(admin.STATES), default=None, help="Only events in this state.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many events.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of events."
+)
 @click.option("--before", type=int, default=None, help="Only events with a lower number: the next page.")
 def list_(state: str | None, limit: int, before: int | None) -> None:
-    """List events, the latest first: number, request id, state, attempts, time of acceptance, function."""
+    """List events, the latest first.
+
+    The columns are number, request id, state, attempts, time of acceptance and function.
+    """
     with closing(_store()) as store:
         rows = store.read(lambda db: admin.events(db, state or "", limit, before))
     for row in rows:
@@ -55,7 +60,10 @@ def show(request_id: str) -> None:
 @click.argument("request_id", required=False)
 @click.option("--failed", is_flag=True, help="Redrive all failed events.")
 def redrive(request_id: str | None, failed: bool) -> None:
-    """Run a failed event again, or all failed events. Their attempts and their age start at zero."""
+    """Run failed events again.
+
+    Name one event or give --failed. The attempts and the age of the events start at zero.
+    """
     if failed == (request_id is not None):
         raise ConfigurationError("give either a request id or --failed")
     with closing(_store()) as store:
@@ -73,7 +81,10 @@ def redrive(request_id: str | None, failed: bool) -> None:
 @click.option("--state", type=click.Choice(admin.STATES[2:]), default=None, help="Only events in this state.")
 @click.confirmation_option(prompt="Remove finished events and their history?")
 def purge(state: str | None) -> None:
-    """Remove finished events. An event with a record that is still to be delivered stays."""
+    """Remove finished events.
+
+    An event with a record that is still to be delivered stays.
+    """
     with closing(_store()) as store:
         upto = store.read(admin.latest_number)
         count = _in_pages(store, lambda db: admin.purge(db, state or "", upto, PAGE), "removed")

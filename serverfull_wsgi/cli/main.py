@@ -60,14 +60,20 @@ def main() -> None:
 @_APP
 @click.pass_context
 def serve_(ctx: click.Context, target: str | None) -> None:
-    """Serve the functions over HTTP with gunicorn. Further options are passed on to gunicorn."""
+    """Serve the functions over HTTP with gunicorn.
+
+    Further options are passed on to gunicorn.
+    """
     serve(lambda: _application(target), Settings.from_environ(), ctx.args)
 
 
 @main.command()
 @_APP
 def check(target: str | None) -> None:
-    """Check the settings, every function, and the place where events are kept."""
+    """Check settings, functions and event storage.
+
+    Creates no files. The exit status is 1 if there is a problem.
+    """
     application = _application(target, quiet=True)
     if isinstance(application.queue, Checkable):
         application.queue.check_place()
@@ -82,7 +88,10 @@ def check(target: str | None) -> None:
 @main.command()
 @_APP
 def functions(target: str | None) -> None:
-    """List the functions: name, timeout, memory size, description; or the reason why a function cannot run."""
+    """List the functions.
+
+    The columns are name, timeout, memory size and description, or the reason why a function cannot run.
+    """
     fetcher = _application(target, quiet=True).dispatcher.fetcher
     for function in list_functions(fetcher):
         name = function.name if function.version == LATEST else f"{function.name}:{function.version}"
@@ -96,7 +105,9 @@ def functions(target: str | None) -> None:
 @click.argument("name")
 @click.argument("payload", default="", metavar="[PAYLOAD|-|@FILE]")
 def invoke(target: str | None, name: str, payload: str) -> None:
-    """Run one function. Print its result to standard output and its log to standard error.
+    """Run one function and print its result.
+
+    The result goes to standard output, the log to standard error.
 
     The payload is JSON: the argument itself, standard input (-), or a file (@FILE). The exit status is 1 if the
     function fails.
@@ -113,7 +124,10 @@ def invoke(target: str | None, name: str, payload: str) -> None:
 @main.command()
 @_APP
 def worker(target: str | None) -> None:
-    """Run events until a signal stops it. Web processes run none while a worker is there."""
+    """Run events until a signal stops it.
+
+    Web processes run no events while a worker is running.
+    """
     _run_events(_application(target), Settings.from_environ())
 
 
@@ -124,7 +138,10 @@ main.add_command(events)
 @_APP
 @click.argument("name", metavar="TARGET")
 def lambda_(target: str | None, name: str) -> None:
-    """Run one function natively on AWS Lambda, under AWS's runtime client."""
+    """Run one function natively on AWS Lambda.
+
+    TARGET is a function's name, or NAME:QUALIFIER. It runs under AWS's own runtime client, awslambdaric.
+    """
     start_lambda(_application(target, quiet=True).dispatcher.fetcher if target else None, name)
 
 
