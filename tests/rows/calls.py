@@ -69,7 +69,7 @@ ROWS = [
     ),
     Row(
         "the request id stays over an event's retries",
-        test="queues/test_durable_events.py::test_a_failing_function_is_tried_three_times_with_one_request_id",
+        test="queues/sqlite/test_durable_events.py::test_a_failing_function_is_tried_three_times_with_one_request_id",
     ),
     Row("the request id of a function URL is the log's", reason="function URLs"),
     answered(

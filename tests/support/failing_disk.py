@@ -16,7 +16,7 @@ from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.storage.group_commit import StoreError
-from tests.queues.sqlite.test_event_store import LEASE, SUCCEEDED, put
+from tests.support.event_store import LEASE, SUCCEEDED, put
 
 MOST = 300
 ROUNDS = 330  # more than enough for 300 calls of either kind

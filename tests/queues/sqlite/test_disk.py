@@ -16,8 +16,8 @@ import pytest
 from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.storage.group_commit import StoreError
-from tests.queues.sqlite.test_event_store import claim, end, fill, payload, put
 from tests.support.battery import SEED, share
+from tests.support.event_store import claim, end, fill, payload, put
 from tests.support.failing_disk import CALLS, MOST
 from tests.support.servers import ROOT, clean_environ
 from tests.support.tracing import needs_strace

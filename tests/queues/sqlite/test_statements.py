@@ -1,0 +1,135 @@
+"""Events and records in the store: accepts, claims, leases, ends, redrives and retention."""
+
+import pytest
+
+from serverfull_wsgi.events.retry_policy import Counts
+from serverfull_wsgi.events.runner import Final
+from serverfull_wsgi.queues.sqlite import admin, statements
+from serverfull_wsgi.storage.group_commit import StoreError
+from tests.support.event_store import LEASE, claim, end, put, states
+
+
+def test_events_are_claimed_in_the_order_of_their_accepts(store, time):
+    for id in "abc":
+        put(store, id)
+        time.now += 1
+    assert [claim(store).request_id for _ in range(3)] == ["a", "b", "c"]
+    assert claim(store) is None
+
+
+def test_a_claim_uses_the_index(store):
+    plan = store.read(
+        lambda db: db.execute(
+            "EXPLAIN QUERY PLAN SELECT id FROM event WHERE due <= ? ORDER BY due LIMIT 1", (1,)
+        ).fetchall()
+    )
+    assert [row[3] for row in plan] == ["SEARCH event USING COVERING INDEX event_due (due<?)"]
+
+
+def test_a_late_result_is_discarded_after_another_worker_claimed_the_event(store, time):
+    put(store, "a")
+    late = claim(store, "one")
+    time.now += LEASE + 1
+    again = claim(store, "two")
+    assert (again.request_id, again.lost, again.runs) == ("a", 1, 2)
+    assert not end(store, late)
+    assert end(store, again)
+    assert not end(store, again)
+
+
+def test_a_lease_that_is_renewed_does_not_run_out(store, time):
+    put(store, "a")
+    event = claim(store, "one")
+    time.now += LEASE - 1
+    store.write(lambda db: statements.renew(db, "event", [event.id], "one", store.now() + LEASE))
+    time.now += LEASE - 1
+    assert claim(store, "two") is None
+
+
+def test_the_leases_of_a_dead_process_end_at_once_and_its_late_results_are_discarded(store):
+    put(store, "a")
+    put(store, "b")
+    late, other = claim(store, "dead"), claim(store, "alive")
+    assert store.write(lambda db: statements.expire(db, "dead", store.now())) == 1
+    again = claim(store, "alive")
+    assert (again.request_id, again.lost) == ("a", 1)
+    assert claim(store, "alive") is None
+    assert not end(store, late)
+    assert end(store, again)
+    assert end(store, other)
+
+
+def test_events_that_lost_two_leases_run_one_at_a_time_and_do_not_delay_others(store):
+    for id in "abc":
+        put(store, id)
+    for _ in range(2):
+        assert [claim(store, "dead").request_id for _ in range(2)] == ["a", "b"]
+        store.write(lambda db: statements.expire(db, "dead", store.now()))
+    suspect = claim(store, "alive")
+    assert (suspect.request_id, suspect.lost) == ("a", 2)
+    assert claim(store, "alive").request_id == "c"
+    assert claim(store, "alive") is None
+    end(store, suspect)
+    assert claim(store, "alive").request_id == "b"
+
+
+def test_a_released_lease_does_not_count_as_lost(store):
+    put(store, "a")
+    event = claim(store)
+    store.write(lambda db: statements.release(db, [event.id], "one", store.now()))
+    again = claim(store, "two")
+    assert (again.request_id, again.lost, again.attempts) == ("a", 0, 0)
+    assert not end(store, event)
+
+
+def test_a_repeated_accept_is_recognised_for_ten_minutes(store, time):
+    assert put(store, "a", dedupe="key") == "a"
+    time.now += 599
+    assert put(store, "b", dedupe="key") == "a"
+    assert put(store, "c", dedupe="another") == "c"
+    time.now += 2
+    assert put(store, "d", dedupe="key") == "d"
+    assert sorted(states(store)) == ["a", "c", "d"]
+
+
+def test_an_end_and_its_records_are_one_transaction(store):
+    put(store, "a")
+    event = claim(store)
+    final = Final("failed", "RetriesExhausted", Counts(3), "no", b"{}", [("on_failure", "next", "{}", None)])
+    with pytest.raises(StoreError):  # the body of a record may not be NULL
+        end(store, event, final)
+    assert states(store) == {"a": "running"}
+    assert end(store, event, final._replace(records=[("on_failure", "next", "{}", b"record")]))
+    record = store.write(lambda db: statements.claim_record(db, "one", store.now(), LEASE))
+    assert (record.target, record.body, record.request_id) == ("next", b"record", "a")
+
+
+def test_an_event_past_its_retention_is_removed_unless_a_record_waits(store, time):
+    for id, records in (("kept", [("on_success", "next", "{}", b"{}")]), ("removed", [])):
+        put(store, id)
+        end(store, claim(store), Final("succeeded", "Success", Counts(1), records=records))
+    put(store, "waiting")
+    time.now += 101
+    assert store.write(lambda db: statements.remove_expired(db, store.now(), 100.0)) is False
+    assert sorted(states(store)) == ["kept", "waiting"]
+
+
+def test_the_file_stops_growing_when_events_are_removed(store, time):
+    sizes = []
+    for _ in range(6):
+        for number in range(20):
+            put(store, f"{time.now}-{number}", b'"' + b"x" * 50_000 + b'"')
+            end(store, claim(store))
+        time.now += 101
+        store.write(lambda db: statements.remove_expired(db, store.now(), 100.0))
+        store.write(lambda db: db.execute("PRAGMA incremental_vacuum(1000)").fetchall())
+        sizes.append(store.path.stat().st_size)
+    assert max(sizes[2:]) <= sizes[1] * 1.5 + 1_000_000
+
+
+def test_a_failed_event_is_redriven_with_all_its_attempts(store):
+    put(store, "a")
+    assert not store.write(lambda db: admin.redrive(db, "a", store.now()))
+    end(store, claim(store), Final("failed", "RetriesExhausted", Counts(3)))
+    assert store.write(lambda db: admin.redrive(db, "a", store.now()))
+    assert claim(store).counts == Counts()

@@ -1,0 +1,59 @@
+"""Helpers for tests of the event store: a store with a test's clock, and the steps of an event."""
+
+import json
+from contextlib import closing
+
+from serverfull_wsgi import EventConfig, FunctionName, Invocation
+from serverfull_wsgi.events.retry_policy import Counts
+from serverfull_wsgi.events.runner import Final
+from serverfull_wsgi.queues.sqlite import admin, statements
+from serverfull_wsgi.queues.sqlite.store import Store
+
+LEASE = 30.0  # seconds
+SUCCEEDED = Final("succeeded", "Success", Counts(1))
+NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+
+
+class Time:
+    """A clock that moves only when a test moves it."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+
+class ClockedStore(Store):
+    """A store whose time is a test's `Time`."""
+
+    def __init__(self, path, time):
+        super().__init__(path, "tests")
+        self._time = time
+
+    def now(self):
+        return self._time.now
+
+
+def put(store, id, payload=b"{}", config=EventConfig(), dedupe=""):  # noqa: B008  (frozen)
+    invocation = Invocation(NAME, payload, id, trace_id="Root=1")
+    return store.write(lambda db: statements.insert(db, invocation, config, dedupe, store.now(), 0.0))
+
+
+def claim(store, holder="one"):
+    return store.write(lambda db: statements.claim(db, holder, store.now(), LEASE, 0.0))
+
+
+def end(store, event, final=SUCCEEDED):
+    return store.write(lambda db: statements.end(db, event, final, store.now(), 0.0))
+
+
+def states(store):
+    return {event["requestId"]: event["state"] for event in store.read(lambda db: admin.events(db, "", 1000, None))}
+
+
+def fill(path, count=20):
+    with closing(Store(path, "tests")) as store:
+        for number in range(count):
+            put(store, f"id-{number}", payload(number))
+
+
+def payload(number):
+    return json.dumps({"number": number, "text": "x" * 200}).encode()
