@@ -44,7 +44,7 @@ def _options():
     )
     parser.add_argument("--backlog", type=int, default=100_000, help="waiting events (default: 100000)")
     parser.add_argument(
-        "--folder", default=None, help="directory of the events, whose disk is measured (default: a temporary one)"
+        "--folder", default=None, help="directory for the events; its disk is measured (default: a temporary one)"
     )
     return parser.parse_args()
 
@@ -125,9 +125,7 @@ def _end_to_end(folder, options):
                 time.sleep(0.05)
             seconds = time.perf_counter() - started
             count, failed = db.execute("SELECT count(*), sum(state != 'succeeded') FROM event").fetchone()
-    print(
-        f"  end to end, no-op function           {count / seconds:8.0f} events/s ({count} events, {failed} failed)"
-    )
+    print(f"  end to end, no-op function           {count / seconds:8.0f} events/s ({count} events, {failed} failed)")
 
 
 def _backlog(folder, size):
