@@ -24,3 +24,5 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 80  # longer signatures get one line for each parameter
