@@ -1,1 +1,32 @@
-"""What is told about invocations: log lines, the log tail, and metrics under CloudWatch's names."""
+"""Log lines, log tails and metrics of invocations.
+
+An executor in the server's process makes an `InvocationScope` for each invocation, and `stdio.running` makes it the
+current one of its thread, task or greenlet. Output of a handler finds its invocation by this scope:
+
+    handler ── print ──────────────────> stdio.RoutedStream ──┬─> the server's output
+            ── logging ────────────────> TailHandler ─────────┴─> Tail: the last 4 KB, for X-Amz-Log-Result
+            ── logger_from_context() ──> the server's log, with request id and function name
+            ── stat_from_context() ────> statsd, with the function's name
+
+    server  ── log_report ─────────────> the server's log: one REPORT line an invocation
+            ── Metrics ────────────────> statsd: one datagram an invocation
+
+| module | subject |
+|---|---|
+| metrics | statsd clients, and the metrics of AWS/Lambda |
+| tail | the buffer for the end of a log |
+| scope | the current invocation, its logger and its metrics |
+| stdio | standard output and error of concurrent invocations |
+| tail_handler | log records of handlers |
+| logs | the server's own log |
+
+Each module imports modules above it in this table only. An isolated environment has its own standard output; the
+executor fills its `Tail` and logs its REPORT line with the same functions.
+
+Invariants:
+
+- Neither a log line nor a metric can fail an invocation or make it wait for a collector: errors of output are ignored.
+- A handler cannot redirect the server's own log, nor the output of another invocation.
+- The path of each invocation has no lock and makes no log record, unless a handler replaced a stream or the operator
+  added log handlers.
+"""

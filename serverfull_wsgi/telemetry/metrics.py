@@ -131,7 +131,7 @@ class _Pipeline(Pipeline):  # type: ignore[misc]
 
 
 class FunctionStats(StatsClientBase):  # type: ignore[misc]
-    """A client for one function, whose name is a tag if tags are on, otherwise a part of each metric's name."""
+    """A client for one function. The function is a tag if tags are on, otherwise a part of each metric's name."""
 
     def __init__(self, client: StatsClientBase, function_name: str) -> None:
         self._client = client
@@ -243,7 +243,7 @@ class Metrics:
         _datagrams(self.client, function_name).send(duration, failed, concurrent, age, overran)
 
     def count(self, function_name: str, metric: str) -> None:
-        """Add 1 to ``Throttles``, ``AsyncEventsReceived`` or ``AsyncEventsDropped``."""
+        """Add 1 to a function's counter, such as ``Throttles`` or ``AsyncEventsReceived``."""
         for_function(self.client, function_name).incr(metric)
 
     def close(self) -> None:

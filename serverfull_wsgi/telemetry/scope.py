@@ -78,7 +78,7 @@ def logger_from_context() -> Logger:
 
 
 def stat_from_context() -> Stat:
-    """Return a statsd client whose metrics carry the function's name.
+    """Return a statsd client that adds the function's name to its metrics.
 
     The client sends nothing if metrics are off, and outside an invocation.
 

@@ -119,7 +119,7 @@ ROWS = [
     ),
     Row(
         "standard output is the environment's own",
-        test="telemetry/test_stdio.py::test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_log",
+        test="telemetry/test_stdio.py::test_a_redirection_catches_the_handlers_own_output_only",
         reason="**Standard output is the process's.**",
     ),
     Row(

@@ -21,7 +21,7 @@ PATIENCE = 30.0  # seconds
 
 
 class Collector:
-    """Something statsd sends to: keeps datagrams in its socket until they are read."""
+    """A statsd server that keeps datagrams in its socket until they are read."""
 
     def __init__(self):
         self._socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -34,25 +34,25 @@ class Collector:
         return self._socket.recv(65536).decode()
 
     def lines(self, count=1):
-        """The metrics in so many datagrams."""
+        """Read a number of datagrams and return their metrics."""
         return [line for _ in range(count) for line in self.datagram().split("\n")]
 
     def read_until(self, name):
-        """The first metric of this name, and all that comes before it."""
+        """Read datagrams up to the first metric of this name, and return their metrics."""
         lines = self.lines()
         while not any(f"{name}:" in line for line in lines):
             lines += self.lines()
         return lines
 
     def waiting(self):
-        """All that has come; the sender has to have ended."""
+        """Return all metrics that were received; the sender must have ended."""
         lines = []
         while select.select([self._socket], [], [], 0)[0]:
             lines += self.lines()
         return lines
 
     def is_empty(self):
-        """Loopback delivers within the call that sends, so what is not there now was not sent."""
+        """Return True if nothing was sent. Loopback delivers a datagram within the call that sends it."""
         self._socket.setblocking(False)
         try:
             self._socket.recv(1)
@@ -73,17 +73,17 @@ def collector():
 
 
 class Gate:
-    """A handler that says when it has begun and waits to be let through."""
+    """A handler that reports its start and waits until the gate is opened."""
 
     def __init__(self):
-        self.begun, self.open = threading.Semaphore(0), threading.Event()
+        self.started, self.open = threading.Semaphore(0), threading.Event()
 
     def __call__(self, event, context):
-        self.begun.release()
+        self.started.release()
         assert self.open.wait(PATIENCE)
 
-    def await_begun(self):
-        assert self.begun.acquire(timeout=PATIENCE)
+    def wait_until_started(self):
+        assert self.started.acquire(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ class Served(InProcess):
 
 @pytest.fixture
 def serve(collector, gate):
-    """A client of an application that sends its metrics to the collector, with any other settings."""
+    """Return a function that makes a client of an application with these settings, which sends to the collector."""
     functions = {
         "hello": handlers.hello,
         "hello:1": handlers.version_one,
@@ -169,7 +169,7 @@ def later(client, name, payload=b"{}"):
     return invoke(client, name, payload, Invocation_Type="Event")
 
 
-# What is sent
+# Metrics of an invocation
 
 
 def test_an_invocation_is_one_datagram_of_three_metrics(serve, collector):
@@ -181,7 +181,7 @@ def test_an_invocation_is_one_datagram_of_three_metrics(serve, collector):
     assert collector.is_empty()
 
 
-def test_to_datadog_the_function_is_a_tag_beside_those_of_the_settings(serve, collector):
+def test_datadog_gets_the_function_as_a_tag_beside_the_tags_of_the_settings(serve, collector):
     invoke(serve("DATADOG", RUNTIME_STATS_TAGS="env:prod, team:a"), "hello")
     lines = collector.lines()
     assert lines[0] == "serverfull.Invocations:1|c|#env:prod,team:a,functionname:hello"
@@ -190,17 +190,17 @@ def test_to_datadog_the_function_is_a_tag_beside_those_of_the_settings(serve, co
     assert collector.is_empty()
 
 
-def test_to_datadog_without_tags_the_function_is_the_only_tag(serve, collector):
+def test_datadog_without_tags_in_the_settings_gets_the_function_as_the_only_tag(serve, collector):
     invoke(serve("DATADOG"), "hello")
     assert collector.lines()[0] == "serverfull.Invocations:1|c|#functionname:hello"
 
 
-def test_to_plain_statsd_no_tags_are_sent(serve, collector):
+def test_plain_statsd_gets_no_tags(serve, collector):
     invoke(serve("STATSD", RUNTIME_STATS_TAGS="env:prod"), "hello")
     assert "env" not in collector.datagram()
 
 
-def test_the_originals_names_of_the_settings_are_understood(serve, collector):
+def test_the_settings_of_the_go_original_are_accepted(serve, collector):
     client = serve(
         "DATADOG",
         RUNTIME_STATS_ADDRESS="",
@@ -215,7 +215,7 @@ def test_the_originals_names_of_the_settings_are_understood(serve, collector):
     ("output", "line"),
     [("STATSD", "a.b-c.hello.Invocations:1|c"), ("DATADOG", "a.b-c.Invocations:1|c|#functionname:hello")],
 )
-def test_the_prefix_is_that_of_the_settings(serve, collector, output, line):
+def test_the_settings_give_the_prefix(serve, collector, output, line):
     invoke(serve(output, RUNTIME_STATS_PREFIX="a.b-c"), "hello")
     assert collector.lines()[0] == line
 
@@ -235,7 +235,7 @@ def test_a_failed_invocation_is_an_error_in_the_same_datagram(serve, collector, 
     assert collector.is_empty()
 
 
-def test_a_success_is_no_error(serve, collector):
+def test_a_success_is_not_counted_as_an_error(serve, collector):
     invoke(serve(), "hello")
     assert "Errors" not in collector.datagram()
 
@@ -250,7 +250,7 @@ def test_invocations_at_the_same_time_are_counted_together(serve, collector, gat
     threads = [threading.Thread(target=invoke, args=(client, "gate")) for _ in range(3)]
     for thread in threads:
         thread.start()
-        gate.await_begun()
+        gate.wait_until_started()
     gate.open.set()
     for thread in threads:
         thread.join()
@@ -270,17 +270,17 @@ def test_invocations_at_the_same_time_are_counted_together(serve, collector, gat
         ("hello:2", b"{}", {"Invocation_Type": "Event"}),
     ],
 )
-def test_what_runs_no_function_leaves_no_metric(serve, collector, name, payload, headers):
+def test_a_request_that_runs_no_function_sends_no_metric(serve, collector, name, payload, headers):
     invoke(serve(), name, payload, **headers)
     assert collector.is_empty()
 
 
-def test_a_health_check_leaves_no_metric(serve, collector):
+def test_a_health_check_sends_no_metric(serve, collector):
     serve().request("GET", "/healthcheck")
     assert collector.is_empty()
 
 
-def test_a_documented_error_in_mock_mode_is_counted_as_the_error_it_stands_for(serve, collector):
+def test_a_documented_error_in_mock_mode_is_counted_as_an_error(serve, collector):
     url, headers = "/2015-03-31/functions/documented/invocations", {"X-Amz-Invocation-Type": "Error"}
     serve(MOCK="true").request("POST", url, headers={**headers, "X-Error-Type": "KeyError"})
     assert "serverfull.documented.Errors:1|c" in collector.lines()
@@ -289,7 +289,7 @@ def test_a_documented_error_in_mock_mode_is_counted_as_the_error_it_stands_for(s
 # Events
 
 
-def test_an_event_is_counted_when_it_is_taken_and_when_it_runs(serve, collector):
+def test_an_event_is_counted_when_it_is_accepted_and_when_it_runs(serve, collector):
     assert later(serve(), "hello").status == 202
     lines = collector.lines(2)
     assert "serverfull.hello.AsyncEventsReceived:1|c" in lines
@@ -303,17 +303,17 @@ def test_a_synchronous_call_has_no_age(serve, collector):
     assert "AsyncEventAge" not in collector.datagram()
 
 
-def test_an_event_that_failed_is_dropped(serve, collector):
+def test_an_event_that_failed_is_counted_as_dropped(serve, collector):
     later(serve(), "broken")
     lines = collector.read_until("AsyncEventsDropped")
     assert "serverfull.broken.Errors:1|c" in lines
     assert "serverfull.broken.AsyncEventsDropped:1|c" in lines
 
 
-def test_an_event_for_which_there_is_no_room_is_throttled_and_not_received(serve, collector, gate):
+def test_an_event_for_a_full_queue_is_counted_as_throttled_and_not_as_received(serve, collector, gate):
     client = serve(EVENTS_WORKERS="1", EVENTS_QUEUE_SIZE="1")
     later(client, "gate")
-    gate.await_begun()
+    gate.wait_until_started()
     assert [later(client, "gate").status for _ in range(2)] == [202, 429]
     assert collector.lines(3) == [
         "serverfull.gate.AsyncEventsReceived:1|c",
@@ -322,10 +322,10 @@ def test_an_event_for_which_there_is_no_room_is_throttled_and_not_received(serve
     ]
 
 
-def test_an_event_left_over_at_the_end_is_dropped(serve, collector, gate):
+def test_an_event_that_waits_at_the_close_is_counted_as_dropped(serve, collector, gate):
     client = serve(EVENTS_WORKERS="1", DRAIN="0")
     later(client, "gate")
-    gate.await_begun()
+    gate.wait_until_started()
     later(client, "hello")
     client.close()
     assert "serverfull.hello.AsyncEventsDropped:1|c" in collector.read_until("AsyncEventsDropped")
@@ -354,14 +354,14 @@ def test_a_handlers_own_metrics_carry_the_name_of_its_function(serve, collector,
     ]
 
 
-def test_to_datadog_a_handlers_own_metrics_carry_the_tags(serve, collector):
+def test_datadog_gets_a_handlers_own_metrics_with_tags(serve, collector):
     invoke(serve("DATADOG", RUNTIME_STATS_TAGS="env:prod"), "measuring")
     lines = collector.read_until("second")
     assert lines[0] == "serverfull.orders:2|c|#env:prod,functionname:measuring"
     assert lines[-2:] == [f"serverfull.{name}:1|c|#env:prod,functionname:measuring" for name in ("first", "second")]
 
 
-def test_a_pipeline_too_long_for_a_datagram_arrives_in_several(serve, collector):
+def test_a_pipeline_too_long_for_one_datagram_is_sent_in_several(serve, collector):
     invoke(serve(), "many", b"200")
     datagrams = [collector.datagram()]
     while "metric_0199" not in datagrams[-1]:
@@ -371,26 +371,26 @@ def test_a_pipeline_too_long_for_a_datagram_arrives_in_several(serve, collector)
     assert lines == [f"serverfull.many.metric_{number:04}:1|c" for number in range(200)]
 
 
-def test_a_name_that_statsd_cannot_say_and_a_handler_that_closes_its_client_harm_nothing(serve, collector):
+def test_a_name_outside_ascii_and_a_handler_that_closes_its_client_affect_no_other_metric(serve, collector):
     client = serve()
     assert invoke(client, "odd").body == b"null"
     assert invoke(client, "hello").status == 200
     assert collector.lines(3)[-3] == "serverfull.hello.Invocations:1|c"
 
 
-def test_where_metrics_are_off_a_handlers_own_go_nowhere(serve, collector):
+def test_a_handlers_own_metrics_are_dropped_if_metrics_are_off(serve, collector):
     assert invoke(serve("NULL"), "measuring").body == b"null"
     assert collector.is_empty()
 
 
-def test_outside_an_invocation_a_metric_goes_nowhere(serve, collector):
+def test_a_metric_outside_an_invocation_is_dropped(serve, collector):
     client = serve()
     client.request("GET", "/healthcheck")
     measuring({}, None)
     assert collector.is_empty()
 
 
-# Collectors that are not well
+# Collectors that do not work
 
 
 def closed_port():
@@ -408,8 +408,8 @@ def closed_port():
         pytest.param("127.0.0.1:0", id="no-port"),
     ],
 )
-def test_a_collector_that_is_not_there_fails_no_invocation(serve, address):
-    """Each of these names fails within this machine, without a question to a name server."""
+def test_an_absent_collector_fails_no_invocation(serve, address):
+    """Each of these names fails on this machine, without a request to a name server."""
     client = serve(RUNTIME_STATS_ADDRESS=address)
     assert {invoke(client, "hello").status for _ in range(1000)} == {200}
     assert later(client, "hello").status == 202
@@ -420,7 +420,7 @@ def test_a_collector_that_never_reads_fails_no_invocation(serve):
     assert {invoke(client, "many", b"200").body for _ in range(1000)} == {b"null"}
 
 
-def test_the_search_for_a_collector_ends_with_the_application(serve):
+def test_closing_the_application_ends_the_look_up_of_the_collector(serve):
     client = serve(RUNTIME_STATS_ADDRESS=f"{'.'.join(['x' * 60] * 5)}:8125")
     invoke(client, "hello")
     (search,) = [thread for thread in threading.enumerate() if thread.name == "serverfull-stats"]
@@ -429,7 +429,7 @@ def test_the_search_for_a_collector_ends_with_the_application(serve):
     assert not search.is_alive()
 
 
-def test_a_collector_given_by_name_is_found_while_invocations_are_served(serve, collector):
+def test_a_collectors_name_is_looked_up_while_invocations_are_served(serve, collector):
     client = serve(RUNTIME_STATS_ADDRESS=f"localhost:{collector.port}")
 
     def arrived():
@@ -439,12 +439,12 @@ def test_a_collector_given_by_name_is_found_while_invocations_are_served(serve, 
     wait_until(arrived)
 
 
-def test_an_address_without_a_host_is_this_machine(serve, collector):
+def test_an_address_without_a_host_means_this_machine(serve, collector):
     invoke(serve(RUNTIME_STATS_ADDRESS=f":{collector.port}"), "hello")
     assert "Invocations" in collector.datagram()
 
 
-def test_a_closed_client_takes_metrics_and_drops_them(collector):
+def test_a_closed_client_drops_metrics(collector):
     stats = UdpStats("127.0.0.1", collector.port)
     stats.start()
     stats.close()
@@ -452,7 +452,7 @@ def test_a_closed_client_takes_metrics_and_drops_them(collector):
     assert collector.is_empty()
 
 
-# Off
+# Metrics that are off
 
 
 SOCKETS = """
@@ -480,7 +480,7 @@ print(len(made))
     ],
     ids=["default", "off", "on"],
 )
-def test_no_socket_is_made_until_metrics_are_asked_for(settings, sockets):
+def test_a_socket_is_opened_only_if_metrics_are_on(settings, sockets):
     run = subprocess.run(
         [sys.executable, "-c", SOCKETS, *settings],
         cwd=ROOT,
@@ -497,7 +497,7 @@ def test_no_socket_is_made_until_metrics_are_asked_for(settings, sockets):
 
 @pytest.fixture
 def durable(serve, tmp_path):
-    """The same with events in a file, and quick about it."""
+    """As `serve`, with events in a file and short delays."""
 
     def durable(**options):
         settings = {"EVENTS": f"sqlite:///{tmp_path}/events.sqlite3", "EVENTS_RETRY_DELAYS": "0.01"}
@@ -506,7 +506,7 @@ def durable(serve, tmp_path):
     return durable
 
 
-def test_a_durable_event_is_counted_when_it_is_taken_and_each_time_it_runs(durable, collector):
+def test_a_durable_event_is_counted_when_it_is_accepted_and_at_each_attempt(durable, collector):
     later(durable(), "broken")
     lines = collector.read_until("AsyncEventsDropped")
     assert lines.count("serverfull.broken.AsyncEventsReceived:1|c") == 1
@@ -514,7 +514,7 @@ def test_a_durable_event_is_counted_when_it_is_taken_and_each_time_it_runs(durab
     assert len([line for line in lines if "broken.AsyncEventAge:" in line]) == 3
 
 
-def test_an_accept_tried_again_is_received_once(durable, collector):
+def test_a_repeated_request_for_an_event_is_counted_once(durable, collector):
     client = durable()
     for _ in range(3):
         headers = {"X-Amz-Invocation-Type": "Event", "amz-sdk-invocation-id": "the same"}
@@ -524,11 +524,11 @@ def test_an_accept_tried_again_is_received_once(durable, collector):
     assert lines.count("serverfull.hello.AsyncEventsReceived:1|c") == 1
 
 
-def test_records_that_are_not_taken_are_counted(tmp_path, collector):
+def test_records_that_cannot_be_delivered_are_counted(tmp_path, collector):
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        nobody = "http://127.0.0.1:{1}/".format(*sock.getsockname())
-        config = EventConfig(maximum_retry_attempts=0, on_failure=nobody, dead_letter=nobody)
+        target = "http://127.0.0.1:{1}/".format(*sock.getsockname())
+        config = EventConfig(maximum_retry_attempts=0, on_failure=target, dead_letter=target)
         settings = {
             "SERVERFULL_EVENTS": f"sqlite:///{tmp_path}/events.sqlite3",
             "SERVERFULL_RUNTIME_STATS_OUTPUT": "STATSD",
@@ -546,23 +546,24 @@ def test_records_that_are_not_taken_are_counted(tmp_path, collector):
             application.close()
 
 
-def test_a_collector_that_is_found_after_the_close_leaves_no_socket(monkeypatch):
-    found, closed = threading.Event(), threading.Event()
+def test_a_look_up_that_ends_after_the_close_leaves_no_socket(monkeypatch, collector):
+    resolving, closed = threading.Event(), threading.Event()
     look_up = socket.getaddrinfo
 
     def slow(*arguments, flags, **more):
         if flags & socket.AI_NUMERICHOST:
             raise socket.gaierror
-        found.set()
+        resolving.set()
         assert closed.wait(PATIENCE)
-        return look_up("127.0.0.1", 9, type=socket.SOCK_DGRAM)
+        return look_up("127.0.0.1", collector.port, type=socket.SOCK_DGRAM)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     stats = UdpStats("collector.example", 9)
     stats.start()
-    assert found.wait(PATIENCE)
+    assert resolving.wait(PATIENCE)
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "serverfull-stats"]
     stats.close()
     closed.set()
     thread.join()
-    assert stats._sock is None
+    stats.incr("late")
+    assert collector.is_empty()

@@ -1,4 +1,4 @@
-"""What handlers in the server's own process print, do to standard output, and cannot do to others' and the log."""
+"""Standard output of handlers in the server's own process: their tails, their redirections, and the server's log."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ from tests.support.servers import ROOT
 
 @pytest.fixture
 def logger():
-    """As a server has its own set up."""
+    """Return a logger that is configured as a server's."""
     logger = logging.getLogger("tests.server")
     configure(logger, output="STDOUT", level="INFO", format="TEXT")
     yield logger
@@ -30,7 +30,7 @@ def logger():
 
 @pytest.fixture
 def call(logger):
-    """Calls a handler in a server of its own: the answer, and the end of the log."""
+    """Return a function that calls a handler in a server of its own and returns its result."""
 
     def call(handler):
         application = Application(StaticFetcher({"it": handler}), logger=logger)
@@ -47,20 +47,20 @@ def prints(event, context):
 
 @contextlib.contextmanager
 def beside(call, handler):
-    """The block runs while ``handler`` is at the ``wait()`` it is given; the future of its answer."""
-    waits, may_go_on = threading.Event(), threading.Event()
+    """Run the block while ``handler`` is in the ``wait()`` that it is given; yield the future of its result."""
+    waiting, may_continue = threading.Event(), threading.Event()
 
     def wait():
-        waits.set()
-        assert may_go_on.wait(30)
+        waiting.set()
+        assert may_continue.wait(30)
 
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(call, lambda event, context: handler(wait))
         try:
-            assert waits.wait(30)
+            assert waiting.wait(30)
             yield answer
         finally:
-            may_go_on.set()
+            may_continue.set()
 
 
 def redirects(wait):
@@ -71,7 +71,7 @@ def redirects(wait):
     return caught.getvalue()
 
 
-def test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_log(call, capsys):
+def test_a_redirection_catches_the_handlers_own_output_only(call, capsys):
     with beside(call, redirects) as answer:
         call(prints)
         call(prints)
@@ -81,8 +81,8 @@ def test_a_handler_that_redirects_output_catches_its_own_and_not_others_nor_the_
     assert printed.count("REPORT RequestId") == 3
 
 
-def test_redirections_that_cross_leave_nothing_behind(call, capsys):
-    """Each puts back what it found: so the last to leave puts back what the first had put there."""
+def test_overlapping_redirections_leave_nothing_behind(call, capsys):
+    """Each handler restores the stream it replaced, so the last one restores the first one's replacement."""
     with contextlib.ExitStack() as stack:
         with beside(call, redirects) as first:
             last = stack.enter_context(beside(call, redirects))
@@ -98,7 +98,7 @@ def test_redirections_that_cross_leave_nothing_behind(call, capsys):
 
 @pytest.mark.parametrize("lose", [delattr, lambda module, name: setattr(module, name, None)], ids=["deleted", "None"])
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_a_handler_that_leaves_without_its_output_takes_nobody_elses(name, lose, call, capsys):
+def test_a_handler_that_deletes_its_output_affects_no_other_handler(name, lose, call, capsys):
     def careless(event, context):
         lose(sys, name)
         logging.getLogger("of.the.handler").warning("still here")
@@ -110,27 +110,27 @@ def test_a_handler_that_leaves_without_its_output_takes_nobody_elses(name, lose,
     assert getattr(sys, name) is not None
 
 
-def test_what_is_put_in_the_place_of_the_output_while_nothing_runs_is_for_all(call):
+def test_a_replacement_while_no_handler_runs_applies_to_all(call):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         call(prints)
     assert "printed by another\n" in out.getvalue()
     assert "REPORT RequestId" in out.getvalue()
 
 
-def test_a_handler_may_lose_what_it_prints_while_others_begin(call, capsys):
+def test_a_handler_may_discard_its_output_while_others_start(call, capsys):
     def is_silent(wait):
         with contextlib.redirect_stdout(None):
             wait()
-            print("not to be seen")
+            print("lost")
 
     with beside(call, is_silent):
         call(prints)
     printed = capsys.readouterr().out
     assert "printed by another\n" in printed
-    assert "not to be seen" not in printed
+    assert "lost" not in printed
 
 
-def test_a_server_without_an_output_serves_and_has_a_tail(call, monkeypatch):
+def test_a_server_without_standard_output_serves(call, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with beside(call, redirects) as answer:
         call(prints)
@@ -140,12 +140,12 @@ def test_a_server_without_an_output_serves_and_has_a_tail(call, monkeypatch):
     assert "printed by another\n" in out.getvalue()
 
 
-def test_what_a_handler_leaves_is_nobodys_even_if_another_begins_as_it_ends(logger, tmp_path, monkeypatch):
-    """However the two meet: what is left is taken away before its handler counts as gone."""
+def test_a_replacement_left_by_a_handler_is_removed_even_if_another_starts_as_it_ends(logger, tmp_path, monkeypatch):
+    """In any order: the replacement is removed before its invocation counts as ended."""
     left = []
 
     def leaves(event, context):
-        left.append(io.StringIO())  # kept, since `print` in another thread may crash at one that is not
+        left.append(io.StringIO())  # kept: `print` in another thread may crash if the stream is freed
         sys.stdout = left[-1]
 
     application = Application(StaticFetcher({"leaves": leaves, "prints": prints}), logger=logger)
@@ -172,7 +172,7 @@ def test_what_a_handler_leaves_is_nobodys_even_if_another_begins_as_it_ends(logg
 
 @pytest.fixture
 def hosted(call):
-    """Has a host application do something while a handler runs, and then another begin."""
+    """Return a function that calls ``host`` while a handler runs, and then starts another invocation."""
 
     def hosted(host):
         with beside(call, lambda wait: wait() or print("printed by a handler")):
@@ -182,7 +182,7 @@ def hosted(call):
     return hosted
 
 
-def test_a_host_that_puts_back_the_first_output_has_it_back(hosted, tmp_path, monkeypatch):
+def test_a_host_application_can_restore_the_first_output(hosted, tmp_path, monkeypatch):
     with open(tmp_path / "first", "w") as first:
         monkeypatch.setattr(sys, "__stdout__", first)
         with open(tmp_path / "file", "w") as file:
@@ -197,8 +197,8 @@ def test_a_host_that_puts_back_the_first_output_has_it_back(hosted, tmp_path, mo
     assert (tmp_path / "first").read_text().endswith("printed by the host\n")
 
 
-def test_a_handler_that_puts_back_the_first_output_has_its_proxy_again(call, tmp_path, monkeypatch):
-    """Which loggers of other modules may have kept: the tail goes on to hear them."""
+def test_a_handler_that_restores_the_first_output_gets_the_same_proxy_again(call, tmp_path, monkeypatch):
+    """Log handlers of other modules may hold the proxy; the tail still gets their lines."""
     kept = []
 
     def puts_back(event, context):
@@ -214,7 +214,7 @@ def test_a_handler_that_puts_back_the_first_output_has_its_proxy_again(call, tmp
     assert not kept[0].retired
 
 
-def test_a_host_that_closes_the_old_output_has_all_in_the_new(hosted, tmp_path, monkeypatch):
+def test_output_moves_to_the_hosts_new_stream_once_the_old_one_is_closed(hosted, tmp_path, monkeypatch):
     with open(tmp_path / "old", "w") as old, open(tmp_path / "new", "w") as new:
         monkeypatch.setattr(sys, "stdout", old)
 
@@ -228,7 +228,7 @@ def test_a_host_that_closes_the_old_output_has_all_in_the_new(hosted, tmp_path, 
     assert (tmp_path / "new").read_text().endswith("printed by the host\n")
 
 
-def test_the_log_goes_to_the_first_output_where_the_place_of_all_is_closed(call, tmp_path, monkeypatch):
+def test_the_log_goes_to_the_first_output_if_the_real_stream_is_closed(call, tmp_path, monkeypatch):
     with open(tmp_path / "first", "w") as first, open(tmp_path / "file", "w") as file:
         monkeypatch.setattr(sys, "__stdout__", first)
         monkeypatch.setattr(sys, "stdout", file)
@@ -238,7 +238,7 @@ def test_the_log_goes_to_the_first_output_where_the_place_of_all_is_closed(call,
     assert (tmp_path / "first").read_text().count("REPORT RequestId") == 1
 
 
-def test_what_was_kept_of_a_redirected_output_prints_where_all_print_once_it_is_over(call, capsys):
+def test_a_kept_redirection_prints_to_the_real_stream_once_it_is_over(call, capsys):
     kept = []
     with beside(call, redirects):
         call(lambda event, context: kept.append(sys.stdout))
@@ -251,7 +251,7 @@ import io, os, sys, threading
 from serverfull_wsgi.telemetry.scope import InvocationScope
 from serverfull_wsgi.telemetry.stdio import running
 
-class Waits(io.StringIO):  # is asked whether it is closed while the module holds its lock
+class Waits(io.StringIO):  # a stream whose `closed` is read while the module holds its lock
     @property
     def closed(self):
         if threading.current_thread() is thread:
@@ -283,12 +283,12 @@ thread.join()
 """
 
 
-def test_in_a_fork_nothing_of_its_parents_runs(tmp_path):
+def test_a_forked_child_forgets_its_parents_invocations_and_lock(tmp_path):
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, tmp_path / "out"], cwd=ROOT, check=True, timeout=30)
     assert (tmp_path / "out").read_text() == "printed by the child\n"
 
 
-def test_the_binary_layer_can_be_wrapped_and_given_to_a_process(call, capfdbinary):
+def test_the_binary_layer_can_be_wrapped_and_passed_to_a_process(call, capfdbinary):
     def wraps(event, context):
         print("text", file=io.TextIOWrapper(sys.stdout.buffer, encoding="utf-16-le"), flush=True)
         subprocess.run(["echo", "a process"], stdout=sys.stdout.buffer, check=True)
@@ -300,7 +300,7 @@ def test_the_binary_layer_can_be_wrapped_and_given_to_a_process(call, capfdbinar
     assert b"a process\n" in printed
 
 
-def test_a_character_that_the_output_does_not_know_is_escaped(call):
+def test_a_character_outside_the_outputs_encoding_is_escaped(call):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
 
     def polite(event, context):
@@ -316,14 +316,14 @@ def test_a_character_that_the_output_does_not_know_is_escaped(call):
 
 @pytest.fixture
 def loggers():
-    """All there are, which are enabled again at the end."""
+    """Enable all loggers again at the end."""
     yield
     for logger in logging.root.manager.loggerDict.values():
         logger.disabled = False
 
 
 @pytest.mark.usefixtures("loggers")
-def test_a_handler_that_configures_logging_silences_nobody_elses(call, capsys):
+def test_a_handler_that_configures_logging_does_not_silence_the_servers_log(call, capsys):
     def configures(event, context):
         logging.config.dictConfig({"version": 1})
         raise ValueError("no")
@@ -335,7 +335,7 @@ def test_a_handler_that_configures_logging_silences_nobody_elses(call, capsys):
 
 
 @pytest.mark.usefixtures("loggers")
-def test_a_module_that_configures_logging_silences_nobody_elses(tmp_path, monkeypatch, capsys):
+def test_a_module_that_configures_logging_does_not_silence_the_servers_log(tmp_path, monkeypatch, capsys):
     (tmp_path / "configuring.py").write_text(
         "import logging.config\nlogging.config.dictConfig({'version': 1})\ndef handler(event, context): 1 / 0\n"
     )
@@ -346,13 +346,13 @@ def test_a_module_that_configures_logging_silences_nobody_elses(tmp_path, monkey
     assert "ZeroDivisionError" in capsys.readouterr().out
 
 
-def test_a_logger_that_its_operator_disables_stays_so(call, logger, capsys):
+def test_a_logger_that_its_operator_disabled_stays_disabled(call, logger, capsys):
     logger.disabled = True
     call(prints)
     assert capsys.readouterr().out == "printed by another\n"
 
 
-def test_a_server_that_is_set_up_again_still_hears_its_logger(call, logger):
+def test_a_logger_that_is_configured_again_keeps_its_tail_handler(call, logger):
     call(prints)
     configure(logger, output="NULL", level="INFO", format="TEXT")
     assert [type(it).__name__ for it in logger.handlers] == ["NullHandler", "TailHandler"]
@@ -367,7 +367,7 @@ def record(message, **extra):
     return record
 
 
-def test_a_message_of_several_lines_passes_for_no_other_record():
+def test_a_message_of_several_lines_cannot_imitate_another_record():
     forged = "one\n2026-01-01T00:00:00.000Z [INFO] two\rthree\x1b[1A\x85four\u2028five\tsix"
     line = TextFormatter().format(record(forged, function_name="it", request_id="ID"))
     assert line == (
@@ -376,7 +376,7 @@ def test_a_message_of_several_lines_passes_for_no_other_record():
     )
 
 
-def test_a_record_with_fields_that_json_has_no_form_for_is_written():
+def test_a_record_with_fields_without_a_json_form_is_written():
     class Shy:
         def __repr__(self):
             raise ValueError

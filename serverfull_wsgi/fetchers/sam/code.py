@@ -66,7 +66,7 @@ class CodeLocator:
         return directory
 
     def _local_layers(self) -> dict[str, str]:
-        """Return the logical ids of the template's layers by ARN, without layers whose ARN is `Unresolvable`."""
+        """Return the logical ids of the template's layers by ARN, without those of an unresolvable ARN."""
         local = {}
         for id in self._template.of_type(SERVERLESS_LAYER, LAMBDA_LAYER):
             with contextlib.suppress(Unresolvable):

@@ -1,6 +1,6 @@
 """CloudFormation's intrinsic functions, with values from parameters, pseudo-parameters and the template itself.
 
-`RESOURCE_TYPES` has the resources whose names and ARNs are known before AWS creates them.
+`RESOURCE_TYPES` are the types with names and ARNs that are known before AWS creates a resource.
 Reference: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
 """
 
