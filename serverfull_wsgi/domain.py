@@ -291,8 +291,7 @@ class Startable(Protocol):
     def start(self) -> None:
         """Open the resources. The application calls this once in a process, before the first use.
 
-        If this raises, it leaves nothing open. After an error here or in a later part, the application closes the
-        parts that it started, and may start them again.
+        If this raises, it leaves nothing open, and the application calls it again with the next request.
 
         Raises `ConfigurationError` if the configuration does not allow it.
         """
@@ -336,7 +335,7 @@ class EventQueue(Protocol):
         """Open the queue. The application calls this once in a process, before the first `put`.
 
         ``run`` runs an event. ``send`` accepts an event for a function, as a destination needs it. If this raises, it
-        leaves nothing open.
+        leaves nothing open, and the application calls it again with the next request.
 
         Raises `ConfigurationError` if the place in which the queue keeps events cannot be used.
         """

@@ -16,13 +16,16 @@ A request passes these steps::
 
 The life of an application, in each process::
 
+     ┌─ error ─┐
+     ▼         │
     new ── start() ──▶ open ── close() ──▶ closed
      │                                       ▲
      └───────────────── close() ─────────────┘
 
-- `start` opens metrics, executor and queue, in this order. If one fails, those before it are closed, and the
-  application stays new: the request fails with a 500, and the next request tries again.
-- `close` closes the parts in the reverse order, each even if another fails. It is final.
+- `start` opens metrics, executor and queue, in this order. If one fails, the request fails with a 500, and the next
+  request continues with this part. A part is never started twice in a process.
+- `close` closes the open parts in the reverse order, each even if another one fails. It is final, for the application
+  and for its parts. Requests in progress go on, and the parts refuse them if they cannot serve them any more.
 - A forked child is new, also if its parent is open or closed.
 
 An operation is a WSGI application that reads its path values from `environ["wsgiorg.routing_args"]` and raises

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
@@ -123,15 +124,15 @@ class Application:
             *(event_rules(self.queue) if admin else ()),
             *routes,
         ]
-        self._open: _OpenParts | None = None  # in this process
-        self._is_closed = False
+        self._parts: _Parts | None = None  # in this process
+        self._is_started = self._is_closed = False  # in this process; a closed application stays started
         os.register_at_fork(after_in_child=_reset_in_child(self))
         self._entry: WSGIApplication = authentication(self._respond) if authentication else self._respond
         self.has_authentication = authentication is not None
         self._may_be_exposed = not self.has_authentication  # until a hook or the first request shows the address
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._open is None:
+        if not self._is_started:
             try:
                 self.start()
             except BaseException:
@@ -163,7 +164,7 @@ class Application:
 
         The path is routed as the client sent it, and its values are decoded once.
         """
-        parts = self._open
+        parts = self._parts
         assert parts is not None  # noqa: S101  (`__call__` has opened them)
         try:
             endpoint, values = parts.urls.match(raw_path(environ), environ["REQUEST_METHOD"])
@@ -221,7 +222,7 @@ class Application:
         """Open the parts that this process needs. Later calls in the same process do nothing.
 
         The first request calls this; a server's hook may call it before. A forked child opens its own parts. If a part
-        fails, the parts before it are closed again, and the next call tries again.
+        fails, the next call continues with this part, and `close` closes the parts before it.
 
         Raises:
             ConfigurationError: if the configuration does not allow a part to open.
@@ -230,8 +231,10 @@ class Application:
         with self._lock():
             if self._is_closed:
                 raise RuntimeError("the application is closed in this process; make a new one")
-            if self._open is None:
-                self._open = _OpenParts(self._rules, self._metrics, self._executor, self.queue, self.dispatcher)
+            if self._parts is None:
+                self._parts = _Parts(self._rules, self._metrics, self._executor, self.queue, self.dispatcher)
+            self._parts.open()
+            self._is_started = True
 
     def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
         """Let functions in isolated processes end before the server does.
@@ -250,8 +253,8 @@ class Application:
         """
         with self._lock():
             was_closed, self._is_closed = self._is_closed, True
-        if self._open is not None and not was_closed:
-            self._open.close()
+        if self._parts is not None and not was_closed:
+            self._parts.close()
 
     def _lock(self) -> AbstractContextManager[bool]:
         """Return the lock of `start` and `close`. It is made late, because gevent replaces the class at its start."""
@@ -259,10 +262,10 @@ class Application:
         return lock
 
 
-class _OpenParts:
-    """The parts of an application that are open in this process.
+class _Parts:
+    """The parts of an application in one process. They are opened in this order: metrics, executor, queue.
 
-    The order is metrics, executor, queue: each part may use those before it. Parts are closed in the reverse order.
+    Each part may use those before it, and parts are closed in the reverse order.
     """
 
     def __init__(
@@ -273,30 +276,29 @@ class _OpenParts:
         queue: EventQueue,
         dispatcher: Dispatcher,
     ) -> None:
-        self._metrics, self._executor, self._queue = metrics, executor, queue
-        self.urls = Map([rule.empty() for rule in rules], merge_slashes=False, redirect_defaults=False).bind(
-            "localhost"
-        )
-        with ExitStack() as opened:  # closed here only if a later part fails
-            if metrics:
-                metrics.start()
-                if isinstance(metrics.client, Startable):  # another client was open before, and the next start needs it
-                    opened.callback(metrics.close)
-            if isinstance(executor, Startable):
-                executor.start()
-                if isinstance(executor, Closable):
-                    opened.callback(executor.close)
-            queue.start(run=dispatcher.invoke, send=dispatcher.send)
-            opened.pop_all()
+        rules = [rule.empty() for rule in rules]
+        self.urls = Map(rules, merge_slashes=False, redirect_defaults=False).bind("localhost")
+        self._opened = ExitStack()
+        self._unopened: list[tuple[object, Callable[[], object] | None]] = [
+            (executor, executor.start if isinstance(executor, Startable) else None),
+            (queue, partial(queue.start, run=dispatcher.invoke, send=dispatcher.send)),
+        ]
+        if metrics:
+            self._unopened.insert(0, (metrics, metrics.start))
+
+    def open(self) -> None:
+        """Start the parts that are not open. After an error, the next call continues with the part that failed."""
+        while self._unopened:
+            part, start = self._unopened[0]
+            if start:
+                start()
+            if isinstance(part, Closable):
+                self._opened.callback(part.close)
+            del self._unopened[0]
 
     def close(self) -> None:
-        with ExitStack() as parts:  # closes all parts, the last one first
-            if self._metrics:
-                parts.callback(self._metrics.close)
-            if isinstance(self._executor, Closable):
-                parts.callback(self._executor.close)
-            if isinstance(self._queue, Closable):
-                parts.callback(self._queue.close)
+        """Close the open parts, each even if another one fails. Raise the last failure."""
+        self._opened.close()
 
 
 def _reset_in_child(application: Application) -> Callable[[], None]:
@@ -308,7 +310,7 @@ def _reset_in_child(application: Application) -> Callable[[], None]:
 
     def reset() -> None:
         if (application := reference()) is not None:
-            application._open, application._is_closed = None, False
+            application._parts, application._is_started, application._is_closed = None, False, False
             application.__dict__.pop("_start_lock", None)  # a thread of the parent may hold it
 
     return reset

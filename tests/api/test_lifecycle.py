@@ -14,6 +14,7 @@ from serverfull_wsgi import (
     InProcessExecutor,
     MemoryQueue,
     Outcome,
+    ProcessExecutor,
     StaticFetcher,
 )
 from tests.support import handlers
@@ -152,29 +153,29 @@ def test_the_request_after_a_failed_start_tries_again():
     assert [post(application).status for _ in range(2)] == [500, 500]
     queue.fails.clear()
     assert post(application).body == b"recorded"
+    assert post(application).body == b"recorded"
     application.close()
-    assert calls == [
-        *["executor.start", "queue.start", "executor.close"] * 2,
-        *["executor.start", "queue.start", "queue.close", "executor.close"],
-    ]
+    assert calls == ["executor.start", *["queue.start"] * 3, "queue.close", "executor.close"]
 
 
-def test_a_failed_start_closes_no_part_that_it_did_not_open():
-    """An executor without start() and a user's statsd client were open before, and the next attempt needs them."""
+def test_close_after_a_failed_start_leaves_nothing_open():
     calls = []
-
-    class AlwaysOpen(Minimal):
-        def close(self):
-            calls.append("close")
-
-    queue = Recorded("queue", [], "start")
-    application = application_of(executor=AlwaysOpen(), queue=queue, stats=OpenStats(calls))
+    queue = Recorded("queue", calls, "start")
+    application = application_of(executor=Recorded("executor", calls), queue=queue, stats=OpenStats(calls))
     assert post(application).status == 500
-    assert calls == []
-    queue.fails.clear()
-    assert post(application).status == 200
     application.close()
-    assert calls == ["close", "stats.close"]
+    assert calls == ["executor.start", "queue.start", "executor.close", "stats.close"]
+
+
+def test_a_failed_start_leaves_the_parts_before_it_usable():
+    """ProcessExecutor.close() is final, and a user's statsd client is open before the start."""
+    queue = Recorded("queue", [], "start")
+    executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(eager=True), isolate=True)
+    application = application_of(executor=executor, queue=queue, stats=OpenStats([]))
+    assert post(application).status == 500
+    queue.fails.clear()
+    assert post(application).json == "Hello ƛ!"
+    application.close()
 
 
 def test_a_server_that_starts_the_application_gets_the_error_itself(caplog):
