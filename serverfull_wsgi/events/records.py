@@ -87,7 +87,7 @@ def error_message(outcome: Outcome) -> str:
 
 def function_name(arn: str) -> FunctionName:
     """Return the name of an event's function from its ARN, which always has region and account."""
-    return FunctionName.parse(arn, region="us-east-1", account_id="0" * 12)
+    return FunctionName.parse(arn)
 
 
 def _dead_letter_attributes(event: EndedEvent) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 from environs import EnvValidationError
 
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.settings import fields as read
 from serverfull_wsgi.settings.aliases import notices, other_names
 from serverfull_wsgi.settings.fields import PREFIX, MappingEnv, Setting, setting
@@ -48,14 +49,14 @@ class Settings:
     )
     region: str = setting(
         "REGION",
-        "us-east-1",
+        DEFAULT_REGION,
         read.matching(r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
         "the region in the functions' ARNs",
         shown="`AWS_REGION`, else `us-east-1`",
     )
     account_id: str = setting(
         "ACCOUNT_ID",
-        "123456789012",
+        DEFAULT_ACCOUNT_ID,
         read.matching(r"\d{12}\Z", "Must be 12 digits."),
         "the account in the functions' ARNs",
     )

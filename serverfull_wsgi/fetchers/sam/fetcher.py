@@ -13,7 +13,7 @@ from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, check_parameters
 from serverfull_wsgi.fetchers.sam.template import FUNCTION_TYPES, Template
 from serverfull_wsgi.fetchers.static import StaticFetcher
-from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, LATEST
 
 _NESTED = ("AWS::Serverless::Application", "AWS::CloudFormation::Stack")
 
@@ -44,8 +44,8 @@ class SamFetcher(StaticFetcher):
         path: str,
         parameters: Mapping[str, str] | None = None,
         *,
-        region: str = "us-east-1",
-        account_id: str = "123456789012",
+        region: str = DEFAULT_REGION,
+        account_id: str = DEFAULT_ACCOUNT_ID,
     ) -> None:
         values = dict(parameters or {})
         self._refused: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, as_text, parameter_value
-from serverfull_wsgi.names import partition_of
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, partition_of
 
 NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE"})()  # AWS::NoValue: removes the property
 
@@ -78,8 +78,8 @@ class Resolver:
         conditions: Mapping[str, Any] | None = None,
         resources: Mapping[str, Any] | None = None,
         values: Mapping[str, str] | None = None,
-        region: str = "us-east-1",
-        account_id: str = "123456789012",
+        region: str = DEFAULT_REGION,
+        account_id: str = DEFAULT_ACCOUNT_ID,
     ) -> None:
         self._parameters = parameters or {}
         self._mappings = mappings or {}
