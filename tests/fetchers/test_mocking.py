@@ -244,7 +244,7 @@ ZEROS = {
     ),
     "dataclass that only inherits": (Inherited, ITEM),
     "dataclass that adds": (Extended, {**ITEM, "weight": 0.0}),
-    "dataclass with what is no field": (Particular, {"counted": 0}),
+    "dataclass with members that are not fields": (Particular, {"counted": 0}),
     "dataclass that contains itself": (Node, {"value": 0, "next": None, "maybe": None, "children": []}),
     "dataclasses that contain each other": (Husband, {"wife": {"husband": None}}),
     "generic dataclass": (Box[int], {"content": None, "label": ""}),
@@ -257,24 +257,24 @@ ZEROS = {
     "pydantic that only inherits": (Heir, {"name": "", "item": ITEM, "tags": [], "many": 0}),
     "attrs": (Modern, {"name": "", "item": ITEM, "factor": 0}),
     "attrs without annotations": (Classic, {"name": None}),
-    "a class that can be made": (float | Plain, 0.0),
-    "a class that cannot": (Demanding, None),
-    "no type at all": ([1, 2], None),
-    "a name nobody knows": ("Nowhere", None),
+    "a class that can be instantiated": (float | Plain, 0.0),
+    "a class that cannot be instantiated": (Demanding, None),
+    "not a type": ([1, 2], None),
+    "an unknown name": ("Nowhere", None),
     "a string": ("Item", ITEM),
     "a string with an operator": ("list[Item] | None", None),
 }
 
 
-class ItRan(Exception):
-    """What no handler here may live to raise."""
+class HandlerRan(Exception):
+    """Raised by handlers that must not run."""
 
 
 def returning(annotation):
-    """A handler that says it returns this, and that nobody may run."""
+    """Return a handler with this return annotation that must not run."""
 
     def handler(event, context):
-        raise ItRan("it ran")
+        raise HandlerRan("it ran")
 
     handler.__annotations__["return"] = annotation
     return handler
@@ -310,7 +310,7 @@ def test_the_empty_value_of_a_plain_class_is_made_by_calling_it():
     assert result(invoke(mocked(returning(Plain)))).startswith("<tests.fetchers.test_mocking.Plain object")
 
 
-def test_empty_bytes_are_passed_as_they_are():
+def test_empty_bytes_are_returned_unchanged():
     response = invoke(mocked(returning(bytes)))
     assert (response.status, response.body) == (200, b"")
 
@@ -323,49 +323,49 @@ def test_a_type_alias_stands_for_its_type():
 
 
 def unannotated(event, context):
-    raise ItRan
+    raise HandlerRan
 
 
 def base(first, event, context) -> list[int]:
-    raise ItRan
+    raise HandlerRan
 
 
 class Handlers:
     def method(self, event, context) -> dict[str, int]:
-        raise ItRan
+        raise HandlerRan
 
     @classmethod
     def of_class(cls, event, context) -> list[int]:
-        raise ItRan
+        raise HandlerRan
 
     @staticmethod
     def static(event, context) -> str:
-        raise ItRan
+        raise HandlerRan
 
     def __call__(self, event, context) -> Point:
-        raise ItRan
+        raise HandlerRan
 
 
 def decorator(function):
     @functools.wraps(function)
     def wrapper(*args):
-        raise ItRan
+        raise HandlerRan
 
     return wrapper
 
 
 @decorator
 def decorated(event, context) -> "Point":
-    raise ItRan
+    raise HandlerRan
 
 
 @functools.lru_cache
 def cached(event, context) -> "Point":
-    raise ItRan
+    raise HandlerRan
 
 
 async def asynchronous(event, context) -> int:
-    raise ItRan
+    raise HandlerRan
 
 
 POINT = {"x": 0, "y": 0.0}
@@ -378,7 +378,7 @@ POINT = {"x": 0, "y": 0.0}
         pytest.param(lambda event, context: 1, None, id="lambda"),
         pytest.param(len, None, id="builtin"),
         pytest.param("tests.fetchers.test_mocking.base", None, id="Handler string"),
-        pytest.param("no.such.handler", None, id="Handler string that leads nowhere"),
+        pytest.param("no.such.handler", None, id="Handler string of a missing module"),
         pytest.param(functools.partial(base, 1), [], id="partial"),
         pytest.param(functools.partial(functools.partial(base), 1), [], id="partial of a partial"),
         pytest.param(functools.partial(Handlers()), POINT, id="partial of a callable object"),
@@ -470,17 +470,17 @@ NIL = str(uuid.UUID(int=0))
         (functools.partial(dict, a=1), {"a": 1}),
     ],
 )
-def test_a_functions_own_mock_goes_before_its_annotation(mock, value):
+def test_a_functions_own_mock_has_precedence_over_its_annotation(mock, value):
     assert result(invoke(mocked(Function(returning(int), mock=mock)))) == value
 
 
-def test_a_factory_is_asked_at_every_invocation():
+def test_a_factory_is_called_at_every_invocation():
     numbers = iter(range(3))
     server = mocked(Function(returning(str), mock=lambda: next(numbers)))
     assert [result(invoke(server)) for _ in range(3)] == [0, 1, 2]
 
 
-def test_a_functions_own_mock_goes_before_random_values():
+def test_a_functions_own_mock_has_precedence_over_random_values():
     server = mocked(Function(returning(int), mock="fixed"), MOCK_VALUES="random")
     assert result(invoke(server)) == "fixed"
 
@@ -512,51 +512,51 @@ RANDOM = {
 }
 
 
-def row(annotation, seed, count=3):
+def sequence(annotation, seed, count=3):
     server = mocked(returning(annotation), MOCK_VALUES="random", MOCK_SEED=str(seed))
     return [invoke(server).body for _ in range(count)]
 
 
 @pytest.mark.parametrize("annotation", RANDOM.values(), ids=RANDOM)
-def test_the_same_seed_gives_the_same_row_of_values(annotation):
-    assert row(annotation, 7) == row(annotation, 7)
+def test_the_same_seed_gives_the_same_sequence_of_values(annotation):
+    assert sequence(annotation, 7) == sequence(annotation, 7)
 
 
 @pytest.mark.parametrize(
     "annotation", [Order, dt.datetime, dt.date, dt.time, dt.timedelta], ids=lambda kind: kind.__name__
 )
-def test_the_same_seed_gives_the_same_row_at_another_time(annotation):
-    now, values = int(time.time()), row(annotation, 7)
+def test_the_same_seed_gives_the_same_sequence_at_another_time(annotation):
+    now, values = int(time.time()), sequence(annotation, 7)
     wait_until(lambda: int(time.time()) > now)
-    assert row(annotation, 7) == values
+    assert sequence(annotation, 7) == values
 
 
 @pytest.mark.parametrize("annotation", RANDOM.values(), ids=RANDOM)
-def test_another_seed_gives_another_row(annotation):
-    assert row(annotation, 7) != row(annotation, 8)
+def test_another_seed_gives_another_sequence(annotation):
+    assert sequence(annotation, 7) != sequence(annotation, 8)
 
 
 @pytest.mark.parametrize("annotation", [str, Item, Model], ids=lambda annotation: annotation.__name__)
-def test_the_values_of_a_row_differ(annotation):
-    assert len(set(row(annotation, 7, 10))) > 1
+def test_the_values_of_a_sequence_differ(annotation):
+    assert len(set(sequence(annotation, 7, 10))) > 1
 
 
-def test_a_row_does_not_depend_on_what_else_is_invoked():
+def test_a_sequence_does_not_depend_on_calls_of_other_functions():
     functions = {"mocked": returning(Order), "other": returning(Item)}
     server = mocked(StaticFetcher(functions), MOCK_VALUES="random", MOCK_SEED="7")
     answers = []
     for _ in range(3):
         invoke(server, name="other")
         answers.append(invoke(server).body)
-    assert answers == row(Order, 7)
+    assert answers == sequence(Order, 7)
 
 
-def test_a_seed_leaves_the_users_own_random_numbers_alone():
+def test_a_seed_does_not_affect_the_users_own_random_numbers():
     random.seed(1)
     expected = [random.random() for _ in range(2)]
     random.seed(1)
     first = random.random()
-    row(Order, 7)
+    sequence(Order, 7)
     assert [first, random.random()] == expected
 
 
@@ -585,7 +585,7 @@ def test_every_annotation_has_a_random_value(name):
 @pytest.mark.parametrize(
     "handler", [unannotated, "tests.fetchers.test_mocking.base"], ids=["unannotated", "Handler string"]
 )
-def test_without_an_annotation_there_is_nothing_to_choose_from(handler):
+def test_the_random_value_without_an_annotation_is_null(handler):
     assert result(invoke(mocked(handler, MOCK_VALUES="random"))) is None
 
 
@@ -594,7 +594,7 @@ def test_without_a_seed_values_are_random():
     assert len({invoke(server).body for _ in range(10)}) > 1
 
 
-def test_classes_of_one_name_are_told_apart():
+def test_classes_of_the_same_name_are_distinguished():
     def of(kind):
         @dataclasses.dataclass
         class Local:
@@ -611,7 +611,7 @@ def test_classes_of_one_name_are_told_apart():
 
 MISSING = """
 import sys
-sys.modules["polyfactory"] = None  # what an import of it then meets is an ImportError
+sys.modules["polyfactory"] = None  # an import of it now raises ImportError
 from serverfull_wsgi.cli.main import main
 main(["check"], prog_name="serverfull")
 """
@@ -628,7 +628,7 @@ def check(**settings):
     )
 
 
-def test_random_values_without_polyfactory_are_refused_at_the_start_in_one_line():
+def test_random_values_without_polyfactory_are_refused_at_the_start_with_one_line():
     run = check(SERVERFULL_MOCK="true", SERVERFULL_MOCK_VALUES="random")
     assert run.returncode == 1
     assert run.stdout == ""
@@ -641,7 +641,7 @@ def test_empty_values_need_no_polyfactory():
     assert check(SERVERFULL_MOCK="true").returncode == 0
 
 
-# What holds in mock mode as without it
+# Rules that hold in mock mode and without it
 
 
 @pytest.mark.parametrize("payload", [b"no json", b"{", b"\xff", b"NaN"])
@@ -651,7 +651,7 @@ def test_the_payload_is_still_checked(payload):
     assert response.headers["x-amzn-ErrorType"] == "InvalidRequestContentException"
 
 
-def test_an_unknown_function_is_still_unknown():
+def test_an_unknown_function_is_still_answered_with_404():
     assert invoke(mocked(returning(int)), name="other").status == 404
 
 
@@ -663,7 +663,7 @@ def test_versions_are_mocked_each_by_its_own_annotation():
     assert [response.headers["X-Amz-Executed-Version"] for response in responses] == ["$LATEST", "1", "1"]
 
 
-def test_an_event_does_not_run_the_handler_either():
+def test_an_event_does_not_run_the_handler():
     ran = []
     application = create_app(
         Settings.from_mapping({"SERVERFULL_MOCK": "true", "SERVERFULL_EVENTS": "memory"}),
@@ -674,16 +674,16 @@ def test_an_event_does_not_run_the_handler_either():
     assert ran == []
 
 
-def test_a_dry_run_answers_as_ever():
+def test_a_dry_run_is_answered_with_204():
     assert invoke(mocked(returning(int)), X_Amz_Invocation_Type="DryRun").status == 204
 
 
-def test_the_settings_turn_it_off():
+def test_the_settings_can_turn_mock_mode_off():
     response = invoke(mocked(returning(int), MOCK="false"))
     assert response.json["errorMessage"] == "it ran"
 
 
-def test_an_application_made_in_code_is_mocked_by_its_parameter():
+def test_a_parameter_of_the_application_turns_mock_mode_on():
     assert result(invoke(InProcess(Application(StaticFetcher({"mocked": returning(Item)}), mock=True)))) == ITEM
 
 
@@ -721,7 +721,7 @@ def failing(name, errors=DOCUMENTED, payload=b"", function="mocked", **settings)
         ("ConnectionError", "ConnectionError", ""),
     ],
 )
-def test_a_documented_error_is_answered_as_that_error_would_be(name, type, message):
+def test_a_documented_error_is_answered_as_if_the_handler_raised_it(name, type, message):
     response = failing(name)
     assert response.status == 200
     assert response.headers["X-Amz-Function-Error"] == "Unhandled"
@@ -734,7 +734,7 @@ def test_a_documented_error_is_answered_as_that_error_would_be(name, type, messa
     }
 
 
-def test_a_documented_exit_is_answered_as_the_end_of_a_process():
+def test_a_documented_system_exit_is_answered_as_an_exit_of_the_runtime():
     response = failing("systemexit", [SystemExit(3)])
     assert response.json["errorType"] == "Runtime.ExitError"
     assert response.json["errorMessage"].endswith("Runtime exited with error: exit status 3")
@@ -746,7 +746,7 @@ def test_a_documented_error_is_in_the_log_tail():
     assert b"[ERROR] ValueError: of value\n" in base64.b64decode(response.headers["X-Amz-Log-Result"])
 
 
-def test_an_instance_raised_again_and_again_does_not_grow():
+def test_the_traceback_of_a_documented_instance_does_not_grow():
     error = ValueError("one for all")
     server = mocked(Function(returning(int), errors=[error]))
     depths = set()
@@ -768,14 +768,14 @@ def test_an_unknown_error_is_refused_with_the_choices(name):
     assert message.endswith("ConnectionError, KeyError, NeedsTwo, ValueError, Wordy")
 
 
-def test_of_a_function_that_documents_no_errors_the_refusal_says_how_to():
+def test_the_refusal_for_a_function_without_documented_errors_has_the_cure():
     response = failing("KeyError", [])
     assert response.status == 404
     assert "Function(handler, errors=[...])" in response.json["message"]
 
 
 @pytest.mark.parametrize("name", ["ValueError", "Other", None])
-def test_outside_mock_mode_errors_cannot_be_asked_for(name):
+def test_documented_errors_cannot_be_requested_outside_mock_mode(name):
     response = failing(name, MOCK="false")
     assert response.status == 400
     assert response.headers["x-amzn-ErrorType"] == "InvalidParameterValueException"
@@ -787,7 +787,7 @@ def test_the_payload_is_checked_before_an_error_is_raised():
     assert failing("ValueError", payload=b"no json").status == 400
 
 
-def test_an_error_of_an_unknown_function_is_that_it_is_unknown():
+def test_a_documented_error_of_an_unknown_function_is_answered_with_404():
     response = failing("ValueError", function="other")
     assert response.status == 404
     assert response.headers["x-amzn-ErrorType"] == "ResourceNotFoundException"
@@ -802,7 +802,7 @@ def test_an_error_type_without_the_invocation_type_changes_nothing():
 
 
 class Directory:
-    """A fetcher of a user's that knows one function and cannot list it."""
+    """A user's fetcher with one function that cannot list it."""
 
     def fetch(self, name, qualifier="$LATEST"):
         if name != "mine":
@@ -810,37 +810,32 @@ class Directory:
         return Function(returning(Item), name=name, version=qualifier, timeout=7.0)
 
 
-def test_the_fetcher_mocks_what_another_fetcher_finds():
+def test_the_fetcher_mocks_the_functions_of_another_fetcher():
     function = MockingFetcher(Directory()).fetch("mine", "3")
     assert json.loads(json.dumps(function.handler({}, None), default=float)) == ITEM
     assert (function.name, function.version, function.timeout) == ("mine", "3", 7.0)
 
 
-def test_what_the_other_fetcher_does_not_know_it_does_not_know():
+def test_a_function_unknown_to_the_other_fetcher_is_not_found():
     with pytest.raises(NotFoundError):
         MockingFetcher(Directory()).fetch("other")
 
 
-def test_it_makes_values_the_way_it_is_told():
+def test_the_fetcher_makes_values_with_the_given_function():
     fetcher = MockingFetcher(Directory(), lambda annotation: annotation.__name__)
     assert fetcher.fetch("mine").handler({}, None) == "Item"
 
 
-def test_a_mocked_function_remembers_its_source():
+def test_a_mocked_function_keeps_its_source():
     handler = returning(int)
     assert MockingFetcher(StaticFetcher({"mocked": handler})).fetch("mocked").source is handler
 
 
-def test_it_lists_functions_if_the_other_fetcher_does():
-    assert [function.name for function in MockingFetcher(StaticFetcher({"a": returning(int)})).functions()] == ["a"]
-    assert not hasattr(MockingFetcher(Directory()), "functions")
-
-
-def test_it_serves_in_an_application_that_knows_nothing_of_mock_mode():
+def test_a_mocking_fetcher_works_in_an_application_without_mock_mode():
     application = Application(MockingFetcher(StaticFetcher({"mocked": returning(Item)})))
     assert result(invoke(InProcess(application))) == ITEM
 
 
-def test_a_mocking_fetcher_in_mock_mode_mocks_once():
+def test_an_application_in_mock_mode_keeps_a_given_mocking_fetcher():
     fetcher = MockingFetcher(StaticFetcher({"mocked": returning(Item)}), lambda annotation: "mine")
     assert result(invoke(InProcess(Application(fetcher, mock=True)))) == "mine"

@@ -251,8 +251,8 @@ def test_every_template_has_an_expectation_here():
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_template_gives_exactly_these_functions(load, name):
-    found = [replace(f, code=None) if name == "inline.yaml" else f for f in load(name).functions()]
-    assert found == EXPECTED[name][0]
+    functions = [replace(f, code=None) if name == "inline.yaml" else f for f in load(name).functions()]
+    assert functions == EXPECTED[name][0]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -502,7 +502,7 @@ def test_an_alias_in_the_settings_must_be_of_a_function_in_the_settings(load):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder to stand in, with ``project("template.yaml")`` to put a template there."""
+    """Change to an empty directory; ``project("template.yaml")`` writes a template there."""
     monkeypatch.chdir(tmp_path)
 
     def put(path, source="sam_init_python.yaml"):
@@ -546,9 +546,9 @@ def test_the_built_template_has_precedence_over_its_source(project, tmp_path, ca
 def test_a_template_without_functions_in_the_working_directory_is_ignored_with_one_line(project, capsys, text):
     Path("template.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert names(create_app(of())) == []
-    said = [line for line in capsys.readouterr().out.splitlines() if "template.yaml" in line]
-    assert len(said) == 1
-    assert "[WARNING] template.yaml is not served: it is not a SAM or CloudFormation template" in said[0]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "template.yaml" in line]
+    assert len(lines) == 1
+    assert "[WARNING] template.yaml is not served: it is not a SAM or CloudFormation template" in lines[0]
 
 
 def test_a_template_with_functions_in_the_working_directory_must_be_valid(project):
@@ -595,7 +595,7 @@ def test_parameters_that_cannot_be_read_are_refused(load, text, message):
     assert str(caught.value) == f"{SETTING}: {message}"
 
 
-# What callers and operators see
+# Answers to callers and output for operators
 
 
 def test_a_function_that_cannot_run_answers_409(load):
