@@ -1,4 +1,4 @@
-"""The door of a Runtime API: a port of the loopback, where all processes of the machine can knock."""
+"""The listening socket of a Runtime API. All processes of the machine can connect to it; few are accepted."""
 
 from __future__ import annotations
 
@@ -8,53 +8,56 @@ import socket
 from collections.abc import Callable
 from time import monotonic
 
-BACKLOG = 32  # connections that wait
-NO_ROOM = 0.05  # seconds that it is shut when this process can open no more files
+BACKLOG = 32  # connections that wait to be accepted
+PAUSE = 0.05  # seconds without accepting after the process ran out of descriptors
 
 
 class Listener:
-    """Lets in what ``belongs``, which is told the ports of the client and of the server; ``poll`` watches it.
+    """A port of 127.0.0.1 that accepts connections of the environment's own processes.
 
-    Whoever polls asks `seconds_until_due` in how many seconds to `resume_if_due`.
+    Args:
+        poll: watches the socket, except during a pause.
+        is_own_peer: returns whether a connection comes from the environment, given the client's and the server's port.
     """
 
-    def __init__(self, poll: select.poll, belongs: Callable[[int, int], bool]) -> None:
-        self._poll, self._belongs = poll, belongs
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-        self._listener.setblocking(False)
-        self.fd = self._listener.fileno()
-        self.port: int = self._listener.getsockname()[1]
-        self._shut_until = 0.0
+    def __init__(self, poll: select.poll, is_own_peer: Callable[[int, int], bool]) -> None:
+        self._poll, self._is_own_peer = poll, is_own_peer
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self._socket.setblocking(False)
+        self.fd = self._socket.fileno()
+        self.port: int = self._socket.getsockname()[1]
+        self._paused_until = 0.0
         poll.register(self.fd, select.POLLIN)
 
-    def accept(self, *, room: bool) -> socket.socket | None:
-        """Who knocks, if there is ``room``; None for a stranger, and for one that has gone again."""
-        with contextlib.ExitStack() as turning_away:
+    def accept(self, *, has_room: bool) -> socket.socket | None:
+        """Accept one connection. Return None if there is no room, the peer is another's, or it has closed already."""
+        with contextlib.ExitStack() as on_refusal:
             try:
-                sock, (_, port) = self._listener.accept()
-                turning_away.callback(sock.close)
-                if room and self._belongs(port, self.port):
-                    turning_away.pop_all()
+                sock, (_, port) = self._socket.accept()
+                on_refusal.callback(sock.close)
+                if has_room and self._is_own_peer(port, self.port):
+                    on_refusal.pop_all()
                     return sock
             except (BlockingIOError, ConnectionError):
                 pass
-            except OSError:
-                self._shut()
+            except OSError:  # no descriptor is left; the socket stays readable, so that poll would return at once
+                self._pause()
         return None
 
-    def _shut(self) -> None:
+    def _pause(self) -> None:
         self._poll.unregister(self.fd)
-        self._shut_until = monotonic() + NO_ROOM
+        self._paused_until = monotonic() + PAUSE
 
     def seconds_until_due(self) -> float:
-        """In how many seconds to look; infinity while it is open."""
-        return max(0.0, self._shut_until - monotonic()) if self._shut_until else float("inf")
+        """Return the seconds until `resume_if_due` has an effect; infinity if it has none."""
+        return max(0.0, self._paused_until - monotonic()) if self._paused_until else float("inf")
 
     def resume_if_due(self) -> None:
-        """Time has passed."""
-        if self._shut_until and monotonic() >= self._shut_until:
-            self._shut_until = 0.0
+        """Accept connections again if a pause is over."""
+        if self._paused_until and monotonic() >= self._paused_until:
+            self._paused_until = 0.0
             self._poll.register(self.fd, select.POLLIN)
 
     def close(self) -> None:
-        self._listener.close()
+        """Close the socket."""
+        self._socket.close()

@@ -1,6 +1,5 @@
-"""The Lambda Runtime API of one environment, version 2018-06-01: where its runtime fetches events and leaves results.
+"""The operations of the Lambda Runtime API, version 2018-06-01; the package's docstring has their states.
 
-It has no thread: whoever runs an invocation polls, and hands ready descriptors to `RuntimeApi.handle`.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -18,67 +17,90 @@ from typing import NamedTuple
 
 from serverfull_wsgi.executors.function_errors import RESPONSE_LIMIT
 from serverfull_wsgi.executors.isolated.runtime_api.gil import yield_gil
-from serverfull_wsgi.executors.isolated.runtime_api.http11 import HEAD_LIMIT, PIECE, ApiRequest, Connection, Malformed
+from serverfull_wsgi.executors.isolated.runtime_api.http11 import (
+    HEAD_LIMIT,
+    RECEIVE_SIZE,
+    ApiRequest,
+    Connection,
+    Malformed,
+)
 from serverfull_wsgi.executors.isolated.runtime_api.listener import Listener
 
-CONNECTIONS = 32  # at once; a runtime has one or two
-HELD = RESPONSE_LIMIT + HEAD_LIMIT + PIECE  # bytes that they may keep in memory, all together
+CONNECTION_LIMIT = 32  # a runtime has one or two; the rest is for a function's own attempts
+BUFFER_LIMIT = RESPONSE_LIMIT + HEAD_LIMIT + RECEIVE_SIZE  # bytes, of all connections: one response of the largest size
 PREFIX = "/2018-06-01/runtime/"
 _ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
-_answered = re.compile(r"invocation/([^/]+)/(response|error)")
+_result_path = re.compile(r"invocation/([^/]+)/(response|error)")
 _content_type = re.compile(r"[\w!#$&^.+*/;=\" -]{1,128}", re.ASCII)
-_FORM = "application/x-www-form-urlencoded"  # what curl says of any body, when nothing else was said
+_FORM = "application/x-www-form-urlencoded"  # curl's default for any body, so that it states nothing
 
 
 class Answer(NamedTuple):
-    """What the runtime left: ``kind`` is ``response``, ``error`` or ``init``; ``too_large``: more than may be."""
+    """A runtime's answer to an invocation, or the error of its start."""
 
-    kind: str
+    kind: str  # "response", "error" or "init"
     payload: bytes
     content_type: str = "application/json"
-    too_large: bool = False
+    too_large: bool = False  # the payload was over the limit, and has not been read
 
 
 class RuntimeApi:
-    """Serves one runtime on a free port of 127.0.0.1; ``poll`` is told which descriptors to watch.
+    """The server of one runtime, on a free port of 127.0.0.1.
 
-    ``belongs`` says whether a connection, by the ports of its client and its server, comes from the environment.
+    Args:
+        poll: watches the API's descriptors; the caller passes those that are ready to `handle`.
+        is_own_peer: returns whether a connection comes from the environment, given the client's and the server's port.
+
+    Attributes:
+        listener: the listening socket.
+        has_started: whether the runtime has ever requested an event, so that its start is over.
+        answer: the answer to the running invocation, or the error of the start; None until then.
     """
 
-    def __init__(self, poll: select.poll, belongs: Callable[[int, int], bool]) -> None:
+    def __init__(self, poll: select.poll, is_own_peer: Callable[[int, int], bool]) -> None:
         self._poll = poll
-        self.listener = Listener(poll, belongs)
-        self._connections: dict[int, Connection] = {}
-        self._asking: Connection | None = None  # who waits for the next event
-        self._current: str | None = None  # the request id of the invocation that was handed out
-        self.has_started = False  # whether the runtime ever asked: its start is over
+        self.listener = Listener(poll, is_own_peer)
+        self._connections: dict[int, Connection] = {}  # by descriptor
+        self._waiting: Connection | None = None  # has requested the next event
+        self._request_id: str | None = None  # of the running invocation
+        self.has_started = False
         self.answer: Answer | None = None
 
     @property
     def is_waiting(self) -> bool:
         """Whether the runtime waits for an event."""
-        return self._asking is not None
+        return self._waiting is not None
+
+    @property
+    def connection_count(self) -> int:
+        """The number of open connections."""
+        return len(self._connections)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """The memory that all connections hold."""
+        return sum(connection.buffered_bytes for connection in self._connections.values())
 
     def offer(self, request_id: str, headers: Mapping[str, str], payload: bytes) -> None:
-        """Gives the runtime that waits its next event; from here on it can answer, and nothing but, this one."""
-        assert self._asking is not None  # noqa: S101
+        """Send an event to the runtime, which must be waiting. From now on only this invocation can be answered."""
+        assert self._waiting is not None  # noqa: S101
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self._current, self.answer = request_id, None
-        asking, self._asking = self._asking, None
+        self._request_id, self.answer = request_id, None
+        connection, self._waiting = self._waiting, None
         self._send(
-            asking,
+            connection,
             f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n"
             f"Lambda-Runtime-Aws-Request-Id: {request_id}\r\n{head}\r\n".encode("utf-8", "surrogateescape")
             + payload,
         )
 
     def withdraw(self) -> Answer | None:
-        """The invocation is over: nobody can answer it any more. Returns what it was answered with."""
-        answer, self._current, self.answer = self.answer, None, None
+        """End the invocation, so that it can no longer be answered. Return its answer, if there is one."""
+        answer, self._request_id, self.answer = self.answer, None, None
         return answer
 
     def handle(self, fd: int, event: int) -> None:
-        """Something has happened to a descriptor of this API's; others are ignored."""
+        """Handle an event of `select.poll` on a descriptor; ignore descriptors that are not the API's."""
         if fd == self.listener.fd:
             self._accept()
         elif connection := self._connections.get(fd):
@@ -86,11 +108,11 @@ class RuntimeApi:
                 self._serve(connection, event)
             except (ConnectionError, Malformed):
                 self._drop(connection)
-            if sum(one.held for one in self._connections.values()) > HELD:
-                self._drop(connection)  # a runtime that reads its answers, and has one response at a time, keeps less
+            if self.buffered_bytes > BUFFER_LIMIT:
+                self._drop(connection)
 
     def _accept(self) -> None:
-        if sock := self.listener.accept(room=len(self._connections) < CONNECTIONS):
+        if sock := self.listener.accept(has_room=len(self._connections) < CONNECTION_LIMIT):
             connection = Connection(sock, RESPONSE_LIMIT)
             self._connections[connection.fd] = connection
             self._poll.register(connection.fd, select.POLLIN)
@@ -99,43 +121,46 @@ class RuntimeApi:
         request = None
         if event & select.POLLOUT and connection.flush():
             self._poll.modify(connection.fd, select.POLLIN)
-            request = connection.waiting()
+            request = connection.next_request()
         elif event & ~select.POLLOUT:
             with contextlib.suppress(BlockingIOError):
                 request = connection.receive()
-        number = 0
+        count = 0
         while request:
             self._respond(connection, request)
-            yield_gil(number := number + 1)
-            request = connection.waiting()
+            yield_gil(count := count + 1)
+            request = connection.next_request()
+
+    # Operations
 
     def _respond(self, connection: Connection, request: ApiRequest) -> None:
         operation = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else ""
         if operation == "invocation/next" and request.method == "GET":
             self._next(connection)
-        elif (match := _answered.fullmatch(operation)) and request.method == "POST":
-            self._take(connection, request, *match.groups())
+        elif (match := _result_path.fullmatch(operation)) and request.method == "POST":
+            self._accept_result(connection, request, *match.groups())
         elif operation == "init/error" and request.method == "POST":
-            self._take_init_error(connection, request)
+            self._accept_init_error(connection, request)
         else:
-            self._refuse(connection, HTTPStatus.NOT_FOUND, "NotFound", "No such operation of the Runtime API")
-        if (request.oversized or not request.keep_alive) and connection is not self._asking:
+            message = "The Runtime API has no such operation"
+            self._refuse(connection, HTTPStatus.NOT_FOUND, "NotFound", message)
+        if (request.oversized or not request.keep_alive) and connection is not self._waiting:
             self._drop(connection)
 
     def _next(self, connection: Connection) -> None:
-        if self._current:
-            message = "The invocation at hand has not been answered"
+        if self._request_id:
+            message = "The running invocation has not been answered"
             self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
             return
-        if self._asking not in (None, connection):
-            self._drop(self._asking)  # it asks anew, so it has given up that one
-        self._asking, self.has_started = connection, True
+        if self._waiting not in (None, connection):
+            self._drop(self._waiting)  # the runtime has reconnected, so that nothing reads the older connection
+        self._waiting, self.has_started = connection, True
 
-    def _take(self, connection: Connection, request: ApiRequest, request_id: str, kind: str) -> None:
-        if request_id != self._current:
+    def _accept_result(self, connection: Connection, request: ApiRequest, request_id: str, kind: str) -> None:
+        if request_id != self._request_id:
             self._refuse(connection, HTTPStatus.BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
             return
-        self._current = None
+        self._request_id = None
         self.answer = _answer(kind, request)
         if request.oversized:
             message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
@@ -143,7 +168,7 @@ class RuntimeApi:
         else:
             self._send(connection, _ACCEPTED)
 
-    def _take_init_error(self, connection: Connection, request: ApiRequest) -> None:
+    def _accept_init_error(self, connection: Connection, request: ApiRequest) -> None:
         if self.has_started or self.answer:
             message = "The runtime has started already"
             self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
@@ -159,10 +184,12 @@ class RuntimeApi:
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode(),
         )
 
+    # Connections
+
     def _send(self, connection: Connection, data: bytes) -> None:
         try:
             if not connection.send(data):
-                self._poll.modify(connection.fd, select.POLLOUT)  # who does not listen is not listened to
+                self._poll.modify(connection.fd, select.POLLOUT)  # read no request until the client reads its responses
         except OSError:
             self._drop(connection)
 
@@ -170,28 +197,30 @@ class RuntimeApi:
         if connection and self._connections.pop(connection.fd, None):
             self._poll.unregister(connection.fd)
             connection.close()
-        if connection is self._asking:
-            self._asking = None
+        if connection is self._waiting:
+            self._waiting = None
 
     def close(self) -> None:
+        """Close all connections and the listening socket."""
         for connection in self._connections.values():
             connection.close()
         self.listener.close()
 
 
 def _answer(kind: str, request: ApiRequest) -> Answer:
-    """What the runtime left; a stream that ended in an error has that in its trailers (or, if empty, headers)."""
+    """Return the answer in a request. A stream that failed midway has its error in the trailers."""
     if request.oversized:
         return Answer(kind, b"", too_large=True)
     if kind == "response" and request.headers.get("lambda-runtime-function-error-type"):
-        return Answer("error", _error_of(request))
+        return Answer("error", _stream_error(request))
     content_type = request.headers.get("content-type", "")
     if not _content_type.fullmatch(content_type) or content_type.startswith(_FORM):
         return Answer(kind, request.body)
     return Answer(kind, request.body, content_type)
 
 
-def _error_of(request: ApiRequest) -> bytes:
+def _stream_error(request: ApiRequest) -> bytes:
+    """Return the error object that the runtime sent, or one with the error's type only."""
     with contextlib.suppress(binascii.Error, ValueError):
         if body := base64.b64decode(request.headers.get("lambda-runtime-function-error-body", ""), validate=True):
             return body

@@ -1,1 +1,19 @@
-"""Runtimes: how a function's process is launched."""
+"""Runtimes: the command, variables and files that start a function's process, for each runtime of AWS's.
+
+::
+
+    Function(runtime, handler, code, layers, environment)
+        | launch_spec()                                launch.py: pure, but for looking up programs and directories
+    LaunchSpec(python, argv, handler, root, path, variables)
+        | Spawner.spawn()
+    function process
+
+    runtime                        process
+    python3.x, or none given       a fork of the zygote of that interpreter runs AWS's client; argv is empty
+    nodejsN.x                      node with node_bootstrap.mjs, a client of the Runtime API
+    provided, provided.al2[023]    the executable `bootstrap` from the code directory, or else from a layer
+    go1.x                          the executable that the Handler string names
+
+Each process is a client of its environment's Runtime API, whose address is in AWS_LAMBDA_RUNTIME_API. Where a Python
+interpreter cannot fork, the executor replaces the empty argv by ``python -m awslambdaric HANDLER``.
+"""

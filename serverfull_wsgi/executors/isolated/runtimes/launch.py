@@ -1,4 +1,4 @@
-"""How a function's process begins: what is run, and with which variables, for each runtime of AWS's."""
+"""The command and variables that start a function's process, for each runtime of AWS's."""
 
 from __future__ import annotations
 
@@ -13,57 +13,64 @@ from serverfull_wsgi.errors import InvalidRuntimeException
 from serverfull_wsgi.names import log_group_name
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of the server's own interpreter
+LOG_FD = 3  # the telemetry descriptor
 _python = re.compile(r"python3\.[0-9]{1,2}")
 _node = re.compile(r"nodejs[0-9]{1,2}\.x")
 _RUNTIMES = "python3.x, nodejsN.x, provided, provided.al2, provided.al2023 and go1.x"
 _PATH = ("/usr/local/bin", "/usr/bin", "/bin")
-LOG_FD = 3  # the telemetry descriptor
+_NODE_HEAP_MINIMUM = 16  # MiB; matters only for memory sizes that AWS does not have
 
 
 class LaunchSpec(NamedTuple):
-    """The start of an environment.
+    """The command and variables of one environment's function process."""
 
-    ``python`` is the interpreter whose zygote forks it. ``argv`` is what is exec'ed; empty, the fork runs ``handler``
-    with ``path`` at the front of its module search path.
-    """
-
-    python: str
-    argv: tuple[str, ...]
+    python: str  # path of the interpreter whose zygote forks the environment
+    argv: tuple[str, ...]  # the command to exec; if empty, the fork runs `handler`
     handler: str
-    root: str
-    path: tuple[str, ...]
+    root: str  # the code directory
+    path: tuple[str, ...]  # put at the front of Python's module search path
     variables: dict[str, str]
 
 
 def launch_spec(function: Function, handler: str, *, region: str, python: str) -> LaunchSpec:
-    """How ``function`` starts; ``python`` is the interpreter to use for one whose runtime is Python.
+    """Return the launch spec of a function.
 
-    Raises `InvalidRuntimeException` for a runtime that is unknown, or not to be had on this machine.
+    Args:
+        function: the function.
+        handler: its Handler string.
+        region: the AWS region that the function sees.
+        python: path of the interpreter for a Python runtime.
+
+    Raises:
+        InvalidRuntimeException: if the runtime is unknown, or its program is not on this machine.
     """
     runtime = function.runtime or OWN_RUNTIME
     root = function.code or os.getcwd()
     if _python.fullmatch(runtime):
         argv: tuple[str, ...] = ()
-        path = (root, *_layered(function, "python", f"python/lib/{runtime}/site-packages"))
+        path = (root, *_layer_folders(function, "python", f"python/lib/{runtime}/site-packages"))
         if function.code is None:
             path = (*path, *(entry for entry in sys.path if entry))
         special = {"PYTHONPATH": os.pathsep.join(path[1:])} if path[1:] else {}
-        binaries = os.path.dirname(python)
+        program_folder = os.path.dirname(python)
     elif _node.fullmatch(runtime):
         argv = _node_command(function, runtime)
         path = ()
-        modules = _layered(function, "nodejs/node_modules", f"nodejs/{runtime[:-2].replace('js', '')}/node_modules")
+        version = runtime[:-2].replace("js", "")  # nodejs20.x: a layer's folder is nodejs/node20
+        modules = _layer_folders(function, "nodejs/node_modules", f"nodejs/{version}/node_modules")
         special = {"NODE_PATH": os.pathsep.join(modules)} if modules else {}
-        binaries = os.path.dirname(argv[0])
+        program_folder = os.path.dirname(argv[0])
     elif runtime.startswith("provided") or runtime == "go1.x":
-        argv, path, special, binaries = (_bootstrap(function, runtime),), (), {}, ""
+        argv, path, special, program_folder = (_bootstrap(function, runtime),), (), {}, ""
     else:
-        raise InvalidRuntimeException(f"The runtime {runtime!r} is none that runs here; those that do are {_RUNTIMES}.")
+        raise InvalidRuntimeException(f"The runtime {runtime!r} is not supported; use one of {_RUNTIMES}.")
     variables = {
         **_variables(function, runtime, region),
-        "PATH": os.pathsep.join(dict.fromkeys(filter(None, (*_layered(function, "bin"), binaries, *_PATH)))),
-        "LD_LIBRARY_PATH": os.pathsep.join((root, os.path.join(root, "lib"), *_layered(function, "lib"))),
+        "PATH": os.pathsep.join(
+            dict.fromkeys(filter(None, (*_layer_folders(function, "bin"), program_folder, *_PATH)))
+        ),
+        "LD_LIBRARY_PATH": os.pathsep.join((root, os.path.join(root, "lib"), *_layer_folders(function, "lib"))),
         "LAMBDA_TASK_ROOT": root,
         "_HANDLER": handler,
         **special,
@@ -75,7 +82,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str) -
 
 
 def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
-    """What Lambda says to every function, but for what depends on the environment.
+    """Return the variables that Lambda sets for every function, except those that differ by environment.
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
@@ -97,8 +104,8 @@ def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
     }
 
 
-def _layered(function: Function, *folders: str) -> tuple[str, ...]:
-    """Those of ``folders`` that the layers have; what is in a later layer goes before the earlier ones."""
+def _layer_folders(function: Function, *folders: str) -> tuple[str, ...]:
+    """Return the paths of ``folders`` that exist in the layers; a later layer has precedence."""
     paths = (os.path.join(layer, folder) for layer in reversed(function.layers) for folder in folders)
     return tuple(path for path in paths if os.path.isdir(path))
 
@@ -106,8 +113,8 @@ def _layered(function: Function, *folders: str) -> tuple[str, ...]:
 def _node_command(function: Function, runtime: str) -> tuple[str, ...]:
     node = shutil.which("node")
     if node is None:
-        raise InvalidRuntimeException(f"The runtime {runtime!r} needs Node.js, and no 'node' is on the server's PATH.")
-    heap = max(16, int(function.memory_size) * 9 // 10)  # what AWS's own start gives of the memory
+        raise InvalidRuntimeException(f"The runtime {runtime!r} needs Node.js: no 'node' is on the server's PATH.")
+    heap = max(_NODE_HEAP_MINIMUM, int(function.memory_size) * 9 // 10)  # this and the header size are AWS's own
     return (
         node,
         f"--max-old-space-size={heap}",
@@ -117,9 +124,9 @@ def _node_command(function: Function, runtime: str) -> tuple[str, ...]:
 
 
 def _bootstrap(function: Function, runtime: str) -> str:
-    """The program of a custom runtime: from the code directory, else from a layer, as on AWS."""
+    """Return the program of a custom runtime: from the code directory, or else from a layer, as on AWS."""
     root = function.code or os.getcwd()
     if runtime == "go1.x":
         return os.path.join(root, str(function.handler))
-    candidates = [os.path.join(place, "bootstrap") for place in (root, *reversed(function.layers))]
+    candidates = [os.path.join(folder, "bootstrap") for folder in (root, *reversed(function.layers))]
     return next((path for path in candidates if os.path.exists(path)), candidates[0])
