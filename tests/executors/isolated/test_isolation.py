@@ -462,7 +462,7 @@ def test_a_zygote_that_does_not_start_is_said_and_leaves_nothing(tmp_path, monke
     monkeypatch.setattr(spawner, "_client_path", lambda: (str(tmp_path),))
     for _ in range(2):
         with (
-            pytest.raises(ConfigurationError, match=r"SERVERFULL_ZYGOTE_PRELOAD names what it imports, now leaves$"),
+            pytest.raises(ConfigurationError, match=r"Check the modules in SERVERFULL_ZYGOTE_PRELOAD: leaves$"),
             executing(preload=["leaves"]),
         ):
             pass

@@ -14,6 +14,6 @@
     provided, provided.al2[023]    the executable `bootstrap` from the code directory, or else from a layer
     go1.x                          the executable that the Handler string names
 
-Each process is a client of its environment's Runtime API, whose address is in AWS_LAMBDA_RUNTIME_API. Where a Python
+Each process is a client of its environment's Runtime API, at the address in AWS_LAMBDA_RUNTIME_API. Where a Python
 interpreter cannot fork, the executor replaces the empty argv by ``python -m awslambdaric HANDLER``.
 """

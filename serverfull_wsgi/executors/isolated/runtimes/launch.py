@@ -25,7 +25,7 @@ _NODE_HEAP_MINIMUM = 16  # MiB; matters only for memory sizes that AWS does not 
 class LaunchSpec(NamedTuple):
     """The command and variables of one environment's function process."""
 
-    python: str  # path of the interpreter whose zygote forks the environment
+    python: str  # path of an interpreter; its zygote forks the environment
     argv: tuple[str, ...]  # the command to exec; if empty, the fork runs `handler`
     handler: str
     root: str  # the code directory

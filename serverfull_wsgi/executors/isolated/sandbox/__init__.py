@@ -2,20 +2,16 @@
 
 Three layers surround a function's processes. The innermost is always there; machine and settings decide the others::
 
-    +-- namespaces, if SERVERFULL_SANDBOX and the machine allow ----- linux.py
-    |     processes: sees and signals only its own
-    |     mounts: an own /proc and a private /tmp, each if the machine allows it
-    |     users, IPC: no System V shared memory of others
-    |   +-- control groups, if the server may make them ------------- cgroups.py, cpu_weight.py
-    |   |     memory, number of processes, share of a busy CPU
-    |   |   +-- process ---------------------------------------------- linux.py, memory.py
-    |   |   |     no capabilities, no new privileges, resource limits
+    namespaces            linux.py                    own process ids, users and IPC; own /proc; private /tmp
+      control groups      cgroups.py, cpu_weight.py   limits of memory and processes; share of a busy CPU
+        process           linux.py, memory.py         resource limits; no capabilities; no new privileges
 
 ``linux.py`` is the only module that the zygote's program imports; the others run in the server. The server decides
 everything (which directory, which groups, which limits) and the environment's supervisor carries it out.
 
 Memory: a control group's limit is the kernel's, for all processes together. Without control groups, RLIMIT_DATA bounds
-each process, and `memory.Memory` looks at all of them at intervals and kills what exceeds the memory size.
+each process; `memory.Memory` also adds up all of them at intervals, and kills the function process if the sum exceeds
+the memory size.
 
 CPU: Lambda gives CPU in proportion to memory. `cpu_weight.CpuWeight` sets a group's weight to its memory size. The
 weight matters only while the CPU is busy; an idle machine is available to every environment.

@@ -52,7 +52,7 @@ def set_process_name(name: str) -> None:
 
 
 def become_subreaper() -> None:
-    """Make this process the parent of every descendant whose own parent ends."""
+    """Make this process the parent of every descendant that loses its own parent."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -120,7 +120,7 @@ def mount_private_tmp(source: str, keep: Iterable[str]) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory that processes have left, however deep it is and whatever modes it has.
+    """Remove a directory that processes have left, of any depth and with any modes.
 
     Root needs no modes. If root changed them, a link placed here meanwhile could lead the change to another file.
     """
@@ -206,7 +206,7 @@ def kill_descendants(procs_files: Iterable[str] = (), timeout: float = _KILL_TIM
 
 
 def kill_namespace(timeout: float = _KILL_TIMEOUT) -> None:
-    """Send SIGKILL to all other processes of the namespace whose first process this is, as `kill_descendants` does."""
+    """Send SIGKILL to all other processes of a namespace, from its first process, as `kill_descendants` does."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         kill(-1)

@@ -54,7 +54,7 @@ class ControlChannel:
             self._handle(decode(message), ancillary)
 
     def _ended_without_message(self) -> Ended | Failed:
-        """Return the end of an environment whose supervisor was killed, or never started."""
+        """Return the end of an environment after its supervisor was killed, or never started."""
         if self._function_started:
             return Ended(signal.SIGKILL)
         return Failed("the zygote ended before it had started the environment")

@@ -69,8 +69,8 @@ class Spawner:
             self.close()
             raise ConfigurationError(
                 f"the zygote, from which environments are forked, does not start: {sys.executable} ended or took too "
-                "long; the server's standard error has its message. SERVERFULL_ZYGOTE_PRELOAD names what it imports, "
-                f"now {','.join(self._preload) or 'nothing'}"
+                "long; the server's standard error has its message. Check the modules in SERVERFULL_ZYGOTE_PRELOAD: "
+                f"{','.join(self._preload) or 'none'}"
             ) from None
         if self._sandbox == "namespaces" and support.namespaces:
             self.close()

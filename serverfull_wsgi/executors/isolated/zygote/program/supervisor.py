@@ -1,4 +1,4 @@
-"""The supervisor of an environment: it starts the function process, limits it, and ends what it leaves behind."""
+"""The supervisor of an environment: it starts and limits the function process, and ends all leftover processes."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _mount(request: StartRequest) -> None:
 
 
 def _wait_for_end(channel: socket.socket, child: int, wakeup: int, end_all: Callable[[], None]) -> NoReturn:
-    """Wait for the function process, end what it leaves behind, send `Ended` and exit."""
+    """Wait for the function process, end all leftover processes, send `Ended` and exit."""
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     poll.register(wakeup, select.POLLIN)
