@@ -1,4 +1,4 @@
-"""The store's time: seconds that never go back, whatever happens to the wall clock.
+"""The store's time: seconds that never go back, even if the wall clock does.
 
 Deadlines are in store time, so a wall clock that jumps by hours makes nothing expire and nothing stick. Within one boot
 of the machine, store time is the kernel's count of seconds, which all processes share. After a reboot, store time

@@ -21,8 +21,8 @@ MAGIC = {0x377F0682: "<", 0x377F0683: ">"}  # by the byte order of the checksums
 def find_damage(path: Path) -> str:
     """Return a description of the damage in the log at ``path``, or "" if there is none or the file does not exist.
 
-    No process may have the log open. Damage in the last two commits cannot be told from a crash. Reading takes 0.1 ms a
-    frame, and SQLite keeps a log to about 1,000 frames.
+    No process may have the log open. Damage in the last two commits cannot be distinguished from a crash. Reading takes
+    0.1 ms a frame, and SQLite keeps a log to about 1,000 frames.
     """
     try:
         with path.open("rb") as file:

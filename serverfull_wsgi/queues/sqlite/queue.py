@@ -100,6 +100,10 @@ class SqliteQueue:
         return session is not None and not session.is_closed and session.leader.is_leading
 
     def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
+        """Write an event to the disk and return its request id; see `EventQueue.put`.
+
+        Raises `ServiceException` if the event cannot be written within a second, or if the queue is closed.
+        """
         session = self._session
         if session is None or session.is_closing:
             raise ServiceException("The server is stopping and takes no more events; send this one again.")
@@ -131,12 +135,15 @@ class SqliteQueue:
     # `EventLog`
 
     def events(self, state: str = "", limit: int = 50, before: int | None = None) -> list[dict[str, Any]]:
+        """Return summaries of events, the latest first; see `EventLog.events`."""
         return self._query(lambda store: store.read(lambda db: admin.events(db, state, limit, before)))
 
     def event(self, request_id: str) -> dict[str, Any] | None:
+        """Return all fields of one event, or None if the store does not have it; see `EventLog.event`."""
         return self._query(lambda store: store.read(lambda db: admin.event(db, request_id, store.now())))
 
     def redrive(self, request_id: str) -> bool:
+        """Run a failed event again; return False if there is no such failed event. See `EventLog.redrive`."""
         is_redriven = self._query(lambda store: store.write(lambda db: admin.redrive(db, request_id, store.now())))
         if self._session is not None:
             self._session.events.wake()

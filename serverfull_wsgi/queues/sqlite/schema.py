@@ -10,7 +10,7 @@ from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.storage import wal_check
 from serverfull_wsgi.storage.sqlite_errors import is_damage
 
-APPLICATION_ID = 0x5E4F0E11  # in the file's header; tells an event store from other SQLite files
+APPLICATION_ID = 0x5E4F0E11  # in the file's header; distinguishes an event store from other SQLite files
 BUSY_TIMEOUT = 0.2  # seconds to wait for SQLite's lock, if a backup or a shell holds it: other servers use the gate
 JOURNAL_LIMIT = 32 * 1024 * 1024  # bytes of the write-ahead log that stay on the disk after a checkpoint
 

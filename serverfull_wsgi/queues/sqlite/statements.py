@@ -23,7 +23,7 @@ from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.retry_policy import Counts
 from serverfull_wsgi.events.runner import Final
 
-DEDUPE = 600.0  # seconds in which a repeated accept is recognised: longer than any SDK retries one call
+DEDUPE = 600.0  # seconds in which a repeated accept is recognised; boto3 makes 5 attempts of 60 s by default
 _BATCH = 500  # events removed in one transaction, since accepts wait meanwhile
 _KEY_BATCH = 5000  # keys of accepts removed in one transaction: small rows
 
