@@ -79,7 +79,7 @@ def redis_publisher_options() -> dict[str, Any]:
 def redis_consumer_options(lease: float) -> dict[str, Any]:
     """Return the transport options of a worker on Redis, where a message has ``lease`` seconds to be acknowledged.
 
-    Later it is queued again. kombu's default is an hour. Workers look for such messages every 100 seconds by default,
+    Later it is queued again. kombu's default is an hour. Workers search for such messages every 100 seconds by default,
     under a mutex of 5 minutes, so a worker that dies with the mutex would delay the others for 5 minutes.
     """
     return {
@@ -137,7 +137,7 @@ class Publisher:
                 timeout=CONFIRM_TIMEOUT,
                 confirm_timeout=CONFIRM_TIMEOUT,
                 mandatory=True,  # an error if no queue takes the message
-                argsrepr="",  # Celery would copy the payload into a header and into its log
+                argsrepr="",  # Celery would copy the payload into a header, which `celery inspect` shows
                 kwargsrepr="",
             )
         except BaseException:
