@@ -1,4 +1,4 @@
-"""What every executor promises beside the table in tests/rows, which is run over both as well."""
+"""The behaviour of all executors, in addition to the table in tests/rows."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -13,17 +13,17 @@ def function(name):
     return Function(f"tests.support.handlers.{name}", name, timeout=60)
 
 
-def test_an_event_and_a_result_of_6_mib_pass(executor):
-    event = "é" * 100_000 + "x" * 4_000_000  # of the é, Python before 3.12 makes six bytes each
+def test_an_event_and_a_response_may_have_6_mib(executor):
+    event = "é" * 100_000 + "x" * 4_000_000  # Python before 3.12 writes six bytes for each é
     assert run(executor, function("echo"), event)[1] == event
 
 
 @pytest.mark.parametrize("value", ["set", "cycle", "deep", "bad bytes"])
-def test_what_is_no_json_is_a_marshal_error(executor, value):
+def test_a_value_without_a_json_form_is_a_marshal_error(executor, value):
     assert run(executor, function("marshal"), value)[1]["errorType"] == "Runtime.MarshalError"
 
 
-def test_records_of_a_function_say_their_level_once(executor, caplog):
+def test_a_log_record_of_a_function_has_its_level_once(executor, caplog):
     run(executor, function("noisy"))
     outcome, _ = run(executor, function("broken"))
     assert b"[ERROR] ValueError: boom\n" in outcome.log
@@ -32,11 +32,11 @@ def test_records_of_a_function_say_their_level_once(executor, caplog):
     assert [record for record in caplog.records if f"[{record.levelname}]" in record.message] == []
 
 
-def test_the_remaining_time_is_the_functions(executor):
+def test_the_remaining_time_counts_from_the_timeout_of_the_function(executor):
     assert 55_000 < run(executor, function("slow"), 0)[1] <= 60_000
 
 
-def test_calls_at_once_get_each_its_own_answer_and_log(executor):
+def test_each_of_many_concurrent_calls_gets_its_own_response_and_log(executor):
     def call(number):
         outcome, value = run(executor, function("echo"), number)
         return value, re.findall(r"START RequestId", outcome.log.decode())

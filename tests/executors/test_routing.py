@@ -1,4 +1,4 @@
-"""Where a function runs: in the server's process, or in one of its own."""
+"""The choice between the server's process and a process of the function's own."""
 
 import json
 import logging
@@ -47,42 +47,42 @@ def local(event, context):
 @pytest.mark.parametrize(
     ("function", "isolate", "where"),
     [
-        (Function(handlers.hello), False, "inside"),
-        (Function("tests.support.handlers.hello"), False, "inside"),
-        (Function(lambda event, context: None), False, "inside"),
-        (Function("app.handler", code="/srv/app"), False, "apart"),
-        (Function("app.handler", code="/srv/app", environment={"A": "1"}), False, "apart"),
-        (Function(handlers.hello, code="/srv/app"), False, "inside"),
-        (Function(handlers.hello), True, "apart"),
-        (Function("tests.support.handlers.hello", environment={"A": "1"}), True, "apart"),
-        (Function(lambda event, context: None), True, "inside"),
-        (Function(time.sleep), True, "apart"),
-        (MockingFetcher(StaticFetcher({"a": Function("a.b", code="/srv/app")})).fetch("a"), True, "inside"),
+        (Function(handlers.hello), False, "in process"),
+        (Function("tests.support.handlers.hello"), False, "in process"),
+        (Function(lambda event, context: None), False, "in process"),
+        (Function("app.handler", code="/srv/app"), False, "isolated"),
+        (Function("app.handler", code="/srv/app", environment={"A": "1"}), False, "isolated"),
+        (Function(handlers.hello, code="/srv/app"), False, "in process"),
+        (Function(handlers.hello), True, "isolated"),
+        (Function("tests.support.handlers.hello", environment={"A": "1"}), True, "isolated"),
+        (Function(lambda event, context: None), True, "in process"),
+        (Function(time.sleep), True, "isolated"),
+        (MockingFetcher(StaticFetcher({"a": Function("a.b", code="/srv/app")})).fetch("a"), True, "in process"),
     ],
 )
-def test_code_with_a_directory_runs_apart_and_all_else_where_it_is_told(function, isolate, where):
-    executor = ChoosingExecutor(Named("inside"), Named("apart"), isolate=isolate)
+def test_code_with_a_directory_runs_isolated_and_other_code_as_configured(function, isolate, where):
+    executor = ChoosingExecutor(Named("in process"), Named("isolated"), isolate=isolate)
     assert executor.choice(function).name == where
 
 
-def test_an_environment_needs_a_process():
-    executor = ChoosingExecutor(Named("inside"), Named("apart"))
+def test_variables_of_a_function_need_a_process_of_its_own():
+    executor = ChoosingExecutor(Named("in process"), Named("isolated"))
     with pytest.raises(ConfigurationError, match="SERVERFULL_EXECUTOR=process"):
         executor.choice(Function(handlers.hello, environment={"A": "1"}))
 
 
-def test_functions_that_want_an_environment_and_no_process_are_refused_when_the_application_is_made():
-    wants = Function(lambda event, context: None, environment={"A": "1"})
+def test_the_constructor_refuses_functions_with_variables_that_run_in_the_servers_process():
+    function = Function(lambda event, context: None, environment={"A": "1"})
     with pytest.raises(ConfigurationError) as refusal:
-        Application(StaticFetcher({"good": handlers.hello, "one": wants, "two": wants}))
+        Application(StaticFetcher({"good": handlers.hello, "one": function, "two": function}))
     lines = str(refusal.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["function 'one'", "function 'two'"]
     assert all("give the function a code directory" in line for line in lines)
-    Application(StaticFetcher({"one": wants}), mock=True)
+    Application(StaticFetcher({"one": function}), mock=True)
 
 
-def test_what_cannot_be_isolated_is_told_once(caplog):
-    executor = ChoosingExecutor(Named("inside"), Named("apart"), isolate=True)
+def test_a_function_that_cannot_be_isolated_is_logged_once(caplog):
+    executor = ChoosingExecutor(Named("in process"), Named("isolated"), isolate=True)
     function = Function(lambda event, context: None, name="nameless")
     with caplog.at_level(logging.WARNING, "serverfull_wsgi"):
         for _ in range(3):
@@ -90,19 +90,36 @@ def test_what_cannot_be_isolated_is_told_once(caplog):
     assert caplog.text.count("'nameless' runs in the server's own process") == 1
 
 
+class Plain:
+    """An executor that has nothing to start, close or end."""
+
+    def execute(self, function, invocation):
+        return Outcome(b"1")
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_an_executor_without_start_and_close_can_be_chosen(isolated):
+    executor = ChoosingExecutor(Named("in process"), Plain()) if isolated else ChoosingExecutor(Plain(), Named("isolated"))
+    code = "/srv/app" if isolated else None
+    functions = {"it": Function("app.handler" if isolated else handlers.hello, code=code)}
+    with closing(Application(StaticFetcher(functions), executor=executor)) as application:
+        application.watch_shutdown(lambda: None)
+        assert post(application, "it").json == 1
+
+
 def post(application, name, event=None):
     path = f"/2015-03-31/functions/{name}/invocations"
     return InProcess(application).request("POST", path, json.dumps(event).encode())
 
 
-def test_a_handler_string_is_the_callables_own_and_no_wrappers():
+def test_the_handler_string_of_a_mocked_function_is_none():
     named = ImportFetcher({"it": "tests.support.handlers:hello"})
     assert handler_string(named.fetch("it")) == "tests.support.handlers.hello"
     assert handler_string(MockingFetcher(named).fetch("it")) is None
 
 
 @needs_client
-def test_an_application_serves_both_kinds_side_by_side():
+def test_an_application_runs_both_kinds_of_functions():
     application = Application(
         StaticFetcher({"here": local, "there": Function("app.evaluate", code=str(FUNCTIONS), timeout=30)})
     )
@@ -114,7 +131,7 @@ def test_an_application_serves_both_kinds_side_by_side():
 
 
 @needs_client
-def test_the_setting_isolates_import_strings():
+def test_the_setting_isolates_functions_in_import_strings():
     settings = {
         "SERVERFULL_FUNCTIONS": "here=tests.executors.test_routing.local",
         "SERVERFULL_EXECUTOR": "process",
@@ -148,7 +165,7 @@ with_more = functools.partial(handler, more="a partial")
 @pytest.mark.parametrize(
     ("attribute", "more"), [("handler", None), ("known_object", "an object"), ("with_more", "a partial")]
 )
-def test_what_is_isolated_is_imported_as_its_entry_says(attribute, more, tmp_path, monkeypatch):
+def test_an_isolated_function_is_imported_from_the_module_in_its_entry(attribute, more, tmp_path, monkeypatch):
     (tmp_path / "defining.py").write_text(DEFINING)
     (tmp_path / "entry.py").write_text(ENTRY)
     monkeypatch.syspath_prepend(tmp_path)
@@ -158,9 +175,9 @@ def test_what_is_isolated_is_imported_as_its_entry_says(attribute, more, tmp_pat
         "SERVERFULL_RUNTIME_LOGGER_OUTPUT": "NULL",
     }
     with closing(create_app(Settings.from_mapping(settings))) as application:
-        pid, imported, told = post(application, "it").json
+        pid, is_imported, value = post(application, "it").json
     assert pid != os.getpid()
-    assert (imported, told) == (True, more)
+    assert (is_imported, value) == (True, more)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +191,6 @@ def test_what_is_isolated_is_imported_as_its_entry_says(attribute, more, tmp_pat
         {"environment": {"": "x"}},
     ],
 )
-def test_what_no_function_can_have_is_refused(wrong):
+def test_invalid_values_of_a_function_are_refused(wrong):
     with pytest.raises(ConfigurationError):
         Function("app.handler", **wrong)

@@ -100,7 +100,7 @@ ROWS = [
     Row("who called with Cognito", reason="`context.identity` is always empty"),
     Row(
         "the environment's variables are Lambda's and the function's own",
-        test="executors/isolated/test_isolation.py::test_the_variables_are_lambdas_and_the_functions_own",
+        test="executors/isolated/test_environments.py::test_the_variables_are_those_of_lambda_and_of_the_function",
         reason="**Lambda's environment variables are not set**",
     ),
     Row(
@@ -110,7 +110,7 @@ ROWS = [
     ),
     Row(
         "the trace is a variable of each invocation",
-        test="executors/isolated/test_isolation.py::test_a_trace_is_a_variable_of_its_invocation",
+        test="executors/isolated/test_environments.py::test_the_trace_id_is_a_variable_during_its_invocation_only",
         reason="`_X_AMZN_TRACE_ID`",
     ),
     Row("the code lies in /var/task, and layers in /opt", reason="Layers and the code are where they are"),
@@ -129,7 +129,7 @@ ROWS = [
     ),
     Row(
         "one invocation at a time in an environment",
-        test="executors/isolated/test_isolation.py::test_the_most_recent_environment_is_used_and_idle_ones_end",
+        test="executors/isolated/test_pools.py::test_the_environment_used_last_serves_the_next_invocation_and_idle_ones_end",
         reason="**One process, many invocations at once.**",
     ),
 ]

@@ -61,7 +61,7 @@ ROWS = [
     ),
     Row(
         "a failure leaves the environment as it was",
-        test="executors/isolated/test_isolation.py::test_a_failed_function_keeps_its_environment",
+        test="executors/isolated/test_environments.py::test_an_error_of_the_handler_keeps_the_environment",
     ),
     exception(
         "a result that is no JSON",
@@ -128,32 +128,32 @@ ROWS = [
     ended("an interrupt", "interrupt", "Runtime exited with error: signal: interrupt"),
     Row(
         "an exit: os._exit and fatal signals",
-        test="executors/isolated/test_isolation.py::test_an_end_is_told_in_awss_words",
+        test="executors/isolated/test_environment_ends.py::test_the_exit_of_a_process_is_reported_in_the_words_of_aws",
         reason=NOT_REPLACED,
     ),
     Row(
         "a timeout is told as Sandbox.Timedout, and the next call gets a new process",
-        test="executors/isolated/test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
+        test="executors/isolated/test_environment_ends.py::test_a_timeout_is_reported_as_on_aws_and_the_next_invocation_gets_a_new_process",
         reason=NOT_STOPPED,
     ),
     Row(
         "after an exit the next call gets a new process",
-        test="executors/isolated/test_isolation.py::test_after_an_end_the_next_call_gets_a_new_process",
+        test="executors/isolated/test_environment_ends.py::test_after_an_exit_the_next_invocation_gets_a_new_process",
         reason=NOT_REPLACED,
     ),
     Row(
         "temporary files outlive a process that is replaced",
-        test="executors/isolated/test_isolation.py::test_temporary_files_are_a_functions_own_and_outlive_its_process",
+        test="executors/isolated/test_environments.py::test_temporary_files_belong_to_one_function_and_outlive_its_process",
         reason="**One process, many invocations at once.** They share",
     ),
     Row(
         "more memory than the function may have ends its process",
-        test="executors/isolated/test_isolation.py::test_a_hog_is_stopped",
+        test="executors/isolated/test_isolation.py::test_a_function_that_exceeds_its_memory_size_is_killed",
         reason="**Memory is not limited**",
     ),
     Row(
         "a start may take ten seconds",
-        test="executors/isolated/test_isolation.py::test_a_start_has_its_own_time_and_then_the_invocations",
+        test="executors/isolated/test_failed_starts.py::test_a_start_may_take_the_init_timeout_and_then_the_function_timeout",
         reason="**No cold starts**",
     ),
     Row(

@@ -66,23 +66,23 @@ ROWS = [
     ),
     Row(
         "the first REPORT of an environment tells the Init Duration",
-        test="executors/isolated/test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
+        test="executors/isolated/test_environments.py::test_the_first_report_has_the_init_duration_and_each_the_memory_of_the_function",
         reason="no `INIT_START` line, no `Init Duration`",
     ),
     Row("a start has an INIT_START line", reason="There is no `INIT_START` line"),
     Row(
         "a timeout is told in REPORT, and in a line of its own",
-        test="executors/isolated/test_isolation.py::test_a_timeout_is_awss_and_the_next_call_gets_a_new_process",
+        test="executors/isolated/test_environment_ends.py::test_a_timeout_is_reported_as_on_aws_and_the_next_invocation_gets_a_new_process",
         reason="**Timeouts are advisory**",
     ),
     Row(
         "Max Memory Used is the function's",
-        test="executors/isolated/test_isolation.py::test_the_first_report_tells_the_init_duration_and_memory_is_the_functions",
+        test="executors/isolated/test_environments.py::test_the_first_report_has_the_init_duration_and_each_the_memory_of_the_function",
         reason="REPORT's `Max Memory Used` is the peak of the whole server process",
     ),
     Row(
         "the tail has what other processes and threads of the function write",
-        test="executors/isolated/test_isolation.py::test_a_shell_script_is_a_runtime",
+        test="executors/isolated/test_custom_runtimes.py::test_a_shell_script_can_be_a_runtime",
         reason="**The tail has what Python code writes**",
     ),
 ]

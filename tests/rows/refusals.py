@@ -83,7 +83,7 @@ ROWS = [
     ),
     Row(
         "too many requests: more at once than there is room for",
-        test="executors/isolated/test_isolation.py::test_beyond_the_cap_calls_are_refused_and_what_waits_gives_way",
+        test="executors/isolated/test_pools.py::test_beyond_the_limit_invocations_are_refused_and_idle_environments_are_evicted",
     ),
     Row("too many requests: other limits on rate and concurrency", reason="Reserved concurrency does not exist"),
     Row(

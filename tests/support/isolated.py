@@ -1,4 +1,4 @@
-"""Functions in processes of their own, and what tests ask of them."""
+"""Functions in processes of their own, and helpers for their tests."""
 
 import contextlib
 import functools
@@ -19,7 +19,8 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 from tests.support.servers import ROOT
 
 FUNCTIONS = ROOT / "tests/functions"
-NAME = "apart"
+NAME = "isolated"
+SANDBOXES = ["process", "namespaces"]
 
 needs_client = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
@@ -28,7 +29,7 @@ needs_client = pytest.mark.skipif(
 
 
 def function(handler="whoami", *, code=FUNCTIONS, timeout=30, **more):
-    """One of tests/functions/app.py."""
+    """Return a function whose handler is in tests/functions/app.py, unless ``handler`` names another module."""
     handler = handler if "." in handler or more.get("runtime") else f"app.{handler}"
     return Function(handler, **{"name": NAME, "code": str(code), "timeout": timeout, **more})
 
@@ -40,13 +41,13 @@ def invocation(event=None, *, name=NAME, **more):
 
 
 def run(executor, function, event=None, **more):
-    """The outcome, and its payload as an object."""
+    """Run a function. Return its outcome, and its payload as an object."""
     outcome = executor.execute(function, invocation(event, name=function.name, **more))
     return outcome, json.loads(outcome.payload)
 
 
 def result(executor, function, event=None):
-    """The result of a function that has to succeed."""
+    """Run a function that must succeed. Return its payload as an object."""
     outcome, value = run(executor, function, event)
     assert outcome.function_error is None, (value, outcome.log)
     return value
@@ -54,6 +55,7 @@ def result(executor, function, event=None):
 
 @contextlib.contextmanager
 def executing(**options):
+    """Return a `ProcessExecutor` that has started; close it at the end."""
     executor = ProcessExecutor(**{"eager": True, **options})
     executor.start()
     try:
@@ -64,7 +66,7 @@ def executing(**options):
 
 @functools.cache
 def namespaces():
-    """Why there are no namespaces here; an empty text where there are."""
+    """Return the reason why this machine has no namespaces, or an empty text if it has."""
     spawner = Spawner(sandbox="process", preload=(), logger=LOGGER)
     spawner.start()
     try:
@@ -74,22 +76,23 @@ def namespaces():
 
 
 def needs_namespaces():
+    """Skip the test on a machine without namespaces."""
     if why := namespaces():
         pytest.skip(f"no namespaces here: {why}")
 
 
 def population(executor):
-    """All processes that an executor has running, its zygotes and what waits for a job apart."""
+    """Return the processes of all environments, without the fork servers and their spare processes."""
     return [pid for pid in _forked(executor) if _name(pid) not in (SPARE_NAME, "")]
 
 
 def waiting(executor):
-    """The processes that wait for a job."""
+    """Return the spare processes, which wait for a function: the function's process and its supervisor."""
     return [pid for pid in _forked(executor) if _name(pid) == SPARE_NAME]
 
 
 def _forked(executor):
-    return [pid for zygote in executor._opened.spawner.zygotes.values() for pid in descendants(zygote.process.pid)]
+    return [pid for zygote in executor.statistics().fork_servers for pid in descendants(zygote)]
 
 
 def _name(pid):
@@ -99,11 +102,11 @@ def _name(pid):
 
 
 def marked(mark):
-    """The processes that have a text in their command line, or in the environment they were exec'ed with."""
-    found = []
+    """Return the processes with this text in their command line, or in their variables when they were executed."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*"):
         for name in ("cmdline", "environ"):
             with contextlib.suppress(OSError):
                 if path.name != str(os.getpid()) and mark.encode() in (path / name).read_bytes():
-                    found.append(int(path.name))
-    return found
+                    pids.append(int(path.name))
+    return pids

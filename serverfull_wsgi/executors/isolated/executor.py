@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
@@ -28,9 +29,11 @@ SANDBOXES = ("auto", "process", "namespaces")
 class Statistics(NamedTuple):
     """The environments of one server process."""
 
-    environments: int  # that exist or are being started
-    idle: dict[tuple[str, str], int]  # by function name and version
-    directory: str  # of their temporary files; empty while the executor is not open
+    reserved: int = 0  # places within the limit for environments that have no process yet
+    environments: int = 0  # starting, running or idle
+    idle: Mapping[tuple[str, str], int] = MappingProxyType({})  # by function name and version
+    fork_servers: Sequence[int] = ()  # process ids
+    directory: str = ""  # the parent of all directories of temporary files
 
 
 class ProcessExecutor:
@@ -100,11 +103,12 @@ class ProcessExecutor:
         return lock
 
     def statistics(self) -> Statistics:
-        """Return the numbers of this process's environments."""
+        """Return the numbers of this process's environments; all are 0 before the first invocation."""
         opened = self._opened
         if opened is None or opened.pid != os.getpid():
-            return Statistics(0, {}, "")
-        return Statistics(*opened.pools.statistics(), opened.spawner.base)
+            return Statistics()
+        fork_servers = [zygote.process.pid for zygote in list(opened.spawner.zygotes.values())]
+        return Statistics(*opened.pools.statistics(), fork_servers, opened.spawner.base)
 
     # Shutdown
 

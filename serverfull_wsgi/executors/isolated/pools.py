@@ -174,7 +174,8 @@ class PoolManager:
                 if directory:
                     pool.keep_directory(directory)
             raise
-        self._environments.add(environment)
+        with self._lock:
+            self._environments.add(environment)
         return environment
 
     def record_start(self, pool: Pool, failed: FailedStart | None) -> None:
@@ -203,10 +204,12 @@ class PoolManager:
             else:
                 self._discard([environment.tmp])
 
-    def statistics(self) -> tuple[int, dict[tuple[str, str], int]]:
-        """Return the number of environments, and the number of idle ones by function name and version."""
+    def statistics(self) -> tuple[int, int, dict[tuple[str, str], int]]:
+        """Return the numbers of reservations, of environments, and of idle ones by function name and version."""
         with self._lock:
-            return self._count, {key: len(pool.idle) for key, pool in self._pools.items()}
+            environments = len(self._environments)
+            idle = {key: len(pool.idle) for key, pool in self._pools.items()}
+            return self._count - environments, environments, idle
 
     # Housekeeping
 

@@ -1,4 +1,4 @@
-"""Environments by the thousand, and with the server gone (B4, C8, C11 and G3)."""
+"""Environments by the thousand, and the end of all with the server (B4, C8, C11 and G3)."""
 
 import contextlib
 import glob
@@ -48,7 +48,7 @@ def silent():
     return logger
 
 
-def test_two_packages_with_the_same_modules_never_answer_for_each_other(battery):
+def test_two_packages_with_modules_of_the_same_name_never_mix_results(battery):
     calls = share(10_000, 400)
     two = [function("app.handler", code=FUNCTIONS / name, name=name) for name in ("one", "two")]
     with executing() as executor, ThreadPoolExecutor(THREADS) as pool:
@@ -57,7 +57,7 @@ def test_two_packages_with_the_same_modules_never_answer_for_each_other(battery)
             return result(executor, two[number % 2], number)
 
         answers = list(pool.map(answer, range(calls)))
-    crossed = [given for number, given in enumerate(answers) if given != [two[number % 2].name, number]]
+    crossed = [value for number, value in enumerate(answers) if value != [two[number % 2].name, number]]
     battery.record("C8", calls=calls, crossed=len(crossed))
     assert crossed == []
 
@@ -71,22 +71,23 @@ ENDS = {
 }
 
 
-def test_environments_leave_nothing_behind(silent, battery, tmp_path, monkeypatch):
+def test_ended_environments_leave_no_resources(silent, battery, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     count, ends = share(10_000, 50), list(ENDS)
     with executing(idle=1.0, logger=silent) as executor, ThreadPoolExecutor(THREADS) as pool:
+        spare = len(groups(executor))
 
         def end(number):
             ending = ends[number % len(ends)]
             ended = function("execute", name=f"ends{number % 7}", timeout=0.2 if "60)" in ending[:14] else 30)
             outcome = executor.execute(ended, invocation(ending, name=ended.name))
-            assert outcome.init_duration is not None, "it was used again"
+            assert outcome.init_duration is not None, "the environment was used again"
             assert json.loads(outcome.payload)["errorType"] == ENDS[ending]
 
         list(pool.map(end, range(20)))
-        before = belongings(executor)
+        before = resources(executor, spare)
         list(pool.map(end, range(count)))
-        after = belongings(executor)
+        after = resources(executor, spare)
     left = {name: after[name] - before[name] for name in after}
     battery.record("G3", environments=count, **left)
     del left["resident_mib"]
@@ -102,24 +103,28 @@ def test_a_function_that_changes_while_it_runs_leaves_no_files(silent):
         wait_until(lambda: not os.listdir(executor.statistics().directory))
 
 
-def belongings(executor):
-    """How much there is, once what was idle has gone, and one environment waits for a job, as always."""
-    base = executor.statistics().directory
-    wait_until(lambda: not executor.statistics().environments and not os.listdir(base) and not population(executor))
-    made = executor._opened.spawner.groups
-    wait_until(lambda: len(groups(os.path.basename(base))) == (len(made._parents) if made.limits_memory else 0))
+def resources(executor, spare):
+    """Return numbers of resources once idle environments have ended, and ``spare`` control groups are left."""
+    directory = executor.statistics().directory
+    wait_until(lambda: not executor.statistics().environments and not os.listdir(directory))
+    wait_until(lambda: not population(executor) and len(groups(executor)) == spare)
     return {
         "fds": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
         "processes": len(population(executor)),
-        "control_groups": len(groups(os.path.basename(base))),
+        "control_groups": len(groups(executor)),
         "temporary_files": sum(len(files) + len(folders) for _, folders, files in os.walk(tempfile.gettempdir())),
         "resident_mib": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20,
     }
 
 
-def groups(name):
-    return glob.glob(f"/sys/fs/cgroup/**/{name}/*/", recursive=True)
+def groups(executor):
+    return groups_of(executor.statistics().directory)
+
+
+def groups_of(directory):
+    """Return the control groups of the executor with this directory, which they are named after."""
+    return glob.glob(f"/sys/fs/cgroup/**/{os.path.basename(directory)}/*/", recursive=True)
 
 
 SERVER = """
@@ -154,7 +159,7 @@ ACTS = [
 
 
 @SANDBOXES
-def test_with_a_server_that_is_killed_go_all_its_environments(sandbox, tmp_path, battery):
+def test_all_environments_end_with_a_killed_server(sandbox, tmp_path, battery):
     if sandbox == "namespaces":
         needs_namespaces()
     code = tmp_path / "code"
@@ -167,11 +172,11 @@ def test_with_a_server_that_is_killed_go_all_its_environments(sandbox, tmp_path,
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=clean_environ()
         ) as server:
-            base = server.stdout.readline().strip()
+            directory = server.stdout.readline().strip()
             server.send_signal(signal.SIGKILL)
             killed = time.monotonic()
         worst = max(worst, *(leash.gone() - killed for leash in leashes.values()))
-        wait_until(lambda base=base: not os.path.exists(base) and not groups(os.path.basename(base)))
+        wait_until(lambda directory=directory: not os.path.exists(directory) and not groups_of(directory))
         for leash in leashes.values():
             leash.close()
     battery.record(f"B4 ({sandbox})", kills=share(10, 1), environments=len(ACTS), all_gone_ms=f"{worst * 1000:.0f}")
@@ -193,27 +198,27 @@ with executing(init_timeout=0.5) as executor:
 """
 
 
-def test_broken_functions_cost_nothing_while_nobody_calls_them(tmp_path, battery):
+def test_a_function_that_fails_to_start_uses_no_cpu_between_calls(tmp_path, battery):
     shutil.copytree(FUNCTIONS / "broken", tmp_path / "code")
     starts = tmp_path / "code" / "starts"
     argv = [sys.executable, "-c", BROKEN, str(tmp_path / "code"), str(starts)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     with subprocess.Popen(argv, cwd=ROOT, env=clean_environ(), **pipes) as server:
         assert server.stdout.readline() == "broken\n"
-        tried = len(starts.read_text())
+        attempts = len(starts.read_text())
         seconds = share(10, 1)
         before = processor_time(server.pid)
         time.sleep(seconds)
         percent = (processor_time(server.pid) - before) / seconds * 100
         server.stdin.close()
     battery.record("C11 idle after broken starts", seconds=seconds, cpu=f"{percent:.1f} %")
-    assert len(starts.read_text()) == tried, "it was tried again, and nobody had asked"
+    assert len(starts.read_text()) == attempts, "a start was repeated without a call"
     if WHOLE:
         assert percent < 5
 
 
 def processor_time(pid):
-    """The seconds on a processor of a process, of what descends from it, and of those of them that have ended."""
+    """Return the CPU seconds of a process and of its descendants, including those that have ended."""
     ticks = 0
     for one in [pid, *descendants(pid)]:
         with contextlib.suppress(OSError):
