@@ -97,13 +97,12 @@ class Plain:
         return Outcome(b"1")
 
 
-@pytest.mark.parametrize("isolated", [False, True])
-def test_an_executor_without_start_and_close_can_be_chosen(isolated):
-    executor = ChoosingExecutor(Named("in process"), Plain()) if isolated else ChoosingExecutor(Plain(), Named("isolated"))
-    code = "/srv/app" if isolated else None
-    functions = {"it": Function("app.handler" if isolated else handlers.hello, code=code)}
-    with closing(Application(StaticFetcher(functions), executor=executor)) as application:
-        application.watch_shutdown(lambda: None)
+@pytest.mark.parametrize("code", [None, "/srv/app"], ids=["in process", "isolated"])
+def test_an_executor_without_start_and_close_can_be_chosen(code):
+    function = Function("tests.support.handlers.hello", code=code)
+    pair = [Named("other"), Plain()] if code else [Plain(), Named("other")]
+    application = Application(StaticFetcher({"it": function}), executor=ChoosingExecutor(*pair))
+    with closing(application):
         assert post(application, "it").json == 1
 
 

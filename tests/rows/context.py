@@ -105,7 +105,7 @@ ROWS = [
     ),
     Row(
         "the function has variables of its own",
-        test="executors/test_routing.py::test_an_environment_needs_a_process",
+        test="executors/test_routing.py::test_variables_of_a_function_need_a_process_of_its_own",
         reason="**`environment=`** is refused",
     ),
     Row(

@@ -176,7 +176,7 @@ def groups(request, monkeypatch, tmp_path, caplog):
     if request.param == "none":
         monkeypatch.setattr(cgroups, "ROOT", str(tmp_path))
     with caplog.at_level(logging.INFO, "serverfull_wsgi"), executing() as executor:
-        if (request.param == "control groups") != ("memory limit by control groups" in caplog.text):
+        if (request.param == "control groups") != ("memory limited by control groups" in caplog.text):
             pytest.skip("no control group can be created here")
         executor.memory_limit = request.param
         yield executor
