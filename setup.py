@@ -71,7 +71,7 @@ setup(
         "statsd>=4",
         "simplejson>=3.20",
         "click>=8.1",
-        "awslambdaric>=3; sys_platform == 'linux' and platform_machine == 'x86_64'",
+        "awslambdaric>=3; sys_platform == 'linux' and platform_machine in 'x86_64 aarch64'",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["serverfull=serverfull_wsgi.__main__:main"]},

@@ -15,7 +15,7 @@ the function with the name of the AWS function:
     python -m examples.native_lambda hello
 
 AWS Lambda sets AWS_LAMBDA_RUNTIME_API, the address from which awslambdaric takes events. awslambdaric is installed
-with serverfull-wsgi on Linux for x86-64.
+with serverfull-wsgi on Linux for x86-64 and aarch64.
 """
 
 import os

@@ -543,7 +543,7 @@ def runtime_api():
 
 
 needs_awslambdaric = pytest.mark.skipif(
-    not importlib.util.find_spec("awslambdaric"), reason="awslambdaric has wheels for Linux on x86-64 only"
+    not importlib.util.find_spec("awslambdaric"), reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only"
 )
 
 

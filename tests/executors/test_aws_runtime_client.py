@@ -27,7 +27,7 @@ from tests.support.battery import SEED, share
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.skipif(
-    not importlib.util.find_spec("awslambdaric"), reason="awslambdaric has wheels for Linux on x86-64 only"
+    not importlib.util.find_spec("awslambdaric"), reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only"
 )
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"

@@ -13,7 +13,7 @@ from tests.support.aws_runtime_client import Child
 from tests.support.servers import ROOT, clean_environ
 
 pytestmark = pytest.mark.skipif(
-    not importlib.util.find_spec("awslambdaric"), reason="awslambdaric has wheels for Linux on x86-64 only"
+    not importlib.util.find_spec("awslambdaric"), reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only"
 )
 
 ID = "0b6f3c1e-6f0e-4d53-8a2c-6f6f1a1f2d3c"

@@ -24,7 +24,7 @@ SANDBOXES = ["process", "namespaces"]
 
 needs_client = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
+    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
 )
 
 

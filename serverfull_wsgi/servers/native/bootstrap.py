@@ -39,7 +39,8 @@ def run(handler_to_run: Handler) -> None:
         from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
     except ImportError as error:
         raise ConfigurationError(
-            "native Lambda mode needs awslambdaric, which has wheels for Linux on x86-64: pip install awslambdaric"
+            "native Lambda mode needs awslambdaric, which has wheels for Linux on x86-64 and aarch64: "
+            "pip install awslambdaric"
         ) from error
     bootstrap.run(f"{__name__}.handler", LambdaRuntimeClient(address, use_thread_for_polling_next=True))
 

@@ -14,7 +14,7 @@ import pytest
 from serverfull_wsgi.executors.isolated.sandbox import cgroups, cpu_weight
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
-from tests.support.isolated import executing, function, result
+from tests.support.isolated import executing, function, needs_client, result
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
@@ -202,7 +202,7 @@ def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):
     assert not Groups("here").limits_memory
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="awslambdaric has wheels for x86-64 only")
+@needs_client
 def test_a_functions_process_is_put_into_its_group(kernel):
     service = kernel()
     with executing(sandbox="process") as executor:
@@ -210,7 +210,7 @@ def test_a_functions_process_is_put_into_its_group(kernel):
         assert pid in [int(path.read_text() or 0) for path in service.glob("serverfull-*/*/cgroup.procs")]
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="awslambdaric has wheels for x86-64 only")
+@needs_client
 def test_an_environment_has_its_weight_and_yields_when_it_takes_long():
     with executing(sandbox="process") as executor:
         if not executor._opened.spawner.groups.weighs_cpu:

@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.battery,
     pytest.mark.skipif(
         sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-        reason="awslambdaric has wheels for Linux on x86-64 only",
+        reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
     ),
 ]
 MIB = 1024 * 1024

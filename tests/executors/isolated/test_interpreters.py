@@ -13,7 +13,7 @@ from tests.support.isolated import executing, function, result
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
+    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
 )
 VERSIONS = [f"3.{minor}" for minor in range(13, 9, -1) if minor != sys.version_info.minor]
 VERSION = "f'{sys.version_info.major}.{sys.version_info.minor}'"

@@ -18,7 +18,7 @@ from tests.telemetry.test_metrics import Collector
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
+    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
 )
 FUNCTIONS = """
 import json, os, socket

@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
+    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
 )
 SETTINGS = {
     "SERVERFULL_FUNCTIONS": "evaluate=app.evaluate, quick=isolated.quick, spawn=isolated.spawn",

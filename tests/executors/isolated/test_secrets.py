@@ -13,7 +13,7 @@ from tests.support.servers import ROOT, clean_environ
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 only",
+    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
 )
 
 

@@ -15,7 +15,8 @@ BLOCKS = re.findall(r"```(?:sh)?\n(.*?)```", (PROJECT / "README.md").read_text()
 
 pytestmark = [
     pytest.mark.skipif(
-        not importlib.util.find_spec("awslambdaric"), reason="awslambdaric has wheels for Linux on x86-64 only"
+        not importlib.util.find_spec("awslambdaric"),
+        reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
     ),
     pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed"),
 ]

@@ -134,8 +134,8 @@ class Spawner:
         hello = self.zygote(python).hello
         if not hello.has_client:
             raise InvalidRuntimeException(
-                "Isolated Python functions need awslambdaric, AWS's runtime client; it has wheels for Linux on x86-64: "
-                "pip install awslambdaric"
+                "Isolated Python functions need awslambdaric, AWS's runtime client; it has wheels for Linux on x86-64 "
+                "and aarch64: pip install awslambdaric"
             )
         return hello.can_fork
 
