@@ -1,4 +1,4 @@
-"""What AWS's own Python runtime says of the same handlers and events: it is the judge of both executors."""
+"""Both executors compared with AWS's own Python runtime client, on the same handlers and events."""
 
 import contextlib
 import functools
@@ -31,16 +31,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
-NAME = FunctionName.parse("judged", region="us-east-1", account_id="123456789012")
+NAME = FunctionName.parse("compared", region="us-east-1", account_id="123456789012")
 MEMORY = 512  # MiB
 HANDLER = "tests.support.aws_runtime_client.handler"
 START = f"START RequestId: {ID} Version: $LATEST\n"
-RAW_TEXT = sys.version_info >= (3, 12)  # from here on AWS's runtime writes text that is not ASCII as it is
+RAW_TEXT = sys.version_info >= (3, 12)  # AWS's runtime does not escape text from this version on
 
 
 @pytest.fixture
-def inside(executor):
-    """Whether functions run in this process."""
+def in_process(executor):
+    """Return whether functions run in this process."""
     return isinstance(executor, InProcessExecutor)
 
 
@@ -57,7 +57,7 @@ def execute(executor):
 
 @contextlib.contextmanager
 def no_other_log_handlers():
-    """The root logger as a server has it: without pytest's handlers."""
+    """Remove pytest's handlers from the root logger, which has none in a server."""
     handlers = logging.root.handlers[:]
     logging.root.handlers[:] = []
     try:
@@ -68,25 +68,25 @@ def no_other_log_handlers():
 
 @pytest.fixture(scope="session")
 def modules(tmp_path_factory):
-    """A folder of modules that go wrong in ways of their own."""
+    """Return a folder of modules that fail in different ways."""
     folder = tmp_path_factory.mktemp("modules")
     for name, code in {
-        "judged_exit": "raise SystemExit(7)",
-        "judged_missing": "import no_such_module_at_all",
-        "judged_name": "from json import no_such_name",
-        "judged_indent": "def handler(event, context):\nreturn 1\n",
-        "judged_coding": "# coding: no-such-coding\n",
-        "judged_nested": "def load():\n    raise LookupError('deep')\n\nload()\n",
-        "judged_lazy": "def __getattr__(name):\n    raise AttributeError(name)\n",
+        "faulty_exit": "raise SystemExit(7)",
+        "faulty_missing": "import no_such_module_at_all",
+        "faulty_name": "from json import no_such_name",
+        "faulty_indent": "def handler(event, context):\nreturn 1\n",
+        "faulty_coding": "# coding: no-such-coding\n",
+        "faulty_nested": "def load():\n    raise LookupError('deep')\n\nload()\n",
+        "faulty_lazy": "def __getattr__(name):\n    raise AttributeError(name)\n",
     }.items():
         (folder / f"{name}.py").write_text(code)
     return folder
 
 
 @pytest.fixture(scope="session")
-def judge(tmp_path_factory, modules):
-    judge = ReferenceRuntime(
-        tmp_path_factory.mktemp("judge"),
+def runtime(tmp_path_factory, modules):
+    runtime = ReferenceRuntime(
+        tmp_path_factory.mktemp("runtime"),
         {
             "AWS_LAMBDA_FUNCTION_NAME": NAME.name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -97,44 +97,44 @@ def judge(tmp_path_factory, modules):
             "PYTHONPATH": f"{ROOT}{os.pathsep}{modules}",
         },
     )
-    yield judge
-    judge.close()
+    yield runtime
+    runtime.close()
 
 
 @pytest.fixture(scope="session")
-def verdicts(judge):
-    """The judge's, each asked for once."""
+def reference(runtime):
+    """Return a function that runs a handler in AWS's runtime, once for equal arguments."""
 
     @functools.cache
-    def verdict(handler, payload, client_context=None):
-        found = judge.run(handler, payload, ID, client_context=client_context)
-        return found._replace(payload=without_stream(found.payload), log=shortened(timeless(found.log)))
+    def reference(handler, payload, client_context=None):
+        run = runtime.run(handler, payload, ID, client_context=client_context)
+        return run._replace(payload=without_stream(run.payload), log=shortened(timeless(run.log)))
 
-    return verdict
+    return reference
 
 
 @pytest.fixture
-def ask(execute, verdicts):
-    """Both sides' verdicts on one invocation: ours, and the judge's."""
+def compare(execute, reference):
+    """Return a function that runs one invocation in the executor and in AWS's runtime, and returns both results."""
 
-    def ask(name, event=None, *, handler=HANDLER, client_context=None):
+    def compare(name, event=None, *, handler=HANDLER, client_context=None):
         payload = json.dumps({"handler": name, "event": event} if handler == HANDLER else event)
         outcome = execute(handler, payload, client_context)
         ours = Reference(
             without_stream(outcome.payload), outcome.content_type, bool(outcome.function_error), log_of(outcome.log)
         )
-        return ours, verdicts(handler, payload, client_context)
+        return ours, reference(handler, payload, client_context)
 
-    return ask
+    return compare
 
 
 def without_stream(payload):
-    """The name of a log stream is chance's."""
+    """Replace the name of the log stream, which is random."""
     return re.sub(rb"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", b"STREAM", payload)
 
 
 def log_of(tail):
-    """What the function itself has to do with in a log tail."""
+    """Return the lines between START and END: those of the function and of its runtime."""
     text = tail.decode("utf-8", "replace")
     return shortened(timeless(text.replace(START, "", 1).rpartition("END RequestId:")[0]))
 
@@ -144,16 +144,16 @@ def timeless(text):
 
 
 def shortened(log):
-    """Without the warning that AWS's runtime puts before what goes wrong at its start: advice about its versions."""
+    """Remove the advice on runtime versions that AWS's runtime logs before an error at its start."""
     return re.sub(r"\[WARNING\]\tTIME\t\tLAMBDA_WARNING: .*\n", "", log)
 
 
-def agree(ours, theirs):
-    assert theirs.ended is None
-    assert ours.payload == theirs.payload
-    assert ours.failed == theirs.failed
-    assert ours.failed or ours.content_type == theirs.content_type
-    assert ours.log == theirs.log
+def agree(ours, expected):
+    assert expected.ended is None
+    assert ours.payload == expected.payload
+    assert ours.failed == expected.failed
+    assert ours.failed or ours.content_type == expected.content_type
+    assert ours.log == expected.log
 
 
 # Results
@@ -162,8 +162,8 @@ VALUES = re.findall(r'^ {8}"(.+)": lambda', inspect.getsource(handlers.marshal),
 
 
 @pytest.mark.parametrize("value", [value for value in VALUES if value != "surrogate" or not RAW_TEXT])
-def test_a_result_is_marshalled_as_by_the_judge(ask, value):
-    agree(*ask("marshal", value))
+def test_a_result_is_marshalled_as_on_aws(compare, value):
+    agree(*compare("marshal", value))
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_a_result_is_marshalled_as_by_the_judge(ask, value):
         "[[[[]]], {}, [{}]]",
     ],
 )
-def test_a_value_is_marshalled_as_by_the_judge(ask, expression):
-    agree(*ask("evaluate", expression))
+def test_a_value_is_marshalled_as_on_aws(compare, expression):
+    agree(*compare("evaluate", expression))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"] if RAW_TEXT else []))
@@ -260,21 +260,21 @@ RESULTS = st.recursive(
 )
 
 
-def test_any_result_is_marshalled_as_by_the_judges_own_marshaller(monkeypatch):
+def test_any_result_is_marshalled_as_by_the_marshaller_of_aws(monkeypatch):
     monkeypatch.setenv("AWS_EXECUTION_ENV", f"AWS_Lambda_python3.{sys.version_info.minor}")
-    theirs = importlib.import_module("awslambdaric.lambda_runtime_marshaller").LambdaMarshaller()
+    expected = importlib.import_module("awslambdaric.lambda_runtime_marshaller").LambdaMarshaller()
 
     @seed(SEED)
     @settings(max_examples=share(10_000, 300), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(RESULTS)
     def agrees(result):
-        assert marshalled(marshal, result) == marshalled(theirs.marshal_response, result)
+        assert marshalled(marshal, result) == marshalled(expected.marshal_response, result)
 
     agrees()
 
 
 def marshalled(marshal, result):
-    """Payload and content type, or what kind of failure is told of it in which words."""
+    """Return the payload and content type, or the type and text of the error."""
     try:
         payload, content_type = marshal(result)
     except RuntimeFault as error:
@@ -306,9 +306,9 @@ def marshalled(marshal, result):
         '{"": ""}',
     ],
 )
-def test_an_event_arrives_and_returns_as_with_the_judge(execute, verdicts, event):
-    ours, theirs = execute("tests.support.handlers.echo", event), verdicts("tests.support.handlers.echo", event)
-    assert ours.payload == theirs.payload
+def test_an_event_is_parsed_and_written_as_on_aws(execute, reference, event):
+    ours, expected = execute("tests.support.handlers.echo", event), reference("tests.support.handlers.echo", event)
+    assert ours.payload == expected.payload
 
 
 # Function errors
@@ -331,17 +331,17 @@ def test_an_event_arrives_and_returns_as_with_the_judge(execute, verdicts, event
         pytest.param("noted", marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="new in Python 3.11")),
     ],
 )
-def test_a_function_error_is_reported_and_logged_as_by_the_judge(ask, name):
-    ours, theirs = ask(name)
-    assert theirs.failed
-    agree(ours, theirs)
+def test_a_function_error_is_reported_and_logged_as_on_aws(compare, name):
+    ours, expected = compare(name)
+    assert expected.failed
+    agree(ours, expected)
 
 
 @pytest.mark.parametrize(
     "message", ["", " ", "\n", "first\nsecond\n", "ƛ é 漢 😀", "\x00\x1b[0m\r", '"quoted"', "{}%s"]
 )
-def test_the_text_of_an_error_is_reported_and_logged_as_by_the_judge(ask, message):
-    agree(*ask("broken", {"message": message}))
+def test_the_text_of_an_error_is_reported_and_logged_as_on_aws(compare, message):
+    agree(*compare("broken", {"message": message}))
 
 
 @pytest.mark.parametrize(
@@ -364,18 +364,18 @@ def test_the_text_of_an_error_is_reported_and_logged_as_by_the_judge(ask, messag
         "exec('raise TimeoutError')",
     ],
 )
-def test_what_python_itself_raises_is_reported_and_logged_as_by_the_judge(ask, expression):
-    ours, theirs = ask("evaluate", expression)
-    assert theirs.failed
-    agree(ours, theirs)
+def test_an_error_of_python_itself_is_reported_and_logged_as_on_aws(compare, expression):
+    ours, expected = compare("evaluate", expression)
+    assert expected.failed
+    agree(ours, expected)
 
 
-def test_endless_recursion_is_reported_and_logged_as_by_the_judge(ask):
-    """But for its depth: each side begins at a depth of its own."""
-    ours, theirs = ask("endless")
-    assert json.loads(theirs.payload)["errorType"] == "RecursionError"
-    assert depthless(ours.payload.decode()) == depthless(theirs.payload.decode())
-    assert depthless(ours.log) == depthless(theirs.log)
+def test_endless_recursion_is_reported_and_logged_as_on_aws(compare):
+    """The depth is not compared: the stack is not equally deep where the handler is called."""
+    ours, expected = compare("endless")
+    assert json.loads(expected.payload)["errorType"] == "RecursionError"
+    assert depthless(ours.payload.decode()) == depthless(expected.payload.decode())
+    assert depthless(ours.log) == depthless(expected.log)
 
 
 def depthless(text):
@@ -385,27 +385,27 @@ def depthless(text):
 @pytest.mark.parametrize(
     "handler", ["tests.support.aws_runtime_client.no_parameters", "tests.support.aws_runtime_client.not_callable"]
 )
-def test_a_handler_that_cannot_be_called_is_reported_as_by_the_judge_without_its_own_frame(ask, inside, handler):
-    """No frame of the user's is in the trace, and the judge then leaves its own bootstrap.py; inside it is empty."""
-    ours, theirs = (json.loads(verdict.payload) for verdict in ask("", handler=handler))
-    (frame,) = theirs["stackTrace"]
+def test_a_handler_that_cannot_be_called_is_reported_as_on_aws(compare, in_process, handler):
+    """The trace has no frame of the user. AWS's runtime shows a frame of its own instead; in process it is empty."""
+    ours, expected = (json.loads(side.payload) for side in compare("", handler=handler))
+    (frame,) = expected["stackTrace"]
     assert "awslambdaric/bootstrap.py" in frame
-    assert ours == ({**theirs, "stackTrace": []} if inside else theirs)
+    assert ours == ({**expected, "stackTrace": []} if in_process else expected)
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
-def test_an_async_handler_is_refused_as_by_the_judge(ask):
-    ours, theirs = ask("asynchronous")
+def test_an_async_handler_is_refused_as_on_aws(compare):
+    ours, expected = compare("asynchronous")
     warned = re.compile(r".*RuntimeWarning: coroutine .* was never awaited\n(  .*\n)?.*")
     plain = re.sub(r"\n+", "\n", warned.sub("", ours.log))  # the warning comes by a way of its own
-    agree(ours._replace(log=plain), theirs._replace(log=re.sub(r"\n+", "\n", theirs.log)))
+    agree(ours._replace(log=plain), expected._replace(log=re.sub(r"\n+", "\n", expected.log)))
 
 
 # Ends
 
 
 def ending(status):
-    """AWS's text for the end of a process, from what `subprocess` says of it."""
+    """Return AWS's text for the end of a process with this status of `subprocess`."""
     if status == 0:
         return "Runtime exited without providing a reason"
     how = "signal: interrupt" if status == -signal.SIGINT else f"exit status {status}"
@@ -434,32 +434,32 @@ def ending(status):
         pytest.param("marshal", "surrogate", marks=pytest.mark.skipif(not RAW_TEXT, reason="escaped before 3.12")),
     ],
 )
-def test_what_ends_the_judges_process_is_reported_as_its_end(ask, name, event):
-    ours, theirs = ask(name, event)
-    assert theirs.ended is not None
-    message = f"RequestId: {ID} Error: {ending(theirs.ended)}"
+def test_an_exit_that_ends_the_runtime_of_aws_is_reported_as_an_exit(compare, name, event):
+    ours, expected = compare(name, event)
+    assert expected.ended is not None
+    message = f"RequestId: {ID} Error: {ending(expected.ended)}"
     assert json.loads(ours.payload) == {"errorType": "Runtime.ExitError", "errorMessage": message}
     assert ours.failed
 
 
-def test_the_last_word_of_an_exit_is_in_the_log_as_with_the_judge(ask):
-    ours, theirs = ask("leave", {"how": "a last word"})
-    assert theirs.log == "a last word\n"
-    assert ours.log.startswith(theirs.log)
+def test_the_text_of_an_exit_is_in_the_log_as_on_aws(compare):
+    ours, expected = compare("leave", {"how": "a last word"})
+    assert expected.log == "a last word\n"
+    assert ours.log.startswith(expected.log)
 
 
 # Logs
 
 
 @pytest.mark.parametrize("name", ["noisy", "hello", "nothing"])
-def test_a_log_is_the_judges(ask, name):
-    agree(*ask(name))
+def test_a_log_is_as_on_aws(compare, name):
+    agree(*compare(name))
 
 
-def test_the_tail_of_a_long_log_is_the_end_of_the_judges(ask):
-    ours, theirs = ask("chatty")
+def test_the_tail_of_a_long_log_is_the_end_of_the_log_on_aws(compare):
+    ours, expected = compare("chatty")
     assert len(ours.log) > 3900
-    assert theirs.log.endswith(ours.log)
+    assert expected.log.endswith(ours.log)
 
 
 @pytest.mark.parametrize(
@@ -497,18 +497,18 @@ def test_the_tail_of_a_long_log_is_the_end_of_the_judges(ask):
         "log.warning('warned'); raise ValueError('failed')",
     ],
 )
-def test_what_a_statement_logs_is_what_it_logs_with_the_judge(ask, statement):
-    agree(*ask("execute", statement))
+def test_a_statement_logs_the_same_text_as_on_aws(compare, statement):
+    agree(*compare("execute", statement))
 
 
 @pytest.mark.parametrize(
     "statement", ["sys.stdout.write(1)", "sys.stderr.write(None)", "print('\\ud800')", "log.warning('%d', 'no number')"]
 )
-def test_what_cannot_be_logged_fails_in_the_users_code_as_with_the_judge(ask, statement):
-    """The frames below the user's aside, which are those of each side's own streams and handlers."""
-    ours, theirs = (json.loads(verdict.payload) for verdict in ask("execute", statement))
-    ours["stackTrace"], theirs["stackTrace"] = ours["stackTrace"][:3], theirs["stackTrace"][:3]
-    assert ours == theirs
+def test_an_error_in_logging_is_raised_in_the_users_code_as_on_aws(compare, statement):
+    """The frames below the user's are not compared: they are those of different streams and log handlers."""
+    ours, expected = (json.loads(side.payload) for side in compare("execute", statement))
+    ours["stackTrace"], expected["stackTrace"] = ours["stackTrace"][:3], expected["stackTrace"][:3]
+    assert ours == expected
 
 
 # The context
@@ -538,17 +538,17 @@ def test_what_cannot_be_logged_fails_in_the_users_code_as_with_the_judge(ask, st
         "context",
     ],
 )
-def test_the_context_is_the_judges(ask, expression):
-    ours, theirs = ask("evaluate", expression)
-    assert ours.payload == theirs.payload
+def test_the_context_is_as_on_aws(compare, expression):
+    ours, expected = compare("evaluate", expression)
+    assert ours.payload == expected.payload
 
 
-def test_the_contexts_private_attributes_have_the_judges_names_and_places(ask, inside):
-    """But the deadline's: the judge's is a reading of the wall clock, that inside of one that nobody puts back."""
-    ours, theirs = (json.loads(verdict.payload) for verdict in ask("evaluate", "list(vars(context))"))
-    if inside:
-        theirs[theirs.index("_epoch_deadline_time_in_ms")] = "_deadline"
-    assert ours == theirs
+def test_the_private_attributes_of_the_context_have_the_names_and_order_of_aws(compare, in_process):
+    """Except the deadline: AWS's is a time of the wall clock, in process it is one of the monotonic clock."""
+    ours, expected = (json.loads(side.payload) for side in compare("evaluate", "list(vars(context))"))
+    if in_process:
+        expected[expected.index("_epoch_deadline_time_in_ms")] = "_deadline"
+    assert ours == expected
 
 
 FULL = {
@@ -583,24 +583,24 @@ W3C = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ],
     ids=lambda given: json.dumps(given)[:60],
 )
-def test_a_client_context_is_the_judges(ask, given):
+def test_a_client_context_is_as_on_aws(compare, given):
     expression = (
         "[repr(context), str(context.client_context), context.w3c(), context.client_context.custom, "
         "context.client_context.env, repr(context.client_context.client), "
         "[type(item).__name__ for item in (context.client_context, context.client_context.client)], "
         "[hasattr(context.client_context, name) for name in ('w3c', 'unknown', '__dict__')]]"
     )
-    ours, theirs = ask("evaluate", expression, client_context=json.dumps(given))
-    assert not theirs.failed
-    assert ours.payload == theirs.payload
+    ours, expected = compare("evaluate", expression, client_context=json.dumps(given))
+    assert not expected.failed
+    assert ours.payload == expected.payload
 
 
 @pytest.mark.parametrize("client", ["text", 5, [], True])
-def test_a_client_that_is_no_object_fails_as_with_the_judge(ask, inside, client):
-    """Inside, the trace aside: all of it lies in the runtime's own code."""
-    both = ask("hello", client_context=json.dumps({"client": client}))
-    ours, theirs = (json.loads(verdict.payload) for verdict in both)
-    assert ours == ({**theirs, "stackTrace": []} if inside else theirs)
+def test_a_client_that_is_not_an_object_fails_as_on_aws(compare, in_process, client):
+    """In process the trace is empty: all frames are in the runtime's own code."""
+    both = compare("hello", client_context=json.dumps({"client": client}))
+    ours, expected = (json.loads(side.payload) for side in both)
+    assert ours == ({**expected, "stackTrace": []} if in_process else expected)
 
 
 # Loading
@@ -627,25 +627,25 @@ def test_a_client_that_is_no_object_fails_as_with_the_judge(ask, inside, client)
         "tests/support/broken_import.handler",
     ],
 )
-def test_a_handler_that_cannot_be_loaded_is_reported_as_by_the_judge(ask, handler):
-    agree(*ask("", handler=handler))
+def test_a_handler_that_cannot_be_loaded_is_reported_as_on_aws(compare, handler):
+    agree(*compare("", handler=handler))
 
 
 @pytest.mark.parametrize(
     "module",
-    ["judged_missing", "judged_name", "judged_indent", "judged_coding", "judged_nested", "judged_lazy"],
+    ["faulty_missing", "faulty_name", "faulty_indent", "faulty_coding", "faulty_nested", "faulty_lazy"],
 )
-def test_a_module_that_cannot_be_imported_is_reported_as_by_the_judge(ask, modules, monkeypatch, module):
+def test_a_module_that_cannot_be_imported_is_reported_as_on_aws(compare, modules, monkeypatch, module):
     monkeypatch.syspath_prepend(modules)
-    agree(*ask("", handler=f"{module}.handler"))
+    agree(*compare("", handler=f"{module}.handler"))
 
 
-def test_a_module_that_leaves_is_reported_as_the_end_of_the_judges_process(ask, modules, monkeypatch):
+def test_a_module_that_exits_is_reported_as_the_exit_of_the_runtime_of_aws(compare, modules, monkeypatch):
     monkeypatch.syspath_prepend(modules)
-    ours, theirs = ask("", handler="judged_exit.handler")
-    message = f"RequestId: {ID} Error: {ending(theirs.ended)}"
+    ours, expected = compare("", handler="faulty_exit.handler")
+    message = f"RequestId: {ID} Error: {ending(expected.ended)}"
     assert json.loads(ours.payload) == {"errorType": "Runtime.ExitError", "errorMessage": message}
 
 
-def test_a_handler_may_be_named_with_slashes_as_with_the_judge(ask):
-    agree(*ask("", handler="tests/support/handlers.hello"))
+def test_a_handler_string_may_have_slashes_as_on_aws(compare):
+    agree(*compare("", handler="tests/support/handlers.hello"))

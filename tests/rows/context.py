@@ -66,7 +66,7 @@ ROWS = [
     ),
     Row(
         "the context is that of AWS's own runtime",
-        test="executors/test_aws_runtime_client.py::test_the_context_is_the_judges",
+        test="executors/test_aws_runtime_client.py::test_the_context_is_as_on_aws",
     ),
     replace(
         answered("the remaining time is never below zero", Ask("quick", b"0.02"), b"0"), where={"apart": TIMED_OUT}
@@ -85,7 +85,7 @@ ROWS = [
     ),
     Row(
         "a client context is that of AWS's own runtime",
-        test="executors/test_aws_runtime_client.py::test_a_client_context_is_the_judges",
+        test="executors/test_aws_runtime_client.py::test_a_client_context_is_as_on_aws",
     ),
     no_client_context("no base64", "%%%"),
     no_client_context("base64 without its padding", "e30"),

@@ -182,7 +182,7 @@ ROWS = [
     ),
     Row(
         "results are marshalled as by AWS's own runtime",
-        test="executors/test_aws_runtime_client.py::test_a_result_is_marshalled_as_by_the_judge",
+        test="executors/test_aws_runtime_client.py::test_a_result_is_marshalled_as_on_aws",
     ),
     Row(
         "text beyond ASCII, as AWS does for the function's Python",

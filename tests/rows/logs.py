@@ -62,7 +62,7 @@ ROWS = [
     answered("no tail is sent unasked", Ask("hello", headers={"X-Amz-Log-Type": "None"}), HELLO),
     Row(
         "a log is that of AWS's own runtime",
-        test="executors/test_aws_runtime_client.py::test_what_a_statement_logs_is_what_it_logs_with_the_judge",
+        test="executors/test_aws_runtime_client.py::test_a_statement_logs_the_same_text_as_on_aws",
     ),
     Row(
         "the first REPORT of an environment tells the Init Duration",

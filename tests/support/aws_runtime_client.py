@@ -23,7 +23,7 @@ from tests.support import handlers
 from tests.support.servers import ROOT, clean_environ
 
 API = "/2018-06-01/runtime"
-ARN = "arn:aws:lambda:us-east-1:123456789012:function:judged"
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:compared"
 PATIENCE = 30.0  # seconds a child may take to answer
 
 

@@ -1,4 +1,4 @@
-"""Well-behaved functions that are called all the time beside one that means harm, and what they have felt of it."""
+"""Well-behaved functions that run beside a hostile one, and the times of their calls (a noisy-neighbour test)."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ COUNT = 4
 
 
 class Leash:
-    """A named pipe that a function's environment, and all that it starts, has open: its end is their end."""
+    """A named pipe that all processes of an environment have open: it hangs up when the last of them ends."""
 
     def __init__(self, path):
         os.mkfifo(path)
@@ -22,18 +22,18 @@ class Leash:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     def gone(self, seconds=30.0):
-        """When the last of them was gone, by `time.monotonic`; fails after ``seconds``."""
+        """Wait for the last end, and return its time by `time.monotonic`. Fail after ``seconds``."""
         poll = select.poll()
-        poll.register(self._fd, 0)  # what is asked for is the hang-up
-        assert poll.poll(seconds * 1000), f"something is alive after {seconds:g} s"
+        poll.register(self._fd, 0)  # poll always reports a hang-up
+        assert poll.poll(seconds * 1000), f"a process is alive after {seconds:g} s"
         return time.monotonic()
 
     def begun(self):
-        """When the last end began, as the function said; None if it said nothing."""
-        said = b""
+        """Return the time that the function wrote last, before it ended itself; None if it wrote nothing."""
+        data = b""
         with contextlib.suppress(BlockingIOError):
-            said = os.read(self._fd, 65536)
-        return struct.unpack("d", said[-8:])[0] if said else None
+            data = os.read(self._fd, 65536)
+        return struct.unpack("d", data[-8:])[0] if data else None
 
     def close(self):
         os.close(self._fd)
@@ -42,7 +42,7 @@ class Leash:
 class Neighbours:
     """`COUNT` functions, each called ``rate`` times a second by a thread of its own, until the block ends.
 
-    ``errors`` are the calls that were not answered as they should be, by the environment that has answered all others.
+    ``errors`` are the calls with a wrong result, or with the result of another environment than the first call's.
     """
 
     def __init__(self, executor, code, rate):
@@ -56,7 +56,7 @@ class Neighbours:
         self._threads = [threading.Thread(target=self._call, args=[one]) for one in self._functions]
         self.answers = [0] * COUNT
         self.errors = []
-        self._felt = []  # (when it was due, seconds until it was answered)
+        self._latencies = []  # (time at which a call was due, seconds until its response)
 
     def __enter__(self):
         self.first = [result(self._executor, one, 0) for one in self._functions]
@@ -79,7 +79,7 @@ class Neighbours:
             except Exception as error:
                 self.errors.append(f"{one.name}: {error!r}")
             else:
-                self._felt.append((due, time.monotonic() - due))
+                self._latencies.append((due, time.monotonic() - due))
                 self._check(number, answer)
             due = max(due + self._period, time.monotonic() - 1)
 
@@ -91,25 +91,25 @@ class Neighbours:
             self.errors.append(f"{answer} instead of {expected}")
 
     def all_answer(self):
-        """Waits until each has answered once more."""
+        """Wait for one more response of each function."""
         before, deadline = self.answers[:], time.monotonic() + 30
         while any(now == then for now, then in zip(self.answers, before, strict=True)) and not self.errors:
             assert time.monotonic() < deadline, "the neighbours do not answer"
             time.sleep(0.005)
 
     def felt(self, phases):
-        """The seconds of all calls that were due in one of ``phases``, pairs of `time.monotonic`."""
-        return [seconds for due, seconds in self._felt if any(begin <= due < end for begin, end in phases)]
+        """Return the seconds of all calls that were due in one of ``phases``, pairs of `time.monotonic`."""
+        return [seconds for due, seconds in self._latencies if any(begin <= due < end for begin, end in phases)]
 
 
 def percentiles(seconds):
-    """The median and the 99th percentile."""
+    """Return the median and the 99th percentile."""
     ordered = sorted(seconds)
     return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
 
 
 def compared(quiet, beside):
-    """What is reported of the neighbours without, and beside, a hostile function; in milliseconds."""
+    """Return the report: call times without and beside a hostile function, in milliseconds."""
     (p50, p99), (p50_beside, p99_beside) = percentiles(quiet), percentiles(beside)
     return {
         "calls": len(beside),

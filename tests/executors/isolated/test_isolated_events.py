@@ -1,4 +1,4 @@
-"""Events of functions that run in processes of their own: throttles, and chains without end."""
+"""Events of functions that run in processes of their own: throttles, and endless chains of events."""
 
 import contextlib
 import importlib.util
@@ -75,8 +75,8 @@ def ended(servers, id):
     return servers.event(id)["state"] in ("succeeded", "failed")
 
 
-def test_throttles_eat_no_retries(serve, collector, battery):
-    """A8: one environment is all there may be, and a call has it."""
+def test_a_throttle_does_not_count_as_an_attempt(serve, collector, battery):
+    """A8: the limit is one environment, and a call keeps it busy."""
     with serve(SERVERFULL_MAX_CONCURRENCY="1") as servers, socket.create_server(("127.0.0.1", 0)) as gate:
         with ThreadPoolExecutor(1) as pool:
             payload = json.dumps(gate.getsockname()).encode()
@@ -98,7 +98,7 @@ def test_throttles_eat_no_retries(serve, collector, battery):
 
 
 class Reserved(InProcessExecutor):
-    """An executor that lets a function run nowhere."""
+    """An executor for a function whose reserved concurrency is 0."""
 
     def execute(self, function, invocation):
         raise ZeroReservedConcurrency
@@ -111,8 +111,8 @@ def test_a_reserved_concurrency_of_0_is_recorded_at_once(tmp_path):
         target, headers = "/2015-03-31/functions/note/invocations", {"X-Amz-Invocation-Type": "Event"}
         id = InProcess(served).request("POST", target, b"1", headers).headers["x-amzn-RequestId"]
         wait_until(lambda: queue.event(id)["state"] == "failed")
-        found = queue.event(id)
-    assert (found["condition"], found["attempts"], found["throttles"]) == ("ZeroReservedConcurrency", 0, 0)
+        event = queue.event(id)
+    assert (event["condition"], event["attempts"], event["throttles"]) == ("ZeroReservedConcurrency", 0, 0)
 
 
 def test_a_chain_that_forwards_its_trace_header_is_stopped_after_16_hops(serve, collector, battery):

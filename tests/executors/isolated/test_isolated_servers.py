@@ -43,7 +43,7 @@ EACH = pytest.mark.parametrize("server", WORKERS, indirect=True)
 
 @pytest.fixture
 def server(request, tmp_path):
-    """gunicorn serverfull_wsgi:app where tests/functions/app.py is; `impatient` with a short --graceful-timeout."""
+    """Return gunicorn in a folder with tests/functions/app.py; `impatient` has a short --graceful-timeout."""
     worker, *more = request.param.split("-")
     preload, impatient = "preload" in more, "impatient" in more
     options = [*WORKERS[worker], *(["--preload"] if preload else [])]
@@ -67,7 +67,7 @@ def invoke(server, name, event):
 
 
 @pytest.mark.parametrize("server", [*WORKERS, "gthread-preload", "gevent-preload"], indirect=True)
-def test_functions_run_apart_at_once_and_fail_as_on_aws(server):
+def test_isolated_functions_run_concurrently_and_fail_as_on_aws(server):
     assert invoke(server, "evaluate", "os.getpid()").json != server.process.pid
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda number: invoke(server, "evaluate", f"{number} * 2"), range(12)))
@@ -81,7 +81,7 @@ def test_functions_run_apart_at_once_and_fail_as_on_aws(server):
 
 
 @pytest.mark.parametrize("server", [*WORKERS, *(f"{worker}-impatient" for worker in WORKERS)], indirect=True)
-def test_a_stop_answers_what_takes_too_long_with_a_whole_500(server):
+def test_a_stop_answers_a_long_invocation_with_a_complete_500(server):
     mark = f"mark-{uuid.uuid4()}"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(invoke, server, "spawn", {"mark": mark, "seconds": 50})
@@ -97,14 +97,14 @@ def test_a_stop_answers_what_takes_too_long_with_a_whole_500(server):
 
 
 @EACH
-def test_when_the_master_is_killed_all_ends_and_the_port_is_free(server):
+def test_all_processes_end_and_the_port_is_free_after_the_master_is_killed(server):
     mark = f"mark-{uuid.uuid4()}"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(invoke, server, "spawn", {"mark": mark, "seconds": 50})
         wait_until(lambda: marked(mark))
         server.process.kill()
         wait_until(lambda: not marked(mark))
-        running.exception()  # an answer, or a cut connection: nobody can promise which
+        running.exception()  # either a response or a closed connection: the order is undefined
     wait_until(lambda: is_free(server.port))
 
 
