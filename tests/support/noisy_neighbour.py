@@ -13,7 +13,7 @@ from tests.support.isolated import function, result
 COUNT = 4
 
 
-class Leash:
+class LivenessPipe:
     """A named pipe that all processes of an environment have open: it hangs up when the last of them ends."""
 
     def __init__(self, path):
@@ -21,14 +21,14 @@ class Leash:
         self.path = str(path)
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
-    def gone(self, seconds=30.0):
+    def wait_for_end(self, seconds=30.0):
         """Wait for the last end, and return its time by `time.monotonic`. Fail after ``seconds``."""
         poll = select.poll()
         poll.register(self._fd, 0)  # poll always reports a hang-up
         assert poll.poll(seconds * 1000), f"a process is alive after {seconds:g} s"
         return time.monotonic()
 
-    def begun(self):
+    def end_started_at(self):
         """Return the time that the function wrote last, before it ended itself; None if it wrote nothing."""
         data = b""
         with contextlib.suppress(BlockingIOError):
@@ -47,9 +47,9 @@ class Neighbours:
 
     def __init__(self, executor, code, rate):
         self._executor, self._period = executor, 1 / rate
-        self._leash = Leash(code / "neighbours")
+        self._pipe = LivenessPipe(code / "neighbours")
         self._functions = [
-            function("neighbour.handler", code=code, name=f"neighbour{number}", environment={"LEASH": self._leash.path})
+            function("neighbour.handler", code=code, name=f"neighbour{number}", environment={"LEASH": self._pipe.path})
             for number in range(COUNT)
         ]
         self._ending = threading.Event()
@@ -90,14 +90,14 @@ class Neighbours:
         if answer != expected:
             self.errors.append(f"{answer} instead of {expected}")
 
-    def all_answer(self):
+    def wait_for_responses(self):
         """Wait for one more response of each function."""
         before, deadline = self.answers[:], time.monotonic() + 30
         while any(now == then for now, then in zip(self.answers, before, strict=True)) and not self.errors:
             assert time.monotonic() < deadline, "the neighbours do not answer"
             time.sleep(0.005)
 
-    def felt(self, phases):
+    def latencies(self, phases):
         """Return the seconds of all calls that were due in one of ``phases``, pairs of `time.monotonic`."""
         return [seconds for due, seconds in self._latencies if any(begin <= due < end for begin, end in phases)]
 

@@ -31,7 +31,7 @@ from tests.support.isolated import (
     result,
     run,
 )
-from tests.support.noisy_neighbour import Leash, Neighbours, compared
+from tests.support.noisy_neighbour import LivenessPipe, Neighbours, compared
 from tests.support.waiting import wait_until
 
 pytestmark = [
@@ -179,7 +179,7 @@ def house(request, houses):
         needs_namespaces()
     house = houses(request.param)
     yield house
-    house.neighbours.all_answer()
+    house.neighbours.wait_for_responses()
     assert house.neighbours.errors == []
 
 
@@ -216,7 +216,7 @@ class House(NamedTuple):
 
 @pytest.fixture
 def leash(tmp_path, house):
-    leash = Leash(house.code / tmp_path.name)
+    leash = LivenessPipe(house.code / tmp_path.name)
     yield leash
     leash.close()
 
@@ -268,7 +268,7 @@ def test_a_function_that_does_not_begin_to_end_is_told_of(house, leash):
     with quiet_logger() as logger, executing(sandbox=house.sandbox, init_timeout=0.3, logger=logger) as executor:
         for _ in range(2):
             assert re.fullmatch(case.told, told(executor.execute(hostile, invocation(name=hostile.name))))
-            leash.gone()
+            leash.wait_for_end()
 
 
 def test_twelve_things_that_are_changed_stay_as_they_were_elsewhere(house, leash):
@@ -337,7 +337,7 @@ def beside(house, misbehave, figures):
             misbehave() if number % 2 else time.sleep(PHASE)
         phases[number % 2].append((begin, time.monotonic()))
     if rounds:
-        figures.neighbours = compared(*(house.neighbours.felt(one) for one in phases))
+        figures.neighbours = compared(*(house.neighbours.latencies(one) for one in phases))
     else:
         misbehave()
 
@@ -359,7 +359,7 @@ class Figures:
 
     @contextlib.contextmanager
     def taken(self, case, leash):
-        leash.begun()
+        leash.end_started_at()
         resident, began = reset_peak(), time.monotonic()
         yield
         self._answered = time.monotonic()
@@ -369,11 +369,11 @@ class Figures:
             self._note("server_mib", (peak() - resident) / MIB)
 
     def death(self, leash, died):
-        if died and (begun := leash.begun()):
+        if died and (begun := leash.end_started_at()):
             self._note("answer_after_death_ms", (self._answered - begun) * 1000)
 
     def gone(self, leash, *, after_answer):
-        gone = leash.gone()
+        gone = leash.wait_for_end()
         if after_answer:
             self._note("gone_after_answer_ms", (gone - self._answered) * 1000)
 

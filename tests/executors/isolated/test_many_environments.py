@@ -29,7 +29,7 @@ from tests.support.isolated import (
     population,
     result,
 )
-from tests.support.noisy_neighbour import Leash
+from tests.support.noisy_neighbour import LivenessPipe
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until
 
@@ -132,8 +132,8 @@ import json, sys, threading, time
 from pathlib import Path
 from tests.support.isolated import executing, function, run
 
-def call(name, code, leash, event):
-    options = {"code": code, "name": name, "timeout": 60, "memory_size": 512, "environment": {"LEASH": leash}}
+def call(name, code, pipe, event):
+    options = {"code": code, "name": name, "timeout": 60, "memory_size": 512, "environment": {"LEASH": pipe}}
     hostile = function("hostile.handler", **options)
     run(executor, hostile, {"do": "nothing"})
     threading.Thread(target=run, args=[executor, hostile, event], daemon=True).start()
@@ -166,8 +166,8 @@ def test_all_environments_end_with_a_killed_server(sandbox, tmp_path, battery):
     shutil.copytree(FUNCTIONS / "hostile", code)
     worst = 0.0
     for number in range(share(10, 1)):
-        leashes = {f"act{at}": Leash(code / f"{number}-{at}") for at in range(len(ACTS))}
-        acts = {name: [str(code), leash.path, ACTS[int(name[3:])]] for name, leash in leashes.items()}
+        pipes = {f"act{at}": LivenessPipe(code / f"{number}-{at}") for at in range(len(ACTS))}
+        acts = {name: [str(code), pipe.path, ACTS[int(name[3:])]] for name, pipe in pipes.items()}
         argv = [sys.executable, "-c", SERVER, sandbox, json.dumps(acts)]
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=clean_environ()
@@ -175,10 +175,10 @@ def test_all_environments_end_with_a_killed_server(sandbox, tmp_path, battery):
             directory = server.stdout.readline().strip()
             server.send_signal(signal.SIGKILL)
             killed = time.monotonic()
-        worst = max(worst, *(leash.gone() - killed for leash in leashes.values()))
+        worst = max(worst, *(pipe.wait_for_end() - killed for pipe in pipes.values()))
         wait_until(lambda directory=directory: not os.path.exists(directory) and not groups_of(directory))
-        for leash in leashes.values():
-            leash.close()
+        for pipe in pipes.values():
+            pipe.close()
     battery.record(f"B4 ({sandbox})", kills=share(10, 1), environments=len(ACTS), all_gone_ms=f"{worst * 1000:.0f}")
 
 
