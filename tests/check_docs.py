@@ -36,5 +36,4 @@ def broken(site):
 
 
 if __name__ == "__main__":
-    lines = list(broken(Path(sys.argv[1])))
-    sys.exit("\n".join(lines))
+    sys.exit("\n".join(broken(Path(sys.argv[1]))) or None)

@@ -189,16 +189,25 @@ def test_each_setting_of_a_deployment_exists(file):
 # The link checker of `tox -e docs`
 
 
+def check_links(folder):
+    command = [sys.executable, ROOT / "tests/check_docs.py", folder]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+
+
 def test_a_broken_link_of_the_site_is_found(tmp_path):
     (tmp_path / "index.html").write_text('<a href="page.html#here">x</a><a href="https://example.com/gone">x</a>')
     (tmp_path / "page.html").write_text('<h1 id="here"></h1><a href="#there">x</a><a href="gone.html">x</a>')
-    command = [sys.executable, ROOT / "tests/check_docs.py", tmp_path]
-    check = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    check = check_links(tmp_path)
     assert check.returncode == 1
     assert check.stderr.splitlines() == [
         "page.html: #there: there is no such anchor",
         "page.html: gone.html: there is no such file",
     ]
+
+
+def test_a_site_without_broken_links_passes(tmp_path):
+    (tmp_path / "index.html").write_text('<h1 id="here"></h1><a href="#here">x</a>')
+    assert check_links(tmp_path).returncode == 0
 
 
 if __name__ == "__main__":
