@@ -1,6 +1,5 @@
-"""Functions that run in processes of their own, and need nothing but Python."""
+"""Functions for isolated environments; they need the standard library only."""
 
-import ctypes
 import json
 import logging
 import os
@@ -62,7 +61,7 @@ def chances(event, context):
 
 
 def spawn(event, context):
-    """Leaves processes behind: a child, and a grandchild in a session of its own; then waits as long as it is told."""
+    """Start a child, and a grandchild in a session of its own; leave both running."""
     code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\ntime.sleep(60)\n"
     subprocess.Popen([sys.executable, "-c", code, event["mark"]])
     time.sleep(0.3)
@@ -71,6 +70,7 @@ def spawn(event, context):
 
 
 def files(event, context):
+    """Write a text to a file and die; without a text, return the text of an earlier call."""
     path = os.path.join(tmp(), "kept")
     if event:
         Path(path).write_text(event)
@@ -79,7 +79,7 @@ def files(event, context):
 
 
 def make_deep_folders(event, context):
-    """One in another, deeper than Python recurses, the last of them closed to all; gives the path of the first."""
+    """Nest ``event`` directories, deeper than Python recurses; the innermost has no permissions. Return the root."""
     os.chdir(tmp())
     for _ in range(event):
         os.mkdir("deep")
@@ -90,16 +90,16 @@ def make_deep_folders(event, context):
 
 
 def hog(event, context):
-    """Takes up to 2 GB, and uses it."""
-    taken = []
+    """Allocate and use up to 2 GiB."""
+    blocks = []
     for _ in range(128):
-        taken.append(bytearray(b"x" * 16 * 1024 * 1024))
-    return len(taken)
+        blocks.append(bytearray(b"x" * 16 * 1024 * 1024))
+    return len(blocks)
 
 
 def breed(event, context):
-    """Starts a process that has so many MiB, and keeps it for so many seconds."""
-    code = f"taken = bytearray(b'x' * {event['mib']} * 2**20); print('has it', flush=True); input()"
+    """Keep a child process with ``mib`` MiB for some seconds."""
+    code = f"data = bytearray(b'x' * {event['mib']} * 2**20); print('allocated', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         if not child.stdout.readline():
             return f"it ended with {child.wait()}"
@@ -108,7 +108,7 @@ def breed(event, context):
 
 
 def flood(event, context):
-    """Prints that many bytes."""
+    """Print ``event`` bytes."""
     line = "x" * 1023 + "\n"
     for _ in range(event // 1024):
         sys.stdout.write(line)
@@ -117,6 +117,7 @@ def flood(event, context):
 
 
 def noise(event, context):
+    """Write bytes that are neither text nor whole log frames, then close descriptors."""
     os.write(1, b"\x00\xff\xfe broken \xa5\x5a\x00\x03 no frame\n")
     os.write(1, b"\xa5\x5a\x00\x03" + (2**31).to_bytes(4, "big") + bytes(8) + b"an endless frame\n")
     for fd in event:
@@ -130,7 +131,7 @@ def large(event, context):
 
 
 def request(method, path, body=b"", address=None, headers=""):
-    """A call of the Runtime API: the first line of the answer, or None if the connection was refused or cut."""
+    """Return the status line of the Runtime API's response; None if the connection was refused or closed."""
     host, port = (address or os.environ["AWS_LAMBDA_RUNTIME_API"]).split(":")
     try:
         with socket.create_connection((host, int(port)), timeout=5) as sock:
@@ -143,7 +144,7 @@ def request(method, path, body=b"", address=None, headers=""):
 
 
 def attack(event, context):
-    """What a function may try with its own Runtime API, or at another's address."""
+    """Send requests that are not allowed to the Runtime API of this environment, or at ``address``."""
     address = event.get("address")
     return [
         request("POST", "invocation/00000000-0000-4000-8000-000000000000/response", b"1", address),
@@ -157,19 +158,15 @@ def attack(event, context):
 
 
 def early(event, context):
-    """Answers its own invocation by hand, and goes on."""
+    """Post two responses to this invocation, then return a third."""
     first = request("POST", f"invocation/{context.aws_request_id}/response", b'"by hand"')
     second = request("POST", f"invocation/{context.aws_request_id}/response", b'"again"')
     Path(tmp(), "answers").write_text(json.dumps([first, second]))
     return "too late"
 
 
-def crash(event, context):
-    ctypes.string_at(0)
-
-
 def ignore(event, context):
-    """Ends for nobody."""
+    """Loop, and ignore the signals that ask a process to end."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while True:
@@ -177,7 +174,7 @@ def ignore(event, context):
 
 
 def bomb(event, context):
-    """At most 200 processes, each a session of its own."""
+    """Fork up to 200 processes, each with a session of its own."""
     for _ in range(200):
         try:
             if os.fork() == 0:
@@ -189,32 +186,18 @@ def bomb(event, context):
     return "all"
 
 
-def threads(event, context):
-    started = 0
-    try:
-        for _ in range(10_000):
-            threading.Thread(target=time.sleep, args=[60], daemon=True).start()
-            started += 1
-    except (RuntimeError, MemoryError):
-        pass
-    return started
-
-
 def descriptors(event, context):
-    taken = []
+    """Open files until the limit; return their number and the error."""
+    opened = []
     try:
         for _ in range(5_000):
-            taken.append(os.open("/dev/null", os.O_RDONLY))
+            opened.append(os.open("/dev/null", os.O_RDONLY))
     except OSError as error:
-        return [len(taken), error.strerror]
-
-
-def recurse(event, context):
-    sys.setrecursionlimit(10**7)
-    return eval("(" * 0 + "1") + recurse(event, context)
+        return [len(opened), error.strerror]
 
 
 def change_everything(event, context):
+    """Change state that a whole process shares."""
     os.chdir("/")
     os.environ["CHANGED"] = "1"
     sys.path[:] = []
@@ -232,15 +215,15 @@ def change_everything(event, context):
 
 
 def search(event, context):
-    """Looks for a text wherever a process can look."""
-    found = []
-    for path in [f"/proc/{name}/{what}" for name in os.listdir("/proc") if name.isdigit() for what in LOOKED_AT]:
+    """Return the files in /proc, of all processes, that contain a text."""
+    matches = []
+    for path in [f"/proc/{pid}/{name}" for pid in os.listdir("/proc") if pid.isdigit() for name in PROCESS_FILES]:
         try:
             if event.encode() in Path(path).read_bytes():
-                found.append(path)
+                matches.append(path)
         except OSError:
             pass
-    return found
+    return matches
 
 
-LOOKED_AT = ("environ", "cmdline", "maps", "task/1/environ")
+PROCESS_FILES = ("environ", "cmdline", "maps", "task/1/environ")

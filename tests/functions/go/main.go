@@ -1,4 +1,4 @@
-// A runtime of our own on the standard library: takes events from the Lambda Runtime API and gives them back.
+// A custom runtime on the standard library: it fetches events from the Lambda Runtime API and returns them.
 package main
 
 import (
@@ -23,26 +23,26 @@ func main() {
 		headers, event := call(connection, reader, "GET", "next", nil)
 		id := headers.Get("Lambda-Runtime-Aws-Request-Id")
 		fmt.Println("go has", string(event))
-		kind, answer := handle(headers, event)
-		call(connection, reader, "POST", id+"/"+kind, answer)
+		kind, response := handle(headers, event)
+		call(connection, reader, "POST", id+"/"+kind, response)
 	}
 }
 
-// What the event asks for: to fail, to panic, to exit with a status; otherwise it is told what this process sees.
+// Fail, panic or exit, if the event has a member for it; else return the event with facts about this process.
 func handle(headers textproto.MIMEHeader, event []byte) (string, []byte) {
-	var asked struct {
+	var request struct {
 		Fail, Panic string
 		Exit        int
 	}
-	json.Unmarshal(event, &asked)
-	if asked.Panic != "" {
-		panic(asked.Panic)
+	json.Unmarshal(event, &request)
+	if request.Panic != "" {
+		panic(request.Panic)
 	}
-	if asked.Exit != 0 {
-		os.Exit(asked.Exit)
+	if request.Exit != 0 {
+		os.Exit(request.Exit)
 	}
-	if asked.Fail != "" {
-		return "error", marshal(map[string]string{"errorMessage": asked.Fail, "errorType": "errorString"})
+	if request.Fail != "" {
+		return "error", marshal(map[string]string{"errorMessage": request.Fail, "errorType": "errorString"})
 	}
 	return "response", marshal(map[string]any{
 		"event": json.RawMessage(event), "arn": headers.Get("Lambda-Runtime-Invoked-Function-Arn"),
@@ -58,7 +58,7 @@ func marshal(value any) []byte {
 	return data
 }
 
-// One request and its answer, over a connection that is kept.
+// Send one request over a connection that stays open, and return the response.
 func call(to io.Writer, from *bufio.Reader, method, operation string, body []byte) (textproto.MIMEHeader, []byte) {
 	fmt.Fprintf(to, "%s /2018-06-01/runtime/invocation/%s HTTP/1.1\r\nHost: api\r\nContent-Length: %d\r\n\r\n%s",
 		method, operation, len(body), body)

@@ -1,5 +1,11 @@
-// The Node.js runtime: takes events from the Lambda Runtime API and gives them to the handler that _HANDLER names.
-// AWS's own client compiles C++ when it is installed, so this one speaks HTTP through Node's own module.
+// The Node.js runtime: fetches events from the Lambda Runtime API, calls the handler in _HANDLER, and posts its results.
+// AWS's own client has to compile C++ when it is installed; this one uses Node's http module.
+//
+//   start     load(): import the handler; a failure is posted to init/error, and the process exits
+//   loop      serve(): GET next, run() the handler, POST response or error
+//   exit      exitWith(): after an error outside the handler's promise or callback
+//
+// The error texts and log lines are AWS's.
 
 import { Console } from "node:console";
 import fs from "node:fs";
@@ -22,9 +28,9 @@ function call(method, operation, body, headers = {}) {
     const options = { host, port, agent, method, path: PREFIX + operation, headers };
     if (body !== undefined) options.headers = { "Content-Type": "application/json", ...headers, "Content-Length": Buffer.byteLength(body) };
     const request = http.request(options, (response) => {
-      const pieces = [];
-      response.on("data", (piece) => pieces.push(piece));
-      response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(pieces) }));
+      const chunks = [];
+      response.on("data", (chunk) => chunks.push(chunk));
+      response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) }));
       response.on("error", reject);
     });
     request.on("error", reject);
@@ -32,7 +38,7 @@ function call(method, operation, body, headers = {}) {
   });
 }
 
-// Logs: a line of AWS's form in one frame, so that a message of several lines stays one.
+// Logs: each message is one frame of the telemetry descriptor, so that several lines stay one message.
 
 function log(level, message) {
   const line = `${new Date().toISOString()}\t${requestId ?? "undefined"}\t${level}\t${message}`;
@@ -45,11 +51,11 @@ function log(level, message) {
 }
 
 function write(data) {
-  for (let done = 0; done < data.length; ) {
+  for (let written = 0; written < data.length; ) {
     try {
-      done += fs.writeSync(LOG_FD, data, done);
+      written += fs.writeSync(LOG_FD, data, written);
     } catch (error) {
-      if (error.code !== "EAGAIN") return; // it was closed: that is not the function's failure
+      if (error.code !== "EAGAIN") return; // the function has closed the descriptor; its result does not depend on it
     }
   }
 }
@@ -59,9 +65,9 @@ for (const [name, level] of Object.entries({ log: "INFO", info: "INFO", debug: "
 }
 console.Console = Console;
 
-// Failures
+// Errors
 
-function described(error) {
+function describe(error) {
   if (util.types.isNativeError(error) || error instanceof Error) {
     const name = (error.name ?? "Error").replaceAll("\x7f", "%7F");
     const stack = String(error.stack ?? "").replaceAll("\x7f", "%7F").split("\n").filter((line) => !line.includes(import.meta.url));
@@ -70,19 +76,19 @@ function described(error) {
   return { errorType: typeof error, errorMessage: String(error), trace: [] };
 }
 
-function logged(kind, error) {
-  const { errorType, errorMessage, trace } = described(error);
+function logError(kind, error) {
+  const { errorType, errorMessage, trace } = describe(error);
   log("ERROR", `${kind}\t${JSON.stringify({ ...(error !== null && typeof error === "object" ? error : {}), errorType, errorMessage, stack: trace })}`);
 }
 
-async function failed(operation, error) {
-  const description = described(error);
+async function postError(operation, error) {
+  const description = describe(error);
   await call("POST", operation, JSON.stringify(description), { "Lambda-Runtime-Function-Error-Type": encodeURI(description.errorType) });
 }
 
-async function leave(kind, error) {
-  logged(kind, error);
-  if (requestId) await failed(`invocation/${requestId}/error`, error).catch(() => {});
+async function exitWith(kind, error) {
+  logError(kind, error);
+  if (requestId) await postError(`invocation/${requestId}/error`, error).catch(() => {});
   process.exit(128);
 }
 
@@ -93,34 +99,34 @@ class RuntimeError extends Error {
   }
 }
 
-process.on("uncaughtException", (error) => leave("Uncaught Exception", error));
+process.on("uncaughtException", (error) => exitWith("Uncaught Exception", error));
 process.on("unhandledRejection", (reason, promise) => {
   const error = new RuntimeError("UnhandledPromiseRejection", util.types.isNativeError(reason) ? `${reason.name}: ${reason.message}` : String(reason));
-  leave("Unhandled Promise Rejection", Object.assign(error, { reason, promise }));
+  exitWith("Unhandled Promise Rejection", Object.assign(error, { reason, promise }));
 });
 
-// The handler: "folder/file.export.nested"
+// The handler string: "folder/file.export.nested"
 
 async function load(root, handler) {
   const [, folder, file, names] = /^(.*\/)?([^./]*)\.(.+)$/.exec(handler) ?? [];
   if (file === undefined || handler.includes("..")) {
     throw new RuntimeError("MalformedHandlerName", handler.includes("..") ? `'${handler}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.` : "Bad handler");
   }
-  const place = path.resolve(root, folder ?? "", file);
-  const found = names.split(".").reduce((nested, name) => nested?.[name], await imported(place, file));
-  if (found === undefined) throw new RuntimeError("HandlerNotFound", `${handler} is undefined or not exported`);
-  if (typeof found !== "function") throw new RuntimeError("HandlerNotFound", `${handler} is not a function`);
-  return found;
+  const location = path.resolve(root, folder ?? "", file);
+  const exported = names.split(".").reduce((nested, name) => nested?.[name], await importFile(location, file));
+  if (exported === undefined) throw new RuntimeError("HandlerNotFound", `${handler} is undefined or not exported`);
+  if (typeof exported !== "function") throw new RuntimeError("HandlerNotFound", `${handler} is not a function`);
+  return exported;
 }
 
-async function imported(place, file) {
-  const existing = ["", ".js", ".mjs", ".cjs"].map((end) => place + end).find((name) => fs.statSync(name, { throwIfNoEntry: false })?.isFile());
+async function importFile(location, file) {
+  const existing = ["", ".js", ".mjs", ".cjs"].map((ending) => location + ending).find((name) => fs.statSync(name, { throwIfNoEntry: false })?.isFile());
   try {
     if (existing?.endsWith("js")) {
       const module = await import(pathToFileURL(existing).href);
       return module.default !== undefined && !existing.endsWith(".mjs") ? { ...module, ...module.default } : module;
     }
-    return createRequire(place)(existing ?? place); // without an ending, or a folder with a package of its own
+    return createRequire(location)(existing ?? location); // a file without an ending, or a folder with a package.json
   } catch (error) {
     if (error instanceof SyntaxError) throw Object.assign(new RuntimeError("UserCodeSyntaxError", String(error)), { stack: error.stack });
     if (/^(MODULE_NOT_FOUND|ERR_MODULE_NOT_FOUND)$/.test(error?.code)) {
@@ -132,7 +138,7 @@ async function imported(place, file) {
 
 // Invocations
 
-function contextOf(headers, finish) {
+function createContext(headers, finish) {
   const deadline = Number(headers["lambda-runtime-deadline-ms"]);
   const json = (name) => (headers[name] ? JSON.parse(Buffer.from(headers[name], "latin1").toString()) : undefined);
   const context = {
@@ -157,26 +163,26 @@ function contextOf(headers, finish) {
 }
 
 function run(handler, event, headers) {
-  let idle;
+  let resolveWithNull;
   return new Promise((resolve, reject) => {
     let context;
-    idle = () => resolve(null); // nothing is left to be done, so there will be no other answer
-    process.once("beforeExit", idle);
+    resolveWithNull = () => resolve(null); // the event loop is empty, so that no result can follow
+    process.once("beforeExit", resolveWithNull);
     const finish = (error, result) => {
-      process.removeListener("beforeExit", idle);
-      const settle = () => (error !== null && error !== undefined ? reject(error) : resolve(result));
-      // A callback's answer waits until nothing else is to be done, unless the context says it need not.
-      if (context.callbackWaitsForEmptyEventLoop) process.once("beforeExit", settle);
-      else setImmediate(settle);
+      process.removeListener("beforeExit", resolveWithNull);
+      const complete = () => (error !== null && error !== undefined ? reject(error) : resolve(result));
+      // The result of a callback waits for an empty event loop, unless the context turns that off.
+      if (context.callbackWaitsForEmptyEventLoop) process.once("beforeExit", complete);
+      else setImmediate(complete);
     };
-    context = contextOf(headers, finish);
+    context = createContext(headers, finish);
     const result = handler(event, context, finish);
     if (typeof result?.then === "function") result.then(resolve, reject);
     else if (handler.length < 3 && result !== undefined) resolve(result);
-  }).finally(() => process.removeListener("beforeExit", idle));
+  }).finally(() => process.removeListener("beforeExit", resolveWithNull));
 }
 
-function marshalled(result) {
+function marshal(result) {
   try {
     return JSON.stringify(result === undefined ? null : result) ?? "null";
   } catch (error) {
@@ -191,11 +197,11 @@ async function serve(handler) {
     if (headers["lambda-runtime-trace-id"]) process.env._X_AMZN_TRACE_ID = headers["lambda-runtime-trace-id"];
     else delete process.env._X_AMZN_TRACE_ID;
     try {
-      const answer = marshalled(await run(handler, JSON.parse(body), headers));
-      await call("POST", `invocation/${requestId}/response`, answer);
+      const response = marshal(await run(handler, JSON.parse(body), headers));
+      await call("POST", `invocation/${requestId}/response`, response);
     } catch (error) {
-      logged("Invoke Error", error);
-      await failed(`invocation/${requestId}/error`, error);
+      logError("Invoke Error", error);
+      await postError(`invocation/${requestId}/error`, error);
     }
   }
 }
@@ -204,7 +210,7 @@ try {
   process.chdir(process.env.LAMBDA_TASK_ROOT);
   serve(await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER));
 } catch (error) {
-  logged("Uncaught Exception", error);
-  await failed("init/error", error);
+  logError("Uncaught Exception", error);
+  await postError("init/error", error);
   process.exit(1);
 }
