@@ -1,6 +1,6 @@
 """Functions that mean harm. Each bounds itself, so that a limit that fails cannot take the machine down.
 
-What holds the leash is alive: the named pipe LEASH is open in the environment, and in all that it starts, until they
+What holds the liveness is alive: the named pipe LIVENESS_PIPE is open in the environment, and in all that it starts, until they
 end. On it an act writes when its end begins.
 """
 
@@ -22,8 +22,8 @@ import warnings
 
 MIB = 1024 * 1024
 calls, request_id = 0, None
-leash = os.open(os.environ["LEASH"], os.O_WRONLY | os.O_NONBLOCK)
-os.set_inheritable(leash, True)
+liveness = os.open(os.environ["LIVENESS_PIPE"], os.O_WRONLY | os.O_NONBLOCK)
+os.set_inheritable(liveness, True)
 
 
 def handler(event, context):
@@ -36,7 +36,7 @@ def handler(event, context):
 
 
 def begins_to_end():
-    os.write(leash, struct.pack("d", time.monotonic()))
+    os.write(liveness, struct.pack("d", time.monotonic()))
 
 
 def nothing():
