@@ -49,7 +49,12 @@ class Neighbours:
         self._executor, self._period = executor, 1 / rate
         self._pipe = LivenessPipe(code / "neighbours")
         self._functions = [
-            function("neighbour.handler", code=code, name=f"neighbour{number}", environment={"LEASH": self._pipe.path})
+            function(
+                "neighbour.handler",
+                code=code,
+                name=f"neighbour{number}",
+                environment={"LIVENESS_PIPE": self._pipe.path},
+            )
             for number in range(COUNT)
         ]
         self._ending = threading.Event()

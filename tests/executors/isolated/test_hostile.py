@@ -1,8 +1,9 @@
-"""What functions that mean harm do to themselves, and that they do it to nobody else (C1 to C7, C9 and C11).
+"""Hostile functions: each harms itself only.
 
-Four neighbours are called at a steady rate all the time. After each case everything it started is gone, the next call
-gets an environment that knows nothing of it, and no neighbour has noticed. The whole battery (``tox -e battery``)
-also measures: the neighbours with and without each case, and how soon answers come and processes go.
+Four well-behaved neighbours are called at a steady rate all the time. After each case, everything that the hostile
+function started is gone, its next call gets a fresh environment, and no neighbour has seen an error or a new process.
+The whole battery (``tox -e battery``) also measures the neighbours' latency with and without each case, and how soon
+answers arrive and processes end.
 """
 
 import contextlib
@@ -43,7 +44,8 @@ pytestmark = [
 ]
 MIB = 1024 * 1024
 LIMIT = 6_291_556  # bytes of a response
-ROUNDS, PHASE = share(2, 0), 2.0  # of the neighbours without and with a case; seconds of each
+ROUNDS = share(2, 0)  # of measuring the neighbours without and with a case
+PHASE = 2.0  # seconds of each measurement
 TIMED_OUT = "Sandbox.Timedout: Task timed out after .* seconds"
 KILLED = "Runtime.ExitError: Runtime exited with error: signal: killed"
 TOO_LARGE = "Function.ResponseSizeTooLarge: .*"
@@ -52,17 +54,17 @@ TOO_MUCH = f"{KILLED}|MemoryError: .*"
 
 
 class Case(NamedTuple):
-    """What a function does, and what its caller is told: an error, or the result in JSON, as a regular expression."""
+    """An act of hostile.py; ``answer`` is a regular expression for the error or the JSON result."""
 
     name: str
     event: dict[str, Any]
-    told: str
-    timeout: float = 30
-    memory: int = 128
+    answer: str = ""
+    timeout: float = 30  # seconds
+    memory: int = 128  # MiB
 
 
-def case(name, told, timeout=30, memory=128, **event):
-    return Case(name, event, told, timeout, memory)
+def case(name, answer, timeout=30, memory=128, **event):
+    return Case(name, event, answer, timeout, memory)
 
 
 def endless(name, **event):
@@ -71,216 +73,218 @@ def endless(name, **event):
 
 SIGNALS = sorted(
     set(signal.valid_signals())
-    - {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # which end nothing
-    - {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}  # which stop
+    - {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # ignored by default
+    - {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}  # stop the process
 )
 CASES = [
-    endless("C1 an endless loop", do="loop"),
-    endless("C1 stops itself", do="stop"),
-    endless("C1 ignores every signal", do="ignore"),
-    endless("C1 keeps the interpreter", do="keep_the_interpreter"),
-    endless("C1 stops its init", do="stop_the_init"),
-    case("C2 sys.exit(0)", "Runtime.ExitError: Runtime exited without providing a reason", do="leave", status=0),
-    case("C2 sys.exit(3)", f"{FAILED}exit status 3", do="leave", status=3),
-    case("C2 sys.exit of a text", f"{FAILED}exit status 1", do="leave", status="a text"),
-    case("C2 os._exit(0)", "Runtime.ExitError: Runtime exited without providing a reason", do="quit", status=0),
-    case("C2 os._exit(255)", f"{FAILED}exit status 255", do="quit", status=255),
-    case("C2 os._exit in a thread", f"{FAILED}exit status 9", do="quit_in_a_thread", status=9),
-    case("C2 KeyboardInterrupt", f"{FAILED}(exit status 1|signal: interrupt)", do="interrupt"),
+    endless("endless: loop", do="loop"),
+    endless("endless: stops itself", do="stop"),
+    endless("endless: ignores every signal", do="ignore"),
+    endless("endless: never releases the GIL", do="keep_the_interpreter"),
+    endless("endless: stops its supervisor", do="stop_the_supervisor"),
+    case("exit: sys.exit(0)", "Runtime.ExitError: Runtime exited without providing a reason", do="leave", status=0),
+    case("exit: sys.exit(3)", f"{FAILED}exit status 3", do="leave", status=3),
+    case("exit: sys.exit with a text", f"{FAILED}exit status 1", do="leave", status="a text"),
+    case("exit: os._exit(0)", "Runtime.ExitError: Runtime exited without providing a reason", do="quit", status=0),
+    case("exit: os._exit(255)", f"{FAILED}exit status 255", do="quit", status=255),
+    case("exit: os._exit in a thread", f"{FAILED}exit status 9", do="quit_in_a_thread", status=9),
+    case("exit: KeyboardInterrupt", f"{FAILED}(exit status 1|signal: interrupt)", do="interrupt"),
     *(
-        case(f"C2 signal {number}", f"{FAILED}signal: .*", do="end_by", number=number)
+        case(f"exit: signal {number}", f"{FAILED}signal: .*", do="end_by", number=number)
         for number in share(SIGNALS, [1, 9, 15, 64])
     ),
-    case("C2 a crash in C", f"{FAILED}signal: segmentation fault", do="crash"),
-    case("C2 recursion past the stack", f"{FAILED}signal: segmentation fault", do="overflow"),
-    case("C2 becomes another program", f"{FAILED}exit status 1", do="become", argv=["/bin/false"]),
-    endless("C2 becomes a program that waits", do="become", argv=["/bin/sleep", "60"]),
-    case("C2 kills its init", f'{KILLED}|"alive"', do="kill_the_init"),
-    case("C2 kills all it sees", '"alive"', do="kill_all"),
-    case("C2 ends, and leaves a daemon", f"{FAILED}exit status 7", do="fork_twice", and_then="quit", status=7),
-    case("C3 a hog of memory", TOO_MUCH, do="hog"),
-    case("C3 children that are hogs", f"{TIMED_OUT}|{TOO_MUCH}", 1, do="hog_in_children"),
-    endless("C4 a bomb of 200 processes", memory=1024, do="bomb"),
-    endless("C4 processes that flee", memory=1024, do="flee"),
-    case("C4 processes that flee, and it ends", f"{FAILED}exit status 7", memory=1024, do="flee_from"),
-    endless("C4 a daemon", do="fork_twice"),
-    endless("C4 10,000 threads", memory=1024, do="many_threads"),
-    case("C4 5,000 descriptors", '"Too many open files"', do="many_descriptors"),
-    case("C5 prints 1 GB", '"printed"', 300, do="flood", size=share(1024, 16) * MIB),
-    case("C5 a line without end", '"printed"', do="line_without_end", size=share(256, 8) * MIB),
-    case("C5 noise", '"noise"', do="noise"),
-    case("C5 closes its descriptors", '"noise"', do="noise", close=[0, 1, 2]),
-    case("C5 closes the one for its log", f'"noise"|{FAILED}.*|OSError: .*', do="noise", close=[3]),
-    case("C5 prints for ever", '"printing"', do="print_for_ever"),
-    *(case(f"C7 {n - LIMIT:+} bytes", '"x+"', memory=512, do="large", size=n) for n in (LIMIT - 1, LIMIT)),
-    case("C7 +1 bytes", TOO_LARGE, memory=512, do="large", size=LIMIT + 1),
-    case("C7 a stream of 2 GB", TOO_LARGE, do="stream", size=2 * 10**9, chunked=False),
-    case("C7 2 GB in chunks", TOO_LARGE, do="stream", size=2 * 10**9, chunked=True),
-    case("C7 chunks of 6 MB", TOO_LARGE, do="stream", size=48 * 10**6, chunked=True, piece=6_000_000),
-    case("C7 answers held back", "[0-9]+", memory=512, do="hold_back"),
-    case("C7 NaN", r"\[NaN, Infinity\]", do="nan"),
-    case("C7 a cycle", "Runtime.MarshalError: Unable to marshal response: .*", do="cycle"),
-    case("C7 100,000 levels", f"Runtime.MarshalError: .*|RecursionError: .*|{FAILED}.*", do="deep"),
-    case("C7 a surrogate", rf'{FAILED}exit status 1|"\\ud800"', do="surrogate"),
-    case("C9 its own Runtime API", r'\["", "400", "403", "404"\]', do="attack", rounds=share(3, 1)),
-    case("C9 a crowd at its own Runtime API", "[0-9]+", do="crowd", count=share(1000, 40)),
-    case("C9 asks, and does not listen", "[0-9]+", do="ask_and_not_listen"),
-    case("C9 answers, and then ends", '"by hand"', do="answer_first", then="quit", status=7),
-    case("C9 answers, and then loops", '"by hand"', 1, do="answer_first", then="loop"),
+    case("exit: crash in C", f"{FAILED}signal: segmentation fault", do="crash"),
+    case("exit: stack overflow", f"{FAILED}signal: segmentation fault", do="overflow"),
+    case("exit: execs another program", f"{FAILED}exit status 1", do="become", argv=["/bin/false"]),
+    endless("endless: execs a program that waits", do="become", argv=["/bin/sleep", "60"]),
+    case("exit: kills its supervisor", f'{KILLED}|"alive"', do="kill_the_supervisor"),
+    case("exit: kills all processes it can", '"alive"', do="kill_all"),
+    case("exit: leaves a daemon", f"{FAILED}exit status 7", do="fork_twice", and_then="quit", status=7),
+    case("memory: allocates 2 GiB", TOO_MUCH, do="hog"),
+    case("memory: children allocate 2 GiB", f"{TIMED_OUT}|{TOO_MUCH}", 1, do="hog_in_children"),
+    endless("processes: fork bomb of 200", memory=1024, do="bomb"),
+    endless("processes: fork faster than kills", memory=1024, do="flee"),
+    case("processes: fork faster than kills, then exit", f"{FAILED}exit status 7", memory=1024, do="flee_from"),
+    endless("processes: daemon", do="fork_twice"),
+    endless("processes: 10,000 threads", memory=1024, do="many_threads"),
+    case("processes: 5,000 descriptors", '"Too many open files"', do="many_descriptors"),
+    case("output: 1 GiB", '"printed"', 300, do="flood", size=share(1024, 16) * MIB),
+    case("output: endless line", '"printed"', do="line_without_end", size=share(256, 8) * MIB),
+    case("output: binary noise", '"noise"', do="noise"),
+    case("output: closes its descriptors", '"noise"', do="noise", close=[0, 1, 2]),
+    case("output: closes the telemetry descriptor", f'"noise"|{FAILED}.*|OSError: .*', do="noise", close=[3]),
+    case("output: prints after its answer", '"printing"', do="print_for_ever"),
+    *(case(f"result: limit {n - LIMIT:+} bytes", '"x+"', memory=512, do="large", size=n) for n in (LIMIT - 1, LIMIT)),
+    case("result: limit +1 bytes", TOO_LARGE, memory=512, do="large", size=LIMIT + 1),
+    case("result: body of 2 GB", TOO_LARGE, do="stream", size=2 * 10**9, chunked=False),
+    case("result: 2 GB in chunks", TOO_LARGE, do="stream", size=2 * 10**9, chunked=True),
+    case("result: chunks of 6 MB", TOO_LARGE, do="stream", size=48 * 10**6, chunked=True, piece=6_000_000),
+    case("result: many incomplete responses", "[0-9]+", memory=512, do="hold_back"),
+    case("result: NaN", r"\[NaN, Infinity\]", do="nan"),
+    case("result: cycle", "Runtime.MarshalError: Unable to marshal response: .*", do="cycle"),
+    case("result: 100,000 levels", f"Runtime.MarshalError: .*|RecursionError: .*|{FAILED}.*", do="deep"),
+    case("result: surrogate", rf'{FAILED}exit status 1|"\\ud800"', do="surrogate"),
+    case("Runtime API: invalid requests", r'\["", "400", "403", "404"\]', do="attack", rounds=share(3, 1)),
+    case("Runtime API: many connections", "[0-9]+", do="crowd", count=share(1000, 40)),
+    case("Runtime API: sends without reading", "[0-9]+", do="send_without_reading"),
+    case("Runtime API: responds, then exits", '"by hand"', do="answer_first", then="quit", status=7),
+    case("Runtime API: responds, then loops", '"by hand"', 1, do="answer_first", then="loop"),
 ]
-BOUNDED = (  # what they make the server keep in memory
-    "C7 a stream of 2 GB",
-    "C7 2 GB in chunks",
-    "C7 chunks of 6 MB",
-    "C7 answers held back",
-    "C9 asks, and does not listen",
+BOUNDED = (  # cases whose data must not pile up in the server
+    "result: body of 2 GB",
+    "result: 2 GB in chunks",
+    "result: chunks of 6 MB",
+    "result: many incomplete responses",
+    "Runtime API: sends without reading",
 )
-DEPENDENT = "C1 ", "C2 kills", "C2 ends", "C3", "C4"  # on the level of protection
-BEGINNINGS = [
-    case("C11 ends while it begins", f"{FAILED}exit status 7", do="quit", status=7),
-    case("C11 crashes while it begins", f"{FAILED}signal: segmentation fault", do="crash"),
-    case("C11 leaves a daemon while it begins", f"{FAILED}exit status 8", do="fork_twice", and_then="quit", status=8),
-    case("C11 a hog while it begins", f"{TOO_MUCH}", do="hog"),
-    case("C11 raises while it begins", "AttributeError: .*|KeyError: .*", do="no such act"),
+DEPENDENT = "endless", "exit: kills", "exit: leaves", "memory", "processes"  # on the sandbox
+AT_IMPORT = [
+    case("import: exits", f"{FAILED}exit status 7", do="quit", status=7),
+    case("import: crashes", f"{FAILED}signal: segmentation fault", do="crash"),
+    case("import: leaves a daemon", f"{FAILED}exit status 8", do="fork_twice", and_then="quit", status=8),
+    case("import: allocates 2 GiB", f"{TOO_MUCH}", do="hog"),
+    case("import: raises", "AttributeError: .*|KeyError: .*", do="no such act"),
 ]
 
 
 SANDBOXES = ["process", "namespaces"]
 
 
-def at_each_level(cases):
-    """All cases at both levels of protection; in an ordinary run only those at both to which it matters."""
-    pairs = [(level, case) for level in SANDBOXES for case in cases]
+def in_each_sandbox(cases):
+    """Run all cases in both sandboxes; in an ordinary run, namespaces only for the cases that depend on them."""
+    pairs = [(sandbox, case) for sandbox in SANDBOXES for case in cases]
     pairs = [pair for pair in pairs if WHOLE or pair[0] == "process" or pair[1].name.startswith(DEPENDENT)]
-    ids = [f"{level}-{case.name}" for level, case in pairs]
-    return pytest.mark.parametrize(("house", "case"), pairs, ids=ids, indirect=["house"])
+    ids = [f"{sandbox}-{case.name}" for sandbox, case in pairs]
+    return pytest.mark.parametrize(("site", "case"), pairs, ids=ids, indirect=["site"])
 
 
 @pytest.fixture(scope="module")
-def houses(tmp_path_factory):
-    """Gives the house of a level of protection, and ends the one before."""
+def open_site(tmp_path_factory):
+    """Open the site of a sandbox, and close the one before."""
     with contextlib.ExitStack() as stack:
-        there = {}
+        sites = {}
 
-        def house(sandbox):
-            if sandbox not in there:
+        def open_site(sandbox):
+            if sandbox not in sites:
                 stack.close()
-                there.clear()
-                there[sandbox] = stack.enter_context(inhabited(sandbox, tmp_path_factory.mktemp("hostile") / "code"))
-            return there[sandbox]
+                sites.clear()
+                sites[sandbox] = stack.enter_context(new_site(sandbox, tmp_path_factory.mktemp("hostile") / "code"))
+            return sites[sandbox]
 
-        yield house
+        yield open_site
 
 
 @pytest.fixture(params=SANDBOXES)
-def house(request, houses):
-    """An executor at a level of protection, its neighbours, who notice nothing, and where hostile code is."""
+def site(request, open_site):
+    """An executor and its neighbours; after the test, all neighbours must still answer, without an error."""
     if request.param == "namespaces":
         needs_namespaces()
-    house = houses(request.param)
-    yield house
-    house.neighbours.wait_for_responses()
-    assert house.neighbours.errors == []
+    site = open_site(request.param)
+    yield site
+    site.neighbours.wait_for_responses()
+    assert site.neighbours.errors == []
 
 
 @contextlib.contextmanager
-def inhabited(sandbox, code):
+def new_site(sandbox, code):
     shutil.copytree(FUNCTIONS / "hostile", code)
     with quiet_logger() as logger:
         with executing(sandbox=sandbox, logger=logger) as executor:
             with Neighbours(executor, code, rate=25) as neighbours:
-                yield House(sandbox, executor, code, neighbours)
+                yield Site(sandbox, executor, code, neighbours)
 
 
 @contextlib.contextmanager
 def quiet_logger():
-    """Writes every line, as a server's does, but where nobody reads it."""
+    """A logger that formats every line, as a server's does, and discards it."""
     logger = logging.Logger("hostile", logging.INFO)
     with open(os.devnull, "w") as file:
         logger.addHandler(logging.StreamHandler(file))
         yield logger
 
 
-class House(NamedTuple):
+class Site(NamedTuple):
+    """An executor with neighbours, and the directory of the functions' code."""
+
     sandbox: str
     executor: Any
     code: Path
     neighbours: Neighbours
 
-    def function(self, case, leash, handler="hostile.handler", **variables):
+    def function(self, case, pipe, handler="hostile.handler", **variables):
         name = re.sub(r"[^a-z0-9]+", "-", case.name.lower())
-        variables["LEASH"] = leash.path
+        variables["LIVENESS_PIPE"] = pipe.path
         options = {"timeout": case.timeout, "memory_size": case.memory, "environment": variables}
         return function(handler, code=self.code, name=name[:64], **options)
 
 
 @pytest.fixture
-def leash(tmp_path, house):
-    leash = LivenessPipe(house.code / tmp_path.name)
-    yield leash
-    leash.close()
+def pipe(tmp_path, site):
+    pipe = LivenessPipe(site.code / tmp_path.name)
+    yield pipe
+    pipe.close()
 
 
-@at_each_level(CASES)
-def test_what_a_function_does_to_itself_stays_there(house, leash, case, battery):
-    hostile, before = house.function(case, leash), set(population(house.executor))
-    figures = Figures(brief=case.event.get("number", 9) != 9)  # of all signals, one is enough
+@in_each_sandbox(CASES)
+def test_a_hostile_function_harms_only_itself(site, pipe, case, battery):
+    hostile, before = site.function(case, pipe), set(population(site.executor))
+    figures = Figures(measures_neighbours=case.event.get("number", 9) == 9)  # one signal stands for all
 
     def misbehave():
-        calls_of(house.executor, hostile)
-        with figures.taken(case, leash):
-            outcome = house.executor.execute(hostile, invocation(case.event, name=hostile.name, tail=False))
-        figures.death(leash, ended(outcome) and case.told != TIMED_OUT)
-        assert re.fullmatch(case.told, told(outcome))
-        if not ended(outcome):
-            run(house.executor, hostile, {"do": "quit", "status": 0})
-        figures.gone(leash, after_answer=ended(outcome))
-        wait_until(lambda: set(population(house.executor)) <= before)
-        assert calls_of(house.executor, hostile) == 1
+        calls_of(site.executor, hostile)
+        with figures.timed(case, pipe):
+            outcome = site.executor.execute(hostile, invocation(case.event, name=hostile.name, tail=False))
+        figures.note_death(pipe, has_ended(outcome) and case.answer != TIMED_OUT)
+        assert re.fullmatch(case.answer, answer_of(outcome))
+        if not has_ended(outcome):
+            run(site.executor, hostile, {"do": "quit", "status": 0})
+        figures.note_end(pipe, after_answer=has_ended(outcome))
+        wait_until(lambda: set(population(site.executor)) <= before)
+        assert calls_of(site.executor, hostile) == 1
 
-    beside(house, misbehave, figures)
-    battery.record(f"{case.name} ({house.sandbox})", **figures.all())
+    run_and_measure(site, misbehave, figures)
+    battery.record(f"{case.name} ({site.sandbox})", **figures.all())
     if case.name in BOUNDED:
-        assert figures.worst("server_mib") <= 16
+        assert figures.worst("server_mib") <= 16  # about twice BUFFER_LIMIT of the Runtime API
 
 
-@at_each_level(BEGINNINGS)
-def test_a_function_that_cannot_begin_is_told_of_and_harms_nobody(house, leash, case, battery):
-    before, figures = set(population(house.executor)), Figures()
-    hostile = house.function(case, leash, "begins.handler", INIT=json.dumps(case.event))
+@in_each_sandbox(AT_IMPORT)
+def test_a_function_that_fails_at_import_gets_its_error_and_harms_no_other(site, pipe, case, battery):
+    before, figures = set(population(site.executor)), Figures()
+    hostile = site.function(case, pipe, "at_import.handler", INIT=json.dumps(case.event))
 
     def misbehave():
         for _ in range(share(5, 2)):
-            with figures.taken(case, leash):
-                outcome = house.executor.execute(hostile, invocation(name=hostile.name))
-            figures.death(leash, died=True)
-            assert re.fullmatch(case.told, told(outcome))
-        figures.gone(leash, after_answer=False)
-        wait_until(lambda: set(population(house.executor)) <= before)
+            with figures.timed(case, pipe):
+                outcome = site.executor.execute(hostile, invocation(name=hostile.name))
+            figures.note_death(pipe, died=True)
+            assert re.fullmatch(case.answer, answer_of(outcome))
+        figures.note_end(pipe, after_answer=False)
+        wait_until(lambda: set(population(site.executor)) <= before)
 
-    beside(house, misbehave, figures)
-    battery.record(f"{case.name} ({house.sandbox})", **figures.all())
+    run_and_measure(site, misbehave, figures)
+    battery.record(f"{case.name} ({site.sandbox})", **figures.all())
 
 
-def test_a_function_that_does_not_begin_to_end_is_told_of(house, leash):
-    case = endless("C11 does not begin to end", do="loop")
-    hostile = house.function(case, leash, "begins.handler", INIT=json.dumps(case.event))
-    with quiet_logger() as logger, executing(sandbox=house.sandbox, init_timeout=0.3, logger=logger) as executor:
+def test_an_endless_import_times_out_on_every_call(site, pipe):
+    case = endless("import: endless", do="loop")
+    hostile = site.function(case, pipe, "at_import.handler", INIT=json.dumps(case.event))
+    with quiet_logger() as logger, executing(sandbox=site.sandbox, init_timeout=0.3, logger=logger) as executor:
         for _ in range(2):
-            assert re.fullmatch(case.told, told(executor.execute(hostile, invocation(name=hostile.name))))
-            leash.wait_for_end()
+            assert re.fullmatch(case.answer, answer_of(executor.execute(hostile, invocation(name=hostile.name))))
+            pipe.wait_for_end()
 
 
-def test_twelve_things_that_are_changed_stay_as_they_were_elsewhere(house, leash):
-    case = Case("C6 changes everything", {"do": "change_everything"}, "")
-    changer, other = house.function(case, leash), house.function(Case("C6 another", {}, ""), leash)
+def test_process_wide_changes_stay_in_their_environment(site, pipe):
+    case = Case("state: changes everything", {"do": "change_everything"})
+    changer, other = site.function(case, pipe), site.function(Case("state: another", {}), pipe)
     here = os.getcwd(), dict(os.environ), signal.getsignal(signal.SIGTERM), os.getpriority(os.PRIO_PROCESS, 0)
-    as_it_was = result(house.executor, other, {"do": "fingerprint"})
-    changed = result(house.executor, changer, case.event)
-    assert sum(changed[name] != as_it_was[name] for name in as_it_was) >= 12, changed
-    assert result(house.executor, other, {"do": "fingerprint"}) == as_it_was
-    run(house.executor, changer, {"do": "quit", "status": 0})
-    assert result(house.executor, changer, {"do": "fingerprint"}) == as_it_was
+    original = result(site.executor, other, {"do": "fingerprint"})
+    changed = result(site.executor, changer, case.event)
+    assert sum(changed[name] != original[name] for name in original) >= 12, changed
+    assert result(site.executor, other, {"do": "fingerprint"}) == original
+    run(site.executor, changer, {"do": "quit", "status": 0})
+    assert result(site.executor, changer, {"do": "fingerprint"}) == original
     assert here == (
         os.getcwd(), dict(os.environ), signal.getsignal(signal.SIGTERM), os.getpriority(os.PRIO_PROCESS, 0)
     )  # fmt: skip
@@ -289,22 +293,20 @@ def test_twelve_things_that_are_changed_stay_as_they_were_elsewhere(house, leash
 @pytest.mark.parametrize(
     ("act", "options"), [("attack", {}), ("crowd", {"count": share(200, 20)})], ids=["attack", "crowd"]
 )
-def test_a_neighbours_runtime_api_answers_to_nobody_else(house, leash, act, options, battery):
-    case = Case(
-        f"C9 a neighbour's Runtime API, {act}", {"do": act, "addresses": house.neighbours.addresses, **options}, ""
-    )
-    hostile, figures = house.function(case, leash), Figures()
+def test_a_neighbours_runtime_api_serves_no_other_environment(site, pipe, act, options, battery):
+    case = Case(f"a neighbour's Runtime API: {act}", {"do": act, "addresses": site.neighbours.addresses, **options}, "")
+    hostile, figures = site.function(case, pipe), Figures()
 
     def misbehave():
-        answer = result(house.executor, hostile, case.event)
+        answer = result(site.executor, hostile, case.event)
         assert answer == ([""] if act == "attack" else answer)
 
-    beside(house, misbehave, figures)
-    battery.record(f"{case.name} ({house.sandbox})", **figures.all())
+    run_and_measure(site, misbehave, figures)
+    battery.record(f"{case.name} ({site.sandbox})", **figures.all())
 
 
-def told(outcome):
-    """``errorType: errorMessage`` of a failure, without the request's id; else the result."""
+def answer_of(outcome):
+    """Return ``errorType: errorMessage`` of an error, without the request id, or else the result."""
     if outcome.function_error is None:
         return outcome.payload.decode()
     error = json.loads(outcome.payload)
@@ -312,7 +314,7 @@ def told(outcome):
 
 
 def calls_of(executor, function):
-    """The number of calls that the environment has had; a busy machine may need longer than the function has."""
+    """Return the number of calls of the environment; on a busy machine, retry a call that times out."""
     deadline = time.monotonic() + 30
     while True:
         outcome, value = run(executor, function, {"do": "nothing"})
@@ -322,31 +324,31 @@ def calls_of(executor, function):
         assert time.monotonic() < deadline
 
 
-def ended(outcome):
-    """Whether the environment was not to outlive it."""
-    return told(outcome).startswith(("Sandbox.Timedout", "Runtime.ExitError", "Function.ResponseSizeTooLarge"))
+def has_ended(outcome):
+    """Return whether the environment ends with such an outcome."""
+    return answer_of(outcome).startswith(("Sandbox.Timedout", "Runtime.ExitError", "Function.ResponseSizeTooLarge"))
 
 
-def beside(house, misbehave, figures):
-    """Once in an ordinary run; in the whole battery for a while, with the neighbours watched before and meanwhile."""
+def run_and_measure(site, misbehave, figures):
+    """Run the case once; in the whole battery for a while, and measure the neighbours before and meanwhile."""
     phases = [], []
-    rounds = 0 if figures.brief else ROUNDS
+    rounds = ROUNDS if figures.measures_neighbours else 0
     for number in range(rounds * 2):
-        begin = time.monotonic()
-        while time.monotonic() < begin + PHASE:
+        start = time.monotonic()
+        while time.monotonic() < start + PHASE:
             misbehave() if number % 2 else time.sleep(PHASE)
-        phases[number % 2].append((begin, time.monotonic()))
+        phases[number % 2].append((start, time.monotonic()))
     if rounds:
-        figures.neighbours = compared(*(house.neighbours.latencies(one) for one in phases))
+        figures.neighbours = compared(*(site.neighbours.latencies(one) for one in phases))
     else:
         misbehave()
 
 
 class Figures:
-    """The worst of what was measured: seconds, and MiB that the server's memory grew by."""
+    """The highest of each measured figure: milliseconds, and MiB that the server's memory grew by."""
 
-    def __init__(self, *, brief=False):
-        self.brief = brief  # not measured beside neighbours
+    def __init__(self, *, measures_neighbours=True):
+        self.measures_neighbours = measures_neighbours
         self._worst = {}
         self.neighbours = {}
 
@@ -354,35 +356,35 @@ class Figures:
         self._worst[name] = max(value, self._worst.get(name, value))
 
     def worst(self, name):
-        """0 where it could not be measured."""
+        """Return the highest value; 0 if it could not be measured."""
         return self._worst.get(name, 0.0)
 
     @contextlib.contextmanager
-    def taken(self, case, leash):
-        leash.end_started_at()
-        resident, began = reset_peak(), time.monotonic()
+    def timed(self, case, pipe):
+        pipe.end_started_at()  # discard times of earlier rounds
+        resident, started = reset_peak(), time.monotonic()
         yield
         self._answered = time.monotonic()
-        if case.told == TIMED_OUT:
-            self._note("beyond_timeout_ms", (self._answered - began - case.timeout) * 1000)
+        if case.answer == TIMED_OUT:
+            self._note("beyond_timeout_ms", (self._answered - started - case.timeout) * 1000)
         if resident:
             self._note("server_mib", (peak() - resident) / MIB)
 
-    def death(self, leash, died):
-        if died and (begun := leash.end_started_at()):
-            self._note("answer_after_death_ms", (self._answered - begun) * 1000)
+    def note_death(self, pipe, died):
+        if died and (end_started_at := pipe.end_started_at()):
+            self._note("answer_after_death_ms", (self._answered - end_started_at) * 1000)
 
-    def gone(self, leash, *, after_answer):
-        gone = leash.wait_for_end()
+    def note_end(self, pipe, *, after_answer):
+        end = pipe.wait_for_end()
         if after_answer:
-            self._note("gone_after_answer_ms", (gone - self._answered) * 1000)
+            self._note("gone_after_answer_ms", (end - self._answered) * 1000)
 
     def all(self):
         return {**{name: f"{value:.1f}" for name, value in self._worst.items()}, **self.neighbours}
 
 
 def reset_peak():
-    """What this process has resident, in bytes, as its peak is from here on; 0 where that cannot be had."""
+    """Reset this process's peak of resident memory. Return the bytes now resident; 0 if the kernel cannot."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

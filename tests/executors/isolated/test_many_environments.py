@@ -133,7 +133,7 @@ from pathlib import Path
 from tests.support.isolated import executing, function, run
 
 def call(name, code, pipe, event):
-    options = {"code": code, "name": name, "timeout": 60, "memory_size": 512, "environment": {"LEASH": pipe}}
+    options = {"code": code, "name": name, "timeout": 60, "memory_size": 512, "environment": {"LIVENESS_PIPE": pipe}}
     hostile = function("hostile.handler", **options)
     run(executor, hostile, {"do": "nothing"})
     threading.Thread(target=run, args=[executor, hostile, event], daemon=True).start()
@@ -151,7 +151,7 @@ ACTS = [
     {"do": "loop"},
     {"do": "ignore"},
     {"do": "stop"},
-    {"do": "stop_the_init"},
+    {"do": "stop_the_supervisor"},
     {"do": "fork_twice"},
     {"do": "bomb", "count": 50},
     {"do": "flood", "size": 10**12},

@@ -1,7 +1,7 @@
-"""Functions that mean harm. Each bounds itself, so that a limit that fails cannot take the machine down.
+"""Hostile functions. Each has a bound of its own, so that a limit that fails does not take the machine down.
 
-What holds the liveness is alive: the named pipe LIVENESS_PIPE is open in the environment, and in all that it starts, until they
-end. On it an act writes when its end begins.
+All processes of the environment inherit the named pipe LIVENESS_PIPE open for writing, so that its reader sees their
+end. An act writes the time to the pipe just before it dies.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ import warnings
 
 MIB = 1024 * 1024
 calls, request_id = 0, None
-liveness = os.open(os.environ["LIVENESS_PIPE"], os.O_WRONLY | os.O_NONBLOCK)
-os.set_inheritable(liveness, True)
+pipe = os.open(os.environ["LIVENESS_PIPE"], os.O_WRONLY | os.O_NONBLOCK)
+os.set_inheritable(pipe, True)
 
 
 def handler(event, context):
-    """Does ``event["do"]``, with what else the event says."""
+    """Run the act ``event["do"]`` with the other members of the event as arguments."""
     global calls, request_id
     calls += 1
     request_id = context and context.aws_request_id
@@ -35,8 +35,8 @@ def handler(event, context):
     return globals()[options.pop("do")](**options)
 
 
-def begins_to_end():
-    os.write(liveness, struct.pack("d", time.monotonic()))
+def write_time_of_death():
+    os.write(pipe, struct.pack("d", time.monotonic()))
 
 
 def nothing():
@@ -47,7 +47,7 @@ def sleep(seconds=60):
     time.sleep(seconds)
 
 
-# C1: what does not end
+# Endless
 
 
 def loop():
@@ -67,25 +67,25 @@ def ignore():
 
 
 def keep_the_interpreter():
-    """A loop in C that lets no other thread run."""
+    """Loop in C without releasing the GIL."""
     re.match(r"(a+)+$", "a" * 64 + "b")
 
 
-def stop_the_init():
+def stop_the_supervisor():
     os.kill(os.getppid(), signal.SIGSTOP)
     loop()
 
 
-# C2: ends
+# Exits
 
 
 def leave(status):
-    begins_to_end()
+    write_time_of_death()
     sys.exit(status)
 
 
 def quit(status):
-    begins_to_end()
+    write_time_of_death()
     os._exit(status)
 
 
@@ -95,7 +95,7 @@ def quit_in_a_thread(status):
 
 
 def interrupt():
-    begins_to_end()
+    write_time_of_death()
     raise KeyboardInterrupt
 
 
@@ -103,40 +103,40 @@ def end_by(number):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
-    begins_to_end()
+    write_time_of_death()
     os.kill(os.getpid(), number)
     time.sleep(60)
 
 
 def crash():
-    begins_to_end()
+    write_time_of_death()
     ctypes.string_at(0)
 
 
 def overflow():
-    """Recursion in C, until the stack of its thread is used up."""
+    """Recurse in C until the stack of a thread overflows."""
     sys.setrecursionlimit(2**30)
     threading.stack_size(65536)
-    begins_to_end()
+    write_time_of_death()
     thread = threading.Thread(target=repr, args=[deep()])
     thread.start()
     thread.join()
 
 
 def become(*, argv):
-    begins_to_end()
+    write_time_of_death()
     os.execv(argv[0], argv)
 
 
-def kill_the_init():
-    begins_to_end()
+def kill_the_supervisor():
+    write_time_of_death()
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(0.5)
     return "alive"
 
 
 def kill_all():
-    """Only where a process namespace has made this the second process there is; elsewhere it would reach everybody."""
+    """Kill every process that this one may signal, but only inside a process namespace."""
     if (os.getpid(), os.getppid()) == (2, 1):
         if not os.fork():
             time.sleep(60)
@@ -145,14 +145,14 @@ def kill_all():
     return "alive"
 
 
-# C3: memory, 2 GB at most
+# Memory, 2 GiB at most
 
 
 def hog(mib=2048):
-    taken = []
+    blocks = []
     for _ in range(mib // 16):
-        taken.append(bytearray(b"x" * 16 * MIB))
-    return len(taken)
+        blocks.append(bytearray(b"x" * 16 * MIB))
+    return len(blocks)
 
 
 def hog_in_children(children=4):
@@ -166,11 +166,11 @@ def hog_in_children(children=4):
     time.sleep(60)
 
 
-# C4: processes, threads, descriptors
+# Processes, threads, descriptors
 
 
 def bomb(count=200):
-    """Processes with sessions of their own."""
+    """Fork processes with sessions of their own."""
     for _ in range(count):
         try:
             if not os.fork():
@@ -183,9 +183,9 @@ def bomb(count=200):
 
 
 def flee(count=100, seconds=5, waits=60):
-    """Processes that end as soon as they have made the next, so that who kills them is always late.
+    """Fork chains of processes that each exit after forking the next, so that a kill by pid comes too late.
 
-    At most 100 are alive at once, and none is born after ``seconds``.
+    At most ``count`` are alive at once. None forks after ``seconds``.
     """
     ends = time.monotonic() + seconds
     for _ in range(count):
@@ -206,7 +206,7 @@ def flee_from():
 
 
 def fork_twice(and_then="sleep", **options):
-    """A daemon: the grandchild, in a session of its own, has no parent here."""
+    """Leave a daemon: a grandchild in a session of its own that blocks all signals."""
     if not os.fork():
         os.setsid()
         if not os.fork():
@@ -229,18 +229,18 @@ def many_threads(count=10_000):
 
 
 def many_descriptors(count=5_000):
-    taken = []
+    opened = []
     try:
         for _ in range(count):
-            taken.append(os.open("/dev/null", os.O_RDONLY))
+            opened.append(os.open("/dev/null", os.O_RDONLY))
     except OSError as error:
         return error.strerror
     finally:
-        for fd in taken:
+        for fd in opened:
             os.close(fd)
 
 
-# C5: output
+# Output
 
 
 def flood(size):
@@ -257,6 +257,7 @@ def line_without_end(size):
 
 
 def noise(close=()):
+    """Write bytes that are neither text nor whole log frames, then close descriptors."""
     os.write(1, b"\x00\xff\xfe broken \xa5\x5a\x00\x03 no frame\n\xc3\x28\xed\xa0\x80\n")
     os.write(1, b"\xa5\x5a\x00\x03" + (2**31).to_bytes(4, "big") + bytes(8) + b"an endless frame\n")
     os.write(3, b"\xa5" * 100_000)
@@ -266,14 +267,14 @@ def noise(close=()):
 
 
 def print_for_ever():
-    """Also when it has answered."""
+    """Leave a process that prints in a loop, and return."""
     if not os.fork():
         while True:
             os.write(1, b"x" * 1000 + b"\n")
     return "printing"
 
 
-# C6: twelve things that a whole process has
+# Process-wide state
 
 
 def change_everything():
@@ -297,7 +298,7 @@ def change_everything():
 
 
 def fingerprint():
-    """What a process has only one of."""
+    """Return state that all code of a process shares."""
     umask = os.umask(0)
     os.umask(umask)
     return {
@@ -317,7 +318,7 @@ def fingerprint():
     }
 
 
-# C7: results
+# Results
 
 
 def large(size):
@@ -346,10 +347,10 @@ def surrogate():
 
 
 def stream(size, chunked, piece=MIB):
-    """Answers by hand, with a body of that many bytes, as far as somebody reads it."""
+    """Post a response of ``size`` bytes by hand, as far as the server reads it."""
     piece = b"x" * piece
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
-    with connected() as sock:
+    with connect() as sock:
         head = f"POST /2018-06-01/runtime/invocation/{request_id}/response HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n"
         try:
             sock.sendall(head.encode())
@@ -361,36 +362,36 @@ def stream(size, chunked, piece=MIB):
 
 
 def hold_back(connections=32):
-    """As many answers at once as connections go, each but for its last byte."""
+    """Post a response on each of many connections, all without their last byte."""
     size, held = 6_000_000, []
     head = f"POST /2018-06-01/runtime/invocation/{request_id}/response HTTP/1.1\r\nContent-Length: {size}\r\n\r\n"
     for _ in range(connections):
         try:
-            held.append(connected())
+            held.append(connect())
             held[-1].sendall(head.encode() + b"x" * (size - 1))
         except OSError:
             pass
     return len(held)
 
 
-# C9: the Runtime API
+# The Runtime API
 
 
 def address():
     return os.environ["AWS_LAMBDA_RUNTIME_API"]
 
 
-def connected(to=None):
+def connect(to=None):
     host, port = (to or address()).split(":")
     sock = socket.create_connection((host, int(port)), timeout=1)
     sock.settimeout(1)
     return sock
 
 
-def said(request, to=None):
-    """The status of the answer; an empty text if the connection was refused or cut."""
+def status_of(request, to=None):
+    """Send a request; return the status of its response, or an empty text if the connection was refused or closed."""
     try:
-        with connected(to) as sock:
+        with connect(to) as sock:
             sock.sendall(request)
             return sock.recv(4096).decode().partition("\r\n")[0][9:12]
     except OSError:
@@ -410,51 +411,51 @@ ATTACKS = [
     b"GET " + b"x" * 3_000_000,
     b"POST" + PREFIX + b"invocation/next HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
     b"POST" + PREFIX + b"invocation/next HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS's hello
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # the start of a TLS handshake
     bytes(1000) + b"\r\n\r\n",
 ]
 
 
 def attack(addresses=(), rounds=1):
-    """What can be tried at an address; the statuses that came back."""
-    return sorted({said(one, to) for _ in range(rounds) for to in addresses or [address()] for one in ATTACKS})
+    """Send all requests in ATTACKS to some addresses; return the different statuses."""
+    return sorted({status_of(one, to) for _ in range(rounds) for to in addresses or [address()] for one in ATTACKS})
 
 
-def ask_and_not_listen(seconds=1):
-    """As many questions as go in that time; how many bytes they were."""
-    asked, ends = 0, time.monotonic() + seconds
+def send_without_reading(seconds=1):
+    """Send requests for some time without reading a response; return the number of bytes sent."""
+    sent, ends = 0, time.monotonic() + seconds
     try:
-        with connected() as sock:
+        with connect() as sock:
             while time.monotonic() < ends:
-                asked += sock.send(b"GET / HTTP/1.1\r\n\r\n" * 1000)
+                sent += sock.send(b"GET / HTTP/1.1\r\n\r\n" * 1000)
     except OSError:
         pass
-    return asked
+    return sent
 
 
 def crowd(addresses=(), count=100):
-    """Connections that say nothing, and are held; how many of them were turned away."""
-    held, away = [], 0
+    """Open idle connections and hold them; return the number that the server refused or closed."""
+    held, refused = [], 0
     for to in addresses or [address()]:
         for _ in range(count):
             try:
-                held.append(connected(to))
+                held.append(connect(to))
             except OSError:
-                away += 1
+                refused += 1
     for sock in held:
         sock.settimeout(0.001)
         try:
-            away += not sock.recv(1)
+            refused += not sock.recv(1)
         except OSError:
-            away += isinstance(sys.exc_info()[1], ConnectionError)
+            refused += isinstance(sys.exc_info()[1], ConnectionError)
         sock.close()
-    return away
+    return refused
 
 
 def answer_first(then, **options):
-    """Answers its own invocation by hand, and goes on to do something else."""
+    """Post a response to this invocation by hand, then run another act."""
     body = b'"by hand"'
-    said(
+    status_of(
         b"POST" + PREFIX + b"invocation/%b/response HTTP/1.1\r\nContent-Length: 9\r\n\r\n" % request_id.encode() + body
     )
     return globals()[then](**options)

@@ -1,4 +1,4 @@
-"""A function that behaves."""
+"""A well-behaved function, called while others do harm."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A function that does harm before it ever runs: what INIT says."""
+"""A function that does harm while its module is imported: the act in the variable INIT."""
 
 import json
 import os
