@@ -1,9 +1,10 @@
-"""A server with twenty secrets, and a function that looks for them.
+"""A server with twenty secrets, and a function that searches for them.
 
-Run by ``python -m tests.support.secrets_server SANDBOX FOLDER SECRET``.
+Run by ``python -m tests.support.secrets_server SANDBOX FOLDER SECRET``, with another secret in the variable PLANTED.
 
-Its standard output is a JSON object: ``planted``, the secrets by name; ``found``, where each was found; ``open``, one
-that lies in a file which everybody of this user may read, and is not counted; ``own_tmp``, whether /tmp is private.
+Standard output is a JSON object. ``planted`` has the secrets by name, and ``found`` the places where each was found.
+``open`` is whether the search found one more secret, in a file that every process of this user may read. ``own_tmp``
+is whether /tmp is private.
 """
 
 import atexit
@@ -20,15 +21,15 @@ from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 from tests.support.isolated import FUNCTIONS, executing, function, result
 
 
-def secret(name):
+def new_secret(name):
     return f"planted-{name}-{uuid.uuid4().hex}"
 
 
 class Secrets(dict):
-    """By the name of the place."""
+    """Secrets by name, made when they are first used."""
 
     def __missing__(self, name):
-        self[name] = secret(name)
+        self[name] = new_secret(name)
         return self[name]
 
 
@@ -59,7 +60,8 @@ def main(sandbox, folder, argument):
                     "planted": planted,
                     "found": {name: found[one] for name, one in planted.items() if one in found},
                     "open": open_secret in found,
-                    "own_tmp": executor._opened.spawner.own_tmp,
+                    "own_tmp": result(executor, function("evaluate"), "os.stat('/tmp').st_ino")
+                    != os.stat("/tmp").st_ino,
                 }
             )
         )
@@ -67,7 +69,10 @@ def main(sandbox, folder, argument):
 
 
 def plant(planted, folder):
-    """Puts secrets where a server has them; what keeps them there, the paths of files, and the key of shared memory."""
+    """Put secrets in every place where a server can have them.
+
+    Return the objects that keep them there, the paths of files, and the key of shared memory.
+    """
     os.environ["LATER"] = planted["later-environment"]
     os.chdir(make(os.path.join(folder, planted["working-directory"])))
     kept = [bytes(planted["memory"], "ascii"), anonymous_map(planted["anonymous-map"])]
@@ -127,7 +132,7 @@ def memory_file(text):
 
 
 def shared_memory(key, text):
-    """Of System V, which is gone when nobody uses it any more."""
+    """Put a text into System V shared memory, which the kernel removes after its last user."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.shmat.restype = ctypes.c_void_p
     number = libc.shmget(key, 4096, 0o1600)

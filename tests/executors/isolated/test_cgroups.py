@@ -1,6 +1,7 @@
-"""Control groups: what is written where, in directories that look like theirs, and what real ones do."""
+"""Control groups: the files that are written, in directories like the kernel's, and real groups."""
 
 import contextlib
+import glob
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
 from tests.support.isolated import executing, function, needs_client, result
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 CONTROLS = {
     "memory": ["memory.max", "memory.swap.max", "memory.peak", "memory.stat"],
     "pids": ["pids.max"],
@@ -31,9 +32,9 @@ CONTROLS_1 = {
 
 
 class Kernel:
-    """Plain files in the place of the kernel's: a new group has those that its parent's subtree_control asks for.
+    """Control groups of version 2 as plain files; a new group has the files that its parent's subtree_control enables.
 
-    Like the kernel's, that file takes all it is asked for or, where a controller is not there, nothing.
+    As in the kernel, a write to subtree_control fails as a whole if one controller is missing.
     """
 
     def __init__(self, root, controllers):
@@ -42,9 +43,9 @@ class Kernel:
 
     def mkdir(self, path):
         parent = Path(path).parent / "cgroup.subtree_control"
-        asked = parent.read_text() if parent.exists() else ""
+        enabled = parent.read_text() if parent.exists() else ""
         os.makedirs(path)
-        files = [file for one in self.controllers if f"+{one}" in asked for file in CONTROLS[one]]
+        files = [file for one in self.controllers if f"+{one}" in enabled for file in CONTROLS[one]]
         for name in ["cgroup.procs", "cgroup.kill", "cgroup.subtree_control", "cgroup.controllers", *files]:
             Path(path, name).touch()
 
@@ -63,7 +64,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(tmp_path, monkeypatch):
-    """Makes a root in which this process is in a service's group, or in ``own``; returns the service's."""
+    """Make a hierarchy of version 2 with this process in the group ``own``. Return the service's group."""
 
     def make(*, own="/service.slice/it.service/main", controllers=("memory", "pids", "cpu")):
         root = tmp_path / "root"
@@ -83,7 +84,7 @@ def kernel(tmp_path, monkeypatch):
 
 @pytest.fixture
 def version_1(tmp_path, monkeypatch):
-    """Makes hierarchies, one for each folder, whose files are there as soon as a group is; returns their root."""
+    """Make hierarchies of version 1, one for each folder. Return their root."""
 
     def make(folders, own):
         def mkdir(path):
@@ -107,12 +108,12 @@ def text(*path):
     return Path(*path).read_text()
 
 
-def test_groups_are_made_beside_the_subgroup_that_the_server_is_in(kernel):
+def test_groups_are_created_beside_the_servers_own_subgroup(kernel):
     service = kernel()
     groups = Groups("here")
     assert groups.limits_memory
-    asked = text(service, "cgroup.subtree_control"), text(service, "here/cgroup.subtree_control")
-    assert asked == ("+memory +pids +cpu",) * 2
+    enabled = text(service, "cgroup.subtree_control"), text(service, "here/cgroup.subtree_control")
+    assert enabled == ("+memory +pids +cpu",) * 2
     group = groups.create()
     group.limit(256)
     assert group.paths == (str(service / "here/1"),)
@@ -131,7 +132,7 @@ def test_groups_are_made_beside_the_subgroup_that_the_server_is_in(kernel):
     ("controllers", "folder"),
     [("cpu", "cpu"), ("cpu,cpuacct", "cpu,cpuacct"), ("cpu,cpuacct", "cpuacct,cpu"), ("cpuacct,cpu", "cpu")],
 )
-def test_version_1_has_a_group_in_each_hierarchy(version_1, controllers, folder):
+def test_version_1_gets_a_group_in_each_hierarchy(version_1, controllers, folder):
     own = f"7:memory:/box\n5:pids:/box\n4:cpuset:/box\n3:{controllers}:/box\n1:name=systemd:/box\n"
     root = version_1(["memory", "pids", "cpuset", folder], own)
     groups = Groups("here")
@@ -145,7 +146,7 @@ def test_version_1_has_a_group_in_each_hierarchy(version_1, controllers, folder)
     assert group.remove()
 
 
-def test_the_account_of_a_group(kernel):
+def test_a_group_reports_its_peak_and_its_file_cache(kernel):
     service = kernel()
     group = Groups("here").create()
     (service / "here/1/memory.stat").write_text("anon 5\nactive_file 1000\ninactive_file 24\nshmem 7\n")
@@ -153,14 +154,14 @@ def test_the_account_of_a_group(kernel):
     assert group.file_cache_bytes() == 1024
 
 
-def test_without_a_memory_controller_there_are_no_groups(kernel):
+def test_without_a_memory_controller_no_groups_are_created(kernel):
     service = kernel(controllers=())
     assert not Groups("here").limits_memory
     assert not (service / "here").exists()
     assert Groups("here").create() is None
 
 
-def test_a_controller_that_is_refused_does_not_take_others_with_it(kernel):
+def test_a_refused_controller_does_not_disable_the_others(kernel):
     service = kernel(controllers=("memory", "pids"))
     groups = Groups("here")
     groups.create().limit(128)
@@ -169,31 +170,31 @@ def test_a_controller_that_is_refused_does_not_take_others_with_it(kernel):
 
 
 @pytest.mark.parametrize(("weight", "written"), [(0.5, "1"), (8.2, "8"), (10_240, "10000")])
-def test_a_weight_is_one_that_the_kernel_takes(kernel, weight, written):
+def test_a_weight_stays_in_the_kernels_range(kernel, weight, written):
     service = kernel()
     Groups("here").create().set_cpu_weight(weight)
     assert text(service, "here/1/cpu.weight") == written
 
 
-def test_an_invocation_that_takes_long_yields_until_the_next(kernel, monkeypatch):
+def test_a_long_invocation_has_a_lower_weight_until_the_next(kernel, monkeypatch):
     service, times = kernel(), iter([2000.0, 2000.0025, 2000.0025, 2000.01, 3000.0])
     monkeypatch.setattr(cpu_weight, "monotonic", lambda: next(times))
     group = Groups("here").create()
     group.limit(512)
-    one = CpuWeight(group, 512)
+    weight = CpuWeight(group, 512)
 
-    def after(act):
-        act()
+    def weight_after(action):
+        action()
         return text(service, "here/1/cpu.weight")
 
-    assert after(one.restore) == after(one.lower_if_due) == "512"
-    assert one.seconds_until_due() == pytest.approx(0.0025)
-    assert after(one.lower_if_due) == "32"
-    assert one.seconds_until_due() == float("inf")
-    assert after(one.restore) == "512"
+    assert weight_after(weight.restore) == weight_after(weight.lower_if_due) == "512"
+    assert weight.seconds_until_due() == pytest.approx(0.0025)
+    assert weight_after(weight.lower_if_due) == "32"
+    assert weight.seconds_until_due() == float("inf")
+    assert weight_after(weight.restore) == "512"
 
 
-def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):
+def test_without_permission_no_groups_are_created(kernel, monkeypatch):
     def refuse(path):
         raise PermissionError(path)
 
@@ -203,7 +204,7 @@ def test_where_none_may_be_made_there_are_none(kernel, monkeypatch):
 
 
 @needs_client
-def test_a_functions_process_is_put_into_its_group(kernel):
+def test_a_function_process_is_in_its_group(kernel):
     service = kernel()
     with executing(sandbox="process") as executor:
         pid = result(executor, function("evaluate"), "os.getpid()")
@@ -211,31 +212,41 @@ def test_a_functions_process_is_put_into_its_group(kernel):
 
 
 @needs_client
-def test_an_environment_has_its_weight_and_yields_when_it_takes_long():
+def test_an_environment_has_its_weight_and_a_lower_one_while_it_is_busy():
     with executing(sandbox="process") as executor:
-        if not executor._opened.spawner.groups.weighs_cpu:
+        evaluate = function("evaluate", memory_size=256)
+        pid = result(executor, evaluate, "os.getpid()")
+        folders = folders_of(executor, pid)
+        if cpu_weight_of(folders) is None:
             pytest.skip("no control group with a weight can be made here")
-        sleep = function("sleep", memory_size=256)
-        result(executor, sleep, 0)
-        (group,) = [one._group for pool in executor._opened.pools._pools.values() for one in pool.idle]
-        assert _weight_of(group) in (256, 16)
-        result(executor, sleep, 0.2)
-        assert _weight_of(group) == 16
-        assert len({text(door) for door in group.procs_files()}) == 1  # the process is in all of them
-        assert text(group.procs_files()[0])
-        result(executor, sleep, 0)
-        wait_until(lambda: _weight_of(group) == 16)  # what it may have left behind has no whole weight for ever
+        assert cpu_weight_of(folders) in (256, 16)
+        result(executor, evaluate, "time.sleep(0.2)")
+        assert cpu_weight_of(folders) == 16
+        result(executor, evaluate, "1")
+        wait_until(lambda: cpu_weight_of(folders) == 16)  # processes that it left behind have no full weight
 
 
-def _weight_of(group):
-    names = [os.path.join(path, name) for path in group.paths for name in ("cpu.weight", "cpu.shares")]
-    (name,) = filter(os.path.exists, names)
-    return round(int(text(name)) / (10.24 if name.endswith("shares") else 1))
+def folders_of(executor, pid):
+    """Return the directories of a process's control groups: one in each hierarchy that the executor uses."""
+    name = os.path.basename(executor.statistics().directory)
+    parents = glob.glob(f"/sys/fs/cgroup/**/{name}/", recursive=True)
+    folders = [folder for parent in parents for folder in glob.glob(f"{parent}*/")]
+    own = [folder for folder in folders if str(pid) in text(folder, "cgroup.procs").split()]
+    assert len(own) == len(parents)
+    return own
+
+
+def cpu_weight_of(folders):
+    """Return the CPU weight in units of version 2, or None without one."""
+    for path in [Path(folder, name) for folder in folders for name in ("cpu.weight", "cpu.shares")]:
+        if path.exists():
+            return round(int(path.read_text()) / (10.24 if path.name == "cpu.shares" else 1))
+    return None
 
 
 @pytest.fixture
 def real():
-    """A group in a real hierarchy of version 2, whatever controllers that has."""
+    """A group in a real hierarchy of version 2, with any controllers."""
     mounts = [line.split()[1] for line in text("/proc/mounts").splitlines() if line.split()[2] == "cgroup2"]
     for mount in mounts:
         with contextlib.suppress(OSError):
@@ -246,7 +257,7 @@ def real():
     pytest.skip("no group of version 2 can be made here")
 
 
-def test_a_real_group_takes_processes_and_ends_them_all(real):
+def test_a_real_group_kills_all_its_processes(real):
     shell = f"echo $$ > {real.procs_files()[0]}; setsid sleep 60 & exec sleep 60"
     with subprocess.Popen(["sh", "-c", shell]) as process:
         wait_until(lambda: len(text(real.procs_files()[0]).split()) == 2)

@@ -1,4 +1,4 @@
-"""A program in Go on its standard library alone, as a custom runtime and as `go1.x`."""
+"""A Go program without dependencies, as a custom runtime and as `go1.x`."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def executor():
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory):
-    """A directory with the program as `bootstrap` and as `main`; built once, and from Go's cache the next time."""
+    """Build the program once, and return a directory that has it as `bootstrap` and as `main`."""
     folder = tmp_path_factory.mktemp("go")
     cache = os.environ.get("GOCACHE") or str(tmp_path_factory.getbasetemp().parent / "go-cache")
     settings = {"GOCACHE": cache, "GO111MODULE": "off", "GOTOOLCHAIN": "local", "GOPROXY": "off", "CGO_ENABLED": "0"}
@@ -36,8 +36,8 @@ def code(tmp_path_factory):
 
 @pytest.fixture(params=["provided.al2023", "go1.x"])
 def go(request, code):
-    """Makes the function under each runtime; of a custom one the handler is only told to the program."""
-    handler = "main" if request.param == "go1.x" else "told.only"
+    """A function under each runtime. A custom runtime only passes the handler string on."""
+    handler = "main" if request.param == "go1.x" else "any.handler"
 
     def make(**more):
         return function(handler, code=code, runtime=request.param, **{"name": request.param.replace(".", "-"), **more})
@@ -45,7 +45,7 @@ def go(request, code):
     return make
 
 
-def test_a_program_in_go_is_a_runtime(executor, go):
+def test_a_go_program_is_a_runtime(executor, go):
     first, second = (result(executor, go(), {"n": number}) for number in range(2))
     assert (first["event"], second["event"]) == ({"n": 0}, {"n": 1})
     assert first["pid"] == second["pid"]
@@ -53,7 +53,7 @@ def test_a_program_in_go_is_a_runtime(executor, go):
     assert (first["handler"], first["runtime"]) == (go().handler, f"AWS_Lambda_{go().runtime}")
 
 
-def test_its_failures_are_told_as_for_every_runtime(executor, go):
+def test_errors_panics_and_exits_are_reported_as_for_every_runtime(executor, go):
     outcome, error = run(executor, go(), {"Fail": "no"})
     assert (outcome.function_error, error) == ("Unhandled", {"errorMessage": "no", "errorType": "errorString"})
     outcome, error = run(executor, go(), {"Panic": "oh"})
@@ -62,7 +62,7 @@ def test_its_failures_are_told_as_for_every_runtime(executor, go):
     assert run(executor, go(), {"Exit": 3})[1]["errorMessage"].endswith("exit status 3")
 
 
-def test_it_starts_and_works_in_128_mib(executor, go):
+def test_a_go_program_runs_in_128_mib(executor, go):
     outcome, _ = run(executor, go(memory_size=128, name="small"), {})
     assert outcome.init_duration is not None
     assert 0 < outcome.memory < 64

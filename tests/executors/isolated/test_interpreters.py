@@ -1,4 +1,4 @@
-"""Python functions under another version of Python than the server's, and what happens where that is not to be had."""
+"""Python functions under another version of Python than the server's, and without that version."""
 
 import importlib.util
 import logging
@@ -21,11 +21,13 @@ VERSION = "f'{sys.version_info.major}.{sys.version_info.minor}'"
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """A virtual environment of another version with AWS's client in it: its version, and the folder of its programs."""
+    """A virtual environment of another version, with AWS's client. Return its version and its folder of programs."""
     for version in VERSIONS:
         folder = tmp_path_factory.mktemp("venv")
-        made = subprocess.run([f"python{version}", "-m", "venv", "--without-pip", folder]) if _runs(version) else None
-        if made and not made.returncode:
+        created = (
+            subprocess.run([f"python{version}", "-m", "venv", "--without-pip", folder]) if _runs(version) else None
+        )
+        if created and not created.returncode:
             packages = folder / f"lib/python{version}/site-packages"
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", packages]
             command += ["--python-version", version, "--only-binary", ":all:", "awslambdaric"]
@@ -40,29 +42,31 @@ def _runs(version):
     return path and not subprocess.run([path, "-c", "import venv"], capture_output=True).returncode
 
 
-def test_a_runtimes_own_interpreter_runs_it(other, monkeypatch, caplog):
+def test_a_function_runs_under_the_interpreter_of_its_runtime(other, monkeypatch, caplog):
     version, programs = other
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    theirs = function("app.evaluate", name="theirs", runtime=f"python{version}")
+    other_version = function("app.evaluate", name="other", runtime=f"python{version}")
     with caplog.at_level(logging.WARNING, "serverfull_wsgi"), executing() as executor:
-        assert result(executor, theirs, VERSION) == version
-        assert result(executor, theirs, "os.environ['AWS_EXECUTION_ENV']") == f"AWS_Lambda_python{version}"
-        assert result(executor, theirs, "os.environ['PATH']").split(":")[0] == programs
+        assert result(executor, other_version, VERSION) == version
+        assert result(executor, other_version, "os.environ['AWS_EXECUTION_ENV']") == f"AWS_Lambda_python{version}"
+        assert result(executor, other_version, "os.environ['PATH']").split(":")[0] == programs
         assert result(executor, function("evaluate"), VERSION) != version
-        assert executor._opened.spawner.can_fork(f"{programs}/python{version}")
+        assert "awslambdaric" not in result(executor, other_version, "sys.orig_argv")  # forked, not executed
     assert not caplog.text
 
 
 @pytest.mark.parametrize(
-    ("program", "why"),
+    ("program", "reason"),
     [
         (None, "no python3.99 is on"),
         (f'exec {os.path.realpath(sys.executable)} -S "$@"', "{} cannot be a zygote: there is no awslambdaric"),
         ("exit 127", "{} does not run"),
     ],
-    ids=["not there", "without the client", "a shim of nothing"],
+    ids=["not there", "without the client", "a program that fails"],
 )
-def test_where_it_cannot_be_had_the_servers_own_does_and_that_is_told_once(program, why, monkeypatch, tmp_path, caplog):
+def test_without_that_interpreter_the_servers_own_runs_it_with_one_warning(
+    program, reason, monkeypatch, tmp_path, caplog
+):
     if program:
         (tmp_path / "python3.99").write_text(f"#!/bin/sh\n{program}\n")
         (tmp_path / "python3.99").chmod(0o755)
@@ -73,4 +77,4 @@ def test_where_it_cannot_be_had_the_servers_own_does_and_that_is_told_once(progr
             assert result(executor, function("app.evaluate", name=name, runtime="python3.99"), VERSION) == own
     (warning,) = caplog.messages
     assert f"python3.99 run under the server's python{own}: " in warning
-    assert why.format(f"{tmp_path}/python3.99") in warning
+    assert reason.format(f"{tmp_path}/python3.99") in warning

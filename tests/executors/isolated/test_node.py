@@ -1,4 +1,4 @@
-"""Functions of the Node.js runtimes, under a client of ours."""
+"""Functions of the Node.js runtimes, under the project's own client of the Runtime API."""
 
 import hashlib
 import json
@@ -27,11 +27,11 @@ def node(export, **more):
 
 
 @pytest.mark.parametrize("event", [{"a": [1, "é"]}, None, 5, "text"])
-def test_an_event_arrives_and_returns(executor, event):
+def test_an_event_reaches_the_handler_and_returns(executor, event):
     assert result(executor, node("echo"), event) == ({} if event is None else event)
 
 
-def test_results_are_written_compactly(executor):
+def test_results_are_compact_json(executor):
     outcome, _ = run(executor, node("echo"), {"a": 1})
     assert (outcome.payload, outcome.content_type) == (b'{"a":1}', "application/json")
 
@@ -51,7 +51,7 @@ def test_every_kind_of_handler_runs(executor):
     assert result(executor, node("module.handler"), "x") == hashlib.sha256(b"x").hexdigest()
 
 
-def test_the_context_is_awss(executor):
+def test_the_context_has_awss_values(executor):
     call = invocation(name="app-context", client_context={"custom": {"k": "é"}}, trace_id="Root=1-2-3")
     seen = json.loads(executor.execute(node("context", memory_size=256), call).payload)
     assert (seen["awsRequestId"], seen["invokedFunctionArn"]) == (call.request_id, call.function_name.arn)
@@ -62,7 +62,7 @@ def test_the_context_is_awss(executor):
     assert seen["trace"] == "Root=1-2-3"
 
 
-def test_the_context_has_awss_members_and_what_is_not_there_is_undefined(executor):
+def test_the_context_has_the_members_of_awss_and_no_others(executor):
     call = invocation(name="app-context")
     seen = json.loads(executor.execute(node("context"), call).payload)
     assert set(seen) == {
@@ -72,7 +72,7 @@ def test_the_context_has_awss_members_and_what_is_not_there_is_undefined(executo
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", seen["logStreamName"])
 
 
-def test_the_variables_are_lambdas(executor):
+def test_the_environment_variables_are_lambdas(executor):
     seen = result(executor, node("variables", environment={"OWN": "1"}))
     assert (seen["OWN"], seen["AWS_EXECUTION_ENV"], seen["_HANDLER"]) == ("1", "AWS_Lambda_nodejs20.x", "app.variables")
     assert (seen["AWS_LAMBDA_FUNCTION_NAME"], seen["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) == ("app-variables", "128")
@@ -85,7 +85,7 @@ def test_the_variables_are_lambdas(executor):
     assert set(seen) - allowed == set()
 
 
-def test_the_log_has_awss_form(executor):
+def test_the_log_has_the_format_of_awss(executor):
     call = invocation(name="app-log")
     log = executor.execute(node("log"), call).log.decode()
     assert re.search(rf"Z\t{call.request_id}\tINFO\tlogged 1 {{ a: 1 }}\n", log)
@@ -106,7 +106,7 @@ def test_the_log_has_awss_form(executor):
         ("uncaught", None, "Error", "uncaught"),
     ],
 )
-def test_a_failure_is_awss(executor, export, event, error_type, message):
+def test_an_error_has_the_type_and_message_of_awss(executor, export, event, error_type, message):
     outcome, error = run(executor, node(export), event)
     assert outcome.function_error == "Unhandled"
     assert (error["errorType"], error["errorMessage"]) == (error_type, message)
@@ -122,7 +122,7 @@ def test_a_failure_is_awss(executor, export, event, error_type, message):
         ("sleep", "Sandbox.Timedout", "Error: Task timed out after 2.00 seconds"),
     ],
 )
-def test_an_end_is_told_in_awss_words_and_the_next_call_gets_a_new_process(executor, event, error_type, message):
+def test_an_exit_has_awss_message_and_the_next_call_gets_a_new_process(executor, event, error_type, message):
     counting = node("count", timeout=2)
     call = invocation(event, name=counting.name)
     outcome = executor.execute(counting, call)
@@ -134,30 +134,30 @@ def test_an_end_is_told_in_awss_words_and_the_next_call_gets_a_new_process(execu
     assert result(executor, counting) == 1
 
 
-def test_a_failure_has_three_members_and_leaves_the_process_as_it_is(executor):
+def test_an_error_has_three_members_and_keeps_the_process(executor):
     counting = node("count", name="failing")
     assert result(executor, counting) == 1
     assert list(run(executor, counting, "fail")[1]) == ["errorType", "errorMessage", "trace"]
     assert result(executor, counting) == 3
 
 
-def test_a_start_that_fails_is_told_on_every_call(executor):
+def test_a_syntax_error_is_returned_on_every_call(executor):
     outcomes = [run(executor, node("syntax.handler", name="again")) for _ in range(5)]
     assert {error["errorType"] for _, error in outcomes} == {"Runtime.UserCodeSyntaxError"}
     assert {outcome.function_error for outcome, _ in outcomes} == {"Unhandled"}
 
 
-def test_a_package_that_is_missing_is_told(executor):
+def test_a_missing_package_is_an_import_error(executor):
     _, error = run(executor, node("missing.handler"))
     assert error["errorType"] == "Runtime.ImportModuleError"
     assert error["errorMessage"].startswith("Error: Cannot find module 'no-such-package'")
 
 
-def test_what_is_no_json_is_a_failure(executor):
+def test_a_result_that_is_not_json_is_an_error(executor):
     assert run(executor, node("cycle"))[1]["errorMessage"].startswith("Unable to stringify response body as json")
 
 
-def test_an_exit_and_a_timeout_are_told_as_for_every_runtime(executor):
+def test_an_exit_and_a_timeout_are_reported_as_for_every_runtime(executor):
     assert run(executor, node("exit"), 3)[1]["errorMessage"].endswith("Runtime exited with error: exit status 3")
     assert run(executor, node("sleep", timeout=0.5), 60_000)[1]["errorType"] == "Sandbox.Timedout"
     assert result(executor, node("sleep"), 1) is None
