@@ -30,8 +30,8 @@ from serverfull_wsgi.names import log_group_name, log_stream_name
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.logs import report_line
 from serverfull_wsgi.telemetry.metrics import Stat
-from serverfull_wsgi.telemetry.scope import LOGGER, InvocationScope
-from serverfull_wsgi.telemetry.stdio import running
+from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.telemetry.stdio import RunningScope
 from serverfull_wsgi.telemetry.tail import Tail
 from serverfull_wsgi.telemetry.tail_handler import attach, ensure_root_handler
 
@@ -61,10 +61,7 @@ class InProcessExecutor:
         tail = Tail() if invocation.tail else None
         if tail:
             tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
-        scope = InvocationScope(
-            invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal
-        )
-        with running(scope):
+        with RunningScope(invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal):
             started = perf_counter()
             payload, content_type, error_log = _run(function, invocation)
             duration = perf_counter() - started

@@ -1,7 +1,8 @@
 """Log lines, log tails and metrics of invocations.
 
-An executor in the server's process makes an `InvocationScope` for each invocation, and `stdio.running` makes it the
-current one of its thread, task or greenlet. Output of a handler finds its invocation by this scope:
+An `InvocationScope` has the facts about a running invocation. The executor in the server's process enters one for each
+invocation (`stdio.RunningScope`), which makes it current in its thread, task or greenlet. Output of a handler finds its
+invocation by this scope:
 
     handler ── print ──────────────────> stdio.RoutedStream ──┬─> the server's output
             ── logging ────────────────> TailHandler ─────────┴─> Tail: the last 4 KB, for X-Amz-Log-Result

@@ -248,8 +248,7 @@ def test_a_kept_redirection_prints_to_the_real_stream_once_it_is_over(call, caps
 
 FORKS = """
 import io, os, sys, threading
-from serverfull_wsgi.telemetry.scope import InvocationScope
-from serverfull_wsgi.telemetry.stdio import running
+from serverfull_wsgi.telemetry.stdio import RunningScope
 
 class Waits(io.StringIO):  # a stream whose `closed` is read while the module holds its lock
     @property
@@ -260,21 +259,21 @@ class Waits(io.StringIO):  # a stream whose `closed` is read while the module ho
         return False
 
 def scope():
-    return InvocationScope("id", "it", None, None, None)
+    return RunningScope("id", "it", None, None, None)
 
 def redirects():
-    with running(scope()):
+    with scope():
         sys.stdout = io.StringIO()
 
 holding, done = threading.Event(), threading.Event()
 thread = threading.Thread(target=redirects)
 sys.stdout = Waits()
-with running(scope()):
+with scope():
     thread.start()
     holding.wait()
     if not (pid := os.fork()):
         sys.stdout = open(sys.argv[1], "w")
-        with running(scope()):
+        with scope():
             print("printed by the child", flush=True)
         os._exit(0)
     os.waitpid(pid, 0)
