@@ -13,7 +13,7 @@ from serverfull_wsgi.names import LATEST
 class ChainFetcher:
     """Serve the functions of several fetchers, for example of a template and of a `StaticFetcher`.
 
-    The fetchers are asked for their functions once, when the chain is made. A function's name belongs to one of them.
+    The chain lists the functions of its fetchers once, when it is made. Each name belongs to one fetcher.
 
     Args:
         fetchers: fetchers that can list their functions. A `ReportingFetcher` among them also reports here.

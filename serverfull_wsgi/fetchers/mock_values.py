@@ -1,7 +1,7 @@
 """Values for mock mode: made from type annotations, and converted to JSON's types.
 
-`zero` makes the empty value of a type, `RandomValues` a random one. `json_ready` converts either. Annotations belong to
-the user, so every unusual one gives None and no error.
+`zero` makes the empty value of a type, `RandomValues` a random one. `json_ready` converts either. A user's annotation
+may be any expression: for an annotation that is not supported, the value is None and nothing is raised.
 """
 
 from __future__ import annotations
