@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from serverfull_wsgi.assembly import store_path
+from serverfull_wsgi.domain import EVENT_STATES
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.queues.sqlite import admin
 from serverfull_wsgi.queues.sqlite.store import Store
@@ -25,7 +26,7 @@ def events() -> None:
 
 
 @events.command(name="list")
-@click.option("--state", type=click.Choice(admin.STATES), default=None, help="Only events in this state.")
+@click.option("--state", type=click.Choice(EVENT_STATES), default=None, help="Only events in this state.")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of events."
 )
@@ -78,7 +79,7 @@ def redrive(request_id: str | None, failed: bool) -> None:
 
 
 @events.command()
-@click.option("--state", type=click.Choice(admin.STATES[2:]), default=None, help="Only events in this state.")
+@click.option("--state", type=click.Choice(EVENT_STATES[2:]), default=None, help="Only events in this state.")
 @click.confirmation_option(prompt="Remove finished events and their history?")
 def purge(state: str | None) -> None:
     """Remove finished events.

@@ -1,4 +1,4 @@
-"""The application as those use it who mount, extend or embed it."""
+"""The application, mounted, extended and embedded."""
 
 import asyncio
 import base64
@@ -50,7 +50,7 @@ def serving(**functions):
     return Application(StaticFetcher(functions))
 
 
-def test_a_fetcher_is_any_object_that_fetches():
+def test_a_fetcher_is_any_object_with_a_fetch_method():
     class Upper:
         def fetch(self, name, qualifier="$LATEST"):
             if name != "upper":
@@ -61,7 +61,7 @@ def test_a_fetcher_is_any_object_that_fetches():
     assert post(Application(Upper()), "lower").status == 404
 
 
-def test_a_fetcher_may_give_plain_handlers():
+def test_a_fetcher_may_return_plain_handlers():
     class Plain:
         def fetch(self, name, qualifier="$LATEST"):
             return handlers.describe
@@ -73,9 +73,9 @@ def test_a_fetcher_may_give_plain_handlers():
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (ResourceConflictException("its code is gone"), 409),
-        (InvalidRuntimeException("it wants COBOL"), 502),
-        (ServiceException("its database is away"), 500),
+        (ResourceConflictException("its code is missing"), 409),
+        (InvalidRuntimeException("COBOL is not installed"), 502),
+        (ServiceException("the database is down"), 500),
         (TooManyRequestsException(), 429),
     ],
 )
@@ -89,32 +89,26 @@ def test_callers_get_the_error_that_a_fetcher_raises(error, status):
     assert error.message in response.json.values()
 
 
-def test_head_gets_the_headers_of_a_refusal_and_no_body():
+def test_a_head_request_gets_the_headers_of_an_error_and_no_body():
     application = serving()
     get, head = (InProcess(application).request(method, "/nowhere") for method in ("GET", "HEAD"))
     assert (head.status, head.body) == (404, b"")
     assert head.headers["Content-Length"] == str(len(get.body))
 
 
-def test_an_executor_of_ones_own_says_how_functions_run():
+def test_a_users_own_executor_runs_the_functions():
     class Canned:
         def execute(self, function, invocation):
             return Outcome(b"canned", executed_version="3")
-
-        def close(self):
-            pass
 
     response = post(Application(StaticFetcher(FUNCTIONS), executor=Canned()), "hello")
     assert (response.body, response.headers["X-Amz-Executed-Version"]) == (b"canned", "3")
 
 
-def test_an_executor_without_room_is_a_429_with_its_reason():
+def test_an_executor_at_its_limit_is_a_429_with_its_reason():
     class Full:
         def execute(self, function, invocation):
             raise TooManyRequestsException("ReservedFunctionConcurrentInvocationLimitExceeded", retry_after=7)
-
-        def close(self):
-            pass
 
     response = post(Application(StaticFetcher(FUNCTIONS), executor=Full()), "hello")
     assert response.status == 429
@@ -124,7 +118,7 @@ def test_an_executor_without_room_is_a_429_with_its_reason():
     )
 
 
-def test_a_fault_of_ours_is_a_500_that_says_nothing_and_a_log_that_says_all(caplog):
+def test_a_failure_of_the_service_is_a_500_without_details_and_the_log_has_them(caplog):
     class Broken:
         def fetch(self, name, qualifier="$LATEST"):
             raise RuntimeError("the secret is 1234")
@@ -135,7 +129,7 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_and_a_log_that_says_all(capl
     assert "the secret is 1234" in caplog.text
 
 
-def test_further_routes_are_handed_their_values_decoded():
+def test_further_routes_get_their_values_percent_decoded():
     def greet(environ, start_response):
         return Response(environ["wsgiorg.routing_args"][1]["name"])(environ, start_response)
 
@@ -143,7 +137,7 @@ def test_further_routes_are_handed_their_values_decoded():
     assert InProcess(application).request("GET", "/greet/a%2Fb%20c").body == b"a/b c"
 
 
-def test_a_route_that_breaks_after_it_began_is_still_a_500():
+def test_a_route_that_fails_after_start_response_is_a_500():
     def half(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "0")])
         raise RuntimeError("half way")
@@ -152,7 +146,7 @@ def test_a_route_that_breaks_after_it_began_is_still_a_500():
     assert InProcess(application).request("GET", "/half").status == 500
 
 
-def test_the_health_check_has_the_path_it_is_given():
+def test_the_health_check_has_a_configurable_path():
     application = Application(StaticFetcher({}), healthcheck="/alive")
     assert InProcess(application).request("GET", "/alive").body == b"."
     assert InProcess(application).request("GET", "/healthcheck").status == 404
@@ -169,22 +163,13 @@ def test_the_invoke_endpoint_serves_in_any_router():
     assert InProcess(router).request("POST", "/absent").status == 404
 
 
-def test_region_and_account_make_the_arns():
+def test_region_and_account_are_part_of_the_arns():
     application = Application(StaticFetcher({"d": handlers.describe}), region="cn-north-1", account_id="999999999999")
     assert post(application, "d").json["invoked_function_arn"] == "arn:aws-cn:lambda:cn-north-1:999999999999:function:d"
 
 
-def test_start_and_close_may_be_called_more_than_once():
-    application = serving(hello=handlers.hello)
-    application.start()
-    application.start()
-    assert post(application, "hello").status == 200
-    application.close()
-    application.close()
-
-
-def test_request_ids_are_never_those_of_another_request_or_of_another_process():
-    mine = {new_ids() for _ in range(1_000)}
+def test_request_ids_differ_between_requests_and_processes():
+    ids = {new_ids() for _ in range(1_000)}
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
         os.write(writer, "\n".join(new_ids().request_id for _ in range(300)).encode())
@@ -192,31 +177,18 @@ def test_request_ids_are_never_those_of_another_request_or_of_another_process():
     os.close(writer)
     os.waitpid(child, 0)
     with os.fdopen(reader) as pipe:
-        childs = set(pipe.read().split())
-    mine |= {new_ids() for _ in range(300)}
-    assert len(mine) == 1_300
-    assert len({ids.trace for ids in mine}) == 1_300
-    assert len(childs) == 300
-    assert not childs & {ids.request_id for ids in mine}
+        ids_of_child = set(pipe.read().split())
+    ids |= {new_ids() for _ in range(300)}
+    assert len(ids) == 1_300
+    assert len({one.trace for one in ids}) == 1_300
+    assert len(ids_of_child) == 300
+    assert not ids_of_child & {one.request_id for one in ids}
 
 
-def test_an_application_works_after_a_fork():
-    application = serving(hello=handlers.hello)
-    assert post(application, "hello").status == 200
-    read, write = os.pipe()
-    if (child := os.fork()) == 0:
-        os.write(write, b"%d" % post(application, "hello", X_Amz_Invocation_Type="Event").status)
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 10) == b"202"
-    os.close(read)
-    os.close(write)
+# The output of handlers
 
 
-# Capture
-
-
-def test_eight_threads_capture_each_its_own_output():
+def test_the_tail_of_each_thread_has_only_its_own_output():
     barrier = threading.Barrier(8)
 
     def shout(event, context):
@@ -246,14 +218,14 @@ def test_eight_threads_capture_each_its_own_output():
             assert others == []
 
 
-def test_output_still_goes_where_it_went(capsys):
+def test_output_still_reaches_the_servers_streams(capsys):
     post(serving(noisy=handlers.noisy), "noisy", X_Amz_Log_Type="Tail")
     captured = capsys.readouterr()
     assert "printed\n" in captured.out
     assert "to stderr\n" in captured.err
 
 
-def test_a_handler_that_closes_its_output_closes_nobody_elses(capsys):
+def test_a_handler_that_closes_its_output_does_not_close_the_servers(capsys):
     def closing(event, context):
         sys.stdout.close()
         sys.stderr.close()
@@ -265,7 +237,7 @@ def test_a_handler_that_closes_its_output_closes_nobody_elses(capsys):
     assert capsys.readouterr().out == "still here\nand here\n"
 
 
-def test_an_output_that_nobody_reads_is_not_the_handlers_failure():
+def test_an_output_without_a_reader_is_not_a_function_error():
     class Gone(io.StringIO):
         def write(self, text):
             raise BrokenPipeError
@@ -275,14 +247,14 @@ def test_an_output_that_nobody_reads_is_not_the_handlers_failure():
     assert response.json == "ok"
 
 
-def test_the_root_loggers_level_is_left_alone():
+def test_the_root_loggers_level_does_not_change():
     level = logging.getLogger().level
     post(serving(noisy=handlers.noisy), "noisy")
     assert logging.getLogger().level == level
 
 
 def test_a_handler_runs_in_the_thread_of_its_request():
-    """Which is not the main one under a threaded server: there neither of these two is to be had."""
+    """This is not the main thread of a threaded server, so signal handlers are refused, and an event loop can run."""
 
     def wants(event, context):
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
@@ -300,7 +272,7 @@ def test_a_handler_runs_in_the_thread_of_its_request():
         assert pool.submit(post, application, "runs").result().json == "ran"
 
 
-def test_a_copied_context_is_captured_with_its_invocation():
+def test_the_tail_has_the_output_of_a_copied_context():
     def spawn(event, context):
         thread = threading.Thread(target=contextvars.copy_context().run, args=(print, "from the thread"))
         thread.start()
@@ -310,10 +282,10 @@ def test_a_copied_context_is_captured_with_its_invocation():
     assert b"from the thread\n" in base64.b64decode(response.headers["X-Amz-Log-Result"])
 
 
-# What handlers reach through their context
+# Logger and metrics of handlers
 
 
-def test_the_logger_in_a_handler_knows_its_invocation(caplog):
+def test_the_logger_in_a_handler_adds_the_request_id(caplog):
     def handler(event, context):
         logger_from_context().warning("at work", extra={"order": 7})
 
@@ -326,7 +298,7 @@ def test_the_logger_in_a_handler_knows_its_invocation(caplog):
     )
 
 
-def test_the_logger_in_a_background_event_knows_it_too(caplog):
+def test_the_logger_in_an_event_adds_the_request_id(caplog):
     application = serving(work=lambda event, context: logger_from_context().warning("in the background"))
     response = post(application, "work", X_Amz_Invocation_Type="Event")
     application.close()
@@ -340,8 +312,8 @@ def test_the_logger_in_a_handler_is_part_of_the_tail():
 
 
 @pytest.mark.parametrize("name", ["alone", "alone.and.below"])
-def test_the_logger_of_a_second_application_is_part_of_its_tail(name):
-    """One that passes nothing on to the root logger, or is below one that does not."""
+def test_the_tail_has_the_records_of_a_second_applications_logger(name):
+    """The logger, or the one above it, does not propagate to the root logger."""
     post(serving(work=at_work), "work")
     alone = logging.getLogger(name.partition(".")[0])
     alone.handlers[:], alone.propagate = [logging.NullHandler()], False
@@ -350,8 +322,8 @@ def test_the_logger_of_a_second_application_is_part_of_its_tail(name):
     assert base64.b64decode(response.headers["X-Amz-Log-Result"]).count(b"at work") == 1
 
 
-def test_a_record_that_a_hosts_logger_has_written_is_not_written_again(capsys, monkeypatch):
-    """As Flask's has a handler and passes its records on, to a root logger without any but ours."""
+def test_a_record_that_a_hosts_logger_writes_is_written_once(capsys, monkeypatch):
+    """Flask's logger has a handler and propagates, to a root logger that has only our handler."""
     written, host = io.StringIO(), logging.getLogger("of.a.host")
     host.handlers[:] = [logging.StreamHandler(written)]
     monkeypatch.setattr(logging.root, "handlers", [])
@@ -365,24 +337,24 @@ def at_work(event, context):
 
 
 def test_logger_and_stats_are_usable_outside_an_invocation():
-    logger_from_context().debug("nobody runs")
+    logger_from_context().debug("no invocation")
     stat_from_context().incr("nothing")
     with stat_from_context().pipeline() as pipe:
         pipe.timing("nothing", 1)
 
 
-# Shielding
+# Exceptions that must not reach the server
 
 
-def test_a_servers_abort_is_not_the_handlers(caplog):
-    """gunicorn's sync worker raises SystemExit out of its signal handler, which runs inside the handler."""
+def test_an_abort_by_the_server_ends_the_request(caplog):
+    """gunicorn's sync worker raises SystemExit from a signal handler that runs while the function does."""
     module = type(sys)("gunicorn.workers.base")
     exec("def handle_abort(event, context):\n    import sys\n    sys.exit(1)", module.__dict__)
     with pytest.raises(SystemExit):
         post(serving(stuck=lambda event, context: module.handle_abort(event, context)), "stuck")
 
 
-def test_an_exception_that_cannot_be_shown_is_shielded():
+def test_an_exception_that_has_no_text_is_a_function_error():
     class Unshowable(Exception):
         def __str__(self):
             raise RuntimeError
@@ -393,7 +365,7 @@ def test_an_exception_that_cannot_be_shown_is_shielded():
     assert post(serving(it=handler), "it").json["errorType"] == "Runtime.ExitError"
 
 
-def test_a_coroutine_function_is_no_handler():
+def test_a_coroutine_function_is_not_a_handler():
     async def handler(event, context): ...
 
     with pytest.warns(RuntimeWarning, match="never awaited"):
@@ -403,7 +375,7 @@ def test_a_coroutine_function_is_no_handler():
     )
 
 
-def test_an_overrun_is_logged_and_its_result_stands(caplog):
+def test_a_result_after_the_timeout_is_returned_and_logged(caplog):
     response = post(Application(StaticFetcher({"s": Function(handlers.slow, timeout=0.001)})), "s", b"0.01")
     assert response.json == 0
     assert "over its timeout of 0.00 s" in caplog.text
@@ -412,7 +384,7 @@ def test_an_overrun_is_logged_and_its_result_stands(caplog):
 # Events
 
 
-def test_a_full_pool_refuses_with_a_reason_and_when_to_come_again():
+def test_a_full_queue_is_a_429_with_a_reason_and_retry_after():
     release = threading.Event()
     application = Application(
         StaticFetcher({"wait": lambda event, context: release.wait(30)}), queue=MemoryQueue(size=1, workers=1)
@@ -420,13 +392,13 @@ def test_a_full_pool_refuses_with_a_reason_and_when_to_come_again():
     responses = [post(application, "wait", X_Amz_Invocation_Type="Event") for _ in range(4)]
     release.set()
     application.close()
-    refusal = max(responses, key=lambda response: response.status)  # not the last, if its thread was late to begin
+    refusal = max(responses, key=lambda response: response.status)  # any of them: the worker thread may start late
     assert refusal.status == 429
     assert refusal.json["Reason"] == "ConcurrentInvocationLimitExceeded"
     assert refusal.headers["Retry-After"] == "1"
 
 
-def test_close_drains_what_was_accepted():
+def test_close_waits_for_accepted_events():
     ran = []
     application = serving(add=lambda event, context: ran.append(event))
     for number in range(100):
@@ -435,14 +407,14 @@ def test_close_drains_what_was_accepted():
     assert sorted(ran) == list(range(100))
 
 
-def test_a_closed_application_takes_no_events():
+def test_a_closed_application_refuses_events():
     application = serving(add=handlers.echo)
     post(application, "add", X_Amz_Invocation_Type="Event")
     application.close()
     assert post(application, "add", X_Amz_Invocation_Type="Event").status == 500
 
 
-def test_what_the_drain_time_leaves_is_told(caplog):
+def test_events_left_after_the_drain_time_are_logged(caplog):
     release = threading.Event()
     queue = MemoryQueue(workers=1, drain=0)
     application = Application(StaticFetcher({"wait": lambda event, context: release.wait(30)}), queue=queue)
@@ -461,7 +433,7 @@ def test_the_in_process_executor_can_be_used_alone():
     assert (outcome.payload, outcome.function_error) == (b"[1]", None)
 
 
-def test_the_tail_has_what_is_printed_after_another_has_redirected_the_output():
+def test_the_tail_has_output_printed_while_another_handler_redirects_its_own():
     inside, leave = threading.Event(), threading.Event()
 
     def redirects(event, context):

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is a documented one and tells nothing of the server."""
+"""Every request, however malformed, gets a documented response that reveals nothing about the server."""
 
 import http.client
 import io
@@ -32,11 +32,20 @@ from tests.support import handlers
 from tests.support.battery import SEED, share
 from tests.support.servers import ROOT, gunicorn
 
-STATUSES = {200, 202, 204, 400, 403, 404, 413, 429}  # what a request can bring about; 500 is ours alone
+STATUSES = {
+    200,
+    202,
+    204,
+    400,
+    403,
+    404,
+    413,
+    429,
+}  # the statuses that a request can cause; a 500 is always a failure of the server
 CODES = {error.code: error for error in ServiceError.__subclasses__()}
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TELLTALES = [
+REVEALING = [
     "Traceback",
     'File "',
     ".py",
@@ -58,7 +67,7 @@ def make(**options):
 
 @pytest.fixture(scope="module")
 def application():
-    silent = logging.Logger("silent", logging.CRITICAL + 1)  # its handlers fail by the thousand
+    silent = logging.Logger("silent", logging.CRITICAL + 1)  # the functions fail thousands of times
     application = make(logger=silent)
     yield application
     application.close()
@@ -75,8 +84,8 @@ def server(request):
     return request.getfixturevalue(request.param)
 
 
-class Answer:
-    """What came back: status, headers as a list, body."""
+class Response:
+    """A response: status, headers as a list, body."""
 
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
@@ -94,7 +103,7 @@ class Answer:
 
 
 def request(path=HELLO, body=b"", method="POST", **changes):
-    """A WSGI environ of only what PEP 3333 demands; ``None`` takes a key away."""
+    """Return a WSGI environ with the keys that PEP 3333 requires. A change to None removes a key."""
     environ = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
@@ -114,54 +123,54 @@ def request(path=HELLO, body=b"", method="POST", **changes):
     return {key: value for key, value in environ.items() if value is not None}
 
 
-def ask(application, environ):
+def call(application, environ):
     started = []
     body = b"".join(application(environ, lambda status, headers, exc_info=None: started.append((status, headers))))
     status, headers = started[-1]
-    return Answer(int(status[:3]), headers, body)
+    return Response(int(status[:3]), headers, body)
 
 
-def judge(answer, method="POST"):
-    """What is true of every answer, whatever was asked."""
-    assert answer.status in STATUSES, answer.text
-    judge_headers(answer)
-    if method != "HEAD" and answer.status != 204:
-        assert int(answer.get("Content-Length")) == len(answer.body)
-    if answer.status >= 400:
-        judge_refusal(answer, method)
+def check_response(response, method="POST"):
+    """Assert the properties that every response has."""
+    assert response.status in STATUSES, response.text
+    check_headers(response)
+    if method != "HEAD" and response.status != 204:
+        assert int(response.get("Content-Length")) == len(response.body)
+    if response.status >= 400:
+        check_error(response, method)
 
 
-def judge_headers(answer):
-    for name, value in answer.headers:
-        assert not CONTROL.search(name + value), answer.headers
+def check_headers(response):
+    for name, value in response.headers:
+        assert not CONTROL.search(name + value), response.headers
         value.encode("latin-1")
-    assert UUID.fullmatch(answer.get("x-amzn-RequestId") or "") or answer.body in (b".", b""), answer.text
+    assert UUID.fullmatch(response.get("x-amzn-RequestId") or "") or response.body in (b".", b""), response.text
 
 
-def judge_refusal(answer, method="POST"):
-    error = CODES[answer.code]
-    assert answer.status == error.status
-    assert UUID.fullmatch(answer.get("x-amzn-RequestId"))
-    assert answer.get("Content-Type") == "application/json"
+def check_error(response, method="POST"):
+    error = CODES[response.code]
+    assert response.status == error.status
+    assert UUID.fullmatch(response.get("x-amzn-RequestId"))
+    assert response.get("Content-Type") == "application/json"
     if method == "HEAD":
-        assert answer.body == b""
+        assert response.body == b""
     else:
-        assert isinstance(json.loads(answer.body)[error.message_key], str)
-    assert not [telltale for telltale in TELLTALES if telltale in answer.text], answer.text
+        assert isinstance(json.loads(response.body)[error.message_key], str)
+    assert not [text for text in REVEALING if text in response.text], response.text
 
 
 # E1: malformed requests
 
 
 class Trickle(io.BytesIO):
-    """An input that gives a few bytes at a time, as a slow network does."""
+    """An input that returns a few bytes at a time, as on a slow network."""
 
     def read(self, size=-1):
         return super().read(min(size, 7) if size > 0 else size)
 
 
 class Mutator:
-    """Requests that begin well and go wrong, the same for the same seed."""
+    """Valid requests with random damage. Equal seeds give equal requests."""
 
     LABELS = (
         "hello hello:1 hello:prod hello:$LATEST hello%3A1 hello%3Aprod function:hello echo describe broken nothing "
@@ -277,7 +286,7 @@ class Mutator:
         return self.random.random() < chance
 
     def text(self, text, snippets):
-        """``text``, usually with something put in, taken out or doubled."""
+        """Return ``text``, in most cases with an insertion, a deletion or a repetition."""
         for _ in range(self.random.choice((0, 0, 1, 1, 2, 4))):
             at, to = sorted(self.random.choices(range(len(text) + 1), k=2))
             text = self.random.choice(
@@ -312,7 +321,7 @@ class Mutator:
         return {name: self.text(value, snippets) if self.maybe(0.3) else value for name, value in values.items()}
 
     def environ(self):
-        """A request as a WSGI server of any kind may hand it on."""
+        """Return a WSGI environ as any server may make it."""
         odd = self.SNIPPETS + self.CONTROLS
         target, query, body = self.target(odd), self.query(odd), self.body()
         environ = request(unquote_to_bytes(target.encode("latin-1")).decode("latin-1"), body, self.method())
@@ -355,7 +364,7 @@ class Mutator:
             environ["CONTENT_LENGTH"] = self.random.choice(self.LENGTHS)
 
     def wire(self):
-        """A request in HTTP that is framed as HTTP/1.1 wants it, and its method."""
+        """Return the bytes of a request with valid HTTP/1.1 framing, and its method."""
         printable = [snippet for snippet in self.SNIPPETS if snippet.isascii() and snippet != " "]
         target, query, body = self.target(printable), self.query(printable), self.body()
         target = "/" + target.lstrip("/") if self.maybe(0.9) else "http://localhost/" + target.lstrip("/")
@@ -383,24 +392,24 @@ def chunk(data):
 
 
 def healthy(application):
-    return ask(application, request("/healthcheck", method="GET")).body == b"."
+    return call(application, request("/healthcheck", method="GET")).body == b"."
 
 
-def test_malformed_requests_get_documented_answers(application, battery):
+def test_malformed_requests_get_documented_responses(application, battery):
     mutator, statuses, count = Mutator(SEED), {}, share(100_000, 4_000)
     for number in range(count):
         environ = mutator.environ()
         shown = {key: value for key, value in environ.items() if not key.startswith("wsgi.")}
-        answer = ask(application, environ)
+        response = call(application, environ)
         try:
-            judge(answer, environ["REQUEST_METHOD"])
+            check_response(response, environ["REQUEST_METHOD"])
         except Exception as error:
-            raise AssertionError(f"request {number} of seed {SEED}: {shown}\n{answer.text}") from error
-        statuses[answer.status] = statuses.get(answer.status, 0) + 1
+            raise AssertionError(f"request {number} of seed {SEED}: {shown}\n{response.text}") from error
+        statuses[response.status] = statuses.get(response.status, 0) + 1
         if number % 1000 == 999:
             assert healthy(application)
     battery.record("E1 mutated", requests=count, statuses=dict(sorted(statuses.items())), wrong=0)
-    assert STATUSES - {403, 429} <= statuses.keys()  # the mutator reaches both what works and what does not
+    assert STATUSES - {403, 429} <= statuses.keys()  # the mutator makes requests that succeed and requests that fail
 
 
 _text = st.text(st.characters(max_codepoint=255), max_size=60)
@@ -434,38 +443,38 @@ _examples = []
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(_environs)
-def test_any_request_gets_a_documented_answer(application, given):
+def test_any_request_gets_a_documented_response(application, given):
     environ = request(**given)
-    answer = ask(application, environ)
-    _examples.append(answer.status)
-    judge(answer, environ["REQUEST_METHOD"])
+    response = call(application, environ)
+    _examples.append(response.status)
+    check_response(response, environ["REQUEST_METHOD"])
 
 
-def test_the_health_check_answers_after_all_this(application, battery):
+def test_the_health_check_works_after_all_these_requests(application, battery):
     battery.record("E1 hypothesis", examples=len(_examples), statuses={s: _examples.count(s) for s in set(_examples)})
     assert healthy(application)
 
 
 class Wire:
-    """One connection after another to a server; each request is sent as the bytes given."""
+    """A client that sends bytes as they are, over one connection after another."""
 
     def __init__(self, server):
         self._port = server.port
         self._socket = None
 
     def send(self, data, method="POST", *, end=False):
-        """The answer to ``data``; ``end``: nothing more will come, and the server can see that."""
+        """Return the response to ``data``. ``end`` shuts the sending side, as a client does that disconnects."""
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=30)
         self._socket.sendall(data)
         if end:
             self._socket.shutdown(socket.SHUT_WR)
-        with http.client.HTTPResponse(self._socket, method=method) as response:
-            response.begin()
-            answer = Answer(response.status, response.getheaders(), response.read())
-            if response.will_close or end:
+        with http.client.HTTPResponse(self._socket, method=method) as received:
+            received.begin()
+            response = Response(received.status, received.getheaders(), received.read())
+            if received.will_close or end:
                 self.close()
-        return answer
+        return response
 
     def close(self):
         if self._socket is not None:
@@ -479,40 +488,40 @@ def wire(server):
         yield wire
 
 
-def test_malformed_requests_over_a_socket_get_documented_answers(gthread, battery):
+def test_malformed_requests_over_a_socket_get_documented_responses(gthread, battery):
     mutator, statuses, count = Mutator(SEED), {}, share(10_000, 400)
     with closing(Wire(gthread)) as wire:
         for number in range(count):
             data, method = mutator.wire()
-            answer = wire.send(data, method)
+            response = wire.send(data, method)
             try:
-                judge(answer, method)
+                check_response(response, method)
             except Exception as error:
-                raise AssertionError(f"request {number} of seed {SEED}: {data}\n{answer.text}") from error
-            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+                raise AssertionError(f"request {number} of seed {SEED}: {data}\n{response.text}") from error
+            statuses[response.status] = statuses.get(response.status, 0) + 1
             if number % 100 == 99:
                 assert wire.send(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n", "GET").body == b"."
     battery.record("E1 over gunicorn", requests=count, statuses=dict(sorted(statuses.items())), wrong=0)
 
 
 @pytest.mark.parametrize("target", ["http://[", "http://[::1/2015-03-31", "http://[v1.x]\xff/"])
-def test_a_request_target_that_is_no_url_is_a_path_like_any_other(application, target):
-    answer = ask(application, request("/nowhere", RAW_URI=target))
-    assert (answer.status, answer.code) == (404, "UnknownOperationException")
+def test_a_request_target_that_is_not_a_url_is_a_path(application, target):
+    response = call(application, request("/nowhere", RAW_URI=target))
+    assert (response.status, response.code) == (404, "UnknownOperationException")
 
 
 def test_without_the_raw_target_a_path_is_decoded_once(application):
-    answer = ask(application, request("/2014-11-13/functions/hell%6F/invoke-async", b"{}"))
-    assert (answer.status, answer.code) == (400, "ValidationException")
+    response = call(application, request("/2014-11-13/functions/hell%6F/invoke-async", b"{}"))
+    assert (response.status, response.code) == (400, "ValidationException")
 
 
-# E3: control characters in what reaches a header
+# E3: control characters in the parts of a request that reach a header
 
 TRACE = "Root=1-64f7ba59-40378aa81e4eecc34002f96a"
 PLACES = {
     "trace id": lambda text: request(HTTP_X_AMZN_TRACE_ID=text),
-    "trace id, after a good one": lambda text: request(HTTP_X_AMZN_TRACE_ID=f"{TRACE};{text}"),
-    "trace id, round a good one": lambda text: request(HTTP_X_AMZN_TRACE_ID=f"{text}{TRACE}{text};Sampled=1{text}"),
+    "trace id, after a valid one": lambda text: request(HTTP_X_AMZN_TRACE_ID=f"{TRACE};{text}"),
+    "trace id, around a valid one": lambda text: request(HTTP_X_AMZN_TRACE_ID=f"{text}{TRACE}{text};Sampled=1{text}"),
     "trace id of an event": lambda text: request(
         HTTP_X_AMZN_TRACE_ID=f"{TRACE}{text}", HTTP_X_AMZ_INVOCATION_TYPE="Event"
     ),
@@ -544,8 +553,8 @@ def printing(event, context):
 
 
 @pytest.fixture(scope="module")
-def talkative():
-    """Its own application: it is also asked for mock errors and prints what it is given."""
+def printing_application():
+    """Return an application with a function that prints its event."""
     functions = {name: getattr(handlers, name) for name in ("hello", "broken")}
     application = Application(StaticFetcher({**functions, "hello:1": handlers.hello, "printing": printing}))
     yield application
@@ -553,11 +562,11 @@ def talkative():
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_control_character_reaches_a_header_from(place, talkative):
+def test_no_control_character_reaches_a_header_from(place, printing_application):
     for text in CONTROLS:
-        answer = ask(talkative, PLACES[place](text))
-        judge(answer)
-        assert not answer.get("X-Injected")
+        response = call(printing_application, PLACES[place](text))
+        check_response(response)
+        assert not response.get("X-Injected")
 
 
 @pytest.mark.parametrize("text", CONTROLS[1:], ids=repr)  # Python itself refuses NUL in a class's name
@@ -565,17 +574,17 @@ def test_no_control_character_reaches_a_header_from_a_documented_error(text):
     odd = type(f"Odd{text}Error", (Exception,), {})
     fetcher = StaticFetcher({"hello": Function(handlers.hello, errors=[odd])})
     application = Application(fetcher, mock=True)
-    answer = ask(application, request(HTTP_X_AMZ_INVOCATION_TYPE="Error", HTTP_X_ERROR_TYPE=odd.__name__))
-    judge(answer)
-    assert json.loads(answer.body)["errorType"] == odd.__name__
+    response = call(application, request(HTTP_X_AMZ_INVOCATION_TYPE="Error", HTTP_X_ERROR_TYPE=odd.__name__))
+    check_response(response)
+    assert json.loads(response.body)["errorType"] == odd.__name__
 
 
 @pytest.mark.parametrize("text", CONTROLS, ids=repr)
 def test_no_control_character_reaches_a_header_from_a_handler_string(text):
     application = Application(StaticFetcher({"odd": f"no_such{text}module.handler{text}"}))
-    answer = ask(application, request(INVOCATIONS.format("odd"), HTTP_X_AMZ_LOG_TYPE="Tail"))
-    judge(answer)
-    assert json.loads(answer.body)["errorType"] == "Runtime.ImportModuleError"
+    response = call(application, request(INVOCATIONS.format("odd"), HTTP_X_AMZ_LOG_TYPE="Tail"))
+    check_response(response)
+    assert json.loads(response.body)["errorType"] == "Runtime.ImportModuleError"
 
 
 @pytest.mark.parametrize("text", CONTROLS, ids=repr)
@@ -587,10 +596,10 @@ def test_no_function_has_a_version_with_a_control_character(text):
 def test_encoded_line_ends_inject_no_header_over_a_socket(wire):
     for label in ("hello%0d%0aX-Injected:%20yes", "%0D%0A%0D%0A", "hello:prod%0d", "hello%00", "hello%250d%250a"):
         data = f"POST {INVOCATIONS.format(label)}?Qualifier=%0d%0aX-Injected:%20yes HTTP/1.1\r\nHost: x\r\n"
-        answer = wire.send(f"{data}Content-Length: 0\r\n\r\n".encode())
-        judge(answer)
-        assert answer.status == 400
-        assert answer.get("X-Injected") is None
+        response = wire.send(f"{data}Content-Length: 0\r\n\r\n".encode())
+        check_response(response)
+        assert response.status == 400
+        assert response.get("X-Injected") is None
 
 
 # E5: body limits, and lengths that are not true
@@ -615,76 +624,76 @@ def measuring():
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
-@pytest.mark.parametrize("door", LIMITS)
+@pytest.mark.parametrize("operation", LIMITS)
 @pytest.mark.parametrize("over", [-1, 0, 1])
-def test_a_body_may_be_as_long_as_its_limit(measuring, door, over, declared):
-    limit, path, headers, accepted = LIMITS[door]
+def test_a_body_may_be_as_long_as_its_limit(measuring, operation, over, declared):
+    limit, path, headers, accepted = LIMITS[operation]
     environ = request(path, b'"%s"' % (b"x" * (limit + over - 2)))
     environ.update((_key(name), value) for name, value in headers.items())
     if not declared:
         del environ["CONTENT_LENGTH"]
         environ["wsgi.input_terminated"] = True
-    answer = ask(measuring, environ)
-    judge(answer)
-    assert answer.status == (413 if over > 0 else accepted)
-    if answer.status == 200:
-        assert json.loads(answer.body) == limit + over - 2
+    response = call(measuring, environ)
+    check_response(response)
+    assert response.status == (413 if over > 0 else accepted)
+    if response.status == 200:
+        assert json.loads(response.body) == limit + over - 2
 
 
 def test_a_body_over_its_limit_is_refused_by_its_length_alone(measuring):
     environ = request(CONTENT_LENGTH=str(PAYLOAD_LIMIT + 1))
     environ["wsgi.input"] = io.BytesIO()
-    assert ask(measuring, environ).status == 413
+    assert call(measuring, environ).status == 413
 
 
 def test_without_a_length_there_is_no_body(application):
     environ = request(INVOCATIONS.format("echo"))
-    environ["wsgi.input"] = io.BytesIO(b"never read: this server cannot tell where it ends")
-    assert ask(application, environ).body == b"{}"
+    environ["wsgi.input"] = io.BytesIO(b"never read: the server does not know its end")
+    assert call(application, environ).body == b"{}"
 
 
 @pytest.mark.parametrize(
     "declared",
     ["-1", "-0", "+2", " 2", "2 ", "2.0", "1e1", "0x2", "two", "2,2", "\xb2", "\xbd", "NaN", "-" + "9" * 5000],
 )
-def test_a_length_that_is_no_number_is_refused(application, declared):
-    answer = ask(application, request(body=b"{}", CONTENT_LENGTH=declared))
-    judge(answer)
-    assert (answer.status, answer.code) == (400, "InvalidRequestContentException")
+def test_a_content_length_that_is_not_a_number_is_refused(application, declared):
+    response = call(application, request(body=b"{}", CONTENT_LENGTH=declared))
+    check_response(response)
+    assert (response.status, response.code) == (400, "InvalidRequestContentException")
 
 
 @pytest.mark.parametrize("digits", [8, 19, 20, 21, 100, 4300, 5000, 100_000])
-def test_a_length_of_very_many_digits_is_too_large(application, digits):
-    answer = ask(application, request(body=b"{}", CONTENT_LENGTH="9" * digits))
-    judge(answer)
-    assert answer.status == 413
+def test_a_content_length_of_many_digits_is_too_large(application, digits):
+    response = call(application, request(body=b"{}", CONTENT_LENGTH="9" * digits))
+    check_response(response)
+    assert response.status == 413
 
 
 @pytest.mark.parametrize("zeros", [1, 19, 20, 30, 5000])
-def test_zeros_before_a_length_change_nothing(application, zeros):
-    answer = ask(application, request(INVOCATIONS.format("echo"), b'"text"', CONTENT_LENGTH="0" * zeros + "6"))
-    assert answer.body == b'"text"'
+def test_leading_zeros_of_a_content_length_are_ignored(application, zeros):
+    response = call(application, request(INVOCATIONS.format("echo"), b'"text"', CONTENT_LENGTH="0" * zeros + "6"))
+    assert response.body == b'"text"'
 
 
-def test_a_chunked_body_that_comes_in_small_pieces_is_read_whole(application):
+def test_a_chunked_body_in_small_pieces_is_read_whole(application):
     environ = request(INVOCATIONS.format("echo"), **{"wsgi.input_terminated": True})
     environ["wsgi.input"] = Trickle(b'"longer than a piece"')
-    assert ask(application, environ).body == b'"longer than a piece"'
+    assert call(application, environ).body == b'"longer than a piece"'
 
 
-def test_a_length_shorter_than_the_body_takes_only_so_much(application):
-    answer = ask(application, request(INVOCATIONS.format("echo"), b"12345", CONTENT_LENGTH="3"))
-    assert answer.body == b"123"
+def test_bytes_after_the_content_length_are_not_read(application):
+    response = call(application, request(INVOCATIONS.format("echo"), b"12345", CONTENT_LENGTH="3"))
+    assert response.body == b"123"
 
 
-def test_a_length_longer_than_the_body_is_refused(application):
-    answer = ask(application, request(INVOCATIONS.format("echo"), b"12345", CONTENT_LENGTH="9"))
-    judge(answer)
-    assert (answer.status, answer.code) == (400, "InvalidRequestContentException")
+def test_a_body_shorter_than_its_content_length_is_refused(application):
+    response = call(application, request(INVOCATIONS.format("echo"), b"12345", CONTENT_LENGTH="9"))
+    check_response(response)
+    assert (response.status, response.code) == (400, "InvalidRequestContentException")
 
 
 class Generous:
-    """An input of a server at fault: it gives the same piece whenever it is asked, however much is wanted."""
+    """The input of a faulty server: every read returns the same piece, of any size."""
 
     def __init__(self, piece):
         self._piece = piece
@@ -694,23 +703,23 @@ class Generous:
 
 
 @pytest.mark.parametrize("piece", [b'"text" and the next request', b'"text'], ids=["at once", "after a piece"])
-def test_an_input_that_gives_more_than_was_asked_for_is_cut_there(application, piece):
+def test_an_input_that_returns_too_many_bytes_is_cut(application, piece):
     environ = request(INVOCATIONS.format("echo"), CONTENT_LENGTH="6")
     environ["wsgi.input"] = Generous(piece)
-    assert ask(application, environ).body == (piece * 2)[:6]
+    assert call(application, environ).body == (piece * 2)[:6]
 
 
 class Broken(io.BytesIO):
-    """An input whose client has gone, as servers report it."""
+    """The input of a client that disconnected."""
 
     def read(self, size=-1):
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
 @pytest.mark.parametrize("declared", ["5", None, str(PAYLOAD_LIMIT + 1)], ids=["declared", "chunked", "too long"])
-def test_a_client_that_goes_away_is_no_failure_of_the_server(declared, caplog):
+def test_a_client_that_disconnects_is_not_a_failure_of_the_server(declared, caplog):
     environ = request(CONTENT_LENGTH=declared, **{"wsgi.input_terminated": True, "wsgi.input": Broken()})
-    judge(ask(make(), environ))
+    check_response(call(make(), environ))
     assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -730,9 +739,9 @@ def test_a_post_without_any_body_has_an_empty_event(wire):
 
 
 def test_a_body_that_ends_early_is_refused(wire):
-    answer = wire.send(head(INVOCATIONS.format("echo"), "Content-Length: 9") + b"12345", end=True)
-    judge(answer)
-    assert (answer.status, answer.code) == (400, "InvalidRequestContentException")
+    response = wire.send(head(INVOCATIONS.format("echo"), "Content-Length: 9") + b"12345", end=True)
+    check_response(response)
+    assert (response.status, response.code) == (400, "InvalidRequestContentException")
 
 
 BREAKS = {
@@ -748,37 +757,37 @@ BREAKS = {
 @pytest.mark.parametrize("rest", BREAKS.values(), ids=BREAKS)
 def test_a_chunked_body_that_breaks_off_is_refused(wire, rest):
     data = head(INVOCATIONS.format("echo"), "Transfer-Encoding: chunked") + chunk(b"1") + rest
-    answer = wire.send(data, end=True)
-    judge(answer)
-    assert (answer.status, answer.code) == (400, "InvalidRequestContentException")
+    response = wire.send(data, end=True)
+    check_response(response)
+    assert (response.status, response.code) == (400, "InvalidRequestContentException")
 
 
-def test_what_follows_a_malformed_body_is_no_request(server):
-    """A server that went on reading would run what a proxy in front took for a part of the body."""
+def test_bytes_after_a_malformed_body_are_not_a_request(server):
+    """If the server read on, it would run bytes that a proxy took for a part of the body (request smuggling)."""
     broken = head(INVOCATIONS.format("echo"), "Transfer-Encoding: chunked") + b"zz\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(broken + head(INVOCATIONS.format("echo"), "Content-Length: 1") + b"1")
         connection.shutdown(socket.SHUT_WR)
-        answers = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert answers.startswith(b"HTTP/1.1 400")
-    assert answers.count(b"HTTP/1.1") == 1
+        responses = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert responses.startswith(b"HTTP/1.1 400")
+    assert responses.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize("size", [PAYLOAD_LIMIT + 1, 7_000_000, 15_000_000])
 @pytest.mark.parametrize("how", ["declared", "chunked"])
-def test_a_client_that_sends_too_much_can_read_why_not(wire, how, size):
+def test_a_client_that_sends_too_much_can_read_the_error(wire, how, size):
     body = b"x" * size
     if how == "chunked":
         data = head(INVOCATIONS.format("echo"), "Transfer-Encoding: chunked") + chunk(body) + b"0\r\n\r\n"
     else:
         data = head(INVOCATIONS.format("echo"), f"Content-Length: {size}") + body
-    answer = wire.send(data)
-    judge(answer)
-    assert answer.status == 413
+    response = wire.send(data)
+    check_response(response)
+    assert response.status == 413
 
 
 @pytest.mark.parametrize(("kind", "size"), [("RequestResponse", 7_000_000), ("Event", EVENT_LIMIT + 1)])
-def test_boto3_reads_why_its_payload_was_refused(server, kind, size):
+def test_boto3_reads_the_error_of_a_too_large_payload(server, kind, size):
     with closing(aws_client(server.url)) as client:
         with pytest.raises(client.exceptions.ClientError) as caught:
             client.invoke(FunctionName="echo", InvocationType=kind, Payload=b'"%s"' % (b"x" * (size - 2)))
@@ -794,13 +803,13 @@ def test_a_payload_at_the_limit_comes_back_whole(server):
         assert client.invoke(FunctionName="echo", Payload=payload)["Payload"].read() == payload
 
 
-# E7: what errors tell
+# E7: errors reveal nothing
 
 CANARIES = ["canary-in-the-environment", "canary-in-a-local", "canary-in-the-message", "canary-in-the-cause"]
 
 
 def fails(*args, **kwargs):
-    """Fails as carelessly as code can."""
+    """Raise an exception with secrets in its text and its cause."""
     secret = f"{CANARIES[1]} {os.environ['CANARY']}"
     try:
         raise OSError(2, CANARIES[3], str(ROOT / "secret.py"))
@@ -809,7 +818,7 @@ def fails(*args, **kwargs):
 
 
 class Failing:
-    """A part that fails wherever it is asked something."""
+    """A part in which every method fails."""
 
     fetch = execute = put = staticmethod(fails)
 
@@ -821,7 +830,7 @@ class Failing:
 
 
 class Exiting:
-    """A fetcher that loads code which ends the process."""
+    """A fetcher that calls sys.exit."""
 
     def fetch(self, name, qualifier="$LATEST"):
         sys.exit(3)
@@ -840,7 +849,7 @@ class Refusing(Failing):
 
 
 class Ended(Failing):
-    """A queue with one event, which ended well."""
+    """A queue with a log of one event, which succeeded."""
 
     def events(self, state="", limit=50, before=None):
         return []
@@ -852,7 +861,7 @@ class Ended(Failing):
         return False
 
 
-def _looked_after():
+def _with_event_log():
     return _static(queue=Ended(), admin=True)
 
 
@@ -867,7 +876,7 @@ def _template():
 def _closed():
     queue = MemoryQueue()
     application = _static(queue=queue)
-    ask(application, request(HTTP_X_AMZ_INVOCATION_TYPE="Event"))
+    call(application, request(HTTP_X_AMZ_INVOCATION_TYPE="Event"))
     application.close()
     return application
 
@@ -889,7 +898,7 @@ RIGHT = "798a8978810fe2d44bf9e68bd2035dd0c78d95b102948b4bcf4ced7182d713b0"
 
 
 def _signed(signature=RIGHT):
-    """A request of the beginning of 1970, signed with the key AKID, but without its session token."""
+    """Return a request signed at the start of 1970 with the key AKID, but without its session token."""
     scope = "AKID/19700101/us-east-1/lambda/aws4_request"
     authorization = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={signature}"
     host = {"HTTP_HOST": "localhost", "HTTP_X_AMZ_DATE": "19700101T000000Z"}
@@ -923,11 +932,11 @@ ERRORS = [
         lambda: request(INVOCATIONS.format("eu-west-1:123456789012:function:hello")),
     ),
     ("UnknownOperationException", _static, lambda: request("/etc/passwd", method="GET")),
-    ("ResourceNotFoundException", _looked_after, lambda: request("/serverfull/events/none", method="GET")),
-    ("ResourceConflictException", _looked_after, lambda: request("/serverfull/events/ended/redrive")),
+    ("ResourceNotFoundException", _with_event_log, lambda: request("/serverfull/events/none", method="GET")),
+    ("ResourceConflictException", _with_event_log, lambda: request("/serverfull/events/ended/redrive")),
     (
         "InvalidParameterValueException",
-        _looked_after,
+        _with_event_log,
         lambda: request("/serverfull/events", method="GET", QUERY_STRING="state=lost&before=x"),
     ),
     ("UnknownRequestMockError", lambda: _static(mock=True), lambda: _error("Nothing")),
@@ -948,36 +957,38 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("code", "build", "asked"), ERRORS, ids=[f"{n}-{row[0]}" for n, row in enumerate(ERRORS)])
-def test_an_error_tells_nothing_of_the_server(code, build, asked, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "build", "make_request"), ERRORS, ids=[f"{n}-{row[0]}" for n, row in enumerate(ERRORS)]
+)
+def test_an_error_reveals_nothing_about_the_server(code, build, make_request, monkeypatch):
     monkeypatch.setenv("CANARY", CANARIES[0])
     application = build()
-    answer = ask(application, asked())
+    response = call(application, make_request())
     application.close()
-    assert answer.code == code
-    judge_headers(answer)
-    judge_refusal(answer)
-    assert not [word for word in (*CANARIES, socket.gethostname()) if word in answer.text]
+    assert response.code == code
+    check_headers(response)
+    check_error(response)
+    assert not [text for text in (*CANARIES, socket.gethostname()) if text in response.text]
 
 
-def test_every_error_a_request_can_meet_was_provoked(battery):
-    provoked = {row[0] for row in ERRORS}
-    battery.record("E7", errors=len(ERRORS), kinds=len(provoked))
-    assert provoked == CODES.keys()
+def test_every_error_of_a_request_is_tested(battery):
+    tested = {row[0] for row in ERRORS}
+    battery.record("E7", errors=len(ERRORS), kinds=len(tested))
+    assert tested == CODES.keys()
 
 
 def test_a_service_exception_is_logged_with_its_cause_and_the_request_id(monkeypatch, caplog):
     monkeypatch.setenv("CANARY", CANARIES[0])
-    answer = ask(Application(Failing()), request())
+    response = call(Application(Failing()), request())
     record = next(record for record in caplog.records if record.exc_info)
-    assert record.request_id == answer.get("x-amzn-RequestId")
+    assert record.request_id == response.get("x-amzn-RequestId")
     assert CANARIES[2] in str(record.exc_info[1])
 
 
-def test_a_failing_handler_shows_its_own_code_and_not_ours():
+def test_a_stack_trace_shows_the_functions_code_and_not_ours():
     application = Application(StaticFetcher({"broken": handlers.broken}))
-    answer = ask(application, request(INVOCATIONS.format("broken")))
-    trace = json.loads(answer.body)["stackTrace"]
+    response = call(application, request(INVOCATIONS.format("broken")))
+    trace = json.loads(response.body)["stackTrace"]
     assert len(trace) == 1
     assert "handlers.py" in trace[0]
-    assert os.path.dirname(serverfull_wsgi.__file__) not in answer.text
+    assert os.path.dirname(serverfull_wsgi.__file__) not in response.text

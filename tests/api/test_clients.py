@@ -1,4 +1,4 @@
-"""Real AWS clients over real sockets: boto3, the AWS CLI, and the SDK for JavaScript."""
+"""AWS's own clients over sockets: boto3, the AWS CLI, and the SDK for JavaScript."""
 
 import base64
 import contextlib
@@ -36,7 +36,7 @@ def test_boto3_sends_an_event(boto3_client, tmp_path):
     wait_until((tmp_path / "ran").exists)
 
 
-def test_boto3_runs_dry(boto3_client):
+def test_boto3_makes_a_dry_run(boto3_client):
     assert boto3_client.invoke(FunctionName="hello", InvocationType="DryRun")["StatusCode"] == 204
 
 
@@ -70,8 +70,8 @@ def test_boto3_names_an_alias_as_qualifier(boto3_client):
     assert boto3_client.invoke(FunctionName="hello", Qualifier="prod")["ExecutedVersion"] == "1"
 
 
-def test_boto3_asks_once_for_a_failing_handler(boto3_client):
-    """A 5xx would be tried again, and the handler would run three times."""
+def test_boto3_sends_one_request_for_a_failing_handler(boto3_client):
+    """boto3 retries a 5xx, so that the handler would run three times."""
     sent = []
     boto3_client.meta.events.register("before-send.lambda.Invoke", lambda request, **_: sent.append(request))
     response = boto3_client.invoke(FunctionName="broken")
@@ -80,7 +80,7 @@ def test_boto3_asks_once_for_a_failing_handler(boto3_client):
     assert len(sent) == 1
 
 
-def test_boto3_sends_events_through_the_older_door(boto3_client, tmp_path):
+def test_boto3_sends_events_with_invoke_async(boto3_client, tmp_path):
     arguments = json.dumps({"file": str(tmp_path / "ran")}).encode()
     response = boto3_client.invoke_async(FunctionName="record", InvokeArgs=arguments)
     assert response["Status"] == 202
@@ -101,7 +101,7 @@ def test_boto3_sends_events_through_the_older_door(boto3_client, tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_boto3_raises_each_refusal_as_its_own_exception(boto3_client, arguments, exception):
+def test_boto3_raises_an_exception_of_its_own_for_each_error(boto3_client, arguments, exception):
     kind = getattr(boto3_client.exceptions, exception, ClientError)
     with pytest.raises(kind) as caught:
         boto3_client.invoke(**arguments)
@@ -110,7 +110,7 @@ def test_boto3_raises_each_refusal_as_its_own_exception(boto3_client, arguments,
     assert caught.value.response["ResponseMetadata"]["RequestId"]
 
 
-# The AWS CLI (version 1, as PyPI has it)
+# The AWS CLI (version 1, which PyPI has)
 
 
 def aws(url, *argv, cwd):
@@ -126,11 +126,11 @@ def test_the_aws_cli_invokes(gthread, tmp_path):
     assert json.loads((tmp_path / "out.json").read_text()) == "Hello ƛ!"
 
 
-def test_the_aws_cli_sees_function_errors_and_the_tail(gthread, tmp_path):
+def test_the_aws_cli_shows_function_errors_and_the_tail(gthread, tmp_path):
     argv = ["invoke", "--function-name", "broken", "--log-type", "Tail", "--payload", '{"message": "no"}', "out.json"]
-    answer = json.loads(aws(gthread.url, *argv, cwd=tmp_path).stdout)
-    assert answer["FunctionError"] == "Unhandled"
-    assert b"[ERROR] ValueError: no\n" in base64.b64decode(answer["LogResult"])
+    result = json.loads(aws(gthread.url, *argv, cwd=tmp_path).stdout)
+    assert result["FunctionError"] == "Unhandled"
+    assert b"[ERROR] ValueError: no\n" in base64.b64decode(result["LogResult"])
 
 
 def test_the_aws_cli_sends_events(gthread, tmp_path):
@@ -138,20 +138,20 @@ def test_the_aws_cli_sends_events(gthread, tmp_path):
     assert json.loads(aws(gthread.url, *argv, cwd=tmp_path).stdout) == {"StatusCode": 202}
 
 
-def test_the_aws_cli_shows_refusals(gthread, tmp_path):
+def test_the_aws_cli_shows_errors(gthread, tmp_path):
     result = aws(gthread.url, "invoke", "--function-name", "absent", "out.json", cwd=tmp_path)
     assert result.returncode != 0
     assert "(ResourceNotFoundException) when calling the Invoke operation: Function not found: arn:" in result.stderr
 
 
-# The AWS SDK for JavaScript, where Node.js is
+# The AWS SDK for JavaScript, if Node.js is installed
 
 SDK_FOLDER = "SERVERFULL_TEST_NODE_MODULES"  # the folder that holds node_modules/@aws-sdk; .ci/run fills it
 
 
 @pytest.fixture(scope="session")
 def javascript():
-    """Runs tests/support/node_client.cjs with the SDK in reach."""
+    """Return a function that runs tests/support/node_client.cjs with the SDK installed."""
     node, folder = shutil.which("node"), os.environ.get(SDK_FOLDER, str(ROOT))
     if not node or not (Path(folder) / "node_modules/@aws-sdk/client-lambda").exists():
         pytest.skip(f"no Node.js, or no @aws-sdk/client-lambda under {SDK_FOLDER} (npm install @aws-sdk/client-lambda)")
@@ -167,20 +167,20 @@ def javascript():
 
 
 def test_the_javascript_sdk_invokes(javascript, gthread):
-    answers = javascript(gthread.url)
-    assert answers["call"] == {"status": 200, "version": "$LATEST", "payload": {"n": 1}, "error": None}
-    assert answers["alias"] == {"status": 200, "version": "1", "payload": "one", "error": None}
-    assert answers["event"]["status"] == 202
-    assert answers["dryRun"]["status"] == 204
-    assert answers["broken"]["error"] == "Unhandled"
-    assert "START RequestId: " in answers["tail"]
-    assert answers["absent"]["name"] == "ResourceNotFoundException"
-    assert answers["absent"]["message"].startswith("Function not found: arn:")
-    assert answers["notJson"]["name"] == "InvalidRequestContentException"
-    assert answers["attempts"] == 1
+    responses = javascript(gthread.url)
+    assert responses["call"] == {"status": 200, "version": "$LATEST", "payload": {"n": 1}, "error": None}
+    assert responses["alias"] == {"status": 200, "version": "1", "payload": "one", "error": None}
+    assert responses["event"]["status"] == 202
+    assert responses["dryRun"]["status"] == 204
+    assert responses["broken"]["error"] == "Unhandled"
+    assert "START RequestId: " in responses["tail"]
+    assert responses["absent"]["name"] == "ResourceNotFoundException"
+    assert responses["absent"]["message"].startswith("Function not found: arn:")
+    assert responses["notJson"]["name"] == "InvalidRequestContentException"
+    assert responses["attempts"] == 1
 
 
-# The same, asked to sign
+# The same clients with signatures
 
 
 @pytest.fixture(scope="module")
@@ -198,15 +198,15 @@ def test_the_aws_cli_signs(signed, tmp_path):
 
 
 def test_the_javascript_sdk_signs(javascript, signed):
-    answers = javascript(signed.url)
-    assert [answers[call]["status"] for call in ("call", "alias", "event", "dryRun", "broken")] == [
+    responses = javascript(signed.url)
+    assert [responses[call]["status"] for call in ("call", "alias", "event", "dryRun", "broken")] == [
         200,
         200,
         202,
         204,
         200,
     ]
-    assert answers["notJson"]["name"] == "InvalidRequestContentException"
+    assert responses["notJson"]["name"] == "InvalidRequestContentException"
 
 
 @pytest.mark.parametrize("secret", ["secret", "guessed"])

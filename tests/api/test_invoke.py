@@ -1,4 +1,4 @@
-"""AWS's behaviour of Invoke and InvokeAsync, row by row, in every place the application can be served from."""
+"""AWS's behaviour of Invoke and InvokeAsync, row by row, in every host of the application."""
 
 import base64
 import json
@@ -17,14 +17,14 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("left-by-handlers")
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS if row.ask])
-def test_a_request_is_answered_as_by_aws(host, row, request, folder):
-    file, ask = folder / uuid4().hex, row.ask
-    expected = row.where.get(request.node.callspec.params["host"], row.answer)
-    response = host.request(ask.method, ask.target, ask.payload.replace(FILE, str(file).encode()), ask.headers)
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS if row.request])
+def test_a_request_gets_the_response_of_aws(host, row, request, folder):
+    file, sent = folder / uuid4().hex, row.request
+    expected = row.where.get(request.node.callspec.params["host"], row.response)
+    response = host.request(sent.method, sent.target, sent.payload.replace(FILE, str(file).encode()), sent.headers)
     assert response.status == expected.status, response
     assert_headers(response.headers, expected)
-    assert response.headers.get("Content-Length", "0") == str(len(response.body)) or ask.method == "HEAD"
+    assert response.headers.get("Content-Length", "0") == str(len(response.body)) or sent.method == "HEAD"
     assert_body(response, expected.body)
     if expected.log:
         assert own(response, base64.b64decode(response.headers["X-Amz-Log-Result"])).decode() == expected.log
@@ -54,17 +54,17 @@ def assert_body(response, expected):
 
 
 def own(response, data):
-    """With the request's own id as ``ID``, as the rows have it."""
+    """Return ``data`` with ``ID`` in the place of the request's own id, as in the rows."""
     return data.replace(response.headers.get("x-amzn-RequestId", "ID").encode(), b"ID")
 
 
-def test_every_row_is_told_once():
+def test_every_row_has_its_own_statement():
     ids = [row.id for row in ROWS]
     assert [id for id in ids if ids.count(id) > 1] == []
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS if not row.ask])
-def test_a_row_that_is_no_request_is_tested_elsewhere_or_says_why_not(row):
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS if not row.request])
+def test_a_row_without_a_request_names_a_test_or_a_reason(row):
     assert row.test or row.reason
     if row.test:
         file, _, name = row.test.partition("::")

@@ -1,4 +1,4 @@
-"""Keys from a file, what each may do, and the server that asks for them."""
+"""Files of keys, the permissions of a key, and servers with and without authentication."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ from tests.conftest import aws_client
 from tests.support import handlers, signed_site
 from tests.support.hosts import OverSocket
 from tests.support.servers import Server, free_port, gunicorn, running, serverfull
-from tests.support.signing import KEY, NOON, REGION, SECRET, Sent, ask, by_botocore, message, now
+from tests.support.signing import KEY, NOON, REGION, SECRET, Sent, by_botocore, call, message, now
 from tests.support.waiting import wait_until
 
 ADA = "[ada]\naws_access_key_id = AKIDADA\naws_secret_access_key = s3cr3t/+%=x\n"
@@ -39,7 +39,7 @@ BOB = "[bob]\naws_access_key_id=AKIDBOB\naws_secret_access_key=b0b\naws_session_
 
 
 class Keys:
-    """A file of keys in a folder of its own, written as an operator should: aside, then put in its place."""
+    """A file of keys, written as an operator should: a new file that replaces the old one in one step."""
 
     def __init__(self, folder):
         self.path = folder / "keys"
@@ -72,11 +72,11 @@ def test_a_file_has_a_key_for_each_profile(keys):
     assert find("ada") is None
 
 
-def test_a_file_is_one_that_boto3_reads(keys, monkeypatch):
+def test_boto3_reads_the_file_too(keys, monkeypatch):
     keys.write(f"{ADA}serverfull_functions = report-*\nserverfull_actions = invoke, event\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys.path))
-    found = boto3.Session(profile_name="ada").get_credentials()
-    assert (found.access_key, found.secret_key) == ("AKIDADA", "s3cr3t/+%=x")
+    credentials = boto3.Session(profile_name="ada").get_credentials()
+    assert (credentials.access_key, credentials.secret_key) == ("AKIDADA", "s3cr3t/+%=x")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_file_is_one_that_boto3_reads(keys, monkeypatch):
         (ADA.encode() + b"\xff", "it is not UTF-8"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told_without_its_secrets(keys, text, reason):
+def test_an_error_in_a_file_is_reported_without_its_secrets(keys, text, reason):
     with pytest.raises(ConfigurationError) as caught:
         keys.write(text).read()
     assert str(caught.value).startswith(f"SERVERFULL_CREDENTIALS_FILE {keys.path}: ")
@@ -114,18 +114,18 @@ def test_what_is_wrong_with_a_file_is_told_without_its_secrets(keys, text, reaso
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told(keys):
+def test_a_missing_file_is_reported(keys):
     with pytest.raises(ConfigurationError, match="No such file or directory"):
         keys.read()
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_reported(tmp_path):
     with pytest.raises(ConfigurationError, match="Is a directory"):
         CredentialsFile(tmp_path)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o660, 0o666, 0o622, 0o777])
-def test_a_file_that_others_may_write_is_refused(keys, mode):
+def test_a_file_that_other_users_may_write_is_refused(keys, mode):
     with pytest.raises(ConfigurationError, match="its group or others may write to it and add keys; run chmod go-w"):
         keys.write(ADA, mode).read()
 
@@ -133,7 +133,7 @@ def test_a_file_that_others_may_write_is_refused(keys, mode):
 @pytest.mark.parametrize(
     ("mode", "warned"), [(0o600, False), (0o400, False), (0o640, False), (0o604, True), (0o644, True)]
 )
-def test_a_file_that_others_may_read_is_warned_of(keys, caplog, mode, warned):
+def test_a_file_that_other_users_may_read_is_logged(keys, caplog, mode, warned):
     assert keys.write(ADA, mode).read()("AKIDADA")
     lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     line = f"SERVERFULL_CREDENTIALS_FILE {keys.path}: other users may read it and sign with its keys; run chmod o-r"
@@ -149,7 +149,7 @@ def test_a_file_is_read_again_when_it_changes(keys):
     assert find("AKIDBOB")
 
 
-def test_a_change_of_the_same_length_in_the_same_instant_counts(keys):
+def test_a_change_of_the_same_length_at_the_same_time_is_read(keys):
     find = keys.write(ADA).read()
     for number in range(50):
         secret = f"{number:011}"
@@ -159,13 +159,13 @@ def test_a_change_of_the_same_length_in_the_same_instant_counts(keys):
 
 def test_a_file_that_did_not_change_is_not_read_again(keys):
     find = keys.write(ADA).read()
-    time.sleep(0.2)  # longer than two changes may bear the same time
+    time.sleep(0.2)  # longer than two changes can have the same time
     before = find("AKIDADA")
     assert find("AKIDADA") is before
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda keys: keys.write("[ada]\nhunter2"),
         lambda keys: keys.write(""),
@@ -173,11 +173,11 @@ def test_a_file_that_did_not_change_is_not_read_again(keys):
         lambda keys: keys.path.chmod(0o622),
         lambda keys: keys.path.unlink(),
     ],
-    ids=["nonsense", "empty", "writable", "made writable", "gone"],
+    ids=["nonsense", "empty", "writable", "made writable", "removed"],
 )
-def test_a_change_that_cannot_be_read_is_told_once_and_the_keys_before_it_stay(keys, caplog, spoil):
+def test_an_invalid_change_is_logged_once_and_the_keys_before_it_stay(keys, caplog, damage):
     find = keys.write(ADA).read()
-    spoil(keys)
+    damage(keys)
     assert [find("AKIDADA").name for _ in range(3)] == ["ada"] * 3
     assert find("AKIDBOB") is None
     (record,) = caplog.records
@@ -190,7 +190,7 @@ def test_a_change_that_cannot_be_read_is_told_once_and_the_keys_before_it_stay(k
     assert find("AKIDADA") is None
 
 
-def test_a_relative_path_means_where_the_server_started(keys, monkeypatch, tmp_path):
+def test_a_relative_path_starts_at_the_first_working_directory(keys, monkeypatch, tmp_path):
     keys.write(ADA)
     monkeypatch.chdir(tmp_path)
     find = CredentialsFile("keys")
@@ -199,14 +199,14 @@ def test_a_relative_path_means_where_the_server_started(keys, monkeypatch, tmp_p
     assert find("AKIDBOB")
 
 
-def test_nothing_that_is_printed_shows_a_secret(keys):
+def test_no_representation_shows_a_secret(keys):
     find = keys.write(BOB).read()
     shown = f"{find} {find!r} {find('AKIDBOB')} {find('AKIDBOB')!r} {parse(BOB)}"
     assert "b0b" not in shown
     assert "token'" not in shown
 
 
-# What a key may do
+# Permissions
 
 
 def name(text):
@@ -239,7 +239,7 @@ def test_a_key_may_be_for_some_functions(patterns, function, allowed):
     assert Principal("ada", functions=tuple(patterns)).may(INVOKE, name(function)) is allowed
 
 
-def test_a_key_without_permissions_of_its_own_may_do_everything():
+def test_a_key_without_listed_permissions_may_do_everything():
     ada = Credential("xyz", name="ada").principal("AKID", "arn:aws:iam::123456789012:user/")
     assert [ada.may(action, name("hello")) for action in (INVOKE, EVENT, OPERATE)] == [True] * 3
 
@@ -254,14 +254,14 @@ def test_a_key_without_permissions_of_its_own_may_do_everything():
         ("serverfull_actions = event", {EVENT}),
     ],
 )
-def test_a_key_for_some_functions_does_not_operate_unless_told(text, allowed):
+def test_a_key_for_some_functions_operates_only_if_it_lists_operate(text, allowed):
     (credential,) = parse(f"{ADA}{text}\n").values()
     assert credential.principal("AKIDADA", "").actions == allowed
 
 
 @pytest.mark.parametrize("wrong", [{"functions": "report-*"}, {"actions": "invoke"}, {"actions": ["destroy"]}])
-def test_permissions_that_are_none_are_refused(wrong):
-    """The characters of a text would be patterns, and one of them the star."""
+def test_permissions_that_are_not_valid_are_refused(wrong):
+    """Each character of a text would be a pattern, and one of them may be the star."""
     with pytest.raises(ConfigurationError):
         Credential("xyz", **wrong)
     if "functions" in wrong:
@@ -273,7 +273,7 @@ CONSOLE = [Rule("/console", endpoint=signed_site.plain), Rule("/console/<path:it
 
 
 def served(handlers_=None, **permissions):
-    """An application behind a key with these permissions."""
+    """Return an application whose one key has these permissions."""
     fetcher = StaticFetcher(handlers_ or {"hello": handlers.hello, "echo": handlers.echo})
     keys = {KEY: Credential(SECRET, name="ada", **permissions)}
     behind = partial(SigV4Middleware, credentials=keys, region=REGION, clock=NOON.timestamp)
@@ -283,11 +283,11 @@ def served(handlers_=None, **permissions):
 def post(application, function, kind=None, mount="", **headers):
     headers |= {"X-Amz-Invocation-Type": kind} if kind else {}
     sent = by_botocore(Sent("POST", f"/2015-03-31/functions/{function}/invocations", headers))
-    return ask(application, sent.environ())
+    return call(application, sent.environ())
 
 
 def get(application, target):
-    return ask(application, by_botocore(Sent("GET", target)).environ())
+    return call(application, by_botocore(Sent("GET", target)).environ())
 
 
 CALLS = {
@@ -295,7 +295,7 @@ CALLS = {
     "dry run": lambda application: post(application, "hello", "DryRun"),
     "by ARN": lambda application: post(application, "arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Ahello"),
     "event": lambda application: post(application, "hello", "Event"),
-    "invoke-async": lambda application: ask(
+    "invoke-async": lambda application: call(
         application, by_botocore(Sent("POST", "/2014-11-13/functions/hello/invoke-async/")).environ()
     ),
     "operate": lambda application: get(application, "/console"),
@@ -314,11 +314,11 @@ CALLS = {
 )
 def test_a_key_may_be_for_some_actions(actions, allowed):
     application = served(actions=actions)
-    answers = {call: make(application) for call, make in CALLS.items()}
+    responses = {call: make(application) for call, make in CALLS.items()}
     application.close()
-    assert {call for call, answer in answers.items() if answer.status < 300} == allowed
-    refused = [answer for call, answer in answers.items() if call not in allowed]
-    assert {(answer.status, answer.headers["x-amzn-errortype"]) for answer in refused} <= {
+    assert {call for call, response in responses.items() if response.status < 300} == allowed
+    refused = [response for call, response in responses.items() if call not in allowed]
+    assert {(response.status, response.headers["x-amzn-errortype"]) for response in refused} <= {
         (403, "AccessDeniedException")
     }
 
@@ -335,9 +335,9 @@ def test_a_key_may_be_for_some_actions(actions, allowed):
         "absent",
     ],
 )
-def test_no_spelling_of_another_functions_name_gets_by(kind, function):
-    answer = post(served(functions=["hello"]), function, kind)
-    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+def test_no_spelling_of_another_functions_name_is_permitted(kind, function):
+    response = post(served(functions=["hello"]), function, kind)
+    assert (response.status, response.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
 
 
 @pytest.mark.parametrize(
@@ -352,24 +352,24 @@ def test_no_spelling_of_another_functions_name_gets_by(kind, function):
         "/nowhere",
     ],
 )
-def test_nothing_but_an_invocation_is_one(target):
+def test_a_path_that_resembles_an_invocation_needs_operate(target):
     assert get(served(actions=["invoke", "event"]), target).status in (403, 404)
     assert get(served(), target).status in (200, 404)
     if target.startswith("/console"):
         assert get(served(actions=["invoke", "event"]), target).headers["x-amzn-errortype"] == "AccessDeniedException"
 
 
-def test_a_key_for_invocations_gets_to_nothing_else_of_any_application():
+def test_a_key_for_invocations_reaches_no_other_path_of_any_application():
     keys = {KEY: Credential(SECRET, actions=["invoke"])}
     middleware = SigV4Middleware(signed_site.plain, keys, REGION, clock=NOON.timestamp)
     assert get(middleware, "/admin").status == 403
     assert get(middleware, "/lambda/2015-03-31/functions/hello/invocations").status == 200
 
 
-def test_a_refusal_is_in_awss_words():
-    answer = post(served(functions=["report-*"]), "hello")
-    assert list(json.loads(answer.body)) == ["Message"]
-    assert message(answer) == (
+def test_a_denied_call_has_the_message_of_aws():
+    response = post(served(functions=["report-*"]), "hello")
+    assert list(json.loads(response.body)) == ["Message"]
+    assert message(response) == (
         "User: arn:aws:iam::123456789012:user/ada is not authorized to perform: lambda:InvokeFunction on resource: "
         "arn:aws:lambda:us-east-1:123456789012:function:hello because no identity-based policy allows the "
         "lambda:InvokeFunction action"
@@ -377,7 +377,7 @@ def test_a_refusal_is_in_awss_words():
 
 
 @pytest.mark.parametrize("kind", ["RequestResponse", "Event", "DryRun"])
-def test_a_refusal_of_another_accounts_function_names_who_asked(kind):
+def test_a_denied_call_of_another_accounts_function_names_the_caller(kind):
     arn = "arn:aws:lambda:us-east-1:999999999999:function:hello"
     assert message(post(served(), arn.replace(":", "%3A"), kind)) == (
         "User: arn:aws:iam::123456789012:user/ada is not authorized to perform: lambda:InvokeFunction on resource: "
@@ -385,7 +385,7 @@ def test_a_refusal_of_another_accounts_function_names_who_asked(kind):
     )
 
 
-def test_a_refused_call_runs_nothing():
+def test_a_denied_call_runs_nothing():
     ran = []
     application = served({"hello": lambda event, context: ran.append(event)}, functions=["other"])
     for kind in (None, "Event"):
@@ -394,7 +394,7 @@ def test_a_refused_call_runs_nothing():
     assert ran == []
 
 
-# Who called, in the logs
+# The caller in the logs
 
 
 def records_of(caplog, application, kind=None):
@@ -404,32 +404,51 @@ def records_of(caplog, application, kind=None):
     return {record.getMessage().split()[0]: getattr(record, "principal", None) for record in caplog.records}
 
 
-def said(event, context):
-    logger_from_context().info("said")
+def logs(event, context):
+    logger_from_context().info("logged")
     raise ValueError
 
 
 @pytest.mark.parametrize("kind", [None, "Event"])
-def test_the_logs_say_who_called(caplog, kind):
-    found = records_of(caplog, served({"it": said}), kind)
-    assert (found["said"], found["REPORT"], found["ValueError"]) == ("ada", "ada", "ada")
+def test_the_logs_have_the_callers_name(caplog, kind):
+    records = records_of(caplog, served({"it": logs}), kind)
+    assert (records["logged"], records["REPORT"], records["ValueError"]) == ("ada", "ada", "ada")
 
 
-def test_where_nobody_is_asked_the_logs_name_nobody(caplog):
-    application = Application(StaticFetcher({"it": said}))
+def test_without_authentication_the_logs_have_no_name(caplog):
+    application = Application(StaticFetcher({"it": logs}))
     assert set(records_of(caplog, application).values()) == {None}
 
 
-def test_a_middleware_of_ones_own_may_say_who_called(caplog):
-    application = Application(StaticFetcher({"it": said}))
+@pytest.mark.parametrize("principal", [Principal("bob"), "bob"], ids=["a Principal", "a text"])
+def test_a_users_own_middleware_may_name_the_caller(principal, caplog):
+    seen = []
 
-    def mine(environ, start_response):
-        environ["serverfull.principal"] = "somebody"
+    def endpoint(environ, start_response):
+        seen.append(environ["serverfull.principal"])
+        return signed_site.plain(environ, start_response)
+
+    application = Application(StaticFetcher({"it": logs}), routes=[Rule("/mine", endpoint=endpoint)])
+
+    def middleware(environ, start_response):
+        environ["serverfull.principal"] = principal
         return application(environ, start_response)
 
     with caplog.at_level(logging.INFO):
-        ask(mine, Sent("POST", "/2015-03-31/functions/it/invocations").environ())
-    assert [record.principal for record in caplog.records if hasattr(record, "principal")] == ["somebody"] * 3
+        call(middleware, Sent("POST", "/2015-03-31/functions/it/invocations").environ())
+    assert [record.principal for record in caplog.records if hasattr(record, "principal")] == ["bob"] * 3
+    assert call(middleware, Sent("GET", "/mine").environ()).status == 200
+    assert seen == [Principal("bob")]
+
+
+def test_a_principal_of_a_users_own_middleware_has_its_permissions():
+    application = Application(StaticFetcher({"it": logs}))
+
+    def middleware(environ, start_response):
+        environ["serverfull.principal"] = Principal("bob", functions=("other",))
+        return application(environ, start_response)
+
+    assert call(middleware, Sent("POST", "/2015-03-31/functions/it/invocations").environ()).status == 403
 
 
 # The server
@@ -464,7 +483,7 @@ def invoke(server, **credentials):
 
 
 @pytest.mark.parametrize("how", ["gunicorn", "gunicorn --preload", "serve", "start_http"])
-def test_a_server_with_a_file_of_keys_lets_in_who_has_one(keys, tmp_path, how):
+def test_a_server_with_a_file_of_keys_accepts_only_signed_requests(keys, tmp_path, how):
     keys.write(f"{ADA}\n{BOB}")
     with serving(how, tmp_path / "log", settings(keys)) as server:
         assert invoke(server) == "Hello ƛ!"
@@ -506,14 +525,14 @@ def serving(how, log, environ):
     return running(Server(code[how], log, port=port, env=environ))
 
 
-def test_the_command_works_with_a_file_of_keys_too(keys):
+def test_the_command_works_with_a_file_of_keys(keys):
     keys.write(ADA)
     assert serverfull("check", **settings(keys)).stdout == "ok: 2 functions\n"
     assert serverfull("functions", **settings(keys)).stdout.startswith("hello\t3 s")
     assert serverfull("invoke", "hello", **settings(keys)).returncode == 0
 
 
-def test_check_says_what_is_wrong_with_the_file(keys):
+def test_check_reports_an_error_in_the_file(keys):
     keys.write(ADA, 0o666)
     result = serverfull("check", **settings(keys))
     assert (result.returncode, result.stdout) == (1, "")
@@ -532,13 +551,13 @@ def test_an_application_that_would_ignore_the_file_is_refused(keys, command):
     assert f"--app tests.support.site:application: {reason}" in result.stderr + result.stdout
 
 
-def test_an_application_that_asks_itself_may_be_named(keys):
+def test_an_application_with_authentication_may_be_named(keys):
     keys.write(ADA)
     result = serverfull("check", "--app", "serverfull_wsgi:app", **settings(keys))
     assert result.stdout.endswith("ok: 2 functions\n")
 
 
-def test_a_server_with_a_bad_file_of_keys_does_not_start(keys, tmp_path):
+def test_a_server_with_an_invalid_file_of_keys_does_not_start(keys, tmp_path):
     keys.write(ADA, 0o666)
     with pytest.raises(RuntimeError, match=WRITABLE) as caught:
         with serving("gunicorn", tmp_path / "log", settings(keys)):
@@ -546,21 +565,21 @@ def test_a_server_with_a_bad_file_of_keys_does_not_start(keys, tmp_path):
     assert "Traceback" not in str(caught.value)
 
 
-def test_the_settings_set_it_all(keys):
+def test_the_settings_configure_the_authentication(keys):
     keys.write(ADA)
     more = {"REGION": "eu-west-1", "ACCOUNT_ID": "111122223333", "HEALTHCHECK": "/alive", "REPLAY_GUARD": "5"}
     application = create_app(
         Settings.from_mapping(settings(keys, **{f"SERVERFULL_{name}": value for name, value in more.items()}))
     )
-    assert ask(application, Sent("GET", "/alive").environ()).status == 200
-    assert ask(application, Sent("GET", "/healthcheck").environ()).status == 403
+    assert call(application, Sent("GET", "/alive").environ()).status == 200
+    assert call(application, Sent("GET", "/healthcheck").environ()).status == 403
     sent = by_botocore(Sent("POST", "/2015-03-31/functions/describe/invocations"), region="eu-west-1", when=now())
-    answers = [ask(application, sent.environ()) for _ in range(2)]
-    assert [answer.status for answer in answers] == [200, 403]
-    assert "eu-west-1:111122223333:function:describe" in answers[0].body.decode()
+    responses = [call(application, sent.environ()) for _ in range(2)]
+    assert [response.status for response in responses] == [200, 403]
+    assert "eu-west-1:111122223333:function:describe" in responses[0].body.decode()
 
 
-# Who could call, where nobody is asked
+# Servers without authentication
 
 WARNING = "every client that reaches this address can run these functions"
 
@@ -569,8 +588,8 @@ def first_request(application=None, **environ):
     application = application or Application(StaticFetcher({"hello": handlers.hello}))
     target = "/2015-03-31/functions/hello/invocations"
     for _ in range(3):
-        ask(application, Sent("GET", "/healthcheck").environ(**environ))
-        ask(application, Sent("POST", target).environ(**environ))
+        call(application, Sent("GET", "/healthcheck").environ(**environ))
+        call(application, Sent("POST", target).environ(**environ))
 
 
 @pytest.mark.parametrize(
@@ -585,17 +604,17 @@ def first_request(application=None, **environ):
         ({"SERVER_NAME": "waitress.invalid", "REMOTE_ADDR": "127.0.0.1"}, []),
         ({"SERVER_NAME": "waitress.invalid", "SERVER_PORT": "80", "REMOTE_ADDR": "10.0.0.9"}, ["waitress.invalid:80"]),
         ({"SERVER_NAME": "example.com", "REMOTE_ADDR": ""}, []),
-        ({"SERVER_NAME": "0.0.0.0", "REMOTE_USER": "somebody"}, []),
-        ({"SERVER_NAME": "0.0.0.0", "serverfull.principal": "somebody"}, []),
+        ({"SERVER_NAME": "0.0.0.0", "REMOTE_USER": "bob"}, []),
+        ({"SERVER_NAME": "0.0.0.0", "serverfull.principal": "bob"}, []),
     ],
 )
-def test_the_first_request_shows_whether_others_could_call(caplog, environ, warned):
+def test_the_first_request_shows_whether_other_machines_can_call(caplog, environ, warned):
     first_request(**environ)
     lines = [record.getMessage() for record in caplog.records if WARNING in record.getMessage()]
     assert [line.split()[2] for line in lines] == [f"{address}:" for address in warned]
 
 
-def test_where_callers_have_to_sign_nothing_is_said(caplog):
+def test_a_server_with_authentication_logs_no_warning(caplog):
     first_request(served(), SERVER_NAME="0.0.0.0")
     application = Application(StaticFetcher({"hello": handlers.hello}))
     keys = {KEY: SECRET}
@@ -607,7 +626,7 @@ def test_where_callers_have_to_sign_nothing_is_said(caplog):
 
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("how", ["serve", "gunicorn", "hooks"])
-def test_a_server_that_others_can_reach_says_so_once_unless_callers_sign(keys, tmp_path, signed, how):
+def test_an_exposed_server_without_authentication_logs_one_warning(keys, tmp_path, signed, how):
     keys.write(ADA)
     port = free_port()
     address = f"0.0.0.0:{port}"
@@ -626,12 +645,12 @@ def test_a_server_that_others_can_reach_says_so_once_unless_callers_sign(keys, t
             with closing(aws_client(server.url)) if not signed else client(server) as it:
                 it.invoke(FunctionName="hello")["Payload"].close()
         if not signed:
-            wait_until(lambda: WARNING in server.output())  # the worker that says it need not be the one that answered
+            wait_until(lambda: WARNING in server.output())  # another worker may log it
     lines = [line for line in server.output().splitlines() if WARNING in line]
     assert [f"listening on {address}: {WARNING}" in line for line in lines] == [True] * (not signed)
 
 
-def test_the_first_worker_speaks_for_all(caplog):
+def test_the_first_worker_logs_the_warning_for_all(caplog):
     from serverfull_wsgi.servers.gunicorn.hooks import post_worker_init
 
     for age in (1, 2, 3):
@@ -648,7 +667,7 @@ def test_the_first_worker_speaks_for_all(caplog):
     assert [line.split(": ")[0] for line in lines] == ["listening on 0.0.0.0:80"]
 
 
-def test_a_file_of_keys_is_not_in_the_environment_of_a_log(keys, tmp_path):
+def test_a_debug_log_has_no_secret_signature_or_path_of_the_file(keys, tmp_path):
     keys.write(ADA)
     with serving("gunicorn", tmp_path / "log", settings(keys, SERVERFULL_RUNTIME_LOGGER_LEVEL="DEBUG")) as server:
         invoke(server)

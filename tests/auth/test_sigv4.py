@@ -1,4 +1,4 @@
-"""Who signed this request: what is accepted, what is refused and how, and that nothing forged gets in."""
+"""Signature Version 4: accepted and refused requests, and that no forged request is accepted."""
 
 import contextlib
 import hmac
@@ -23,7 +23,6 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from serverfull_wsgi import Credential, SigV4Middleware
 from serverfull_wsgi.auth.sigv4 import signature
-from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT
 from tests.support import signed_site, sigv4_vectors
 from tests.support.battery import SEED, share
 from tests.support.servers import Server, free_port, gunicorn, running
@@ -36,10 +35,10 @@ from tests.support.signing import (
     TOKEN,
     Random,
     Sent,
-    ask,
     by_awscrt,
     by_botocore,
     by_requests_aws4auth,
+    call,
     message,
     now,
 )
@@ -53,19 +52,19 @@ def guarded(app=signed_site.plain, credentials=signed_site.KEYS, **options):
     return SigV4Middleware(app, credentials, REGION, **{"clock": NOON.timestamp, **options})
 
 
-def code(answer):
-    """What became of a request: who sent it, or the code of its refusal."""
-    if answer.status == 200:
-        return json.loads(answer.body)["principal"]
-    return answer.headers["x-amzn-errortype"]
+def code(response):
+    """Return the name of the request's principal, or the code of its error."""
+    if response.status == 200:
+        return json.loads(response.body)["principal"]
+    return response.headers["x-amzn-errortype"]
 
 
-def is_accepted(answer, sent):
-    said = json.loads(answer.body)
-    return answer.status == 200 and said["principal"] in signed_site.KEYS and said["body"] == sent.body.hex()
+def is_accepted(response, sent):
+    seen = json.loads(response.body)
+    return response.status == 200 and seen["principal"] in signed_site.KEYS and seen["body"] == sent.body.hex()
 
 
-# Whom it lets in
+# Accepted requests
 
 SIGNERS = {
     "botocore": (by_botocore, 10_000, 1_000),
@@ -84,13 +83,13 @@ def random_signed(signer, count, prefix=""):
 
 
 @pytest.mark.parametrize("name", SIGNERS)
-def test_what_it_signs_is_accepted(name, battery):
+def test_a_request_signed_by_a_client_library_is_accepted(name, battery):
     signer, whole, ordinary = SIGNERS[name]
     middleware, forms = guarded(), Counter()
     for sent in random_signed(signer, share(whole, ordinary)):
-        answer = ask(middleware, sent.environ())
-        assert answer.status == 200, (sent, answer.body)
-        assert is_accepted(answer, sent)
+        response = call(middleware, sent.environ())
+        assert response.status == 200, (sent, response.body)
+        assert is_accepted(response, sent)
         forms["header" if "Authorization" in sent.headers else "query"] += 1
         forms["session token"] += TOKEN in sent.headers.values() or quote(TOKEN, safe="") in sent.target
     battery.record(f"SigV4, signed by {name}", accepted=forms["header"] + forms["query"], **forms)
@@ -98,7 +97,7 @@ def test_what_it_signs_is_accepted(name, battery):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """gunicorn in front of the plain application, by the clock on the wall."""
+    """gunicorn with the signed application, which uses the real time."""
     with gunicorn(
         tmp_path_factory.mktemp("signed") / "log", "--threads", "4", application="tests.support.signed_site:app"
     ) as it:
@@ -118,14 +117,14 @@ def send(server, sent):
         )
 
 
-def test_what_is_signed_is_accepted_over_a_socket(server, battery):
+def test_a_signed_request_is_accepted_over_a_socket(server, battery):
     requests = Random(SEED + 1, expires=[3600, 604_800])
     count = share(500, 60)
     for _ in range(count):
         sent = requests.signed(requests.request(), when=now())
-        answer = send(server, sent)
-        assert answer.status == 200, (sent, answer.body)
-        assert is_accepted(answer, sent)
+        response = send(server, sent)
+        assert response.status == 200, (sent, response.body)
+        assert is_accepted(response, sent)
     battery.record("SigV4, through gunicorn", accepted=count)
 
 
@@ -139,8 +138,8 @@ SERVERS = {
 
 @pytest.mark.battery
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_server_shows_what_was_signed(name, tmp_path):
-    """Encoded colons and slashes above all."""
+def test_every_server_passes_on_the_path_that_was_signed(name, tmp_path):
+    """Encoded colons and slashes are the difficult ones."""
     port, log = free_port(), tmp_path / "log"
     if SERVERS[name] is None:
         argv = ["-m", "waitress", f"--listen=127.0.0.1:{port}", "tests.support.signed_site:app"]
@@ -159,18 +158,18 @@ def test_every_server_shows_what_was_signed(name, tmp_path):
 
 
 def in_flask(prefix="/lambda"):
-    """Flask, with the plain application below a path of it, behind signatures of its own."""
+    """Return a Flask site that has the signed application mounted at ``prefix``."""
     site = flask.Flask(__name__)
     site.wsgi_app = DispatcherMiddleware(site.wsgi_app, {prefix: guarded()})
     return site
 
 
-def test_what_is_signed_is_accepted_below_a_path_of_flask(battery):
+def test_a_signed_request_is_accepted_by_an_application_mounted_in_flask(battery):
     site, count = in_flask(), share(100, 40)
     for sent in random_signed(by_botocore, count, "/lambda"):
-        answer = ask(site, sent.environ())
-        assert answer.status == 200, (sent, answer.body)
-        assert is_accepted(answer, sent)
+        response = call(site, sent.environ())
+        assert response.status == 200, (sent, response.body)
+        assert is_accepted(response, sent)
     battery.record("SigV4, mounted in Flask", accepted=count)
 
 
@@ -185,24 +184,26 @@ def of_the_suite(vector, token=sigv4_vectors.TOKEN):
 @pytest.mark.parametrize("name", sigv4_vectors.PASSED)
 def test_a_published_vector_is_accepted(name):
     vector = sigv4_vectors.PASSED[name]
-    assert code(ask(of_the_suite(vector), vector.sent.environ())) == sigv4_vectors.KEY
+    assert code(call(of_the_suite(vector), vector.sent.environ())) == sigv4_vectors.KEY
 
 
 @pytest.mark.parametrize("name", sigv4_vectors.REFUSED)
 def test_a_published_vector_that_no_client_for_lambda_sends_is_refused(name):
     _, vector = sigv4_vectors.REFUSED[name]
-    assert code(ask(of_the_suite(vector), vector.sent.environ())) == "InvalidSignatureException"
+    assert code(call(of_the_suite(vector), vector.sent.environ())) == "InvalidSignatureException"
 
 
 ALL = sigv4_vectors.PASSED | {name: vector for name, (_, vector) in sigv4_vectors.REFUSED.items()}
-ENCODED = [name for name, vector in ALL.items() if re.fullmatch("[!-~]+", vector.target)]  # the signers take no others
+ENCODED = [
+    name for name, vector in ALL.items() if re.fullmatch("[!-~]+", vector.target)
+]  # the signers accept no others
 
 
 @pytest.mark.parametrize(
     "sign", [by_botocore, partial(by_awscrt, use_double_uri_encode=False)], ids=["botocore", "awscrt"]
 )
 @pytest.mark.parametrize("name", ENCODED)
-def test_the_vectors_are_as_the_signers_have_them(sign, name):
+def test_the_signers_make_the_same_signature_as_the_vector(sign, name):
     vector = ALL[name]
     sent = vector.unsigned
     token = sent.headers.pop("X-Amz-Security-Token", None) if "x-amz-security-token" in vector.signed else None
@@ -221,10 +222,10 @@ def test_the_published_presigned_vector_is_accepted():
         service="service",
     )
     assert sent.target.endswith(f"X-Amz-Signature={sigv4_vectors.PRESIGNED}")
-    assert code(ask(of_the_suite(sigv4_vectors.PASSED["get-vanilla"]), sent.environ())) == sigv4_vectors.KEY
+    assert code(call(of_the_suite(sigv4_vectors.PASSED["get-vanilla"]), sent.environ())) == sigv4_vectors.KEY
 
 
-def test_how_many_vectors_there_are(battery):
+def test_every_published_vector_is_accepted_refused_or_listed_as_not_http(battery):
     rules = Counter(rule for rule, _ in sigv4_vectors.REFUSED.values()) + Counter(sigv4_vectors.NOT_HTTP.values())
     battery.record(
         "SigV4, AWS's vectors", passed=len(sigv4_vectors.PASSED) + 1, **{f"not sent ({n})": r for r, n in rules.items()}
@@ -232,17 +233,17 @@ def test_how_many_vectors_there_are(battery):
     assert len(sigv4_vectors.PASSED) + sum(rules.values()) == 31
 
 
-# Nothing forged gets in
+# Forged requests
 
 BLANKS = re.compile("[ \t\n\r\x0b\x0c]+")
 
 
 def meaning(sent):
-    """What a request says, in a form that is the same for requests that AWS's rules hold for equal, and for no others.
+    """Return a request in a form that is equal only for requests between which AWS's rules make no difference.
 
-    Equal are: names of headers in another case, or with ``_`` for ``-`` (WSGI has one name for both); more or fewer
-    blanks where a header's value has some, or around the commas of Authorization; parameters in another order or
-    spelling (``%7E`` and ``~``, ``+`` and ``%20``, ``a`` and ``a=``); no path and ``/``.
+    These make no difference: names of headers in another case, or with ``_`` for ``-`` (WSGI has one name for both);
+    the number of blanks inside a header's value or around the commas of Authorization; the order and spelling of
+    parameters (``%7E`` and ``~``, ``+`` and ``%20``, ``a`` and ``a=``); an empty path and ``/``.
     """
     path, _, query = sent.target.partition("?")
     pairs = [pair.partition("=") for pair in query.split("&")] if query else []
@@ -267,7 +268,7 @@ def spelt(text):
 
 
 class Forger:
-    """Changes a signed request a byte at a time, everywhere, and in other ways that come to mind."""
+    """Changes of a signed request: every byte of it, one at a time, and some larger ones."""
 
     CHARACTERS = [chr(number) for number in (*range(0x20, 0x7F), *range(0x80, 0x100))]
 
@@ -275,7 +276,7 @@ class Forger:
         self._random = random.Random(seed)
 
     def of(self, sent):
-        """(what was changed, the changed request), for every byte of what is signed."""
+        """Yield (changed part, changed request) for every byte that is signed."""
         for part in ("method", "target", "host"):
             yield from ((part, sent.but(**{part: text})) for text in self._changed(getattr(sent, part)))
         for index in range(len(sent.body)):
@@ -332,16 +333,16 @@ def test_no_forged_request_is_accepted(battery):
         request = requests.request()
         request.body = request.body[:30]
         sent = requests.signed(request, sign)
-        assert is_accepted(ask(middleware, sent.environ()), sent)
+        assert is_accepted(call(middleware, sent.environ()), sent)
         for part, forged in forger.of(sent):
-            answer = ask(middleware, forged.environ())
+            response = call(middleware, forged.environ())
             if meaning(forged) == meaning(sent):
                 equal[part] += 1
-                assert is_accepted(answer, forged), (sent, forged, answer.body)
+                assert is_accepted(response, forged), (sent, forged, response.body)
             else:
                 refused[part] += 1
-                assert answer.status in (400, 403), (part, sent, forged)
-                assert answer.headers["x-amzn-errortype"].endswith("Exception")
+                assert response.status in (400, 403), (part, sent, forged)
+                assert response.headers["x-amzn-errortype"].endswith("Exception")
     battery.record(
         "SigV4, forged", accepted=0, refused=refused.total(), equal=equal.total(), **refused, equals=dict(equal)
     )
@@ -377,8 +378,8 @@ KEYS_OF_ENVIRON = (
 ).split()
 
 
-def test_whatever_comes_the_answer_is_a_documented_one(battery, caplog):
-    """A signed request of which one thing or more was replaced, doubled, cut or spoilt."""
+def test_a_damaged_request_gets_a_documented_response(battery, caplog):
+    """One or more parts of a signed request are replaced, doubled, cut or mixed with odd text."""
     caplog.set_level(logging.CRITICAL)
     middleware, requests, choose = guarded(), Random(SEED + 4), random.Random(SEED)
     statuses = Counter()
@@ -388,48 +389,48 @@ def test_whatever_comes_the_answer_is_a_documented_one(battery, caplog):
             text, odd = environ.get(key, ""), choose.choice(ODD)
             at = choose.randrange(len(text) + 1)
             environ[key] = choose.choice([odd, text[:at] + odd + text[at:], text[:at], text + text, f"{text},{text}"])
-        answer = ask(middleware, environ)
-        statuses[answer.status] += 1
-        assert answer.status in (200, 400, 403, 413), (environ, answer.body)
-        if answer.status != 200:
-            assert UUID.fullmatch(answer.headers["x-amzn-requestid"])
-            assert "\n" not in message(answer)
-    battery.record("SigV4, spoilt", wrong=0, **{str(status): count for status, count in statuses.items()})
+        response = call(middleware, environ)
+        statuses[response.status] += 1
+        assert response.status in (200, 400, 403, 413), (environ, response.body)
+        if response.status != 200:
+            assert UUID.fullmatch(response.headers["x-amzn-requestid"])
+            assert "\n" not in message(response)
+    battery.record("SigV4, damaged", wrong=0, **{str(status): count for status, count in statuses.items()})
 
 
-# When
+# Time
 
 
-def by_the_clock(seconds, **options):
-    """What becomes of a request that arrives so many seconds after it was signed."""
+def sent_after(seconds, **options):
+    """Return the response to a request that arrives ``seconds`` after it was signed."""
     sent = by_botocore(Sent("POST", HELLO), **options)
     clock = options.get("when", NOON) + timedelta(seconds=seconds)
-    return ask(guarded(clock=clock.timestamp), sent.environ())
+    return call(guarded(clock=clock.timestamp), sent.environ())
 
 
 @pytest.mark.parametrize("seconds", [0, 299, 300, -299, -300])
-def test_a_signature_is_good_for_five_minutes_either_way(seconds):
-    assert code(by_the_clock(seconds)) == KEY
+def test_a_signature_is_valid_five_minutes_before_and_after_its_date(seconds):
+    assert code(sent_after(seconds)) == KEY
 
 
 @pytest.mark.parametrize("seconds", [301, 302, 3600, 86_400, 10**9])
-def test_an_older_one_has_expired(seconds):
-    answer = by_the_clock(seconds)
-    assert (answer.status, code(answer)) == (403, "InvalidSignatureException")
-    assert message(answer).startswith("Signature expired: 20261124T120000Z is now earlier than 20")
-    assert message(answer).endswith(" - 5 min.)")
+def test_an_older_signature_has_expired(seconds):
+    response = sent_after(seconds)
+    assert (response.status, code(response)) == (403, "InvalidSignatureException")
+    assert message(response).startswith("Signature expired: 20261124T120000Z is now earlier than 20")
+    assert message(response).endswith(" - 5 min.)")
 
 
-def test_what_is_said_of_an_expired_signature_is_what_aws_says():
-    assert message(by_the_clock(301)) == (
+def test_the_message_about_an_expired_signature_is_that_of_aws():
+    assert message(sent_after(301)) == (
         "Signature expired: 20261124T120000Z is now earlier than 20261124T120001Z (20261124T120501Z - 5 min.)"
     )
 
 
-def test_what_is_said_of_a_future_signature_is_what_aws_says():
-    answer = by_the_clock(-301)
-    assert (answer.status, code(answer)) == (403, "InvalidSignatureException")
-    assert message(answer) == (
+def test_the_message_about_a_future_signature_is_that_of_aws():
+    response = sent_after(-301)
+    assert (response.status, code(response)) == (403, "InvalidSignatureException")
+    assert message(response) == (
         "Signature not yet current: 20261124T120000Z is still later than 20261124T115959Z (20261124T115459Z + 5 min.)"
     )
 
@@ -438,40 +439,40 @@ def test_what_is_said_of_a_future_signature_is_what_aws_says():
 @pytest.mark.parametrize(
     ("late", "accepted"), [(0, True), (-1, True), (1, False)], ids=["at its end", "a second before", "a second after"]
 )
-def test_a_presigned_request_is_good_for_as_long_as_it_says(expires, late, accepted):
-    assert (code(by_the_clock(expires + late, expires=expires)) == KEY) is accepted
+def test_a_presigned_request_is_valid_until_it_expires(expires, late, accepted):
+    assert (code(sent_after(expires + late, expires=expires)) == KEY) is accepted
 
 
 @pytest.mark.parametrize(("seconds", "accepted"), [(-300, True), (-301, False)])
-def test_a_presigned_request_is_no_good_before_its_time(seconds, accepted):
-    assert (code(by_the_clock(seconds, expires=3600)) == KEY) is accepted
+def test_a_presigned_request_is_not_valid_before_its_date(seconds, accepted):
+    assert (code(sent_after(seconds, expires=3600)) == KEY) is accepted
 
 
 @pytest.mark.parametrize("expires", [604_801, 1_000_000, 10**12, -1])
 def test_a_presigned_request_for_more_than_a_week_is_refused(expires):
-    assert code(by_the_clock(0, expires=expires)) == "IncompleteSignatureException"
+    assert code(sent_after(0, expires=expires)) == "IncompleteSignatureException"
 
 
 BEFORE_MIDNIGHT = datetime(2026, 11, 24, 23, 59, 59, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 2, 300])
-def test_a_signature_of_yesterday_is_good_after_midnight(seconds):
-    assert code(by_the_clock(seconds, when=BEFORE_MIDNIGHT)) == KEY
+def test_a_signature_of_the_day_before_is_valid_after_midnight(seconds):
+    assert code(sent_after(seconds, when=BEFORE_MIDNIGHT)) == KEY
 
 
 @pytest.mark.parametrize("seconds", [-1, -300])
-def test_a_signature_of_tomorrow_is_good_before_midnight(seconds):
-    assert code(by_the_clock(seconds, when=BEFORE_MIDNIGHT + timedelta(seconds=1))) == KEY
+def test_a_signature_of_the_next_day_is_valid_before_midnight(seconds):
+    assert code(sent_after(seconds, when=BEFORE_MIDNIGHT + timedelta(seconds=1))) == KEY
 
 
 @pytest.mark.parametrize("day", ["20261123", "20261125", "20251124", "2026112"])
-def test_the_day_of_the_scope_is_the_day_of_the_date(day):
+def test_the_day_of_the_scope_must_be_the_day_of_the_date(day):
     sent = by_botocore(Sent("POST", HELLO))
     sent.headers["Authorization"] = sent.headers["Authorization"].replace("/20261124/", f"/{day}/")
-    answer = ask(guarded(), sent.environ())
-    assert code(answer) == "InvalidSignatureException"
-    assert f"'{day}' != '20261124', from '20261124T120000Z'." in message(answer)
+    response = call(guarded(), sent.environ())
+    assert code(response) == "InvalidSignatureException"
+    assert f"'{day}' != '20261124', from '20261124T120000Z'." in message(response)
 
 
 @pytest.mark.parametrize(
@@ -489,17 +490,17 @@ def test_the_day_of_the_scope_is_the_day_of_the_date(day):
         "20261124T120000Z,20261124T120000Z",
     ],
 )
-def test_what_is_no_date_is_refused(date):
+def test_a_date_that_is_not_valid_is_refused(date):
     sent = by_botocore(Sent("POST", HELLO))
     sent.headers["X-Amz-Date"] = date
-    assert code(ask(guarded(), sent.environ())) in ("IncompleteSignatureException", "InvalidSignatureException")
+    assert code(call(guarded(), sent.environ())) in ("IncompleteSignatureException", "InvalidSignatureException")
 
 
-# What is refused, and how
+# Refused requests
 
 
 def header(**changes):
-    """A good Authorization with some of its parameters changed; None takes one out."""
+    """Return a valid request with changed parameters of its Authorization. None removes a parameter."""
     sent = by_botocore(Sent("POST", HELLO))
     algorithm, _, rest = sent.headers["Authorization"].partition(" ")
     fields = dict(part.split("=", 1) for part in rest.split(", ")) | changes
@@ -508,7 +509,7 @@ def header(**changes):
 
 
 def with_headers(**headers):
-    """A good request to which headers were added after it was signed."""
+    """Return a valid request with headers that were added after it was signed."""
     sent = by_botocore(Sent("POST", HELLO))
     return sent.but(headers={**sent.headers, **{name.replace("_", "-"): value for name, value in headers.items()}})
 
@@ -534,7 +535,7 @@ REFUSED = {
         Sent("POST", HELLO, {"X-Amz-Security-Token": TOKEN}),
         "MissingAuthenticationTokenException",
     ),
-    "a date in the query and no more": (Sent("POST", f"{HELLO}?X-Amz-Date=1"), "MissingAuthenticationTokenException"),
+    "only a date in the query": (Sent("POST", f"{HELLO}?X-Amz-Date=1"), "MissingAuthenticationTokenException"),
     "an empty Authorization": (Sent("POST", HELLO, {"Authorization": ""}), "IncompleteSignatureException"),
     "another scheme": (Sent("POST", HELLO, {"Authorization": "Bearer abc"}), "IncompleteSignatureException"),
     "basic": (Sent("POST", HELLO, {"Authorization": "Basic QUtJRDpzZWNyZXQ="}), "IncompleteSignatureException"),
@@ -590,7 +591,7 @@ REFUSED = {
     "signed headers in disorder": (header(SignedHeaders="x-amz-date;host"), "InvalidSignatureException"),
     "a signed header twice": (header(SignedHeaders="host;host;x-amz-date"), "InvalidSignatureException"),
     "a signed header in capitals": (header(SignedHeaders="Host;x-amz-date"), "InvalidSignatureException"),
-    "a signed header that is not there": (header(SignedHeaders="host;range;x-amz-date"), "InvalidSignatureException"),
+    "a signed header that is missing": (header(SignedHeaders="host;range;x-amz-date"), "InvalidSignatureException"),
     "an added x-amz header": (with_headers(X_Amz_Invocation_Type="Event"), "InvalidSignatureException"),
     "an added x-amz header, presigned": (
         presigned().but(headers={"X-Amz-Invocation-Type": "Event"}),
@@ -618,40 +619,40 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_it_is_refused_as_aws_refuses(name, caplog):
+def test_a_request_is_refused_with_the_error_of_aws(name, caplog):
     sent, expected = REFUSED[name]
     called = []
     middleware = guarded(lambda *_: called.append(_))
     with caplog.at_level(logging.DEBUG):
-        answer = ask(middleware, sent.environ())
-    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, expected)
-    assert answer.headers["content-type"] == "application/json"
-    assert int(answer.headers["content-length"]) == len(answer.body)
-    assert UUID.fullmatch(answer.headers["x-amzn-requestid"])
-    assert list(json.loads(answer.body)) == ["message"]
+        response = call(middleware, sent.environ())
+    assert (response.status, response.headers["x-amzn-errortype"]) == (403, expected)
+    assert response.headers["content-type"] == "application/json"
+    assert int(response.headers["content-length"]) == len(response.body)
+    assert UUID.fullmatch(response.headers["x-amzn-requestid"])
+    assert list(json.loads(response.body)) == ["message"]
     assert called == []
-    tells_no_secret(sent, answer, caplog)
+    assert_no_secret_is_shown(sent, response, caplog)
 
 
-def tells_no_secret(sent, answer, caplog):
-    """Neither in the log nor in the answer: secrets, tokens, signatures, hashes, canonical requests."""
-    told = "\n".join([caplog.text, str([vars(record) for record in caplog.records]), answer.body.decode()])
-    assert SECRET not in told
-    assert TOKEN not in told
-    assert not re.search("[0-9a-f]{64}", told)
-    assert "aws4_request\n" not in told
+def assert_no_secret_is_shown(sent, response, caplog):
+    """Neither the log nor the response contains a secret, token, signature, hash or canonical request."""
+    shown = "\n".join([caplog.text, str([vars(record) for record in caplog.records]), response.body.decode()])
+    assert SECRET not in shown
+    assert TOKEN not in shown
+    assert not re.search("[0-9a-f]{64}", shown)
+    assert "aws4_request\n" not in shown
 
 
-def test_an_unknown_key_and_a_wrong_signature_are_told_the_same():
-    answers = [ask(guarded(), signed(**wrong).environ()) for wrong in ({"key": "AKIDEVE"}, {"secret": "wrong"})]
-    for answer in answers:
-        del answer.headers["x-amzn-requestid"]
-    assert answers[0] == answers[1]
-    assert message(answers[0]).startswith(MISMATCH)
+def test_an_unknown_key_and_a_wrong_signature_get_the_same_response():
+    responses = [call(guarded(), signed(**wrong).environ()) for wrong in ({"key": "AKIDEVE"}, {"secret": "wrong"})]
+    for response in responses:
+        del response.headers["x-amzn-requestid"]
+    assert responses[0] == responses[1]
+    assert message(responses[0]).startswith(MISMATCH)
 
 
 class Counting:
-    """The standard library's hmac, counting what it is asked for."""
+    """The standard library's hmac, with a count of its digests."""
 
     compare_digest = staticmethod(hmac.compare_digest)
 
@@ -664,33 +665,32 @@ class Counting:
 
 
 @pytest.mark.parametrize("wrong", [{"key": "AKIDEVE"}, {"secret": "wrong"}, {}], ids=["key", "signature", "nothing"])
-def test_an_unknown_key_costs_what_a_wrong_signature_does(monkeypatch, wrong):
-    """The same work, counted in hashes."""
+def test_an_unknown_key_takes_as_many_hashes_as_a_wrong_signature(monkeypatch, wrong):
     sent, counting = signed(**wrong), Counting()
     monkeypatch.setattr(signature, "hmac", counting)
-    ask(guarded(), sent.environ())
+    call(guarded(), sent.environ())
     assert counting.calls == 5
 
 
-def test_the_log_says_why_and_with_which_request_id(caplog):
+def test_the_log_has_the_reason_and_the_request_id(caplog):
     with caplog.at_level(logging.INFO):
-        answers = [ask(guarded(), signed(**wrong).environ()) for wrong in ({"key": "AKIDEVE"}, {"secret": "wrong"})]
+        responses = [call(guarded(), signed(**wrong).environ()) for wrong in ({"key": "AKIDEVE"}, {"secret": "wrong"})]
     assert [record.getMessage() for record in caplog.records] == [
         "request refused: InvalidSignatureException: key AKIDEVE: the key is unknown",
         "request refused: InvalidSignatureException: key AKIDADA: the signature differs",
     ]
-    assert [record.request_id for record in caplog.records] == [a.headers["x-amzn-requestid"] for a in answers]
+    assert [record.request_id for record in caplog.records] == [a.headers["x-amzn-requestid"] for a in responses]
 
 
 @pytest.mark.parametrize(
     "name", ["X-Amzn-Trace-Id", "User-Agent", "Expect", "Connection", "Transfer-Encoding", "Accept"]
 )
-def test_headers_that_sdks_never_sign_may_come_on_the_way(name):
-    assert code(ask(guarded(), with_headers(**{name: "anything"}).environ())) == KEY
+def test_headers_that_sdks_never_sign_may_be_added_by_proxies(name):
+    assert code(call(guarded(), with_headers(**{name: "anything"}).environ())) == KEY
 
 
-def test_a_date_that_is_not_the_signatures_own_means_nothing():
-    assert code(ask(guarded(), with_headers(Date="Tue, 24 Nov 2020 12:00:00 GMT").environ())) == KEY
+def test_the_header_date_is_ignored():
+    assert code(call(guarded(), with_headers(Date="Tue, 24 Nov 2020 12:00:00 GMT").environ())) == KEY
 
 
 # Credentials
@@ -706,81 +706,88 @@ def test_a_date_that_is_not_the_signatures_own_means_nothing():
         {KEY: SECRET}.__getitem__,
         lambda key: Credential(SECRET) if key == KEY else None,
     ],
-    ids=["secrets", "pairs", "credentials", "a callable", "one that raises", "one that makes credentials"],
+    ids=[
+        "secrets",
+        "pairs",
+        "credentials",
+        "a callable",
+        "a callable that raises",
+        "a callable that makes credentials",
+    ],
 )
-def test_credentials_may_be(credentials):
+def test_credentials_may_be_a_mapping_or_a_callable(credentials):
     middleware = guarded(credentials=credentials)
-    assert code(ask(middleware, signed().environ())) == KEY
-    assert code(ask(middleware, signed(key="AKIDEVE").environ())) == "InvalidSignatureException"
+    assert code(call(middleware, signed().environ())) == KEY
+    assert code(call(middleware, signed(key="AKIDEVE").environ())) == "InvalidSignatureException"
 
 
 def test_a_mapping_may_change():
     keys = {}
     middleware = guarded(credentials=keys)
-    assert code(ask(middleware, signed().environ())) == "InvalidSignatureException"
+    assert code(call(middleware, signed().environ())) == "InvalidSignatureException"
     keys[KEY] = SECRET
-    assert code(ask(middleware, signed().environ())) == KEY
+    assert code(call(middleware, signed().environ())) == KEY
 
 
-def test_credentials_that_fail_are_a_failure_of_ours_and_nobody_gets_in(caplog):
+def test_a_failure_of_the_credentials_is_a_500_and_accepts_no_request(caplog):
     def fails(key):
         raise RuntimeError("no database")
 
-    answer = ask(guarded(credentials=fails), signed().environ())
-    assert (answer.status, answer.headers["x-amzn-errortype"]) == (500, "ServiceException")
-    assert "no database" not in answer.body.decode()
+    response = call(guarded(credentials=fails), signed().environ())
+    assert (response.status, response.headers["x-amzn-errortype"]) == (500, "ServiceException")
+    assert "no database" not in response.body.decode()
     assert "no database" in caplog.text
 
 
-def test_credentials_that_exit_end_their_request_and_no_more():
+def test_credentials_that_call_exit_end_only_their_request():
     """An uncaught ``sys.exit(3)`` would stop gunicorn's master."""
 
     def leaves(key):
         sys.exit(3)
 
-    assert ask(guarded(credentials=leaves), signed().environ()).status == 500
+    assert call(guarded(credentials=leaves), signed().environ()).status == 500
 
 
 @pytest.mark.parametrize("secret", ["", ("", TOKEN)])
-def test_an_empty_secret_is_nobodys(secret):
-    answer = ask(guarded(credentials={KEY: secret}), by_awscrt(Sent("POST", HELLO), secret="x").environ())
-    assert answer.status == 500
+def test_an_empty_secret_accepts_no_request(secret):
+    response = call(guarded(credentials={KEY: secret}), by_awscrt(Sent("POST", HELLO), secret="x").environ())
+    assert response.status == 500
 
 
-def test_the_principal_is_there_for_any_application():
-    found = []
+def test_any_application_finds_the_principal_in_the_environ():
+    principals = []
 
     def application(environ, start_response):
-        found.append(environ["serverfull.principal"])
+        principals.append(environ["serverfull.principal"])
         start_response("200 OK", [])
         return []
 
     keys = {KEY: Credential(SECRET, name="ada")}
-    ask(guarded(application, keys, account_id="111122223333"), signed().environ())
-    (principal,) = found
+    call(guarded(application, keys, account_id="111122223333"), signed().environ())
+    (principal,) = principals
     assert (str(principal), principal.access_key_id) == ("ada", KEY)
     assert principal.arn == "arn:aws:iam::111122223333:user/ada"
     assert SECRET not in repr(principal)
     assert SECRET not in repr(keys)
 
 
-# The path as it was sent
+# The path as the client sent it
 
 
-def test_where_the_server_hides_the_path_a_plain_one_is_enough():
-    assert code(ask(guarded(), signed().environ(RAW_URI=None))) == KEY
+def test_without_the_raw_path_a_plain_path_is_verified():
+    assert code(call(guarded(), signed().environ(RAW_URI=None))) == KEY
 
 
 @pytest.mark.parametrize("label", ["hello%3A1", "hello:1", "a%20b", "%E6%BC%A2", "a%2Fb", "%68ello"])
-def test_where_the_server_hides_the_path_any_other_is_refused_and_the_operator_told_once(label, caplog):
+def test_without_the_raw_path_any_other_path_is_refused_and_logged_once(label, caplog):
     middleware = guarded()
     sent = by_botocore(Sent("POST", f"/2015-03-31/functions/{label}/invocations"))
-    answers = [ask(middleware, sent.environ(RAW_URI=None)) for _ in range(2)]
-    assert [code(answer) for answer in answers] == ["InvalidSignatureException"] * 2
-    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    if label not in ("a%2Fb", "%68ello"):  # which look plain, and whose signature then differs
-        assert len(told) == 1
-        assert told[0].startswith("cannot verify a signature: this WSGI server does not pass on the path")
+    responses = [call(middleware, sent.environ(RAW_URI=None)) for _ in range(2)]
+    assert [code(response) for response in responses] == ["InvalidSignatureException"] * 2
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    if label not in ("a%2Fb", "%68ello"):  # these look plain after decoding, so that their signature differs
+        assert len(lines) == 1
+        assert lines[0].startswith("cannot verify a signature: this WSGI server does not pass on the path")
 
 
 @pytest.mark.parametrize("label", ["hello%3A1", "hello:1", "a%20b", "a%2Fb", "%68ello", "%E6%BC%A2"])
@@ -795,10 +802,10 @@ def test_where_the_server_hides_the_path_any_other_is_refused_and_the_operator_t
     ids=["RAW_URI", "REQUEST_URI", "a whole URL", "in capitals"],
 )
 @pytest.mark.parametrize("mount", ["", "/lambda", "/a%20lambda/here"])
-def test_the_path_is_verified_as_it_was_sent_wherever_the_application_is_mounted(label, shown, mount):
+def test_the_sent_path_is_verified_below_any_mount(label, shown, mount):
     sent = by_botocore(Sent("POST", f"{mount}/2015-03-31/functions/{label}/invocations?Qualifier=%24LATEST"))
     environ = sent.environ(mount.replace("%20", " "), **shown(sent.target))
-    assert code(ask(guarded(), environ)) == KEY
+    assert code(call(guarded(), environ)) == KEY
 
 
 @pytest.mark.parametrize(
@@ -814,86 +821,87 @@ def test_the_path_is_verified_as_it_was_sent_wherever_the_application_is_mounted
         {"QUERY_STRING": "Qualifier=\u6f22"},
     ],
 )
-def test_what_was_signed_is_what_is_called(changed):
-    assert code(ask(guarded(), signed().environ(**changed))) == "InvalidSignatureException"
+def test_a_path_that_differs_from_the_signed_one_is_refused(changed):
+    assert code(call(guarded(), signed().environ(**changed))) == "InvalidSignatureException"
 
 
 # Bodies
 
 
 class Endless(io.RawIOBase):
-    """A body without end that notes how much of it was asked for."""
+    """An endless body that records how many bytes were read."""
 
     def __init__(self):
-        self.most, self.given = 0, 0
+        self.largest_read, self.total = 0, 0
 
     def read(self, size=-1):
-        assert size >= 0, "all of it was asked for"
-        self.most, self.given = max(self.most, size), self.given + size
+        assert size >= 0, "a read without a size"
+        self.largest_read, self.total = max(self.largest_read, size), self.total + size
         return b"x" * size
 
 
 @pytest.mark.parametrize("length", [str(10**9), None], ids=["declared", "chunked"])
-def test_no_more_of_a_body_is_kept_than_its_limit(length):
+def test_a_body_over_the_limit_is_not_kept_in_memory(length):
     body = Endless()
     environ = signed().environ(**{"wsgi.input": body, "wsgi.input_terminated": True, "CONTENT_LENGTH": length})
-    answer = ask(guarded(body_limit=1000), environ)
-    assert (answer.status, code(answer)) == (413, "RequestEntityTooLargeException")
-    assert message(answer) == "Request must be smaller than 1000 bytes for the InvokeFunction operation"
-    assert body.most <= 64 * 1024  # at a time; what is beyond the limit is thrown away
-    assert body.given < 17 * 1024 * 1024
+    response = call(guarded(body_limit=1000), environ)
+    assert (response.status, code(response)) == (413, "RequestEntityTooLargeException")
+    assert message(response) == "Request must be smaller than 1000 bytes for the InvokeFunction operation"
+    assert body.largest_read <= 64 * 1024  # at a time; the rest is dropped
+    assert body.total < 17 * 1024 * 1024
 
 
 @pytest.mark.parametrize(("size", "status"), [(999, 200), (1000, 200), (1001, 413)])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_may_be_as_long_as_its_limit(size, status, chunked):
+def test_a_body_may_be_as_long_as_the_limit(size, status, chunked):
     sent = signed(body=b"x" * size)
     changes = {"CONTENT_LENGTH": None, "wsgi.input_terminated": True} if chunked else {}
-    assert ask(guarded(body_limit=1000), sent.environ(**changes)).status == status
+    assert call(guarded(body_limit=1000), sent.environ(**changes)).status == status
 
 
-def test_the_limit_is_lambdas_unless_told():
-    assert guarded()._body_limit == PAYLOAD_LIMIT == 6_291_456
+@pytest.mark.parametrize(("size", "status"), [(6_291_456, 200), (6_291_457, 413)])
+def test_the_default_limit_is_that_of_lambda(size, status):
+    assert call(guarded(), signed(body=b"x" * size).environ()).status == status
 
 
 class Once(io.BytesIO):
-    """A body that must not be read again once it came to its end, as of servers whose clients keep the connection."""
+    """A body that must not be read beyond its end: a read from a kept connection would wait for the next request."""
 
     def __init__(self, body):
         super().__init__(body)
         self._left = len(body)
 
     def read(self, size=-1):
-        assert 0 <= size <= self._left, "this would wait for the client for ever"
+        assert 0 <= size <= self._left, "this read would wait for the client"
         self._left -= size
         return super().read(size)
 
 
 @pytest.mark.parametrize("options", [{}, {"secret": "wrong"}, {"region": "eu-west-1"}], ids=["right", "wrong", "early"])
 @pytest.mark.parametrize("size", [0, 1, 100_000])
-def test_a_body_is_read_to_its_end_and_no_further(options, size):
+def test_a_body_is_read_to_its_end_and_not_beyond(options, size):
     sent = signed(body=b"x" * size, **options)
-    answer = ask(guarded(), sent.environ(**{"wsgi.input": Once(sent.body)}))
-    assert answer.status == (403 if options else 200)
+    response = call(guarded(), sent.environ(**{"wsgi.input": Once(sent.body)}))
+    assert response.status == (403 if options else 200)
 
 
 def test_a_body_shorter_than_its_length_is_refused():
-    answer = ask(guarded(), signed(body=b"{}").environ(CONTENT_LENGTH="9"))
-    assert (answer.status, code(answer)) == (400, "InvalidRequestContentException")
+    response = call(guarded(), signed(body=b"{}").environ(CONTENT_LENGTH="9"))
+    assert (response.status, code(response)) == (400, "InvalidRequestContentException")
 
 
-def test_only_what_the_length_says_is_believed_and_passed_on():
+def test_bytes_after_the_content_length_are_ignored():
     sent = signed(body=b"{}")
-    answer = ask(guarded(), sent.environ(**{"wsgi.input": io.BytesIO(b"{} and more")}))
-    assert is_accepted(answer, sent)
+    response = call(guarded(), sent.environ(**{"wsgi.input": io.BytesIO(b"{} and more")}))
+    assert is_accepted(response, sent)
 
 
-# Paths that are open
+# Open paths
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_health_check_is_open(method):
-    assert ask(guarded(), Sent(method, "/healthcheck").environ()).status == 200
+    assert call(guarded(), Sent(method, "/healthcheck").environ()).status == 200
 
 
 @pytest.mark.parametrize(
@@ -910,47 +918,47 @@ def test_the_health_check_is_open(method):
         ("GET", "/lambda/healthcheck"),
     ],
 )
-def test_everything_else_is_not(method, target):
-    assert code(ask(guarded(), Sent(method, target).environ())) == "MissingAuthenticationTokenException"
+def test_every_other_path_needs_a_signature(method, target):
+    assert code(call(guarded(), Sent(method, target).environ())) == "MissingAuthenticationTokenException"
 
 
-def test_other_paths_may_be_named_open_and_then_the_health_check_is_not():
+def test_other_open_paths_replace_the_health_check():
     middleware = guarded(open_paths=["/about", "/status"])
-    assert [ask(middleware, Sent("GET", path).environ()).status for path in ("/about", "/status")] == [200, 200]
-    assert ask(middleware, Sent("GET", "/healthcheck").environ()).status == 403
+    assert [call(middleware, Sent("GET", path).environ()).status for path in ("/about", "/status")] == [200, 200]
+    assert call(middleware, Sent("GET", "/healthcheck").environ()).status == 403
 
 
-# Signatures that are sent again
+# The replay guard
 
 
-def test_a_request_may_be_sent_again_unless_told_otherwise():
+def test_without_a_replay_guard_a_request_may_be_sent_again():
     middleware, sent = guarded(), signed()
-    assert [ask(middleware, sent.environ()).status for _ in range(3)] == [200] * 3
+    assert [call(middleware, sent.environ()).status for _ in range(3)] == [200] * 3
 
 
 @pytest.mark.parametrize("make", [signed, partial(presigned, token=None)], ids=["header", "presigned"])
-def test_a_replay_guard_lets_a_signature_in_once(make):
+def test_a_replay_guard_accepts_a_signature_once(make):
     middleware, sent = guarded(replay_guard=10), make()
-    answers = [ask(middleware, sent.environ()) for _ in range(3)]
-    assert [code(answer) for answer in answers] == [KEY] + ["InvalidSignatureException"] * 2
-    assert message(answers[1]) == "The signature was used already; sign the request again."
+    responses = [call(middleware, sent.environ()) for _ in range(3)]
+    assert [code(response) for response in responses] == [KEY] + ["InvalidSignatureException"] * 2
+    assert message(responses[1]) == "The signature was used already; sign the request again."
 
 
-def test_a_replay_guard_knows_a_request_in_another_spelling():
+def test_a_replay_guard_recognises_a_request_in_another_spelling():
     middleware = guarded(replay_guard=10)
     sent = by_botocore(Sent("POST", f"{HELLO}?Qualifier=a-b"))
-    assert code(ask(middleware, sent.environ())) == KEY
+    assert code(call(middleware, sent.environ())) == KEY
     again = sent.but(target=f"{HELLO}?Qualifier=a%2db")
-    assert code(ask(guarded(), again.environ())) == KEY
-    assert code(ask(middleware, again.environ())) == "InvalidSignatureException"
+    assert code(call(guarded(), again.environ())) == KEY
+    assert code(call(middleware, again.environ())) == "InvalidSignatureException"
 
 
-def test_a_replay_guard_forgets_what_has_expired_and_never_what_has_not():
+def test_a_replay_guard_forgets_only_expired_signatures():
     clock = SimpleNamespace(now=NOON)
     middleware = guarded(replay_guard=2, clock=lambda: clock.now.timestamp())
 
     def send_one(number):
-        return ask(middleware, signed({"X-Amz-Number": str(number)}, when=clock.now).environ())
+        return call(middleware, signed({"X-Amz-Number": str(number)}, when=clock.now).environ())
 
     assert [send_one(number).status for number in range(3)] == [200, 200, 429]
     clock.now += timedelta(seconds=300)
@@ -959,19 +967,19 @@ def test_a_replay_guard_forgets_what_has_expired_and_never_what_has_not():
     assert [send_one(number).status for number in range(4, 7)] == [200, 200, 429]
 
 
-def test_a_wrong_signature_takes_no_place_in_the_guard():
+def test_a_replay_guard_does_not_remember_wrong_signatures():
     middleware = guarded(replay_guard=1)
-    assert [ask(middleware, signed(secret="wrong").environ()).status for _ in range(3)] == [403] * 3
-    assert ask(middleware, signed().environ()).status == 200
+    assert [call(middleware, signed(secret="wrong").environ()).status for _ in range(3)] == [403] * 3
+    assert call(middleware, signed().environ()).status == 200
 
 
-def test_of_many_at_once_the_guard_lets_one_in():
+def test_a_replay_guard_accepts_one_of_many_simultaneous_requests():
     middleware, sent = guarded(replay_guard=100), signed()
     start, statuses = threading.Barrier(8), []
 
     def send_it():
         start.wait()
-        statuses.append(ask(middleware, sent.environ()).status)
+        statuses.append(call(middleware, sent.environ()).status)
 
     threads = [threading.Thread(target=send_it) for _ in range(8)]
     for thread in threads:
@@ -981,11 +989,11 @@ def test_of_many_at_once_the_guard_lets_one_in():
     assert sorted(statuses) == [200] + [403] * 7
 
 
-# On the wire
+# Over a socket, byte by byte
 
 
 def wire(server, sent, *more, chunked=False, target=None):
-    """Sends a request line by line, as no client library would, and returns status and code."""
+    """Send a request byte by byte, as client libraries do not, and return the response."""
     lines = [f"{sent.method} {target or sent.target} HTTP/1.1", f"Host: {sent.host}"]
     lines += [f"{name}: {value}" for name, value in sent.headers.items()]
     if chunked:
@@ -1008,7 +1016,7 @@ def fresh(target=HELLO, **options):
     return by_botocore(Sent("POST", target, {}, b"{}"), when=now(), **options)
 
 
-def test_a_request_that_is_right_gets_in_by_wire(server):
+def test_a_valid_request_is_accepted_over_the_wire(server):
     assert code(wire(server, fresh())) == KEY
 
 
@@ -1030,12 +1038,12 @@ def test_a_chunked_body_is_verified_like_any_other(server):
         "X-Amz-Security-Token: token",
     ],
 )
-def test_a_header_added_on_the_way_is_refused(server, more):
+def test_a_header_added_by_a_proxy_is_refused(server, more):
     assert wire(server, fresh(), more).status in (400, 403)
 
 
-def test_headers_with_underscores_do_not_stand_for_those_with_hyphens(server):
-    """gunicorn drops them; were they passed on, they would have to be signed."""
+def test_a_header_with_underscores_does_not_replace_one_with_hyphens(server):
+    """gunicorn drops it. If it passed the header on, the header would need a signature."""
     sent = fresh()
     assert code(wire(server, sent, "X_Amz_Invocation_Type: Event")) in (KEY, "InvalidSignatureException")
 
@@ -1044,15 +1052,15 @@ def test_headers_with_underscores_do_not_stand_for_those_with_hyphens(server):
     "target",
     ["/.{}", "//{}", "/x/..{}", "{}/", "{}?", "{}?&", "{}#x", "{}?Qualifier=1", "http://127.0.0.1:8080{}?a", "{}%20"],
 )
-def test_another_target_is_refused_by_wire(server, target):
-    answer = wire(server, fresh(), target=target.format(HELLO))
-    assert answer.status in (400, 403) or target == "{}?"  # an empty query is none
+def test_another_target_is_refused_over_the_wire(server, target):
+    response = wire(server, fresh(), target=target.format(HELLO))
+    assert response.status in (400, 403) or target == "{}?"  # an empty query is the same as no query
 
 
-def test_a_whole_url_may_stand_in_the_first_line(server):
+def test_the_request_line_may_contain_a_whole_url(server):
     assert code(wire(server, fresh(), target=f"http://127.0.0.1:8080{HELLO}")) == KEY
 
 
-def test_a_large_body_without_a_signature_gets_its_refusal(server):
-    """It is sent before the answer is read: were it not taken, the connection would break under the client."""
+def test_a_client_that_sends_a_large_unsigned_body_can_read_the_error(server):
+    """A client sends the whole body before it reads. It would not see a response to a connection closed early."""
     assert wire(server, Sent("POST", HELLO, {}, b"x" * 6_000_000)).status == 403

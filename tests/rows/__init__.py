@@ -1,4 +1,4 @@
-"""How AWS Lambda's Invoke and InvokeAsync behave, as a table: a row for each statement, by topic."""
+"""AWS Lambda's behaviour of Invoke and InvokeAsync as a table: one row for each statement, by topic."""
 
 from tests.rows import calls, context, events, failures, logs, names, refusals
 

@@ -1,10 +1,10 @@
-"""What a handler is given besides its event."""
+"""The context, the environment and the process of a handler."""
 
 import base64
 import json
 from dataclasses import replace
 
-from tests.rows.row import AS_EVENT, Ask, Between, Having, Like, Row, accepted, answered, encoded, failed, refusal
+from tests.rows.row import AS_EVENT, Request, Between, Having, Like, Row, accepted, answered, encoded, failed, refusal
 
 APP = {
     "installation_id": "i",
@@ -16,30 +16,32 @@ APP = {
 STREAM = r"\d{4}/\d\d/\d\d/\[%s\][0-9a-f]{32}"
 TIMED_OUT = failed(
     "",
-    Ask(),
+    Request(),
     {"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: ID Error: Task timed out after 0.01 seconds"},
-).answer
+).response
 
 
 def nested(levels):
     return [nested(levels - 1)] if levels else []
 
 
-def client_context(what, given, seen):
-    ask = Ask("describe", headers=encoded(json.dumps(given)))
-    return answered(f"a client context: {what}", ask, Having(client_context=seen))
+def client_context(case, given, seen):
+    request = Request("describe", headers=encoded(json.dumps(given)))
+    return answered(f"a client context is decoded: {case}", request, Having(client_context=seen))
 
 
-def no_client_context(what, header):
+def invalid_client_context(case, header):
     message = "Client context must be a valid Base64-encoded JSON object."
-    answer = refusal(400, "InvalidRequestContentException", message)
-    return Row(f"no client context: {what}", Ask("hello", headers={"X-Amz-Client-Context": header}), answer)
+    response = refusal(400, "InvalidRequestContentException", message)
+    return Row(
+        f"a client context is not valid: {case}", Request("hello", headers={"X-Amz-Client-Context": header}), response
+    )
 
 
 ROWS = [
     answered(
         "the context has AWS's attributes",
-        Ask("describe"),
+        Request("describe"),
         {
             "aws_request_id": "ID",
             "function_name": "describe",
@@ -59,66 +61,69 @@ ROWS = [
         },
     ),
     answered(
-        "the context is a version's own",
-        Ask("describe:7"),
+        "a version has its own context",
+        Request("describe:7"),
         Having(memory_limit_in_mb="512", remaining=Between(3000, 60_000), log_stream_name=Like(STREAM % "7")),
         version="7",
     ),
     Row(
-        "the context is that of AWS's own runtime",
+        "the context equals that of AWS's own runtime",
         test="executors/test_aws_runtime_client.py::test_the_context_is_as_on_aws",
     ),
     replace(
-        answered("the remaining time is never below zero", Ask("quick", b"0.02"), b"0"), where={"apart": TIMED_OUT}
+        answered("the remaining time is never below zero", Request("quick", b"0.02"), b"0"),
+        where={"isolated": TIMED_OUT},
     ),
     client_context(
-        "whole",
+        "all members",
         {"custom": {"k": 1}, "env": {"e": 2}, "client": APP},
         {"custom": {"k": 1}, "env": {"e": 2}, "client": [*APP.values()]},
     ),
-    client_context("what is left out is None", {"client": {}}, {"custom": None, "env": None, "client": [None] * 5}),
-    client_context("nothing in it", {}, {"custom": None, "env": None, "client": None}),
+    client_context("missing members are None", {"client": {}}, {"custom": None, "env": None, "client": [None] * 5}),
+    client_context("an empty object", {}, {"custom": None, "env": None, "client": None}),
     client_context(
-        "what is not known is dropped",
+        "unknown members are dropped",
         {"client": {"app_title": "t", "other": 1}, "unknown": 1},
         {"custom": None, "env": None, "client": [None, "t", None, None, None]},
     ),
     Row(
-        "a client context is that of AWS's own runtime",
+        "a client context equals that of AWS's own runtime",
         test="executors/test_aws_runtime_client.py::test_a_client_context_is_as_on_aws",
     ),
-    no_client_context("no base64", "%%%"),
-    no_client_context("base64 without its padding", "e30"),
-    no_client_context("an array", "W10="),
-    no_client_context("no JSON, so that it never fails in the runtime", "bm90IGpzb24="),
-    no_client_context("no UTF-8", "IuKCrCI="),
-    no_client_context("two of them", "e30=e30="),
-    no_client_context("a number that is none", "eyJhIjpOYU59"),
-    no_client_context("very deep", base64.b64encode(b'{"a":' + b"[" * 985 + b"]" * 985 + b"}").decode()),
-    client_context("deep", {"custom": {"k": nested(90)}}, Having(custom={"k": nested(90)})),
-    accepted("an event drops its client context", Ask("hello", headers={"X-Amz-Client-Context": "%%%", **AS_EVENT})),
-    Row("who called with Cognito", reason="`context.identity` is always empty"),
+    invalid_client_context("not base64", "%%%"),
+    invalid_client_context("base64 without its padding", "e30"),
+    invalid_client_context("an array", "W10="),
+    invalid_client_context("not JSON, which would fail in the runtime", "bm90IGpzb24="),
+    invalid_client_context("not UTF-8", "IuKCrCI="),
+    invalid_client_context("two in one header", "e30=e30="),
+    invalid_client_context("NaN", "eyJhIjpOYU59"),
+    invalid_client_context("nested too deep", base64.b64encode(b'{"a":' + b"[" * 985 + b"]" * 985 + b"}").decode()),
+    client_context("nested objects and lists", {"custom": {"k": nested(90)}}, Having(custom={"k": nested(90)})),
+    accepted(
+        "an event drops its client context", Request("hello", headers={"X-Amz-Client-Context": "%%%", **AS_EVENT})
+    ),
+    Row("the context has the caller's Cognito identity", reason="`context.identity` is always empty"),
     Row(
-        "the environment's variables are Lambda's and the function's own",
+        "the environment variables are those of Lambda and of the function",
         test="executors/isolated/test_environments.py::test_the_variables_are_those_of_lambda_and_of_the_function",
         reason="**Lambda's environment variables are not set**",
     ),
     Row(
-        "the function has variables of its own",
+        "a function has its own environment variables",
         test="executors/test_routing.py::test_variables_of_a_function_need_a_process_of_its_own",
         reason="**`environment=`** is refused",
     ),
     Row(
-        "the trace is a variable of each invocation",
+        "each invocation has its trace in an environment variable",
         test="executors/isolated/test_environments.py::test_the_trace_id_is_a_variable_during_its_invocation_only",
         reason="`_X_AMZN_TRACE_ID`",
     ),
-    Row("the code lies in /var/task, and layers in /opt", reason="Layers and the code are where they are"),
+    Row("the code is in /var/task, and layers are in /opt", reason="Layers and the code are where they are"),
     Row(
         "the environment has credentials", reason="No credentials: a function finds AWS's by what its own variables say"
     ),
     Row(
-        "standard output is the environment's own",
+        "an environment has its own standard output",
         test="telemetry/test_stdio.py::test_a_redirection_catches_the_handlers_own_output_only",
         reason="**Standard output is the process's.**",
     ),
@@ -128,7 +133,7 @@ ROWS = [
         reason="**Handlers run in the threads of the server**",
     ),
     Row(
-        "one invocation at a time in an environment",
+        "an environment runs one invocation at a time",
         test="executors/isolated/test_pools.py::test_the_environment_used_last_serves_the_next_invocation_and_idle_ones_end",
         reason="**One process, many invocations at once.**",
     ),

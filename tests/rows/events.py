@@ -1,48 +1,48 @@
-"""InvokeAsync, the older door for events."""
+"""InvokeAsync, AWS's older operation for events."""
 
-from tests.rows.row import Ask, Like, Row, accepted, refusal
+from tests.rows.row import Like, Request, Row, accepted, refusal
 
 PATH = "/2014-11-13/functions/{}/invoke-async"
 TOO_LARGE = "262145 byte payload is too large for the Event invocation type (limit 262144 bytes)"
 
 
-def refused(what, name, payload, answer):
-    return Row(f"InvokeAsync refuses at once: {what}", Ask(path=PATH.format(name), payload=payload), answer)
+def refused(case, name, payload, response):
+    return Row(f"InvokeAsync refuses at once: {case}", Request(path=PATH.format(name), payload=payload), response)
 
 
 ROWS = [
     accepted(
-        "InvokeAsync answers 202 and runs the function",
-        Ask(path=PATH.format("record"), payload=b'{"file": "FILE"}'),
+        "InvokeAsync returns 202 and runs the function",
+        Request(path=PATH.format("record"), payload=b'{"file": "FILE"}'),
         file="ID\n",
     ),
     accepted(
-        "InvokeAsync may have a slash at its end",
-        Ask(path=PATH.format("record") + "/", payload=b'{"file": "FILE"}'),
+        "the path of InvokeAsync may end in a slash",
+        Request(path=PATH.format("record") + "/", payload=b'{"file": "FILE"}'),
         file="ID\n",
     ),
-    accepted("InvokeAsync takes 256 KiB", Ask(path=PATH.format("nothing"), payload=b" " * 262_142 + b"{}")),
+    accepted("InvokeAsync accepts 256 KiB", Request(path=PATH.format("nothing"), payload=b" " * 262_142 + b"{}")),
     refused(
-        "more than that",
+        "more than 256 KiB",
         "nothing",
         b" " * 262_143 + b"{}",
         refusal(413, "RequestEntityTooLargeException", TOO_LARGE, type=""),
     ),
     refused(
-        "a function that is not there",
+        "a missing function",
         "absent",
         b"",
         refusal(404, "ResourceNotFoundException", Like("Function not found: .*:absent:.LATEST"), "Message"),
     ),
     refused(
-        "a version that is not there",
+        "a missing version",
         "hello:9",
         b"",
         refusal(404, "ResourceNotFoundException", Like("Function not found: .*:hello:9"), "Message"),
     ),
-    refused("no JSON", "hello", b"{", refusal(400, "InvalidRequestContentException", Like("Could not parse .*"))),
+    refused("invalid JSON", "hello", b"{", refusal(400, "InvalidRequestContentException", Like("Could not parse .*"))),
     refused(
-        "no function name",
+        "an invalid function name",
         "he!lo",
         b"",
         refusal(400, "ValidationException", Like("1 validation error detected: Value 'he!lo' .*"), type=""),

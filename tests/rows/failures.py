@@ -1,36 +1,36 @@
-"""Function errors, how a handler may end, and what its results become."""
+"""Function errors, exits of a handler, and the JSON of its results."""
 
 import json
 
-from tests.rows.row import RAW_TEXT, Ask, Having, Like, Row, answered, encoded, failed
+from tests.rows.row import RAW_TEXT, Request, Having, Like, Row, answered, encoded, failed
 
 NOT_STOPPED = "**Timeouts are advisory**"
 NOT_REPLACED = "**The process is not replaced.**"
 FRAME = r'  File ".*handlers\.py", line \d+, in '
 
 
-def exception(what, name, error_type, message, stack_trace, payload=b"", request_id="ID"):
-    """Four members, in AWS's order."""
+def exception(case, name, error_type, message, stack_trace, payload=b"", request_id="ID"):
+    """Return a row for a function error with four members, in AWS's order."""
     body = {"errorMessage": message, "errorType": error_type, "requestId": request_id, "stackTrace": stack_trace}
-    return failed(f"a failure: {what}", Ask(name, payload), body)
+    return failed(f"a function error has AWS's form: {case}", Request(name, payload), body)
 
 
-def unloadable(what, name, error_type, message, stack_trace=()):
-    return exception(what, name, f"Runtime.{error_type}", message, list(stack_trace), request_id="")
+def unloadable(case, name, error_type, message, stack_trace=()):
+    return exception(case, name, f"Runtime.{error_type}", message, list(stack_trace), request_id="")
 
 
-def ended(what, how, reason):
+def ended(case, how, reason):
     body = {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: ID Error: {reason}"}
-    return failed(f"an exit: {what}", Ask("leave", json.dumps({"how": how}).encode()), body)
+    return failed(f"an exit is a function error: {case}", Request("leave", json.dumps({"how": how}).encode()), body)
 
 
-def marshalled(what, value, body, **headers):
-    return answered(f"a result is marshalled: {what}", Ask("marshal", json.dumps(value).encode()), body, **headers)
+def marshalled(case, value, body, **headers):
+    return answered(f"a result is marshalled: {case}", Request("marshal", json.dumps(value).encode()), body, **headers)
 
 
 ROWS = [
     exception(
-        "four members in order, and a stack trace that begins in the user's code",
+        "four members in order, and a stack trace that starts in the user's code",
         "broken",
         "ValueError",
         "nope",
@@ -38,40 +38,42 @@ ROWS = [
         b'{"message": "nope"}',
     ),
     failed(
-        "a failure: separators as json has them",
-        Ask("broken"),
+        "a function error has the separators of Python's json",
+        Request("broken"),
         Like(
             r'\{"errorMessage": "boom", "errorType": "ValueError", "requestId": "ID", "stackTrace": \["  File .*"\]\}'
         ),
     ),
-    exception("no message", "nameless", "NamelessError", "", [Like(FRAME + r"nameless\n    raise NamelessError\n")]),
     exception(
-        "a KeyError's quotes",
+        "an empty message", "nameless", "NamelessError", "", [Like(FRAME + r"nameless\n    raise NamelessError\n")]
+    ),
+    exception(
+        "the quotes of a KeyError",
         "missing_key",
         "KeyError",
         "'absent'",
         [Like(FRAME + r'missing_key\n    return \{\}\["absent"\]\n')],
     ),
     exception(
-        "without its cause",
+        "an exception without its cause",
         "caused",
         "RuntimeError",
         "outer",
         [Like(FRAME + r'caused\n    raise RuntimeError\("outer"\) from error\n')],
     ),
     Row(
-        "a failure leaves the environment as it was",
+        "a function error does not end its environment",
         test="executors/isolated/test_environments.py::test_an_error_of_the_handler_keeps_the_environment",
     ),
     exception(
-        "a result that is no JSON",
+        "a result that JSON cannot represent",
         "unserialisable",
         "Runtime.MarshalError",
         "Unable to marshal response: Object of type set is not JSON serializable",
         [],
     ),
     unloadable(
-        "a module that is not there",
+        "a missing module",
         "no-module",
         "ImportModuleError",
         "Unable to import module 'no_such_module': No module named 'no_such_module'",
@@ -96,43 +98,43 @@ ROWS = [
         "Bad handler 'handler': not enough values to unpack (expected 2, got 1)",
     ),
     unloadable(
-        "a module that is built in",
+        "a built-in module",
         "builtin",
         "BuiltInModuleConflict",
         "Cannot use built-in module sys as a handler module",
     ),
     *(
         failed(
-            f"a failure: an exception at the import, without a request id and with importlib's frames, {time}",
-            Ask("raises-at-import"),
+            f"an exception during the import has no request id, and has importlib's frames, {time}",
+            Request("raises-at-import"),
             Like(
                 r'\{"errorMessage": "no database", "errorType": "RuntimeError", "requestId": "", '
                 r'"stackTrace": \["  File .*importlib.*broken_import.*"\]\}'
             ),
         )
-        for time in ("the first time", "and each time after")
+        for time in ("the first time", "and every later time")
     ),
-    answered("a handler may be named with slashes", Ask("slashes"), b"null"),
+    answered("a handler may be named with slashes", Request("slashes"), b"null"),
     failed(
-        "a failure: a client context whose client is no object",
-        Ask("nothing", headers=encoded('{"client": 5}')),
+        "a client context with a client that is not an object is a function error",
+        Request("nothing", headers=encoded('{"client": 5}')),
         Having(errorType="AttributeError", errorMessage="'int' object has no attribute 'get'", requestId="ID"),
     ),
-    # Ends
-    ended("0", 0, "Runtime exited without providing a reason"),
-    ended("nothing said", "none", "Runtime exited without providing a reason"),
+    # Exits
+    ended("status 0", 0, "Runtime exited without providing a reason"),
+    ended("no status", "none", "Runtime exited without providing a reason"),
     ended("a status", 127, "Runtime exited with error: exit status 127"),
-    ended("a status beyond a byte", 256 + 3, "Runtime exited with error: exit status 3"),
+    ended("a status of more than a byte", 256 + 3, "Runtime exited with error: exit status 3"),
     ended("a message", "a message", "Runtime exited with error: exit status 1"),
-    ended("an exception that is none of Exception's", "generator", "Runtime exited with error: exit status 1"),
+    ended("an exception that is not an Exception", "generator", "Runtime exited with error: exit status 1"),
     ended("an interrupt", "interrupt", "Runtime exited with error: signal: interrupt"),
     Row(
-        "an exit: os._exit and fatal signals",
+        "os._exit and fatal signals are function errors",
         test="executors/isolated/test_environment_ends.py::test_the_exit_of_a_process_is_reported_in_the_words_of_aws",
         reason=NOT_REPLACED,
     ),
     Row(
-        "a timeout is told as Sandbox.Timedout, and the next call gets a new process",
+        "a timeout is a Sandbox.Timedout, and the next call gets a new process",
         test="executors/isolated/test_environment_ends.py::test_a_timeout_is_reported_as_on_aws_and_the_next_invocation_gets_a_new_process",
         reason=NOT_STOPPED,
     ),
@@ -142,50 +144,53 @@ ROWS = [
         reason=NOT_REPLACED,
     ),
     Row(
-        "temporary files outlive a process that is replaced",
+        "temporary files remain when a process is replaced",
         test="executors/isolated/test_environments.py::test_temporary_files_belong_to_one_function_and_outlive_its_process",
         reason="**One process, many invocations at once.** They share",
     ),
     Row(
-        "more memory than the function may have ends its process",
+        "a process over its memory limit is stopped",
         test="executors/isolated/test_isolation.py::test_a_function_that_exceeds_its_memory_size_is_killed",
         reason="**Memory is not limited**",
     ),
     Row(
-        "a start may take ten seconds",
+        "an environment's start may take ten seconds",
         test="executors/isolated/test_failed_starts.py::test_a_start_may_take_the_init_timeout_and_then_the_function_timeout",
         reason="**No cold starts**",
     ),
     Row(
-        "a handler that takes no arguments shows a line of the runtime",
+        "the stack trace of a handler without arguments has a line of the runtime",
         reason="A handler that cannot take two arguments",
     ),
     # Results
-    marshalled("Decimals keep their digits", "decimal", b'{"n": 1.10}'),
-    marshalled("a tuple is an array", "tuple", b"[1, 2]"),
-    marshalled("a namedtuple is an object", "namedtuple", b'{"x": 1, "y": 2}'),
+    marshalled("a Decimal keeps its digits", "decimal", b'{"n": 1.10}'),
+    marshalled("a tuple becomes an array", "tuple", b"[1, 2]"),
+    marshalled("a namedtuple becomes an object", "namedtuple", b'{"x": 1, "y": 2}'),
     marshalled(
-        "nested bytes are text", "nested bytes", '{"b": "café"}'.encode() if RAW_TEXT else rb'{"b": "caf\u00e9"}'
+        "nested bytes become text", "nested bytes", '{"b": "café"}'.encode() if RAW_TEXT else rb'{"b": "caf\u00e9"}'
     ),
     marshalled("keys become text", "keys", b'{"1": "a", "null": "b", "false": "c", "1.5": "d"}'),
-    marshalled("an IntEnum is a number", "intenum", b"1"),
+    marshalled("an IntEnum becomes a number", "intenum", b"1"),
     marshalled("NaN", "nan", b"NaN"),
     marshalled("a Decimal's NaN", "decimal nan", b"NaN"),
     marshalled(
-        "bytes are sent as they are, of unknown type", "bytes", b"\x00raw\xff", Content_Type="application/unknown"
+        "bytes are sent unchanged, with an unknown content type",
+        "bytes",
+        b"\x00raw\xff",
+        Content_Type="application/unknown",
     ),
     marshalled("an empty object", "empty", b"{}"),
     marshalled(
-        "text beyond ASCII, as AWS does for this Python",
+        "text outside ASCII, as AWS's runtime writes it for this Python",
         "non-ascii",
         '"ƛ é 漢"'.encode() if RAW_TEXT else rb'"\u019b \u00e9 \u6f22"',
     ),
     Row(
-        "results are marshalled as by AWS's own runtime",
+        "results are marshalled as AWS's own runtime does",
         test="executors/test_aws_runtime_client.py::test_a_result_is_marshalled_as_on_aws",
     ),
     Row(
-        "text beyond ASCII, as AWS does for the function's Python",
+        "text outside ASCII is marshalled as for the function's Python",
         reason="**Non-ASCII results** are written as AWS does",
     ),
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.rows.row import HELLO, TAIL, Ask, Having, Like, Row, answered, failed
+from tests.rows.row import HELLO, TAIL, Request, Having, Like, Row, answered, failed
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 REPORT = (
@@ -10,19 +10,19 @@ REPORT = (
     r"Max Memory Used: \d+ MB\t\n"
 )
 
-REST = 4096 - 2 * len("00000000-0000-0000-0000-000000000000") + 2 * len("ID")  # of a full tail with two ids
+REST = 4096 - 2 * len("00000000-0000-0000-0000-000000000000") + 2 * len("ID")  # of a full tail with two request ids
 
 
 def of_environments(row):
-    """The row, where a REPORT may tell of the start of an environment."""
-    pattern = row.answer.log.pattern.removesuffix(r"\n") + r"(Init Duration: \d+\.\d\d ms\t)?\n"
-    return replace(row, where={"apart": row.answer._replace(log=Like(pattern))})
+    """Return the row with a REPORT that may contain the start of an environment."""
+    pattern = row.response.log.pattern.removesuffix(r"\n") + r"(Init Duration: \d+\.\d\d ms\t)?\n"
+    return replace(row, where={"isolated": row.response._replace(log=Like(pattern))})
 
 
 ROWS = [
     answered(
-        "the tail has START, what is printed and logged from WARNING on, END and REPORT",
-        Ask("noisy", headers=TAIL),
+        "the tail has START, the printed lines, log records from WARNING on, END and REPORT",
+        Request("noisy", headers=TAIL),
         b'"ok"',
         log=Like(
             r"START RequestId: ID Version: \$LATEST\n"
@@ -36,20 +36,20 @@ ROWS = [
     ),
     answered(
         "the tail names the version",
-        Ask("hello:1", headers=TAIL),
+        Request("hello:1", headers=TAIL),
         b'"one"',
         version="1",
         log=Like(rf"START RequestId: ID Version: 1\nEND RequestId: ID\n{REPORT}"),
     ),
     answered(
         "the tail is the last 4,096 bytes",
-        Ask("chatty", headers=TAIL),
+        Request("chatty", headers=TAIL),
         b"null",
         log=Like(rf"(?=.{{{REST}}}\Z).*line 0998\nline 0999\nEND RequestId: ID\n{REPORT}"),
     ),
     failed(
-        "the tail comes with a failure, and shows it once, indented by U+00A0",
-        Ask("broken", headers=TAIL),
+        "the tail shows a function error once, indented by U+00A0",
+        Request("broken", headers=TAIL),
         Having(errorType="ValueError"),
         log=Like(
             r"START RequestId: ID Version: \$LATEST\n"
@@ -59,32 +59,32 @@ ROWS = [
             rf"END RequestId: ID\n{REPORT}"
         ),
     ),
-    answered("no tail is sent unasked", Ask("hello", headers={"X-Amz-Log-Type": "None"}), HELLO),
+    answered("no tail is sent unless it is requested", Request("hello", headers={"X-Amz-Log-Type": "None"}), HELLO),
     Row(
-        "a log is that of AWS's own runtime",
+        "a log equals that of AWS's own runtime",
         test="executors/test_aws_runtime_client.py::test_a_statement_logs_the_same_text_as_on_aws",
     ),
     Row(
-        "the first REPORT of an environment tells the Init Duration",
+        "the first REPORT of an environment has the Init Duration",
         test="executors/isolated/test_environments.py::test_the_first_report_has_the_init_duration_and_each_the_memory_of_the_function",
         reason="no `INIT_START` line, no `Init Duration`",
     ),
-    Row("a start has an INIT_START line", reason="There is no `INIT_START` line"),
+    Row("the start of an environment has an INIT_START line", reason="There is no `INIT_START` line"),
     Row(
-        "a timeout is told in REPORT, and in a line of its own",
+        "a timeout is in REPORT and in its own line",
         test="executors/isolated/test_environment_ends.py::test_a_timeout_is_reported_as_on_aws_and_the_next_invocation_gets_a_new_process",
         reason="**Timeouts are advisory**",
     ),
     Row(
-        "Max Memory Used is the function's",
+        "Max Memory Used is that of the function",
         test="executors/isolated/test_environments.py::test_the_first_report_has_the_init_duration_and_each_the_memory_of_the_function",
         reason="REPORT's `Max Memory Used` is the peak of the whole server process",
     ),
     Row(
-        "the tail has what other processes and threads of the function write",
+        "the tail has the output of the function's other processes and threads",
         test="executors/isolated/test_custom_runtimes.py::test_a_shell_script_can_be_a_runtime",
         reason="**The tail has what Python code writes**",
     ),
 ]
 
-ROWS = [of_environments(row) if row.answer and row.answer.log else row for row in ROWS]
+ROWS = [of_environments(row) if row.response and row.response.log else row for row in ROWS]

@@ -1,4 +1,4 @@
-"""How a function is named: names, partial and full ARNs, qualifiers, and what is refused."""
+"""Names of functions: names, partial and full ARNs, qualifiers, and names that are refused."""
 
 import re
 
@@ -6,8 +6,8 @@ from tests.rows.row import (
     ARN,
     HELLO,
     MANAGEMENT,
-    Ask,
     Having,
+    Request,
     Row,
     answered,
     invalid,
@@ -24,30 +24,34 @@ QUALIFIER_PATTERN = re.escape(r"satisfy regular expression pattern: \$(LATEST(\.
 LONG = "have length less than or equal to "
 
 
-def found(what, name, arn, version, query=""):
-    """As `describe` sees itself: the ARN as it was addressed, the version that runs."""
-    seen = Having(invoked_function_arn=ARN + arn, function_version=version)
-    return answered(f"a function is found by {what}", Ask(name, query=query), seen, version=version)
+def found(way, name, arn, version, query=""):
+    """Return a row for `describe`, which returns the ARN in its context and its version."""
+    body = Having(invoked_function_arn=ARN + arn, function_version=version)
+    return answered(f"a function is found by {way}", Request(name, query=query), body, version=version)
 
 
-def not_found(what, name, arn, query=""):
-    answer = refusal(404, "ResourceNotFoundException", f"Function not found: {ARN}{arn}", "Message")
-    return Row(f"what is not there is named with its qualifier: {what}", Ask(name, query=query), answer)
+def not_found(case, name, arn, query=""):
+    response = refusal(404, "ResourceNotFoundException", f"Function not found: {ARN}{arn}", "Message")
+    return Row(f"a missing function is named with its qualifier: {case}", Request(name, query=query), response)
 
 
-def differing(what, name, query):
+def differing(case, name, query):
     message = "The derived qualifier from the function name does not match the specified qualifier."
-    answer = refusal(400, "InvalidParameterValueException", message)
-    return Row(f"two qualifiers that differ are refused: {what}", Ask(name, query=query), answer)
+    response = refusal(400, "InvalidParameterValueException", message)
+    return Row(f"two different qualifiers are refused: {case}", Request(name, query=query), response)
 
 
-def no_name(what, name, seen=None):
-    return Row(f"no function name: {what}", Ask(name), invalid(violation(seen or name, "functionName", PATTERN)))
+def invalid_name(case, name, seen=None):
+    return Row(
+        f"a function name is not valid: {case}",
+        Request(name),
+        invalid(violation(seen or name, "functionName", PATTERN)),
+    )
 
 
-def no_qualifier(what, qualifier, seen=None):
-    answer = invalid(violation(qualifier if seen is None else seen, "qualifier", QUALIFIER_PATTERN))
-    return Row(f"no qualifier: {what}", Ask("hello", query=f"Qualifier={qualifier}"), answer)
+def invalid_qualifier(case, qualifier, seen=None):
+    response = invalid(violation(qualifier if seen is None else seen, "qualifier", QUALIFIER_PATTERN))
+    return Row(f"a qualifier is not valid: {case}", Request("hello", query=f"Qualifier={qualifier}"), response)
 
 
 ROWS = [
@@ -73,29 +77,29 @@ ROWS = [
         "7",
         "Qualifier=live",
     ),
-    found("a name of which a letter is encoded", "d%65scribe", "describe", "$LATEST"),
-    answered("an ARN that ends in function:function is the function of that name", Ask(ARN + "function"), HELLO),
-    answered("an ARN that ends in function is the function of that name", Ask(ARN.removesuffix(":")), HELLO),
-    answered("a name may have a dot", Ask("with.dot"), HELLO),
-    answered("a version is code of its own", Ask("hello", query="Qualifier=1"), b'"one"', version="1"),
-    answered("an alias runs its version", Ask("hello", query="Qualifier=prod"), b'"one"', version="1"),
-    answered("an alias may be of $LATEST", Ask("hello", query="Qualifier=latest"), HELLO),
-    differing("the function is there", "hello:1", "Qualifier=2"),
-    differing("before the function is looked for", "absent:1", "Qualifier=2"),
-    differing("one of them $LATEST", "hello:1", "Qualifier=%24LATEST"),
+    found("its name with an encoded letter", "d%65scribe", "describe", "$LATEST"),
+    answered("an ARN that ends in function:function is the function of that name", Request(ARN + "function"), HELLO),
+    answered("an ARN that ends in function is the function of that name", Request(ARN.removesuffix(":")), HELLO),
+    answered("a name may have a dot", Request("with.dot"), HELLO),
+    answered("a version has its own code", Request("hello", query="Qualifier=1"), b'"one"', version="1"),
+    answered("an alias runs its version", Request("hello", query="Qualifier=prod"), b'"one"', version="1"),
+    answered("an alias may point to $LATEST", Request("hello", query="Qualifier=latest"), HELLO),
+    differing("the function exists", "hello:1", "Qualifier=2"),
+    differing("the function is missing", "absent:1", "Qualifier=2"),
+    differing("one of them is $LATEST", "hello:1", "Qualifier=%24LATEST"),
     not_found("a name", "absent", "absent:$LATEST"),
     not_found("a name and a version", "absent:2", "absent:2"),
     not_found("a version", "hello:2", "hello:2"),
     not_found("a version in the query", "hello", "hello:2", "Qualifier=2"),
     not_found("an alias in the query", "hello", "hello:staging", "Qualifier=staging"),
-    not_found("$latest, which is an alias", "hello", "hello:$latest", "Qualifier=%24latest"),
+    not_found("$latest, which is not $LATEST", "hello", "hello:$latest", "Qualifier=%24latest"),
     not_found("$LATEST.PUBLISHED", "hello:$LATEST.PUBLISHED", "hello:$LATEST.PUBLISHED"),
-    not_found("65 characters, which no name can have", "x" * 65, "x" * 65 + ":$LATEST"),
-    not_found("256 characters", "x" * 256, "x" * 256 + ":$LATEST"),
+    not_found("a name of 65 characters", "x" * 65, "x" * 65 + ":$LATEST"),
+    not_found("a name of 256 characters", "x" * 256, "x" * 256 + ":$LATEST"),
     not_found("a qualifier of 128 characters", "hello", "hello:" + "x" * 128, "Qualifier=" + "x" * 128),
     Row(
         "another region's function is not reachable",
-        Ask(ARN.replace("us-east-1", "eu-west-1") + "hello"),
+        Request(ARN.replace("us-east-1", "eu-west-1") + "hello"),
         refusal(
             404,
             "ResourceNotFoundException",
@@ -103,35 +107,37 @@ ROWS = [
             "Message",
         ),
     ),
-    no_name("a character that is none of a name's", "he!lo"),
-    no_name("a blank", "he%20llo", "he llo"),
-    no_name("a letter beyond ASCII", "caf%C3%A9", "café"),
-    no_name("a byte that is no UTF-8", "%FF", "\ufffd"),
-    no_name("a null", "hello%00", "hello\0"),
-    no_name("decoded once", "a%252Fb", "a%2Fb"),
+    invalid_name("an exclamation mark", "he!lo"),
+    invalid_name("a blank", "he%20llo", "he llo"),
+    invalid_name("a letter outside ASCII", "caf%C3%A9", "café"),
+    invalid_name("a byte that is not UTF-8", "%FF", "\ufffd"),
+    invalid_name("a null", "hello%00", "hello\0"),
+    invalid_name("an encoded percent sign, which is decoded once", "a%252Fb", "a%2Fb"),
     Row(
-        "no function name: an encoded slash, which is part of the name",
-        Ask("a%2Fb"),
+        "a function name is not valid: an encoded slash, which is part of the name",
+        Request("a%2Fb"),
         invalid(violation("a/b", "functionName", PATTERN)),
         where={"no-raw-path": unknown_operation()},
     ),
-    no_name("$LATES", "hello:$LATES"),
-    no_name("two qualifiers", "hello:1:2"),
-    no_name("another service's ARN", ARN.replace("lambda", "ec2") + "hello"),
-    no_name("no region", ARN.replace("us-east-1", "") + "hello"),
-    no_name("no account", ARN.replace("123456789012", "") + "hello"),
-    no_name("neither region nor account", "arn:aws:lambda:function:hello"),
+    invalid_name("$LATES", "hello:$LATES"),
+    invalid_name("two qualifiers", "hello:1:2"),
+    invalid_name("an ARN of another service", ARN.replace("lambda", "ec2") + "hello"),
+    invalid_name("an ARN without region", ARN.replace("us-east-1", "") + "hello"),
+    invalid_name("an ARN without account", ARN.replace("123456789012", "") + "hello"),
+    invalid_name("an ARN without region and account", "arn:aws:lambda:function:hello"),
     Row(
-        "a name has 256 characters at most", Ask("x" * 257), invalid(violation("x" * 257, "functionName", LONG + "256"))
+        "a name has at most 256 characters",
+        Request("x" * 257),
+        invalid(violation("x" * 257, "functionName", LONG + "256")),
     ),
-    no_qualifier("a dot", "a.b"),
-    no_qualifier("a blank", "a%20b", "a b"),
-    no_qualifier("nothing", ""),
-    no_qualifier("part of $LATEST.PUBLISHED", "%24LATEST.PUBLISHE", "$LATEST.PUBLISHE"),
+    invalid_qualifier("a dot", "a.b"),
+    invalid_qualifier("a blank", "a%20b", "a b"),
+    invalid_qualifier("an empty text", ""),
+    invalid_qualifier("part of $LATEST.PUBLISHED", "%24LATEST.PUBLISHE", "$LATEST.PUBLISHE"),
     Row(
-        "a qualifier has 128 characters at most",
-        Ask("hello", query=f"Qualifier={'x' * 129}"),
+        "a qualifier has at most 128 characters",
+        Request("hello", query=f"Qualifier={'x' * 129}"),
         invalid(violation("x" * 129, "qualifier", LONG + "128")),
     ),
-    Row("other operations have messages of their own for an unknown function", reason=MANAGEMENT),
+    Row("other operations have other messages for a missing function", reason=MANAGEMENT),
 ]

@@ -1,11 +1,11 @@
-"""Errors on the wire: the code in a header, a body whose key has the case of its error, and a status."""
+"""Error responses: the code in a header, the status, and a body with the key ``message`` or ``Message``."""
 
 from tests.rows.row import (
     AS_EVENT,
     HELLO,
     MANAGEMENT,
-    Answer,
-    Ask,
+    Response,
+    Request,
     Like,
     Row,
     invalid,
@@ -17,46 +17,46 @@ from tests.rows.row import (
 ENUM = "satisfy enum value set: "
 TYPES = violation("event", "invocationType", rf"{ENUM}\[Event, RequestResponse, DryRun\]")
 LOGS = violation("Head", "logType", rf"{ENUM}\[None, Tail\]")
-NO_JSON = refusal(
+INVALID_JSON = refusal(
     400,
     "InvalidRequestContentException",
     Like("Could not parse request body into json: Could not parse payload into json: .+"),
 )
 
 
-def no_json(what, payload):
-    return Row(f"no JSON, so refused before any function runs: {what}", Ask("nothing", payload), NO_JSON)
+def invalid_json(case, payload):
+    return Row(f"invalid JSON is refused before a function runs: {case}", Request("nothing", payload), INVALID_JSON)
 
 
-def unknown(method, path, what=""):
-    what = what or f"{method} {path}"
-    return Row(f"an unknown path or method is a 404: {what}", Ask(method=method, path=path), unknown_operation())
+def unknown(method, path, case=""):
+    case = case or f"{method} {path}"
+    return Row(f"an unknown path or method is a 404: {case}", Request(method=method, path=path), unknown_operation())
 
 
 ROWS = [
     Row(
-        "not found: a capital Message",
-        Ask("absent"),
+        "a missing function is a 404 with Message",
+        Request("absent"),
         refusal(404, "ResourceNotFoundException", Like("Function not found: arn:.*"), "Message"),
     ),
     Row(
-        "invalid parameter value: a small message",
-        Ask("hello:1", query="Qualifier=2"),
+        "an invalid parameter value is a 400 with message",
+        Request("hello:1", query="Qualifier=2"),
         refusal(400, "InvalidParameterValueException", Like("The derived qualifier .*")),
     ),
-    Row("invalid request content: a small message", Ask("echo", b"{not json"), NO_JSON),
+    Row("invalid request content is a 400 with message", Request("echo", b"{not json"), INVALID_JSON),
     Row(
-        "a request that breaks off is invalid content",
+        "a request that breaks off is invalid request content",
         test="api/test_bad_input.py::test_a_body_that_ends_early_is_refused",
     ),
     Row(
-        "validation: a small message, without a Type",
-        Ask("hello", headers={"X-Amz-Invocation-Type": "event"}),
+        "a validation error is a 400 with message and without Type",
+        Request("hello", headers={"X-Amz-Invocation-Type": "event"}),
         invalid(TYPES),
     ),
     Row(
-        "access denied: a capital Message, without a Type",
-        Ask("arn:aws:lambda:us-east-1:999999999999:function:hello"),
+        "a denied access is a 403 with Message and without Type",
+        Request("arn:aws:lambda:us-east-1:999999999999:function:hello"),
         refusal(
             403,
             "AccessDeniedException",
@@ -66,13 +66,13 @@ ROWS = [
         ),
     ),
     Row(
-        "resource conflict: 409 and a small message, for a function that cannot run yet",
-        Ask("pending"),
+        "a function that cannot run yet is a 409 with message",
+        Request("pending"),
         refusal(409, "ResourceConflictException", "The function is pending"),
     ),
     Row(
-        "too many requests: 429 with a Reason, and when to come again",
-        Ask("reserved"),
+        "a reached limit is a 429 with a Reason and Retry-After",
+        Request("reserved"),
         refusal(429, "TooManyRequestsException", "Rate Exceeded.", Retry_After="1")._replace(
             body={
                 "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
@@ -82,66 +82,70 @@ ROWS = [
         ),
     ),
     Row(
-        "too many requests: more at once than there is room for",
+        "too many concurrent requests are a 429",
         test="executors/isolated/test_pools.py::test_beyond_the_limit_invocations_are_refused_and_idle_environments_are_evicted",
     ),
-    Row("too many requests: other limits on rate and concurrency", reason="Reserved concurrency does not exist"),
+    Row("other limits on rate and concurrency are a 429", reason="Reserved concurrency does not exist"),
     Row(
-        "service exception: 500 and a capital Message",
-        Ask("faulty"),
+        "a failure of the service is a 500 with Message",
+        Request("faulty"),
         refusal(500, "ServiceException", "The service failed; its log has the reason.", "Message"),
     ),
     Row(
-        "invalid runtime: 502 and a capital Message",
-        Ask("outdated"),
+        "an invalid runtime is a 502 with Message",
+        Request("outdated"),
         refusal(502, "InvalidRuntimeException", "No such runtime", "Message"),
     ),
     Row(
-        "precondition failed, unsupported media type and AWS's own infrastructure",
+        "other errors are failed preconditions, media types and AWS's own infrastructure",
         reason="Creating, updating and listing functions",
     ),
-    Row("some bodies of an invalid parameter value have no Type", reason=MANAGEMENT),
-    Row("lists, maps and what is missing have a form of their own in a validation error", reason=MANAGEMENT),
-    Row("ranges and nested members have constraints of their own", reason=MANAGEMENT),
+    Row("some invalid parameter values have no Type", reason=MANAGEMENT),
+    Row("a validation error shows lists, maps and missing members in their own forms", reason=MANAGEMENT),
+    Row("a validation error has constraints of ranges and nested members", reason=MANAGEMENT),
     Row(
-        "an unknown log type is refused with the known ones",
-        Ask("hello", headers={"X-Amz-Log-Type": "Head"}),
+        "an unknown log type is refused, and the message lists the known ones",
+        Request("hello", headers={"X-Amz-Log-Type": "Head"}),
         invalid(LOGS),
     ),
     Row(
-        "several broken constraints are told together",
-        Ask("hello", headers={"X-Amz-Invocation-Type": "event", "X-Amz-Log-Type": "Head"}),
+        "one message lists all broken constraints",
+        Request("hello", headers={"X-Amz-Invocation-Type": "event", "X-Amz-Log-Type": "Head"}),
         invalid(TYPES, LOGS),
     ),
     Row(
         "the invocation type of mock mode is refused without it",
-        Ask("hello", headers={"X-Amz-Invocation-Type": "Error", "X-Error-Type": "ValueError"}),
+        Request("hello", headers={"X-Amz-Invocation-Type": "Error", "X-Error-Type": "ValueError"}),
         refusal(400, "InvalidParameterValueException", Like(".*SERVERFULL_MOCK=true")),
     ),
-    no_json("a byte that begins no UTF-8", b"\x87"),
-    no_json("a control character", b"\x99"),
-    no_json("NaN", b'{"a": NaN}'),
-    no_json("Infinity", b"Infinity"),
-    no_json("single quotes", b"{'a': 1}"),
-    no_json("very deep", b"[" * 100_000),
-    no_json("a text that is no UTF-8", b'"\xff"'),
-    no_json("very many digits", b"1" * 5000),
-    no_json("two values", b"{} {}"),
-    Row("an event that is no JSON is refused before its 202", Ask("nothing", b"{", headers=AS_EVENT), NO_JSON),
+    invalid_json("a byte that starts no UTF-8 character", b"\x87"),
+    invalid_json("a control character", b"\x99"),
+    invalid_json("NaN", b'{"a": NaN}'),
+    invalid_json("Infinity", b"Infinity"),
+    invalid_json("single quotes", b"{'a': 1}"),
+    invalid_json("100,000 nested lists", b"[" * 100_000),
+    invalid_json("a text that is not UTF-8", b'"\xff"'),
+    invalid_json("5,000 digits", b"1" * 5000),
+    invalid_json("two values", b"{} {}"),
+    Row(
+        "an event with invalid JSON is refused in the place of a 202",
+        Request("nothing", b"{", headers=AS_EVENT),
+        INVALID_JSON,
+    ),
     unknown("GET", "/2015-03-31/functions/hello/invocations"),
     unknown("PUT", "/2015-03-31/functions/hello/invocations"),
     unknown("POST", "/2015-03-31/functions/hello/invocations/"),
     unknown("POST", "/2015-03-31/functions//invocations"),
     unknown("POST", "/2015-03-31/functions/hello/extra/invocations"),
     Row(
-        "an unknown path or method is a 404: a slash of the path that is encoded",
-        Ask(path="/2015-03-31%2Ffunctions/hello/invocations"),
+        "an unknown path or method is a 404: an encoded slash of the path",
+        Request(path="/2015-03-31%2Ffunctions/hello/invocations"),
         unknown_operation(),
-        where={"no-raw-path": Answer(200, {}, HELLO)},
+        where={"no-raw-path": Response(200, {}, HELLO)},
     ),
     unknown("GET", "/2014-11-13/functions/hello/invoke-async"),
     unknown("GET", "/"),
     unknown("POST", "/healthcheck"),
     unknown("OPTIONS", "/2015-03-31/functions"),
-    unknown("GET", "/%00/%ff/..%2f..%2fetc", "bytes that are no text"),
+    unknown("GET", "/%00/%ff/..%2f..%2fetc", "bytes that are not text"),
 ]

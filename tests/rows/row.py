@@ -1,6 +1,6 @@
-"""What a row of the table of AWS's behaviour is: a request and its answer, or the test elsewhere that checks it.
+"""A row of the table of AWS's behaviour: a request and its response, or the name of the test that checks it.
 
-In an answer, the request's own id is written ``ID``. Headers and members may be exact, a `Like`, or None for absent.
+In a response, ``ID`` stands for the request's own id. Headers and members may be exact, a `Like`, or None for absent.
 """
 
 import base64
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
-FILE = b"FILE"  # in a payload: a path that is this row's alone
-RAW_TEXT = sys.version_info >= (3, 12)  # from here on AWS's runtime writes text that is not ASCII as it is
+FILE = b"FILE"  # in a payload: stands for a path that only this row uses
+RAW_TEXT = sys.version_info >= (3, 12)  # AWS's runtime escapes characters outside ASCII before 3.12
 HELLO = '"Hello ƛ!"'.encode() if RAW_TEXT else rb'"Hello \u019b!"'
 MANAGEMENT = "Creating, updating and listing functions"  # docs/compatibility.md's words for unsupported operations
 
@@ -47,8 +47,8 @@ class Having(dict):
         return isinstance(other, dict) and all(name in other and value == other[name] for name, value in self.items())
 
 
-class Ask(NamedTuple):
-    """A request, Invoke of the function ``name`` unless there is a ``path``."""
+class Request(NamedTuple):
+    """A request: Invoke of the function ``name``, unless there is a ``path``."""
 
     name: str = ""
     payload: bytes = b""
@@ -62,28 +62,28 @@ class Ask(NamedTuple):
         return self.path or f"/2015-03-31/functions/{self.name}/invocations{self.query and '?'}{self.query}"
 
 
-class Answer(NamedTuple):
-    """What comes back: ``body`` is bytes, a `Like`, a size in bytes, or JSON whose members come in this order."""
+class Response(NamedTuple):
+    """The expected response. ``body`` is bytes, a `Like`, a size in bytes, or JSON with its members in this order."""
 
     status: int
     headers: dict
     body: Any
-    log: Like | None = None  # the tail of the log; None where none is sent
-    file: str | None = None  # what is in the row's FILE in the end: nothing, or what the handler leaves there
+    log: Like | None = None  # the tail of the log; None for a response without one
+    file: str | None = None  # the content of the row's FILE at the end; empty if the handler must not create it
 
 
 @dataclass(frozen=True)
 class Row:
-    """One statement of how AWS behaves; ``id`` is the statement.
+    """One statement about AWS's behaviour; ``id`` is the statement.
 
-    ``test`` names what checks a row that is more than one request and its answer. ``reason`` says why the
-    row does not hold for functions in the server's own process, or not at all, in the words of docs/compatibility.md.
+    ``test`` is the path and name of a test, for a row that takes more than one request. ``reason`` is set if the row
+    does not hold for functions in the server's own process, or not at all; docs/compatibility.md has the same words.
     """
 
     id: str
-    ask: Ask | None = None
-    answer: Answer | None = None
-    where: dict[str, Answer] = field(default_factory=dict)  # hosts (tests/support/hosts.py) in which it is another
+    request: Request | None = None
+    response: Response | None = None
+    where: dict[str, Response] = field(default_factory=dict)  # other responses by host (tests/support/hosts.py)
     test: str = ""
     reason: str = ""
 
@@ -100,31 +100,31 @@ TRACED = {
 }
 
 
-def answered(id, ask, body, *, version="$LATEST", log=None, **headers):
-    """A row of a function that returns."""
+def answered(id, request, body, *, version="$LATEST", log=None, **headers):
+    """Return a row for a function that returns."""
     common = {**JSON, **TRACED, "X-Amz-Executed-Version": version, "X-Amz-Function-Error": None}
-    return Row(id, ask, Answer(200, {**common, **named(headers)}, body, log))
+    return Row(id, request, Response(200, {**common, **named(headers)}, body, log))
 
 
-def failed(id, ask, body, *, log=None):
-    """A row of a function that fails."""
+def failed(id, request, body, *, log=None):
+    """Return a row for a function that fails."""
     common = {**JSON, **TRACED, "X-Amz-Executed-Version": "$LATEST", "X-Amz-Function-Error": "Unhandled"}
-    return Row(id, ask, Answer(200, common, body, log))
+    return Row(id, request, Response(200, common, body, log))
 
 
-def accepted(id, ask, *, file=None):
-    """A row of an event that is taken, to run later."""
-    return Row(id, ask, Answer(202, {**TRACED, **NO_RESULT}, b"", file=file))
+def accepted(id, request, *, file=None):
+    """Return a row for an accepted event."""
+    return Row(id, request, Response(202, {**TRACED, **NO_RESULT}, b"", file=file))
 
 
 def refusal(status, code, message, key="message", type="User", **headers):
-    """A refusal with AWS's members; ``type`` is empty for an error without."""
+    """Return an error response with AWS's members. ``type`` is empty for an error without one."""
     members = {**({"Type": type} if type else {}), key: message}
-    return Answer(status, {**JSON, **KNOWN, **NO_RESULT, "x-amzn-ErrorType": code, **named(headers)}, members)
+    return Response(status, {**JSON, **KNOWN, **NO_RESULT, "x-amzn-ErrorType": code, **named(headers)}, members)
 
 
 def invalid(*violations):
-    """A refusal of parameters, in the order in which they are told."""
+    """Return the error response for invalid parameters, in the order of the message."""
     count = f"{len(violations)} validation error{'s' if len(violations) > 1 else ''} detected: "
     return refusal(400, "ValidationException", Like(re.escape(count) + "; ".join(violations)), type="")
 
@@ -138,12 +138,12 @@ def unknown_operation():
 
 
 def named(headers):
-    """``Content_Type`` → ``Content-Type``."""
+    """Return headers with hyphens: ``Content_Type`` becomes ``Content-Type``."""
     return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 def encoded(text):
-    """A client context as it travels."""
+    """Return the header of a client context."""
     return {"X-Amz-Client-Context": base64.b64encode(text.encode()).decode()}
 
 

@@ -1,4 +1,4 @@
-"""Every place the application can be served from, behind one interface: ``request(method, target, …)``."""
+"""All hosts of the application, behind one interface: ``request(method, target, …)``."""
 
 import contextlib
 import http.client
@@ -30,7 +30,7 @@ class Response:
 
 
 class InProcess:
-    """Calls a WSGI application as a server would; ``raw`` servers pass on the path as it came."""
+    """Calls a WSGI application as a server does. A ``raw`` server passes on the path as the client sent it."""
 
     def __init__(self, application, prefix="", *, raw=True):
         self._application, self._prefix, self._raw = validator(application), prefix, raw
@@ -49,24 +49,26 @@ class InProcess:
             **({"RAW_URI": target} if self._raw else {}),
         }
         setup_testing_defaults(environ)
-        answers = []
+        responses = []
 
         def start_response(status, headers, exc_info=None):
-            answers.append((int(status.split()[0]), headers))
+            responses.append((int(status.split()[0]), headers))
             return lambda data: None
 
         with contextlib.closing(self._application(environ, start_response)) as pieces:
-            answer = b"".join(pieces)
-        return Response(*answers[-1], answer)
+            content = b"".join(pieces)
+        return Response(*responses[-1], content)
 
 
 def _variable(header):
-    """Where WSGI has a header."""
+    """Return the key of a header in a WSGI environ."""
     name = header.upper().replace("-", "_")
     return name if name == "CONTENT_TYPE" else f"HTTP_{name}"
 
 
 class OverSocket:
+    """Sends requests to a server over a socket."""
+
     def __init__(self, server, prefix=""):
         self._server, self._prefix = server, prefix
 
@@ -93,14 +95,15 @@ GUNICORN = {
     "gthread-preload": (*_GTHREAD, "--preload"),
     "gevent-preload": ("--worker-class", "gevent", "--preload"),
 }
-NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress", pytest.param("apart", marks=needs_client)]
+NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress", pytest.param("isolated", marks=needs_client)]
 
 
 @contextlib.contextmanager
 def host(name, log):
+    """Serve the application in the host ``name`` until the block ends."""
     if name in IN_PROCESS:
         yield IN_PROCESS[name]()
-    elif name == "apart":  # without a private /tmp, so that tests see what handlers leave there
+    elif name == "isolated":  # without a private /tmp, so that tests see the files of handlers
         executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(sandbox="process"), isolate=True)
         with contextlib.closing(site.make(executor=executor)) as application:
             yield InProcess(application)

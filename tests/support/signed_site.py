@@ -1,4 +1,4 @@
-"""A WSGI application that says what it was handed, behind signatures."""
+"""A WSGI application that returns the parts of its environ as JSON, and the same one with signatures."""
 
 import json
 
@@ -10,13 +10,13 @@ KEYS = {KEY: SECRET, TEMPORARY: (SECRET, TOKEN)}
 
 def plain(environ, start_response):
     length = int(environ.get("CONTENT_LENGTH") or 0)
-    said = {
+    seen = {
         "principal": str(environ.get("serverfull.principal")),
         "path": environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"],
         "query": environ["QUERY_STRING"],
         "body": environ["wsgi.input"].read(length or -1).hex(),
     }
-    body = json.dumps(said).encode()
+    body = json.dumps(seen).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 

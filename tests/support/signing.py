@@ -1,4 +1,4 @@
-"""Requests signed by those whom callers use: botocore, AWS's C library (awscrt) and requests-aws4auth."""
+"""Requests signed by the libraries that clients use: botocore, AWS's C library (awscrt) and requests-aws4auth."""
 
 import contextlib
 import io
@@ -19,14 +19,14 @@ from botocore.credentials import Credentials
 from requests_aws4auth import AWS4Auth
 
 KEY, SECRET, TOKEN = "AKIDADA", "s3cr3t/+%=x", "IQoJb3JpZ2lu/+=="
-TEMPORARY = "ASIAADA"  # the key that comes with the token
+TEMPORARY = "ASIAADA"  # a key that needs the token
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
 REGION = "us-east-1"
 
 
 @dataclass
 class Sent:
-    """A request on its way: what is in its first line, its headers, its body."""
+    """A request over HTTP: its request line, headers and body."""
 
     method: str
     target: str  # path and query, percent-encoded
@@ -42,7 +42,10 @@ class Sent:
         return replace(self, **{"headers": dict(self.headers), **changes})
 
     def environ(self, mount="", **changes):
-        """As a WSGI server hands it on that shows the path as it came; ``mount`` is the prefix a host takes off."""
+        """Return the WSGI environ of a server that passes on the raw path. ``mount`` is the prefix in SCRIPT_NAME.
+
+        ``changes`` replaces keys of the environ; None removes one.
+        """
         path, _, query = self.target.partition("?")
         info = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
         environ = {
@@ -73,7 +76,7 @@ class Sent:
 
 @contextlib.contextmanager
 def _at(when):
-    """botocore's clock, stopped."""
+    """Make botocore sign at the time ``when``."""
     now = botocore.auth.get_current_datetime
     botocore.auth.get_current_datetime = lambda *_, **__: when.replace(tzinfo=None)
     try:
@@ -83,9 +86,10 @@ def _at(when):
 
 
 def by_botocore(sent, key=KEY, secret=SECRET, token=None, *, when=NOON, expires=None, region=REGION, service="lambda"):
-    """``sent``, signed; in its query and for ``expires`` seconds, if that is given, and then without a body.
+    """Return ``sent`` with a signature of botocore.
 
-    (botocore would make parameters of it, as services with a query protocol have it.)
+    With ``expires``, in seconds, the signature is in the query and the request has no body: botocore would turn the
+    body into parameters.
     """
     sent = sent if expires is None else sent.but(body=b"")
     request = AWSRequest(method=sent.method, url=sent.url, data=sent.body, headers=sent.headers)
@@ -100,7 +104,7 @@ def by_botocore(sent, key=KEY, secret=SECRET, token=None, *, when=NOON, expires=
 
 
 def by_awscrt(sent, key=KEY, secret=SECRET, token=None, *, when=NOON, expires=None, service="lambda", **config):
-    """The same by AWS's C library."""
+    """Return ``sent`` with a signature of AWS's C library."""
     headers = awscrt.http.HttpHeaders([("Host", sent.host), *sent.headers.items()])
     body = io.BytesIO(sent.body) if sent.body else None
     request = awscrt.http.HttpRequest(sent.method, sent.target, headers, body)
@@ -119,7 +123,7 @@ def by_awscrt(sent, key=KEY, secret=SECRET, token=None, *, when=NOON, expires=No
 
 
 def by_requests_aws4auth(sent, key=KEY, secret=SECRET, token=None, *, when=NOON):
-    """The same by requests-aws4auth, which signs in the header only, and leaves out the client context."""
+    """Return ``sent`` with a signature of requests-aws4auth, in the header only and without a client context."""
     auth = AWS4Auth(key, secret, REGION, "lambda", session_token=token)
     headers = {name: value.strip() for name, value in sent.headers.items() if name != "X-Amz-Client-Context"}
     headers = {**headers, "X-Amz-Date": f"{when:%Y%m%dT%H%M%SZ}"}
@@ -137,17 +141,17 @@ def _text(value):
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def ask(application, environ):
-    """What a WSGI application answers: status, headers by their names in lower case, body."""
+def call(application, environ):
+    """Return the response of a WSGI application: status, headers by name in lower case, body."""
     started = []
     body = b"".join(application(environ, lambda status, headers, exc_info=None: started.append((status, headers))))
     status, headers = started[-1]
     return SimpleNamespace(status=int(status[:3]), headers={k.lower(): v for k, v in headers}, body=body)
 
 
-def message(answer):
-    """The text of a refusal."""
-    members = json.loads(answer.body)
+def message(response):
+    """Return the message of an error response."""
+    members = json.loads(response.body)
     return members.get("message") or members.get("Message")
 
 
@@ -156,7 +160,7 @@ def now():
 
 
 class Random:
-    """Requests as an SDK for Lambda may send them, the same for the same seed."""
+    """Requests as an SDK for Lambda may send them. Equal seeds give equal requests."""
 
     NAMES = (
         "hello hello:1 hello:prod hello:$LATEST function:hello 123456789012:function:hello with.dot a-b_c "
@@ -194,7 +198,7 @@ class Random:
 
     def request(self, prefix=""):
         choice = self._random.choice
-        safe = choice(["", "", ":", ":$"])  # boto3 encodes the colons of a name, others do not
+        safe = choice(["", "", ":", ":$"])  # boto3 encodes the colons of a name, other SDKs do not
         path = f"{prefix}/2015-03-31/functions/{quote(choice(self.NAMES), safe='-_.~' + safe)}/invocations"
         if self._random.random() < 0.1:
             path = prefix + choice(
@@ -212,7 +216,7 @@ class Random:
         )
 
     def signed(self, request, sign=by_botocore, **options):
-        """``request`` with a lasting or a temporary key, signed in its header or, one in four times, in its query."""
+        """Return ``request`` with a signature in the header or, for one in four, in the query. 30 % use the token."""
         if self._random.random() < 0.3:
             options |= {"key": TEMPORARY, "token": TOKEN}
         if self._random.random() < 0.25:

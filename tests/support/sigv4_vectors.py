@@ -1,7 +1,7 @@
-"""AWS's published test vectors for Signature Version 4 (aws-sig-v4-test-suite), as facts: request, and signature.
+"""AWS's published test vectors for Signature Version 4 (aws-sig-v4-test-suite): requests and their signatures.
 
-All are of the key AKIDEXAMPLE, at 20150830T123600Z, for the region us-east-1 and the service "service". The text of a
-target is as the suite has it: where it is not ASCII, its UTF-8 bytes are sent.
+All vectors use the key AKIDEXAMPLE, the time 20150830T123600Z, the region us-east-1 and the service "service". A target
+is the suite's text. Characters outside ASCII are sent as UTF-8 bytes.
 """
 
 from datetime import datetime, timezone
@@ -20,12 +20,12 @@ TOKEN = (
 
 
 class Vector(NamedTuple):
-    """One request of the suite, and the signature that AWS publishes for it."""
+    """One request of the suite, and AWS's signature of it."""
 
     method: str
     target: str
     signature: str
-    signed: str = ""  # headers that are signed besides host and x-amz-date
+    signed: str = ""  # signed headers besides host and x-amz-date
     headers: dict = {}
     body: bytes = b""
 
@@ -115,8 +115,8 @@ PASSED = {
         {"Content-Type": f"{FORM}; charset=utf8"},
         b"Param1=value1",
     ),
-    # What no client for Lambda sends, and what is accepted all the same: bytes that are not encoded, a header twice
-    # (which WSGI hands on as one, in this form).
+    # No client for Lambda sends these, but they are accepted: bytes that are not percent-encoded, and a header that
+    # occurs twice (WSGI joins its values in this form).
     "get-utf8": Vector("GET", "/ሴ", "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85"),
     "get-vanilla-utf8-query": Vector(
         "GET", "/?ሴ=bar", "2cdec8eed098649ff3a119c94853b13c643bcf08f8b0a1d91e12c9027818dd04"
@@ -138,10 +138,10 @@ PASSED = {
     ),
 }
 
-NO_DOTS = "the path is signed as sent: dots and empty segments are not taken out, since the router would see them"
-NO_FOLD = "a header over several lines is no HTTP (RFC 9112, section 5.2): no server hands it on"
-ALL_SIGNED = "each x-amz-… header that is there must be signed, the session token first of all"
-NO_BLANK = "a blank ends the target in HTTP's first line"
+NO_DOTS = "the path is signed as sent: dots and empty segments stay, because the router sees them"
+NO_FOLD = "HTTP has no headers over several lines (RFC 9112, section 5.2): no server passes them on"
+ALL_SIGNED = "every x-amz-… header of the request must be signed, and above all the session token"
+NO_BLANK = "a blank ends the target in HTTP's request line"
 
 REFUSED = {
     "get-relative": (NO_DOTS, Vector("GET", "/example/..", GET_VANILLA)),
@@ -166,4 +166,4 @@ NOT_HTTP = {
     "post-vanilla-query-space": NO_BLANK,
     "post-vanilla-query-nonunreserved": NO_BLANK,
 }
-PRESIGNED = "e93c787ed7f371d5c6b165c1b38ede9550f4dce4144713e844b25b7192d3865d"  # get-vanilla in the query, for an hour
+PRESIGNED = "e93c787ed7f371d5c6b165c1b38ede9550f4dce4144713e844b25b7192d3865d"  # get-vanilla, presigned for an hour

@@ -1,4 +1,4 @@
-"""The application the HTTP tests talk to, and the places it is mounted in."""
+"""The application of the HTTP tests, alone and mounted in other applications."""
 
 import django
 import flask
@@ -23,7 +23,7 @@ REFUSED = {
 
 
 class Fetcher(StaticFetcher):
-    """As a team writes its own: some functions cannot run now, and one is looked for in vain."""
+    """A fetcher of a team's own: some functions cannot run now, and one fails."""
 
     def fetch(self, name, qualifier="$LATEST"):
         if name in REFUSED:
@@ -32,7 +32,7 @@ class Fetcher(StaticFetcher):
 
 
 def make(**options):
-    """A fresh one: an application belongs to a process, and the tests have many."""
+    """Return a new application."""
     functions = {name: getattr(handlers, name) for name in HANDLERS.split()}
     functions |= {
         "hello:1": handlers.version_one,
@@ -53,17 +53,17 @@ def make(**options):
 
 
 application = make()
-signed = SigV4Middleware(application, {"key": "secret"}, "us-east-1")  # the key that the tests' clients have
+signed = SigV4Middleware(application, {"key": "secret"}, "us-east-1")  # the key of the tests' clients
 
 PREFIX = "/a lambda/here"
 
 
 def prefixed(environ, start_response):
-    """The application below a path, as a router in front of it mounts it."""
-    return DispatcherMiddleware(_not_here, {PREFIX: application})(environ, start_response)
+    """Serve the application below a path, as a router mounts it."""
+    return DispatcherMiddleware(_not_found, {PREFIX: application})(environ, start_response)
 
 
-def _not_here(environ, start_response):
+def _not_found(environ, start_response):
     start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
     return []
 

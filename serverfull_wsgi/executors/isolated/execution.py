@@ -165,7 +165,7 @@ class Execution:
             self._logger.error(
                 "an environment could not be started, so its invocation fails: %s", ended.reason, extra=self._fields
             )
-            raise ServiceException("The service failed; its log has the reason.")
+            raise ServiceException()
         status = ended.status if ended else signal.SIGKILL  # the supervisor did not report an end in time
         return self._platform_error(exit_error(self._invocation.request_id, exit_reason(status)), seconds)
 

@@ -209,7 +209,7 @@ class _OpenExecutor:
             if not isinstance(error, ZygoteDied):
                 raise
             self._logger.exception("an environment could not be started, so its invocation fails")
-            raise ServiceException("The service failed; its log has the reason.") from error
+            raise ServiceException() from error
 
     def _launch_spec(self, function: Function, invocation: Invocation) -> LaunchSpec:
         handler = handler_string(function)

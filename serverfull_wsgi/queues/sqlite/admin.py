@@ -8,7 +8,6 @@ from typing import Any
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.timestamps import timestamp
 
-STATES = ("queued", "running", "succeeded", "failed")
 _SUMMARY = (
     "id, request_id, function, state, accepted_at, started_at, ended_at, attempts, throttles, lost, condition, error"
 )
