@@ -4,7 +4,7 @@ import base64
 import json
 from dataclasses import replace
 
-from tests.rows.row import AS_EVENT, Request, Between, Having, Like, Row, accepted, answered, encoded, failed, refusal
+from tests.rows.row import AS_EVENT, Between, Having, Like, Request, Row, accepted, answered, encoded, failed, refusal
 
 APP = {
     "installation_id": "i",

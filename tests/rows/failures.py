@@ -2,7 +2,7 @@
 
 import json
 
-from tests.rows.row import RAW_TEXT, Request, Having, Like, Row, answered, encoded, failed
+from tests.rows.row import RAW_TEXT, Having, Like, Request, Row, answered, encoded, failed
 
 NOT_STOPPED = "**Timeouts are advisory**"
 NOT_REPLACED = "**The process is not replaced.**"

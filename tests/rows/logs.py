@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.rows.row import HELLO, TAIL, Request, Having, Like, Row, answered, failed
+from tests.rows.row import HELLO, TAIL, Having, Like, Request, Row, answered, failed
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 REPORT = (
