@@ -2,7 +2,6 @@
 
 import contextlib
 import glob
-import importlib.util
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from tests.support.isolated import (
     executing,
     function,
     invocation,
+    needs_client,
     needs_namespaces,
     population,
     result,
@@ -33,10 +33,7 @@ from tests.support.noisy_neighbour import LivenessPipe
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
-)
+pytestmark = needs_client
 THREADS = 4
 SANDBOXES = pytest.mark.parametrize("sandbox", ["process", "namespaces"])
 

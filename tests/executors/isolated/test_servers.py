@@ -1,25 +1,20 @@
 """Functions in processes of their own under gunicorn's workers: calls, stops, and a server that is killed."""
 
 import base64
-import importlib.util
 import json
 import signal
 import socket
-import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support.hosts import OverSocket
-from tests.support.isolated import FUNCTIONS, marked
+from tests.support.isolated import FUNCTIONS, marked, needs_client
 from tests.support.servers import gunicorn
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
-)
+pytestmark = needs_client
 SETTINGS = {
     "SERVERFULL_FUNCTIONS": "evaluate=app.evaluate, quick=isolated.quick, spawn=isolated.spawn",
     "SERVERFULL_EXECUTOR": "process",

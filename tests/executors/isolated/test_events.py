@@ -1,10 +1,8 @@
 """Events of functions that run in processes of their own: throttles, and endless chains of events."""
 
 import contextlib
-import importlib.util
 import json
 import socket
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,13 +11,11 @@ from serverfull_wsgi import Application, InProcessExecutor, SqliteQueue, StaticF
 from serverfull_wsgi.errors import ZeroReservedConcurrency
 from tests.support.event_servers import GTHREAD, EventServers
 from tests.support.hosts import InProcess
+from tests.support.isolated import needs_client
 from tests.support.waiting import wait_until
 from tests.telemetry.test_metrics import Collector
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
-    reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
-)
+pytestmark = needs_client
 FUNCTIONS = """
 import json, os, socket
 from serverfull_wsgi import Function
