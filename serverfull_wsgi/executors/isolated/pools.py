@@ -50,8 +50,8 @@ class Pool:
         self._failed = failed
         self._failures = self._failures + 1 if failed else 0
         if self._failures > FREE_RETRIES:
-            delay = FIRST_BACK_OFF * 2 ** (self._failures - FREE_RETRIES - 1)
-            self._retry_at = monotonic() + min(LONGEST_BACK_OFF, delay)
+            doublings = min(self._failures - FREE_RETRIES - 1, 16)  # a float holds 1024, and 6 reach the longest
+            self._retry_at = monotonic() + min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2**doublings)
 
     def recent_failure(self) -> FailedStart | None:
         """Return the last failed start during a back-off, None if a start may be attempted."""

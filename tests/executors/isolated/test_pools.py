@@ -10,7 +10,8 @@ import pytest
 
 from serverfull_wsgi import ServiceError, TooManyRequestsException
 from serverfull_wsgi.executors.isolated import pools
-from serverfull_wsgi.executors.isolated.pools import PoolManager, Reservation
+from serverfull_wsgi.executors.isolated.execution import FailedStart
+from serverfull_wsgi.executors.isolated.pools import Pool, PoolManager, Reservation
 from tests.support.isolated import (
     executing,
     function,
@@ -162,3 +163,10 @@ def test_an_outdated_environment_ends_even_if_the_next_start_is_refused(manage):
         assert isinstance(reservation.result(30), Reservation)
     assert outdated.used
     assert manager.statistics()[:2] == (1, 0)
+
+
+def test_the_back_off_goes_on_after_thousands_of_failed_starts():
+    pool, failed = Pool(function()), FailedStart(None, None, 0)
+    for _ in range(3000):
+        pool.record_start(failed)
+    assert pool.recent_failure() is failed
