@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_INVOKE_PREFIX, _INVOKE_SUFFIX = "/2015-03-31/functions/", "/invocations"
+INVOKE_PREFIX, INVOKE_SUFFIX = "/2015-03-31/functions/", "/invocations"
 
 
 class Application:
@@ -114,7 +114,7 @@ class Application:
         _check_functions(self.dispatcher.fetcher, self._executor)
         self._invoke = Invoke(self.dispatcher, mock=mock)
         self._rules = [
-            Rule(f"{_INVOKE_PREFIX}<FunctionName>{_INVOKE_SUFFIX}", methods=["POST"], endpoint=self._invoke),
+            Rule(f"{INVOKE_PREFIX}<FunctionName>{INVOKE_SUFFIX}", methods=["POST"], endpoint=self._invoke),
             Rule(
                 "/2014-11-13/functions/<FunctionName>/invoke-async",
                 methods=["POST"],
@@ -329,9 +329,9 @@ def _invoked_name(environ: WSGIEnvironment) -> str:
     request needs the path as it was sent.
     """
     path: str = environ.get("PATH_INFO", "")
-    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(_INVOKE_PREFIX) or not path.endswith(_INVOKE_SUFFIX):
+    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(INVOKE_PREFIX) or not path.endswith(INVOKE_SUFFIX):
         return ""
-    name = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
+    name = path[len(INVOKE_PREFIX) : -len(INVOKE_SUFFIX)]
     if "/" in name or "%2" in (environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""):
         return ""
     return name if name.isascii() else text_of(name)

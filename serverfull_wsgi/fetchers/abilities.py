@@ -56,6 +56,12 @@ def is_reporting(fetcher: Fetcher) -> TypeGuard[ReportingFetcher]:
     return all(callable(getattr(fetcher, name, None)) for name in ("refused", "problems", "notes"))
 
 
+def watched_paths(fetcher: Fetcher) -> list[str]:
+    """Return the files and code folders in which a change makes the fetcher's functions out of date."""
+    watched = getattr(fetcher, "watched_paths", None)
+    return list(watched()) if callable(watched) else []
+
+
 class _NothingToReport:
     def refused(self) -> dict[str, list[str]]:
         return {}

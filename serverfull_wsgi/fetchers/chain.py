@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from serverfull_wsgi.domain import Function, FunctionLike, ListableFetcher
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
-from serverfull_wsgi.fetchers.abilities import list_functions, reporting
+from serverfull_wsgi.fetchers.abilities import list_functions, reporting, watched_paths
 from serverfull_wsgi.names import LATEST
 
 
@@ -57,3 +57,7 @@ class ChainFetcher:
     def notes(self) -> list[str]:
         """Return remarks about functions that do run."""
         return [line for fetcher in self._fetchers for line in reporting(fetcher).notes()]
+
+    def watched_paths(self) -> list[str]:
+        """Return the files and code folders in which a change makes a function out of date."""
+        return [path for fetcher in self._fetchers for path in watched_paths(fetcher)]

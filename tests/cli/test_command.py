@@ -180,6 +180,72 @@ def test_serve_warns_of_an_address_that_other_machines_can_reach(tmp_path):
         assert f"listening on {address}: " in server.output()
 
 
+def test_serve_lists_the_functions_with_their_urls(tmp_path):
+    with serving(tmp_path / "log", SERVERFULL_FUNCTIONS="a=json.dumps, a:1=json.dumps, b=json.loads") as server:
+        wait_until(lambda: "/functions/b/" in server.output())
+    urls = [f"    POST {server.url}/2015-03-31/functions/{name}/invocations" for name in "ab"]
+    assert "\n".join([f"serving 2 functions at {server.url}", *urls]) in server.output()
+
+
+def test_serve_lists_no_more_than_20_functions(tmp_path):
+    with serving(tmp_path / "log", SERVERFULL_FUNCTIONS=",".join(f"f{n}=json.dumps" for n in range(23))) as server:
+        wait_until(lambda: "and 3 more; 'serverfull functions' lists all of them" in server.output())
+    assert server.output().count("/invocations\n") == 20
+
+
+def test_serve_lists_the_functions_once_for_all_workers(tmp_path):
+    with serving(tmp_path / "log", "--workers=2") as server:
+        wait_until(lambda: server.output().count("Booting worker") == 2)
+    assert server.output().count("serving 4 functions") == 1
+
+
+def test_serve_at_a_unix_socket_lists_paths(tmp_path):
+    environ = {**clean_environ(), "SERVERFULL_FUNCTIONS": FUNCTIONS}
+    argv = [sys.executable, "-m", "serverfull_wsgi", "serve", "--bind", f"unix:{tmp_path}/socket"]
+    with (
+        open(tmp_path / "log", "wb") as log,
+        subprocess.Popen(argv, cwd=ROOT, env=environ, stderr=log, stdout=log) as it,
+    ):
+        wait_until(lambda: "POST /2015-03-31/functions/echo/invocations" in (tmp_path / "log").read_text())
+        it.terminate()
+
+
+@pytest.mark.parametrize("argument", ["examples.serve_http:app", "template.yaml", "hello.py"])
+def test_serve_refuses_an_argument_with_the_options_that_may_be_meant(argument):
+    result = serverfull("serve", argument, "--workers", "2")
+    assert result.returncode == 1
+    assert result.stderr.strip() == (
+        f"Error: serverfull serve does not take the argument {argument!r}; --app MODULE:APPLICATION names an "
+        "application, and SERVERFULL_TEMPLATE=FILE names a template"
+    )
+
+
+def without_gevent(name):
+    code = "import sys; sys.modules['gevent'] = None; from serverfull_wsgi.__main__ import main; "
+    argv = [sys.executable, "-c", f"{code} main(['serve', '--worker-class', {name!r}])"]
+    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=clean_environ(), timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("gevent", "pip install 'serverfull-wsgi[gevent]'"),
+        ("gevent_pywsgi", "pip install 'serverfull-wsgi[gevent]'"),
+        ("gunicorn.workers.ggevent.GeventWorker", "pip install 'serverfull-wsgi[gevent]'"),
+        ("eventlet", "name another, such as gthread or sync"),
+        ("json.Worker", "name another, such as gthread or sync"),
+        ("no_such_module.Worker", "name another, such as gthread or sync"),
+    ],
+)
+def test_a_worker_class_that_cannot_be_imported_is_one_line(name, cure):
+    result = without_gevent(name)
+    assert result.returncode == 1
+    line = result.stderr.strip()
+    assert line.startswith(f"Error: the worker class {name!r} cannot be imported: ")
+    assert line.endswith(f"; {cure}")
+    assert "\n" not in line
+
+
 HOST = """
 import logging
 logging.basicConfig(level=logging.INFO)

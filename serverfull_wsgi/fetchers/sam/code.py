@@ -27,6 +27,7 @@ class CodeLocator:
         self._template = template
         self._resolver = resolver
         self._packages = Packages()
+        self.packages: list[str] = []  # absolute paths of all folders and archives that the template names
 
     def of_serverless_function(self, properties: Properties, runtime: str) -> str | None:
         """Return the code directory of an AWS::Serverless::Function.
@@ -99,6 +100,7 @@ class CodeLocator:
         if not text:
             raise BadPackage(f"is missing; {_CURE}")
         full = os.path.normpath(os.path.join(self._template.directory, text))
+        self.packages.append(full)
         if not os.path.exists(full):
             raise BadPackage(f"{text!r} does not exist; {_CURE}, or run 'sam build'")
         return full

@@ -61,7 +61,8 @@ class SamFetcher(StaticFetcher):
                 region=region,
                 account_id=account_id,
             )
-            functions, aliases = self._read(CodeLocator(template, self._resolver))
+            self._code = CodeLocator(template, self._resolver)
+            functions, aliases = self._read(self._code)
         except RecursionError:
             raise ConfigurationError(f"{path}:1: the template is nested too deeply; write it flatter") from None
         super().__init__(functions, aliases)
@@ -150,3 +151,7 @@ class SamFetcher(StaticFetcher):
         for id in self._template.of_type(*_NESTED):
             lines.append(f"{self._template.location(id)}: the functions of nested applications are not served")
         return lines
+
+    def watched_paths(self) -> list[str]:
+        """Return the template and the packages that it names, with those that do not exist yet."""
+        return [self._template.path, *self._code.packages]

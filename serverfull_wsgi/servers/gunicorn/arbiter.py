@@ -5,19 +5,26 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import Application as GunicornApplication
 from gunicorn.app.base import get_default_config_file
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
+from gunicorn.util import load_class
 from gunicorn.workers.base import Worker
 
 from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.assembly import TEMPLATES
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.servers.gunicorn.hooks import post_worker_init, worker_exit
+from serverfull_wsgi.servers.gunicorn.hooks import log_urls, post_worker_init, worker_exit
+from serverfull_wsgi.servers.gunicorn.reloading import BrokenApplication, FileWatcher, paths_of
 from serverfull_wsgi.settings.fields import parse_address
 from serverfull_wsgi.settings.settings import Settings
+from serverfull_wsgi.telemetry.scope import LOGGER
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -39,6 +46,11 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         from_environ = parser.parse_args(self.cfg.get_cmd_args_from_env())
         for name, value in self._defaults().items():
             self.cfg.set(name, value)
+        if arguments.args:
+            raise ConfigurationError(
+                f"serverfull serve does not take the argument {arguments.args[0]!r}; "
+                "--app MODULE:APPLICATION names an application, and SERVERFULL_TEMPLATE=FILE names a template"
+            )
         self.chdir()
         if file := arguments.config or from_environ.config or get_default_config_file():
             self.load_config_from_file(file)
@@ -48,8 +60,20 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
                     self.cfg.set(name, value)
         if self.cfg.settings["worker_class"].get() != "gthread" and arguments.threads is from_environ.threads is None:
             self.cfg.set("threads", 1)  # gunicorn turns sync into gthread if there is more than one thread
+        self._check_worker_class()
         self._add_hooks()
         self.chdir()
+
+    def _check_worker_class(self) -> None:
+        """Raise `ConfigurationError` if the worker class cannot be imported. gunicorn would print a stack trace."""
+        name = self.cfg.settings["worker_class"].get()
+        try:
+            load_class(name)
+        except (RuntimeError, AttributeError) as error:  # `load_class` turns each error into a RuntimeError
+            reason = error.__context__ or error
+            is_gevent = "gevent" in str(name)
+            cure = "pip install 'serverfull-wsgi[gevent]'" if is_gevent else "name another, such as gthread or sync"
+            raise ConfigurationError(f"the worker class {name!r} cannot be imported: {reason}; {cure}") from error
 
     def _add_hooks(self) -> None:
         """Run the hooks of this package before the hooks of a configuration file, which would replace them."""
@@ -57,9 +81,13 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
 
         def run_init(worker: Worker) -> None:
             self._ignore_interrupts()
+            if isinstance(worker.wsgi, Application) and (worker.age == 1 or self.cfg.reload):
+                log_urls(worker.wsgi, worker.sockets)
             post_worker_init(worker)
             if users_init is not post_worker_init:
                 users_init(worker)
+            if self.cfg.reload and not self.cfg.preload_app:
+                FileWatcher(self._watched_paths(worker.wsgi)).start()
 
         def run_exit(server: Arbiter, worker: Worker) -> None:
             worker_exit(server, worker)
@@ -79,7 +107,9 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             "control_socket_disable": True,  # gunicorn would make a socket in the user's home directory
         }
 
-    def load(self) -> Application:
+    def load(self) -> WSGIApplication:
+        if self.cfg.reload and not self.cfg.preload_app:
+            return self._load_or_explain()
         try:
             application = self._load()
             if not self.cfg.preload_app:
@@ -87,6 +117,25 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             return application
         except ConfigurationError as error:
             raise AppImportError(f"serverfull cannot start:\n{error}") from error
+
+    def _load_or_explain(self) -> WSGIApplication:
+        """Return the application, or a `BrokenApplication` if its code cannot be loaded: its author is at work."""
+        try:
+            application = self._load()
+            application.start()
+            return application
+        except (Exception, SystemExit) as error:
+            broken = BrokenApplication(error)
+            message = "cannot load the application; requests are answered with 500 until its files change:\n%s"
+            LOGGER.error(message, broken.reason)
+            return broken
+
+    def _watched_paths(self, application: object) -> list[str]:
+        if isinstance(application, Application):
+            return paths_of(application)
+        if isinstance(application, BrokenApplication):
+            return [*application.paths, *([self._settings.template] if self._settings.template else TEMPLATES)]
+        return []
 
     def run(self) -> None:
         _DrainingArbiter(self, self._settings.signals).run()

@@ -7,13 +7,15 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.api.application import INVOKE_PREFIX, INVOKE_SUFFIX, Application
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import list_functions
 from serverfull_wsgi.telemetry.scope import LOGGER
 
+SHOWN_URLS = 20  # they fit on a screen
 # Seconds of gunicorn's graceful timeout that are kept for responses: time to write them and for clients to read them.
 RESPONSE_TIME = 1.0
 
@@ -87,3 +89,19 @@ def timeout_warnings(functions: Sequence[Function], killed: float = 0, graceful:
                 "or use --worker-class gthread"
             )
     return lines
+
+
+def log_urls(application: Application, listeners: Sequence[object]) -> None:
+    """Log the URL of each function at the first of a server's listeners, whose ``str`` is the listener's URL."""
+    base = str(listeners[0])
+    try:
+        names = list(dict.fromkeys(function.name for function in list_functions(application.dispatcher.fetcher)))
+    except ConfigurationError:  # of a fetcher that cannot list its functions
+        LOGGER.info("serving functions at %s", base)
+        return
+    origin = "" if base.startswith("unix:") else base
+    lines = [f"POST {origin}{INVOKE_PREFIX}{quote(name)}{INVOKE_SUFFIX}" for name in names[:SHOWN_URLS]]
+    if len(names) > SHOWN_URLS:
+        lines.append(f"and {len(names) - SHOWN_URLS} more; 'serverfull functions' lists all of them")
+    count = f"{len(names)} function{'' if len(names) == 1 else 's'}"
+    LOGGER.info("%s", "\n".join([f"serving {count} at {base}", *lines]))
