@@ -1,7 +1,7 @@
 """Hostile functions. Each has a bound of its own, so that a limit that fails does not take the machine down.
 
 All processes of the environment inherit the named pipe LIVENESS_PIPE open for writing, so that its reader sees their
-end. An act writes the time to the pipe just before it dies.
+end. An act that ends its process writes the time to the pipe just before.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ def handler(event, context):
     return globals()[options.pop("do")](**options)
 
 
-def write_time_of_death():
+def mark_end():
     os.write(pipe, struct.pack("d", time.monotonic()))
 
 
@@ -80,12 +80,12 @@ def stop_the_supervisor():
 
 
 def leave(status):
-    write_time_of_death()
+    mark_end()
     sys.exit(status)
 
 
 def quit(status):
-    write_time_of_death()
+    mark_end()
     os._exit(status)
 
 
@@ -95,7 +95,7 @@ def quit_in_a_thread(status):
 
 
 def interrupt():
-    write_time_of_death()
+    mark_end()
     raise KeyboardInterrupt
 
 
@@ -103,13 +103,13 @@ def end_by(number):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
-    write_time_of_death()
+    mark_end()
     os.kill(os.getpid(), number)
     time.sleep(60)
 
 
 def crash():
-    write_time_of_death()
+    mark_end()
     ctypes.string_at(0)
 
 
@@ -117,19 +117,19 @@ def overflow():
     """Recurse in C until the stack of a thread overflows."""
     sys.setrecursionlimit(2**30)
     threading.stack_size(65536)
-    write_time_of_death()
+    mark_end()
     thread = threading.Thread(target=repr, args=[deep()])
     thread.start()
     thread.join()
 
 
 def become(*, argv):
-    write_time_of_death()
+    mark_end()
     os.execv(argv[0], argv)
 
 
 def kill_the_supervisor():
-    write_time_of_death()
+    mark_end()
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(0.5)
     return "alive"

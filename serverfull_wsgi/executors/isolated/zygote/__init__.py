@@ -17,26 +17,26 @@ Processes::
 With namespaces the supervisor is the first process of its process namespace. Without them the supervisor is a
 subreaper: descendants that lose their parent become its children. Both ways no process leaves an environment.
 
-Messages (protocol.py) travel over SOCK_SEQPACKET sockets. The control socket joins a server process and its zygote. The
-control channel joins the server process and one environment; the zygote passes its other end on with the request::
+Messages (protocol.py) travel over SOCK_SEQPACKET sockets. The control socket (=) joins a server process and its zygote.
+The control channel (-) joins the server process and one environment; its other end goes with the start request::
 
-    server                          zygote              supervisor        function process
-      | <-- Hello ------------------- |
-      | --- SpareRequest -----------> | fork ----------------> | fork --------------> |
-      |                               |                        |                      | waits
-      | --- StartRequest, 2 fds ----> |                        |                      |
-      | <-- SupervisorStarted ------- | -- StartRequest, fds > | -- StartRequest ---> |
-      | <-- FunctionStarted -------------------------------------------------------- |
-      | <-- ExecFailed or Failed, if the runtime cannot start ---------------------- |
-      | --- END ---------------------------------------------> | SIGKILL -----------> |
-      | <-- Ended ------------------------------------------- |
+    server                        zygote          supervisor       function process
+      | <===== Hello ============== |
+      | ====== SpareRequest ======> | fork ---------> | fork ---------> | waits
+      | ====== StartRequest ======> | StartRequest -> | StartRequest -> |
+      | <----- SupervisorStarted -- |                 |                 |
+      | <----- FunctionStarted ---------------------------------------- |
+      | <----- ExecFailed, if the command cannot be run --------------- |
+      |                             |                 |                 |
+      | ------ END ---------------------------------> | SIGKILL ------> |
+      | <----- Ended -------------------------------- |
 
-The two descriptors (fds) are the environment's end of the control channel and the pipe for its output. The lines of
-FunctionStarted and below are the control channel. An environment that cannot be made sends Failed instead.
+A start request has two descriptors: the environment's end of the control channel, and a pipe for its output. If an
+environment cannot be made, Failed arrives in the place of the next message.
 
 A spare is an environment that waits for its request. A process can take 10 ms and more to enter its control groups;
-a spare has done so beforehand. A zygote has at most one spare, and forks one after 20 ms without a message. A request
-for another place (control groups and namespaces) ends the spare and forks a new environment.
+a spare has done so beforehand. A zygote has at most one spare, and forks one after 20 ms without a message. A start
+request for another place (control groups and namespaces) ends the spare and forks a new environment.
 
 Ends:
 

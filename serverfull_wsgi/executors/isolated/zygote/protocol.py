@@ -12,7 +12,8 @@ import socket
 from typing import Any, NamedTuple
 
 MESSAGE_LIMIT = 1 << 20  # bytes; a start request is the function's variables and little more
-SPARE_NAME = "serverfull wait"  # the name of processes that wait for a request in lists of processes
+SPARE_NAME = "serverfull wait"  # in lists of processes: a process that waits for a request
+SUPERVISOR_NAME = "serverfull init"  # likewise; at most 15 bytes
 END = b"end"  # sent to a supervisor, which then ends its environment
 
 

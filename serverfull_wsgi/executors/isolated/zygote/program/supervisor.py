@@ -16,6 +16,7 @@ from ...sandbox import linux
 from ..protocol import (
     MESSAGE_LIMIT,
     SPARE_NAME,
+    SUPERVISOR_NAME,
     Ended,
     Failed,
     Place,
@@ -79,7 +80,7 @@ def _supervise(place: Place, child: int, requests: socket.socket, to_child: sock
         os._exit(0)
     channel, output = socket.socket(fileno=fds[0]), fds[1]
     requests.close()
-    linux.set_process_name("serverfull init")
+    linux.set_process_name(SUPERVISOR_NAME)
     request: StartRequest = decode(message)
     try:
         if limit_error:
