@@ -130,7 +130,7 @@ CASES = [
     case("Runtime API: responds, then exits", '"by hand"', do="answer_first", then="quit", status=7),
     case("Runtime API: responds, then loops", '"by hand"', 1, do="answer_first", then="loop"),
 ]
-BOUNDED = (  # cases whose data must not pile up in the server
+BOUNDED = (  # cases that must not fill the server's memory
     "result: body of 2 GB",
     "result: 2 GB in chunks",
     "result: chunks of 6 MB",
