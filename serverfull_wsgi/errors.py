@@ -19,7 +19,7 @@
         ├── ServiceException                 500
         └── InvalidRuntimeException          502
 
-A `ServiceError` knows its own code, status and JSON. It is raised where the problem is found, and rendered once
+A `ServiceError` has its own code, status and JSON. It is raised where the problem is found, and rendered once
 (`wsgi.responses.render`). The header ``x-amzn-ErrorType`` carries the code. As on AWS, the key of the message is
 ``message`` for some errors and ``Message`` for others.
 """

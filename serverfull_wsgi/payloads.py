@@ -37,4 +37,4 @@ def _no_constant(name: str) -> NoReturn:
 
 
 _strict = json.JSONDecoder(parse_constant=_no_constant)
-_scan = make_scanner(_strict)  # type: ignore[arg-type]  # typeshed's annotation wants another class
+_scan = make_scanner(_strict)  # type: ignore[arg-type]  # typeshed's annotation has another class

@@ -59,8 +59,8 @@ class Application:
 
     Args:
         fetcher: finds functions by name.
-        healthcheck: the path that answers ``.`` to GET and HEAD.
-        mock: True to answer from return annotations, without running handlers.
+        healthcheck: the path of the health check, which returns ``.``.
+        mock: True to make results from return annotations, without running handlers.
         logger: the server's logger, which handlers receive too.
         stats: a statsd client, which handlers receive too; None for no metrics.
         executor: runs functions. By default callables run in this process, and functions with a code directory in
@@ -147,7 +147,7 @@ class Application:
         try:
             name = _invoked_name(environ)
             if name:
-                return self._invoke.answer(environ, start_response, name, ids)
+                return self._invoke.respond(environ, start_response, name, ids)
             if environ.get("PATH_INFO") == self._healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
                 return _send_healthy(environ, start_response)
             return self._route(environ, start_response, ids)
@@ -317,8 +317,8 @@ def _reset_in_child(application: Application) -> Callable[[], None]:
 
 
 def _check_functions(fetcher: Fetcher, executor: Executor) -> None:
-    """Raise `ConfigurationError` if ``executor`` would refuse a listed function at every call. Mock mode runs none."""
-    if isinstance(executor, CheckingExecutor) and not isinstance(fetcher, MockingFetcher) and is_listable(fetcher):
+    """Raise `ConfigurationError` if ``executor`` would refuse a listed function at every call."""
+    if isinstance(executor, CheckingExecutor) and is_listable(fetcher):
         executor.check(fetcher.functions())
 
 

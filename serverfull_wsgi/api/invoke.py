@@ -74,11 +74,11 @@ class Invoke:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         ids = environ.get(REQUEST_ID) or new_ids()
         try:
-            return self.answer(environ, start_response, environ[ROUTING_ARGS][1]["FunctionName"], ids)
+            return self.respond(environ, start_response, environ[ROUTING_ARGS][1]["FunctionName"], ids)
         except ServiceError as error:
             return render(error, ids.request_id, environ, start_response)
 
-    def answer(self, environ: WSGIEnvironment, start_response: StartResponse, name: str, ids: Ids) -> Iterable[bytes]:
+    def respond(self, environ: WSGIEnvironment, start_response: StartResponse, name: str, ids: Ids) -> Iterable[bytes]:
         """Respond to a request for the function ``name``, percent-decoded. The caller renders a `ServiceError`."""
         kind = environ.get("HTTP_X_AMZ_INVOCATION_TYPE") or REQUEST_RESPONSE
         log_type = environ.get("HTTP_X_AMZ_LOG_TYPE") or "None"

@@ -16,7 +16,7 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 SETTING = "SERVERFULL_CREDENTIALS_FILE"
 ID, SECRET, TOKEN = "aws_access_key_id", "aws_secret_access_key", "aws_session_token"
-PREFIX = "serverfull_"  # of the members of a profile that AWS's tools do not know
+PREFIX = "serverfull_"  # of the members of a profile that AWS's tools ignore
 _MTIME_GRAIN = 100_000_000  # ns: two changes within this time may have the same time in the file system
 
 

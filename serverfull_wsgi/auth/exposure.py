@@ -31,7 +31,7 @@ def is_exposed(host: str) -> bool:
 def is_bind_exposed(bind: Any) -> bool:
     """Return whether other machines can reach a listener of gunicorn: ``(host, port)`` or the path of a unix socket.
 
-    The file system decides who may open a unix socket.
+    The file system's permissions protect a unix socket.
     """
     return isinstance(bind, tuple) and is_exposed(bind[0])
 

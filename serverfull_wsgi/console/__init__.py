@@ -1,4 +1,4 @@
-"""The operators' console: HTTP routes under `/serverfull/` for the person who runs the server.
+"""The operators' console: HTTP routes under `/serverfull/`.
 
 The application adds these routes to its own if it is made with `admin=True`. They are not part of AWS's API, and a key
 needs the action `operate` for them (`auth.principal`).

@@ -59,7 +59,7 @@ def in_one_packet(connection: socket.socket, payload: bytes) -> Iterator[bytes]:
     """Return the payload as a WSGI iterable that leaves in one packet with the response's head.
 
     gunicorn sends head and body separately. The head alone would wake the client, which has nothing to do yet but to
-    make the server's threads take turns. In one packet, a threaded worker answers 5 % more requests. Linux delays
+    make the server's threads take turns. In one packet, a threaded worker serves 5 % more requests. Linux delays
     corked data for 200 ms at most (tcp(7)), even if this iterable is never finished. Other systems and other sockets
     have no cork.
     """
