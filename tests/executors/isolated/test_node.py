@@ -51,6 +51,16 @@ def test_every_kind_of_handler_runs(executor):
     assert result(executor, node("module.handler"), "x") == hashlib.sha256(b"x").hexdigest()
 
 
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("then", [True, False])
+def test_the_callback_of_an_async_handler_answers_if_it_comes_first(executor, waits, late, then):
+    handler, how = node("asyncCallback"), {"waits": waits, "late": late, "then": then}
+    assert result(executor, handler, {"result": {"statusCode": 200}, **how}) == {"statusCode": 200}
+    _, error = run(executor, handler, {"error": "by callback", **how})
+    assert (error["errorType"], error["errorMessage"]) == ("RangeError", "by callback")
+
+
 def test_the_context_has_awss_values(executor):
     call = invocation(name="app-context", client_context={"custom": {"k": "é"}}, trace_id="Root=1-2-3")
     seen = json.loads(executor.execute(node("context", memory_size=256), call).payload)

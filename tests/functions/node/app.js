@@ -3,6 +3,14 @@ exports.callback = (event, context, callback) => {
   context.callbackWaitsForEmptyEventLoop = event !== "wait";
   callback(null, { called: event });
 };
+exports.asyncCallback = async (event, context, callback) => {
+  context.callbackWaitsForEmptyEventLoop = event.waits;
+  if (event.late) await null;
+  callback(event.error && new RangeError(event.error), event.result);
+  if (event.then) throw new Error("too late");
+  callback(null, "second");
+  return "returned";
+};
 exports.waiting = (event, context, callback) => {
   const order = [];
   setTimeout(() => order.push("timer"), 50);

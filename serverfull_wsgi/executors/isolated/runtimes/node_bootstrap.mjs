@@ -166,9 +166,12 @@ function run(handler, event, headers) {
   let resolveWithNull;
   return new Promise((resolve, reject) => {
     let context;
+    let isFinished = false; // the callback's result or the promise's, whichever comes first, is the answer
     resolveWithNull = () => resolve(null); // the event loop is empty, so that no result can follow
     process.once("beforeExit", resolveWithNull);
     const finish = (error, result) => {
+      if (isFinished) return;
+      isFinished = true;
       process.removeListener("beforeExit", resolveWithNull);
       const complete = () => (error !== null && error !== undefined ? reject(error) : resolve(result));
       // The result of a callback waits for an empty event loop, unless the context turns that off.
@@ -177,7 +180,11 @@ function run(handler, event, headers) {
     };
     context = createContext(headers, finish);
     const result = handler(event, context, finish);
-    if (typeof result?.then === "function") result.then(resolve, reject);
+    const unlessFinished = (settle) => (value) => {
+      if (!isFinished) settle(value);
+      isFinished = true;
+    };
+    if (typeof result?.then === "function") result.then(unlessFinished(resolve), unlessFinished(reject));
     else if (handler.length < 3 && result !== undefined) resolve(result);
   }).finally(() => process.removeListener("beforeExit", resolveWithNull));
 }
