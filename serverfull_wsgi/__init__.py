@@ -21,6 +21,7 @@ from serverfull_wsgi.auth.principal import Principal
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import (
+    Backlog,
     Checkable,
     CheckingExecutor,
     Closable,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Application",
+    "Backlog",
     "CeleryQueue",
     "ChainFetcher",
     "Checkable",

@@ -367,6 +367,18 @@ class Checkable(Protocol):
 
 
 @runtime_checkable
+class Backlog(Protocol):
+    """A queue that reports how long its events wait, for the health check."""
+
+    def oldest_due_age(self) -> float:
+        """Return the seconds for which the oldest due event has waited; 0 if no event is due.
+
+        Raises `ServiceException` if the queue cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
 class EventLog(Protocol):
     """A queue that keeps a log of its events. All methods raise `ServiceException` if the log cannot be read.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
@@ -22,6 +23,7 @@ from serverfull_wsgi.auth.principal import OPERATE
 from serverfull_wsgi.console.events import event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import (
+    Backlog,
     CheckingExecutor,
     Closable,
     EventQueue,
@@ -42,7 +44,7 @@ from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
-from serverfull_wsgi.wsgi.responses import render
+from serverfull_wsgi.wsgi.responses import render, send_json
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -149,6 +151,8 @@ class Application:
             if name:
                 return self._invoke.respond(environ, start_response, name, ids)
             if environ.get("PATH_INFO") == self._healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+                if environ.get("QUERY_STRING"):
+                    return self._send_health(environ, start_response, ids)
                 return _send_healthy(environ, start_response)
             return self._route(environ, start_response, ids)
         except ServiceError as error:
@@ -158,6 +162,17 @@ class Application:
                 sys.exc_info() if ROUTING_ARGS in environ else None
             )  # a user's endpoint may have responded partly
             return self._render_failure("request failed", ids.request_id, environ, start_response, exc_info)
+
+    def _send_health(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+        """Send the age of the oldest due event if the query is ``?events``, otherwise the plain health check.
+
+        The age is null if the queue cannot report it.
+        """
+        if "events" not in parse_qs(environ["QUERY_STRING"], keep_blank_values=True):
+            return _send_healthy(environ, start_response)
+        age = round(self.queue.oldest_due_age(), 3) if isinstance(self.queue, Backlog) else None
+        body = send_json("200 OK", {"oldestDueEventAgeInSeconds": age}, ids.request_id, start_response)
+        return body if environ["REQUEST_METHOD"] == "GET" else []
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
         """Call the endpoint of a request that `_invoked_name` does not recognise.

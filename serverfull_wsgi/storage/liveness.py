@@ -36,6 +36,11 @@ class LivenessLocks:
                 yield file.name
                 file.unlink(missing_ok=True)
 
+    def is_dead(self, name: str) -> bool:
+        """Return whether the process ``name`` ended without `close`. False if nothing is known about the process."""
+        file = self._directory / name
+        return name != self._name and file.exists() and _is_unlocked(file)
+
     def close(self) -> None:
         """Delete this process's file and release its lock."""
         (self._directory / self._name).unlink(missing_ok=True)

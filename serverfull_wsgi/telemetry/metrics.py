@@ -246,6 +246,10 @@ class Metrics:
         """Add 1 to a function's counter, such as ``Throttles`` or ``AsyncEventsReceived``."""
         for_function(self.client, function_name).incr(metric)
 
+    def set_gauge(self, metric: str, value: float) -> None:
+        """Set a gauge of the server, which belongs to no function."""
+        self.client.gauge(metric, round(value, 3))
+
     def close(self) -> None:
         """Close the client."""
         self.client.close()

@@ -20,7 +20,7 @@ from tests.support.servers import Server, clean_environ, free_port, running, ser
 from tests.support.waiting import wait_until
 
 FUNCTIONS = """
-import json, os, signal, time
+import ctypes, json, os, signal, time
 from serverfull_wsgi import EventConfig, Function
 
 def write(word, event, context):
@@ -35,6 +35,10 @@ def work(event, context):
     write("began", event, context)
     time.sleep(event)
     write("ended", event, context)
+
+def hold(event, context):
+    write("began", event, context)
+    ctypes.PyDLL(None).sleep(event)  # holds the interpreter: no other thread of the process runs
 
 def broken(event, context):
     write("ran", event, context)
@@ -75,7 +79,7 @@ to_bus = Function(note, event_config=config(on_success=AWS.format("events", "eve
 to_sns = Function(broken, event_config=config(maximum_retry_attempts=0, dead_letter=AWS.format("sns", "topic")))
 """
 NAMES = (
-    "note work broken flaky poison receiver retried_to_receiver broken_to_receiver note_to_receiver "
+    "note work hold broken flaky poison receiver retried_to_receiver broken_to_receiver note_to_receiver "
     "poison_to_receiver broken_to_webhook to_sqs to_bus to_sns"
 ).split()
 SETTINGS = {
@@ -124,9 +128,10 @@ class EventServers:
         return self.folder / f"log{self._logs}"
 
     @contextlib.contextmanager
-    def worker(self):
+    def worker(self, **environ):
         """Run ``serverfull worker``; the block starts once the worker accepts its role."""
-        server = self._server(["-m", "serverfull_wsgi", "worker"], {"SERVERFULL_RUNTIME_LOGGER_LEVEL": "INFO"})
+        environ = {"SERVERFULL_RUNTIME_LOGGER_LEVEL": "INFO", **environ}
+        server = self._server(["-m", "serverfull_wsgi", "worker"], environ)
         try:
             wait_until(lambda: "running the events of" in server.output())
             yield server

@@ -50,7 +50,7 @@ def run(case):
 
 def use(store, result):
     """Accept events and end them, until a few rounds after the first failure. Checkpoints are frequent."""
-    store.read(lambda db: db.execute("PRAGMA wal_autocheckpoint=20").fetchall())
+    store.write(lambda db: db.execute("PRAGMA wal_autocheckpoint=20").fetchall())
     last = ROUNDS
     for number in itertools.count():
         if number == last:

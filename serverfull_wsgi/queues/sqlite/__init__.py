@@ -31,9 +31,10 @@ A lease usually ends early. `release` gives it back when a process stops. When a
 process's liveness lock, and the leader expires the leases within half a second.
 
 **Leadership.** One process at a time claims events (``leader_election.py``): a ``serverfull worker`` if there is one,
-or a web process. The leader holds a file lock. If the leader stops or dies, another process acquires the lock at its
-next tick, a tenth of a second later. Leadership keeps processes out of each other's way; the leases alone make results
-correct.
+or a web process. Leadership is a lease too, one row of the store, in store time. If the leader stops or dies, another
+process acquires the leadership at its next tick, a tenth of a second later. If the leader hangs, another process
+acquires the leadership when the lease has run out. Each claim checks the leadership in its own transaction. Leadership
+keeps processes out of each other's way; the leases of the events alone make results correct.
 
 **Durability.** A 202 is true because `Store.write` returns after COMMIT, and COMMIT returns after the fsync of the
 write-ahead log (``synchronous=FULL``). Threads share that fsync; see `serverfull_wsgi.storage`. A new store gets its

@@ -132,6 +132,10 @@ class SqliteQueue:
         if self._session is not None:
             self._session.close()
 
+    def oldest_due_age(self) -> float:
+        """Return the seconds for which the oldest due event has waited; see `Backlog.oldest_due_age`."""
+        return self._query(lambda store: store.read(lambda db: statements.oldest_due_age(db, store.now())))
+
     # `EventLog`
 
     def events(self, state: str = "", limit: int = 50, before: int | None = None) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -13,6 +14,8 @@ from serverfull_wsgi.storage.sqlite_errors import is_damage
 APPLICATION_ID = 0x5E4F0E11  # in the file's header; distinguishes an event store from other SQLite files
 BUSY_TIMEOUT = 0.2  # seconds to wait for SQLite's lock, if a backup or a shell holds it: other servers use the gate
 JOURNAL_LIMIT = 32 * 1024 * 1024  # bytes of the write-ahead log that stay on the disk after a checkpoint
+
+FIRST_WITH_LEASE = 3  # the first version in which the leader is a row of the store, and not the holder of a file lock
 
 # Each migration raises a store's version by one. Times are in seconds. due, accepted, ended and until are store time
 # (storage/clock.py); columns with _at are seconds since 1970. A row's owner is the process that holds its lease, which
@@ -67,13 +70,20 @@ MIGRATIONS = (
     """
     CREATE INDEX event_suspect ON event (due) WHERE lost >= 2 AND state = 'running';
     """,
+    """
+    CREATE TABLE leader (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        holder TEXT NOT NULL,                  -- the process that runs events
+        is_worker INTEGER NOT NULL,            -- 1 for `serverfull worker`
+        until REAL NOT NULL                    -- the end of its leadership, unless the process renews it
+    );
+    """,
 )
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection without automatic transactions, whose commits are on the disk when they return."""
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    db.text_factory = lambda text: text.decode(errors="replace")  # the checksum finds damaged text
+    db = _connect(path)
     try:
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA fullfsync=ON")  # macOS: fsync alone leaves the data in the disk's cache
@@ -82,6 +92,28 @@ def connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
+    return db
+
+
+def connect_for_reading(path: Path) -> sqlite3.Connection:
+    """Return a connection that changes nothing, and that never moves the write-ahead log into the file.
+
+    Such a connection takes no part in SQLite's WAL-reset bug, so it needs no gate. Its file is open for reading only:
+    SQLite therefore cannot checkpoint even if this connection is the last one that is closed.
+    """
+    db = _connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        db.execute("PRAGMA query_only=ON")
+        db.execute("PRAGMA wal_autocheckpoint=0")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=uri)
+    db.text_factory = lambda text: text.decode(errors="replace")  # the checksum finds damaged text
     return db
 
 
@@ -118,6 +150,18 @@ def check(path: Path, *, thoroughly: bool) -> None:
             db.close()
     except sqlite3.DatabaseError as error:
         raise open_failure(path, error) from None
+
+
+def version(path: Path) -> int:
+    """Return the version of the store at ``path``; 0 if the file does not exist or is not a store."""
+    if not path.exists():
+        return 0
+    try:
+        with contextlib.closing(connect_for_reading(path)) as db:
+            number: int = db.execute("PRAGMA user_version").fetchone()[0]
+            return number
+    except sqlite3.Error:
+        return 0
 
 
 def _check(db: sqlite3.Connection, path: Path, thoroughly: bool) -> None:

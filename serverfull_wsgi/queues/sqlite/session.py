@@ -27,6 +27,7 @@ RETENTION_PERIOD = 60.0  # seconds between two removals of old events
 DEATHS_PERIOD = 0.5  # seconds between two checks for processes that died
 RESERVE_PERIOD = 1.0  # seconds between two attempts to reserve disk space again
 RENEWALS = 3  # of a lease within its length, so that two may fail
+AGE_PERIOD = 10.0  # seconds between two reports of the oldest event's age: statsd's own period
 FREED_PAGES = 1000  # that one vacuum gives back to the file system: 4 MB, since the store is locked meanwhile
 JOIN = 5.0  # seconds to wait for the housekeeper's last round
 
@@ -60,7 +61,7 @@ class Session:
         self.store = store = Store(options.path, options.owner)
         holder = f"{socket.gethostname()}:{self.pid}:{uuid.uuid4().hex[:12]}"
         self._liveness = LivenessLocks(store.locks / "owners", holder)
-        self.leader = Leader(store.locks)
+        self.leader = Leader(store, holder, options.lease, self._liveness, options.logger)
         self.events = EventWorkers(store, holder, options, run)
         client = DestinationClient(send, options.endpoint, options.logger, options.metrics)
         self._deliveries = DeliveryWorkers(store, holder, options, client)
@@ -68,6 +69,7 @@ class Session:
         self._stopped = threading.Event()
         self._renewal, self._reserve = Timer(options.lease / RENEWALS), Timer(RESERVE_PERIOD)
         self._deaths, self._retention = Timer(DEATHS_PERIOD, first=0.0), Timer(RETENTION_PERIOD)
+        self._age = Timer(AGE_PERIOD, first=0.0)
         self._last_error = ""
         atexit.register(self.close)
         self._thread = threading.Thread(target=self._housekeeper, name="serverfull-events-housekeeper", daemon=True)
@@ -90,9 +92,9 @@ class Session:
         self._deliveries.stop()
         self._thread.join(timeout=JOIN)
         self.is_closed = True
+        self.leader.close()
         self._liveness.close()
         self.store.close()
-        self.leader.close()
         atexit.unregister(self.close)
 
     def _drain(self, seconds: float) -> None:
@@ -131,6 +133,10 @@ class Session:
         self.events.may_claim = self._deliveries.may_claim = is_leading
         if is_leading:
             self._lead_tick()
+        if self._options.metrics and self._age.is_over():
+            self._age.restart()
+            age = self.store.read(lambda db: statements.oldest_due_age(db, self.store.now()))
+            self._options.metrics.set_gauge("OldestDueEventAge", age * 1000)
 
     def _lead_tick(self) -> None:
         """Do the leader's share: wake workers for due rows, expire the leases of dead processes, remove old events."""

@@ -126,6 +126,12 @@ def next_due(db: sqlite3.Connection) -> float | None:
     return due
 
 
+def oldest_due_age(db: sqlite3.Connection, now: float) -> float:
+    """Return the seconds for which the event that has been due longest has waited; 0 if no event is due."""
+    due = db.execute("SELECT min(due) FROM event WHERE due <= ?", (now,)).fetchone()[0]
+    return 0.0 if due is None else float(now - due)
+
+
 def renew(db: sqlite3.Connection, table: str, ids: Iterable[int], holder: str, until: float) -> None:
     """Extend the leases that ``holder`` still has on these rows to ``until``, in store time."""
     rows = [(until, id, holder) for id in ids]

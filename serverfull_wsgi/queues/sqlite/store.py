@@ -10,18 +10,25 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.queues.sqlite import schema
 from serverfull_wsgi.storage.clock import Anchor, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
-from serverfull_wsgi.storage.group_commit import TIMEOUT, TOO_SLOW, GroupCommit, Operation, StoreError, T
+from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T
 from serverfull_wsgi.storage.locks import FileLock, Gate
 from serverfull_wsgi.storage.sqlite_errors import is_disk_full
+from serverfull_wsgi.telemetry.scope import LOGGER
 
+OLDER_VERSIONS = range(1, schema.FIRST_WITH_LEASE)
+OLDER_LEADER_PAUSE = 0.1  # seconds between two attempts to exclude a leader of an older version
+OLDER_LEADER = (
+    "the event store %s is run by a process of an older version of serverfull-wsgi; this process waits until that one "
+    "stops, and then upgrades the store"
+)
 OPEN_TIMEOUT = 30.0  # seconds a process waits while another opens the store, which may take a check of the whole file
-READ_TIMEOUT = 10 * TIMEOUT  # seconds a read waits at the gate: an operator waits longer than an accept
 
 
 class Store:
@@ -40,12 +47,14 @@ class Store:
             self.locks = path.with_name(f"{path.name}.locks")
             self.locks.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._users, self._gate = FileLock(self.locks / "users"), Gate(self.locks / "writing")
+            self._older_leader = FileLock(self.locks / "dispatching")
             try:
                 self._db = self._open(owner)
             except BaseException:
                 self._close_locks()
                 raise
             self._commits = GroupCommit(self._db, self._gate)
+            self._readers = Readers(path)
             self.reserve = DiskReserve(path.with_name(f"{path.name}.reserve"))
             with contextlib.suppress(OSError):  # the disk is full: no event is accepted until it has space
                 self.reserve.acquire()
@@ -59,8 +68,7 @@ class Store:
             raise _unusable(path, error) from None
 
     def _open(self, owner: str | None) -> sqlite3.Connection:
-        if not self._gate.enter(OPEN_TIMEOUT):
-            raise OSError("another process holds the store")
+        self._enter_to_open()
         try:
             is_first = self._users.acquire()  # no other process has the store open
             if self.path.exists():
@@ -76,6 +84,8 @@ class Store:
             db = schema.connect(self.path)
             try:
                 db.execute("BEGIN IMMEDIATE")
+                if is_first:  # no process leads: the last leader was killed, or the file is a copy
+                    db.execute("DELETE FROM leader")
                 if owner is not None:
                     _set_owner(db, owner, is_first, self.path)
                 self._anchor, self._ticks = _saved_anchor(db), boot_clock()[1]
@@ -86,6 +96,33 @@ class Store:
             return db
         finally:
             self._gate.leave()
+
+    def _enter_to_open(self) -> None:
+        """Enter the gate, once no process of an older version runs the events of a store that must be upgraded."""
+        is_waiting = False
+        while True:
+            if not self._gate.enter(OPEN_TIMEOUT):
+                raise OSError("another process holds the store")
+            try:
+                may_open = self.excludes_older_leader() or schema.version(self.path) not in OLDER_VERSIONS
+            except BaseException:
+                self._gate.leave()
+                raise
+            if may_open:
+                return
+            self._gate.leave()
+            if not is_waiting:
+                LOGGER.warning(OLDER_LEADER, self.path)
+            is_waiting = True
+            time.sleep(OLDER_LEADER_PAUSE)
+
+    def excludes_older_leader(self) -> bool:
+        """Return whether no process of a version before `schema.FIRST_WITH_LEASE` runs events, now and later.
+
+        Such a process leads while it holds the lock ``dispatching`` alone. This process shares the lock as soon as it
+        is free, and keeps it. So two processes never lead, whatever their versions.
+        """
+        return self._older_leader.is_held or self._older_leader.acquire(shared=True)
 
     def now(self) -> float:
         """Return the store time in seconds."""
@@ -110,16 +147,16 @@ class Store:
         raise StoreError(str(error)) from error
 
     def read(self, operation: Operation[T]) -> T:
-        """Run ``operation`` on committed data and return its result. Raises `StoreError`."""
+        """Run ``operation`` on committed data and return its result. Raises `StoreError`.
+
+        A read has a connection of its own and does not enter the gate. However long it takes, it delays no write.
+        """
         self._check_open()
-        if not self._gate.enter(READ_TIMEOUT):
-            raise StoreError(TOO_SLOW)
         try:
-            return operation(self._db)
+            with self._readers.connection() as db:
+                return operation(db)
         except (sqlite3.Error, ValueError) as error:
             raise StoreError(str(error)) from error
-        finally:
-            self._gate.leave()
 
     def _check_open(self) -> None:
         if self.pid != os.getpid():
@@ -130,6 +167,7 @@ class Store:
     def close(self) -> None:
         """Close the file after the present write. The last process that closes it moves its log into the file."""
         if self.pid == os.getpid():
+            self._readers.close()
             is_inside = self._gate.enter(OPEN_TIMEOUT)
             self._db.close()
             self._gate.close()
@@ -139,7 +177,38 @@ class Store:
 
     def _close_locks(self) -> None:
         self._users.close()
+        self._older_leader.close()
         self._gate.close()
+
+
+class Readers:
+    """Connections for reading. Each read has one for itself; those that no read uses are kept for the next reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._idle: list[sqlite3.Connection] = []
+        self._is_closed = False
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection to one read."""
+        try:
+            db = self._idle.pop()
+        except IndexError:
+            db = schema.connect_for_reading(self._path)
+        try:
+            yield db
+        finally:
+            self._idle.append(db)
+            if self._is_closed:
+                self.close()
+
+    def close(self) -> None:
+        """Close the connections. One that a read uses is closed at the end of the read."""
+        self._is_closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
 
 def _saved_anchor(db: sqlite3.Connection) -> Anchor:

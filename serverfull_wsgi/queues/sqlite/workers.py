@@ -17,6 +17,7 @@ from serverfull_wsgi.events import retry_policy
 from serverfull_wsgi.events.destinations import Delivery, DestinationClient
 from serverfull_wsgi.events.runner import EventRunner, Final, Retry
 from serverfull_wsgi.queues.sqlite import statements
+from serverfull_wsgi.queues.sqlite.leader_election import is_leader
 from serverfull_wsgi.queues.sqlite.options import Options
 from serverfull_wsgi.queues.sqlite.statements import Event, Record
 from serverfull_wsgi.queues.sqlite.store import Store
@@ -110,6 +111,10 @@ class LeaseWorkers:
     def _work(self) -> None:
         raise NotImplementedError
 
+    def _is_leader(self, db: sqlite3.Connection) -> bool:
+        """Return whether this process leads by the store: a process that was suspended has an old ``may_claim``."""
+        return is_leader(db, self._holder, self._store.now())
+
     def _add(self, id: int) -> None:
         with self._idle:
             self._claimed.add(id)
@@ -164,6 +169,8 @@ class EventWorkers(LeaseWorkers):
         return event
 
     def _claim_statement(self, db: sqlite3.Connection) -> Event | None:
+        if not self._is_leader(db):
+            return None
         return statements.claim(db, self._holder, self._store.now(), self._lease, time.time())
 
     def _handle(self, event: Event) -> Event | None:
@@ -246,6 +253,8 @@ class DeliveryWorkers(LeaseWorkers):
                 time.sleep(RETRY)
 
     def _claim_statement(self, db: sqlite3.Connection) -> Record | None:
+        if not self._is_leader(db):
+            return None
         return statements.claim_record(db, self._holder, self._store.now(), self._lease)
 
     def _handle(self, record: Record) -> None:

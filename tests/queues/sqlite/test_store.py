@@ -36,7 +36,7 @@ def test_a_store_of_an_older_version_is_migrated_and_one_of_a_newer_version_refu
             assert store.read(lambda db: db.execute("SELECT note FROM event").fetchall()) == [(None,)]
     with pytest.raises(
         ConfigurationError,
-        match=r"has version 3, and this serverfull-wsgi reads versions up to 2; run the serverfull-wsgi",
+        match=r"has version 4, and this serverfull-wsgi reads versions up to 3; run the serverfull-wsgi",
     ):
         Store(path, "tests")
 
@@ -155,7 +155,7 @@ def test_a_directory_that_was_deleted_refuses_events_with_a_line_in_the_log(tmp_
 
 
 def test_a_fork_can_neither_write_nor_keep_a_lock(store):
-    lock = FileLock(store.locks / "dispatching")
+    lock = FileLock(store.locks / "another")
     assert lock.acquire()
     pid = os.fork()
     if pid == 0:

@@ -1,8 +1,10 @@
 """Killed processes: their events run again at once in another process, and other events are not harmed."""
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from statistics import median
@@ -33,6 +35,15 @@ def wait_for_run(servers, event, number=1):
     start = time.monotonic()
     wait_until(lambda: servers.noted("began").count(event) >= number)
     return time.monotonic() - start
+
+
+def wait_for_leader(servers, worker):
+    wait_until(lambda: f":{worker.process.pid}:" in servers.rows("SELECT max(holder) FROM leader")[0][0])
+
+
+def run_note(servers):
+    event = servers.accept("note")
+    wait_until(lambda: servers.event(event)["state"] == "succeeded")
 
 
 def figures(seconds):
@@ -69,6 +80,80 @@ def test_a_start_runs_the_events_of_killed_servers(servers, battery):
             wait_until(lambda: not servers.pending())
     battery.record("A2 start, answering, to the first re-run, seconds", **figures(seconds))
     assert servers.rows("SELECT state, lost FROM event") == [("succeeded", 1)] * len(seconds)
+
+
+HUNG = {"SERVERFULL_EVENTS_LEASE": "3", "SERVERFULL_EVENTS_WORKERS": "1"}
+
+
+def test_web_processes_run_the_events_of_a_worker_that_hangs(servers, battery):
+    """A13: a worker that is stopped by a signal, and that goes on later."""
+    seconds = []
+    with servers.gunicorn("--workers", "2", *GTHREAD, **HUNG), servers.worker(**HUNG) as worker:
+        for _ in range(share(20, 1)):
+            run_note(servers)
+            wait_for_leader(servers, worker)
+            os.kill(worker.process.pid, signal.SIGSTOP)
+            try:
+                start = time.monotonic()
+                for _ in range(3):
+                    servers.accept("note")
+                wait_until(lambda: not servers.pending())
+                seconds.append(time.monotonic() - start)
+            finally:
+                os.kill(worker.process.pid, signal.SIGCONT)
+        run_note(servers)
+        runs = servers.noted("ran")
+        output = servers.output()
+    battery.record("A13 SIGSTOP of the leader to the end of three events, lease 3 s, seconds", **figures(seconds))
+    assert len(runs) == len(set(runs)) == 4 * len(seconds) + 1
+    assert "does not respond: its lease ran out" in output
+
+
+def test_another_process_runs_the_events_of_one_whose_interpreter_is_held(servers, battery):
+    """A13: a handler that lets no other thread of its process run."""
+    with servers.gunicorn("--workers", "2", *GTHREAD, **HUNG), servers.worker(**HUNG) as worker:
+        wait_for_leader(servers, worker)
+        held = servers.accept("hold", 15)
+        wait_until(lambda: servers.noted("began"))
+        start = time.monotonic()
+        others = [servers.accept("note") for _ in range(3)]
+        wait_until(lambda: len(servers.noted("ran")) == 3)
+        seconds = time.monotonic() - start
+        assert dict(servers.rows())[held] == "running"
+    battery.record("A13 interpreter held to the run of three events, lease 3 s, seconds", **figures([seconds]))
+    assert sorted(servers.noted("ran")) == sorted(others)
+
+
+def test_the_age_of_the_oldest_due_event_is_shown(servers):
+    with servers.gunicorn("--workers", "1", SERVERFULL_EVENTS_WORKERS="1"):
+        assert health(servers) == {"oldestDueEventAgeInSeconds": 0.0}
+        servers.accept("work", 3)
+        wait_until(lambda: servers.noted("began"))
+        servers.accept("note")
+        wait_until(lambda: health(servers)["oldestDueEventAgeInSeconds"] > 1)
+        wait_until(lambda: health(servers)["oldestDueEventAgeInSeconds"] == 0)
+        assert servers.request("GET", "/healthcheck")[2] == b"."
+        assert servers.request("GET", "/healthcheck?other")[2] == b"."
+
+
+def test_the_age_of_the_oldest_due_event_is_null_without_a_store(servers):
+    with servers.gunicorn(SERVERFULL_EVENTS="memory"):
+        assert health(servers) == {"oldestDueEventAgeInSeconds": None}
+
+
+def test_the_age_of_the_oldest_due_event_is_a_metric(servers):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(("127.0.0.1", 0))
+        collector.settimeout(60)
+        port = str(collector.getsockname()[1])
+        with servers.gunicorn(
+            SERVERFULL_RUNTIME_STATS_OUTPUT="STATSD", SERVERFULL_RUNTIME_STATS_ADDRESS=f"127.0.0.1:{port}"
+        ):
+            assert collector.recv(1432) == b"serverfull.OldestDueEventAge:0.0|g"
+
+
+def health(servers):
+    return json.loads(servers.request("GET", "/healthcheck?events")[2])
 
 
 def test_an_event_that_kills_its_process_does_not_fail_other_events(servers, battery):
