@@ -11,6 +11,8 @@ import pytest
 import serverfull_wsgi
 from tests.support.servers import ROOT, clean_environ
 
+pytestmark = pytest.mark.quick
+
 PACKAGE = Path(serverfull_wsgi.__file__).parent
 LAYERS = [
     {"errors"},  # every error of the service, and its form on the wire
@@ -130,3 +132,11 @@ def test_the_version_is_the_distributions():
     from importlib.metadata import version
 
     assert version("serverfull-wsgi") == serverfull_wsgi.__version__
+
+
+TESTS = [folder for folder in sorted((ROOT / "tests").rglob("*")) if any(folder.glob("test_*.py"))]
+
+
+@pytest.mark.parametrize("folder", TESTS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_every_folder_of_tests_has_quick_ones(folder):
+    assert any("mark.quick" in file.read_text() for file in folder.rglob("test_*.py"))

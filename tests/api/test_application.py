@@ -36,14 +36,11 @@ from serverfull_wsgi import (
 )
 from serverfull_wsgi.wsgi.requests import new_ids
 from tests.support import handlers
-from tests.support.hosts import InProcess
+from tests.support.hosts import InProcess, post
+
+pytestmark = pytest.mark.quick
 
 FUNCTIONS = {"hello": handlers.hello, "noisy": handlers.noisy, "echo": handlers.echo}
-
-
-def post(application, name, payload=b"", **headers):
-    headers = {header.replace("_", "-"): value for header, value in headers.items()}
-    return InProcess(application).request("POST", f"/2015-03-31/functions/{name}/invocations", payload, headers)
 
 
 def serving(**functions):

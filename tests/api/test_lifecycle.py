@@ -18,15 +18,12 @@ from serverfull_wsgi import (
     StaticFetcher,
 )
 from tests.support import handlers
-from tests.support.hosts import InProcess
+from tests.support.hosts import post
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.quick
+
 FUNCTIONS = {"hello": handlers.hello, "noisy": handlers.noisy}
-
-
-def post(application, name="hello", **headers):
-    headers = {header.replace("_", "-"): value for header, value in headers.items()}
-    return InProcess(application).request("POST", f"/2015-03-31/functions/{name}/invocations", b"", headers)
 
 
 def application_of(**options):
@@ -92,7 +89,7 @@ def test_start_and_close_may_be_called_more_than_once():
 )
 def test_an_executor_needs_neither_start_nor_close(executor):
     application = application_of(executor=executor)
-    assert post(application).body == b"minimal"
+    assert post(application, "hello").body == b"minimal"
     application.watch_shutdown(lambda: None)
     application.close()
 
@@ -107,7 +104,7 @@ def test_a_queue_needs_no_close():
             return invocation.request_id
 
     application = application_of(queue=Queue())
-    assert post(application, X_Amz_Invocation_Type="Event").status == 202
+    assert post(application, "hello", X_Amz_Invocation_Type="Event").status == 202
     application.close()
 
 
@@ -122,7 +119,7 @@ def test_close_is_final():
 def test_an_application_that_was_closed_before_its_start_refuses_requests():
     application = application_of()
     application.close()
-    response = post(application)
+    response = post(application, "hello")
     assert (response.status, response.headers["x-amzn-ErrorType"]) == (500, "ServiceException")
 
 
@@ -138,7 +135,7 @@ def test_close_closes_every_part_even_if_one_fails():
 
 def test_a_start_that_fails_is_a_500_and_the_log_has_the_reason(caplog):
     queue = Recorded("queue", [], "start")
-    response = post(application_of(queue=queue))
+    response = post(application_of(queue=queue), "hello")
     assert (response.status, response.headers["x-amzn-ErrorType"]) == (500, "ServiceException")
     assert response.json == {"Type": "User", "Message": "The service failed; its log has the reason."}
     (record,) = [record for record in caplog.records if record.exc_info]
@@ -150,10 +147,10 @@ def test_the_request_after_a_failed_start_tries_again():
     calls = []
     queue = Recorded("queue", calls, "start")
     application = application_of(executor=Recorded("executor", calls), queue=queue)
-    assert [post(application).status for _ in range(2)] == [500, 500]
+    assert [post(application, "hello").status for _ in range(2)] == [500, 500]
     queue.fails.clear()
-    assert post(application).body == b"recorded"
-    assert post(application).body == b"recorded"
+    assert post(application, "hello").body == b"recorded"
+    assert post(application, "hello").body == b"recorded"
     application.close()
     assert calls == ["executor.start", *["queue.start"] * 3, "queue.close", "executor.close"]
 
@@ -162,7 +159,7 @@ def test_close_after_a_failed_start_leaves_nothing_open():
     calls = []
     queue = Recorded("queue", calls, "start")
     application = application_of(executor=Recorded("executor", calls), queue=queue, stats=OpenStats(calls))
-    assert post(application).status == 500
+    assert post(application, "hello").status == 500
     application.close()
     assert calls == ["executor.start", "queue.start", "executor.close", "stats.close"]
 
@@ -172,9 +169,9 @@ def test_a_failed_start_leaves_the_parts_before_it_usable():
     queue = Recorded("queue", [], "start")
     executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(eager=True), isolate=True)
     application = application_of(executor=executor, queue=queue, stats=OpenStats([]))
-    assert post(application).status == 500
+    assert post(application, "hello").status == 500
     queue.fails.clear()
-    assert post(application).json == "Hello ƛ!"
+    assert post(application, "hello").json == "Hello ƛ!"
     application.close()
 
 
@@ -193,7 +190,7 @@ def test_a_start_that_calls_exit_ends_its_request_and_not_the_server():
         def start(self):
             raise SystemExit(3)
 
-    assert post(application_of(executor=Exiting())).status == 500
+    assert post(application_of(executor=Exiting()), "hello").status == 500
 
 
 def test_many_first_requests_start_the_application_once():
@@ -202,7 +199,7 @@ def test_many_first_requests_start_the_application_once():
 
     def request():
         barrier.wait()
-        statuses.append(post(application).status)
+        statuses.append(post(application, "hello").status)
 
     threads = [threading.Thread(target=request) for _ in range(8)]
     for thread in threads:
@@ -215,12 +212,12 @@ def test_many_first_requests_start_the_application_once():
 @pytest.mark.parametrize("parent", ["open", "closed"])
 def test_a_forked_child_starts_its_own_parts(parent):
     application = application_of()
-    assert post(application).status == 200
+    assert post(application, "hello").status == 200
     if parent == "closed":
         application.close()
     read, write = os.pipe()
     if (child := os.fork()) == 0:
-        os.write(write, b"%d" % post(application, X_Amz_Invocation_Type="Event").status)
+        os.write(write, b"%d" % post(application, "hello", X_Amz_Invocation_Type="Event").status)
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 10) == b"202"
@@ -265,7 +262,7 @@ def test_a_wrapper_that_passes_on_every_attribute_is_checked_too():
 
 
 def test_mock_mode_checks_nothing_since_no_function_runs():
-    assert post(Application(Listing(UNFIT), mock=True)).status == 200
+    assert post(Application(Listing(UNFIT), mock=True), "hello").status == 200
 
 
 def test_an_attribute_named_functions_is_not_a_list_of_functions():
@@ -275,7 +272,7 @@ def test_an_attribute_named_functions_is_not_a_list_of_functions():
         def fetch(self, name, qualifier="$LATEST"):
             return self.functions[name]
 
-    assert post(Application(Plain())).json == "Hello ƛ!"
+    assert post(Application(Plain()), "hello").json == "Hello ƛ!"
 
 
 def test_an_executor_of_a_users_own_may_check_the_functions():

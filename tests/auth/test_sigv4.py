@@ -43,6 +43,8 @@ from tests.support.signing import (
     now,
 )
 
+pytestmark = pytest.mark.quick
+
 HELLO = "/2015-03-31/functions/hello/invocations"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MISMATCH = "The request signature we calculated does not match the signature you provided. "

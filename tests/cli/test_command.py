@@ -22,6 +22,7 @@ def serverfull(*argv, **more):
     return servers.serverfull(*argv, **{"SERVERFULL_FUNCTIONS": FUNCTIONS, **more})
 
 
+@pytest.mark.quick
 def test_invoke_prints_only_the_result():
     result = serverfull("invoke", "hello")
     assert (result.returncode, result.stdout) == (
@@ -79,6 +80,7 @@ def test_an_error_is_one_message_and_status_1(argv, message):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.quick
 def test_functions_lists_every_version():
     result = serverfull("functions", SERVERFULL_FUNCTIONS="b=json.loads, a=json.dumps, a:1=json.dumps")
     assert result.stdout.splitlines() == ["b\t3 s\t128 MB", "a\t3 s\t128 MB", "a:1\t3 s\t128 MB"]
@@ -89,12 +91,14 @@ def test_app_names_an_application_built_in_code():
     assert serverfull("invoke", "--app", "tests.support.site:application", "hello:prod").stdout == '"one"\n'
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("target", ["", ":app", ".site:app", "tests/support/site.py:app"])
 def test_a_name_that_is_not_a_module_is_refused_with_the_right_form(target):
     with pytest.raises(ConfigurationError, match=r"--app X: .* is not a valid module name; use MODULE:APPLICATION"):
         import_application(target, "--app X")
 
 
+@pytest.mark.quick
 def test_check_prints_the_number_of_functions():
     assert serverfull("check").stdout == "ok: 4 functions\n"
 
@@ -104,6 +108,7 @@ def test_check_warns_of_functions_that_a_stop_cuts_off():
     assert "warning: function 'describe' may run for 60 s, but a stop cuts it off after 30 s" in result.stderr
 
 
+@pytest.mark.quick
 def test_check_lists_every_bad_setting():
     result = serverfull("check", SERVERFULL_MOCK="perhaps", SERVERFULL_REGION="x")
     assert result.returncode == 1
@@ -276,6 +281,7 @@ def test_serve_exits_with_status_0_on_the_configured_signals(tmp_path, number):
         assert server.stop(number) == 0
 
 
+@pytest.mark.quick
 def test_serve_refuses_bad_settings_before_gunicorn_starts():
     result = serverfull("serve", SERVERFULL_MOCK="perhaps")
     assert result.returncode == 1

@@ -4,6 +4,8 @@ import pytest
 
 from serverfull_wsgi import ConfigurationError, EventConfig
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     "values",

@@ -4,6 +4,8 @@ import pytest
 
 from serverfull_wsgi.events.lineage import extended, hops
 
+pytestmark = pytest.mark.quick
+
 
 def test_a_chain_counts_each_of_its_functions():
     trace = "Root=1-64f7ba59-40378aa81e4eecc34002f96a;Sampled=0"

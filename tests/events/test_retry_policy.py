@@ -10,6 +10,8 @@ from serverfull_wsgi.events import retry_policy
 from serverfull_wsgi.events.retry_policy import Counts, Delays, Failure, Limits, Step
 from tests.support.battery import SEED, share
 
+pytestmark = pytest.mark.quick
+
 AFTER_FUNCTION_ERRORS = [  # attempts so far, age, retries, max age, next step
     (1, 3.0, 2, 21_600, Step(60.0)),
     (2, 63.0, 2, 21_600, Step(120.0)),

@@ -1,6 +1,5 @@
 """The choice between the server's process and a process of the function's own."""
 
-import json
 import logging
 import os
 import time
@@ -22,8 +21,10 @@ from serverfull_wsgi import (
 )
 from serverfull_wsgi.handlers import handler_string
 from tests.support import handlers
-from tests.support.hosts import InProcess
+from tests.support.hosts import post
 from tests.support.isolated import FUNCTIONS, needs_client
+
+pytestmark = pytest.mark.quick
 
 
 class Named:
@@ -106,11 +107,6 @@ def test_an_executor_without_start_and_close_can_be_chosen(code):
         assert post(application, "it").json == 1
 
 
-def post(application, name, event=None):
-    path = f"/2015-03-31/functions/{name}/invocations"
-    return InProcess(application).request("POST", path, json.dumps(event).encode())
-
-
 def test_the_handler_string_of_a_mocked_function_is_none():
     named = ImportFetcher({"it": "tests.support.handlers:hello"})
     assert handler_string(named.fetch("it")) == "tests.support.handlers.hello"
@@ -123,7 +119,7 @@ def test_an_application_runs_both_kinds_of_functions():
         StaticFetcher({"here": local, "there": Function("app.evaluate", code=str(FUNCTIONS), timeout=30)})
     )
     try:
-        here, there = post(application, "here").json, post(application, "there", "os.getpid()").json
+        here, there = post(application, "here").json, post(application, "there", b'"os.getpid()"').json
     finally:
         application.close()
     assert here == os.getpid() != there

@@ -29,6 +29,8 @@ from tests.support.hosts import InProcess
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.quick
+
 # Types
 
 

@@ -9,6 +9,8 @@ import serverfull_wsgi
 from serverfull_wsgi import ConfigurationError
 from tests.support.servers import ROOT, clean_environ
 
+pytestmark = pytest.mark.quick
+
 BLOCK = """
 import sys
 for package in ("celery", "kombu", "redis", "yaml", "polyfactory", "boto3"):

@@ -8,6 +8,8 @@ import pytest
 from serverfull_wsgi import EventConfig, FunctionName, Invocation, MemoryQueue
 from serverfull_wsgi.errors import ServiceException
 
+pytestmark = pytest.mark.quick
+
 NAME = FunctionName.parse("hello", region="eu-west-1", account_id="123456789012")
 
 

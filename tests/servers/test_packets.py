@@ -9,6 +9,8 @@ import pytest
 from serverfull_wsgi.wsgi.responses import in_one_packet
 from tests.support.servers import gunicorn
 
+pytestmark = pytest.mark.quick
+
 GTHREAD = ("--worker-class", "gthread", "--threads", "4")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="TCP_CORK is an option of Linux")
 

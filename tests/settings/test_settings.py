@@ -12,8 +12,10 @@ from serverfull_wsgi import ConfigurationError, Settings, create_app
 from serverfull_wsgi.settings import reference
 from serverfull_wsgi.settings.aliases import RENAMED, SYNONYMS, UNSUPPORTED
 from serverfull_wsgi.settings.settings import NAMES
-from tests.support.hosts import InProcess
+from tests.support.hosts import post
 from tests.support.servers import ROOT
+
+pytestmark = pytest.mark.quick
 
 
 def of(**values):
@@ -213,10 +215,6 @@ def test_the_settings_page_has_every_name_and_every_section():
 
 
 # Applications made of settings
-
-
-def post(application, name, payload=b"", headers=None):
-    return InProcess(application).request("POST", f"/2015-03-31/functions/{name}/invocations", payload, headers)
 
 
 def test_functions_and_aliases_are_served_as_set():

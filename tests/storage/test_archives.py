@@ -16,6 +16,8 @@ from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, Packages
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.quick
+
 LINK, FIFO, DEVICE = stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644, stat.S_IFCHR | 0o644
 
 

@@ -2,8 +2,12 @@
 
 import random
 
+import pytest
+
 from serverfull_wsgi.storage.clock import Anchor, anchored
 from tests.support.battery import SEED
+
+pytestmark = pytest.mark.quick
 
 JUMPS = 1000
 

@@ -79,6 +79,17 @@ class OverSocket:
             return Response(response.status, response.getheaders(), response.read())
 
 
+def invoke(host, name, payload=b"", **headers):
+    """Invoke a function over ``host``. A header is a keyword such as ``X_Amz_Log_Type="Tail"``."""
+    headers = {header.replace("_", "-"): value for header, value in headers.items()}
+    return host.request("POST", f"/2015-03-31/functions/{name}/invocations", payload, headers)
+
+
+def post(application, name, payload=b"", **headers):
+    """Invoke a function of a WSGI application, called directly."""
+    return invoke(InProcess(application), name, payload, **headers)
+
+
 IN_PROCESS = {
     "bare": lambda: InProcess(site.application),
     "no-raw-path": lambda: InProcess(site.application, raw=False),

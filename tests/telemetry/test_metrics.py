@@ -13,9 +13,11 @@ import pytest
 from serverfull_wsgi import EventConfig, Function, Settings, StaticFetcher, create_app, stat_from_context
 from serverfull_wsgi.telemetry.metrics import UdpStats
 from tests.support import handlers
-from tests.support.hosts import InProcess
+from tests.support.hosts import InProcess, invoke
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.quick
 
 PATIENCE = 30.0  # seconds
 
@@ -160,13 +162,8 @@ def serve(collector, gate):
         client.close()
 
 
-def invoke(client, name, payload=b"{}", **headers):
-    headers = {f"X-Amz-{header.replace('_', '-')}": value for header, value in headers.items()}
-    return client.request("POST", f"/2015-03-31/functions/{name}/invocations", payload, headers)
-
-
 def later(client, name, payload=b"{}"):
-    return invoke(client, name, payload, Invocation_Type="Event")
+    return invoke(client, name, payload, X_Amz_Invocation_Type="Event")
 
 
 # Metrics of an invocation
@@ -265,9 +262,9 @@ def test_invocations_at_the_same_time_are_counted_together(serve, collector, gat
     [
         ("unknown", b"{}", {}),
         ("hello", b"no json", {}),
-        ("hello", b"{}", {"Invocation_Type": "DryRun"}),
-        ("hello", b"{}", {"Invocation_Type": "Nonsense"}),
-        ("hello:2", b"{}", {"Invocation_Type": "Event"}),
+        ("hello", b"{}", {"X_Amz_Invocation_Type": "DryRun"}),
+        ("hello", b"{}", {"X_Amz_Invocation_Type": "Nonsense"}),
+        ("hello:2", b"{}", {"X_Amz_Invocation_Type": "Event"}),
     ],
 )
 def test_a_request_that_runs_no_function_sends_no_metric(serve, collector, name, payload, headers):

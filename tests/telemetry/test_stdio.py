@@ -17,6 +17,8 @@ from serverfull_wsgi.telemetry.logs import JsonFormatter, TextFormatter, configu
 from tests.support.hosts import InProcess
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def logger():

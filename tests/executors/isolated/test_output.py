@@ -4,7 +4,11 @@ import itertools
 import logging
 import os
 
+import pytest
+
 from serverfull_wsgi.executors.isolated.output import LOGGED, Output, decode_output
+
+pytestmark = pytest.mark.quick
 
 
 def test_bytes_that_are_not_utf8_are_escaped_as_python_escapes_them():

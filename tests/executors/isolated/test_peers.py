@@ -10,7 +10,7 @@ import pytest
 from serverfull_wsgi.executors.isolated.runtime_api import peers
 from serverfull_wsgi.executors.isolated.runtime_api.peers import connection_belongs_to
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and netlink are Linux's")
+pytestmark = [pytest.mark.quick, pytest.mark.skipif(sys.platform != "linux", reason="/proc and netlink are Linux's")]
 
 
 @pytest.fixture(params=["query", "list"])

@@ -8,6 +8,8 @@ from serverfull_wsgi.fetchers.sam.intrinsics import NO_VALUE, Resolver
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, parse_parameters
 from serverfull_wsgi.fetchers.sam.template import merge_globals
 
+pytestmark = pytest.mark.quick
+
 PARAMETERS = {
     "Stage": {"Type": "String", "Default": "dev"},
     "Count": {"Type": "Number", "Default": 3},

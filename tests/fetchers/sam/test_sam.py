@@ -18,7 +18,7 @@ from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.names import FunctionName
-from tests.support.hosts import InProcess
+from tests.support.hosts import post
 from tests.support.servers import ROOT, clean_environ, gunicorn
 
 TEMPLATES = ROOT / "tests/templates"
@@ -464,10 +464,6 @@ def of(**values):
 
 def names(application):
     return [function.name for function in application.dispatcher.fetcher.functions()]
-
-
-def post(application, name, **headers):
-    return InProcess(application).request("POST", f"/2015-03-31/functions/{name}/invocations", b"", headers)
 
 
 def test_the_settings_name_the_template(load, capsys):

@@ -10,6 +10,8 @@ from serverfull_wsgi import EventConfig, FunctionName, Invocation
 from serverfull_wsgi.events.records import DestinationRecord
 from serverfull_wsgi.events.retry_policy import Counts
 
+pytestmark = pytest.mark.quick
+
 messages = pytest.importorskip("serverfull_wsgi.queues.celery.messages", reason="needs the extra celery")
 EventMessage, RecordMessage = messages.EventMessage, messages.RecordMessage
 NAME = FunctionName.parse("hello:prod", region="eu-west-1", account_id="123456789012")

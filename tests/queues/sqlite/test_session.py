@@ -8,7 +8,10 @@ import pytest
 from serverfull_wsgi import EventConfig, FunctionName, Invocation, Outcome, ServiceException, SqliteQueue
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # from Python 3.12
+pytestmark = [
+    pytest.mark.quick,
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),  # from Python 3.12
+]
 NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
 
 
