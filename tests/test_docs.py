@@ -70,6 +70,13 @@ def test_the_api_reference_lists_each_public_name():
     assert sorted(listed) == sorted(serverfull_wsgi.__all__)
 
 
+def test_the_drawing_of_the_architecture_has_each_part_of_the_package():
+    drawing = (DOCS / "architecture.md").read_text().partition("```text\n")[2].partition("```")[0]
+    package = ROOT / "serverfull_wsgi"
+    parts = [path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    assert [part for part in parts if part not in drawing] == []
+
+
 KNOWN = {
     PREFIX + name
     for name in [*RENAMED, *SYNONYMS, *UNSUPPORTED, *(name for setting in SETTINGS.values() for name in setting.names)]
