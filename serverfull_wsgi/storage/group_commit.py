@@ -31,10 +31,11 @@ class StoreError(Exception):
 class Write:
     """One operation in a commit; ``error`` is None once the operation is on the disk."""
 
-    __slots__ = ("error", "is_leader", "operation", "result", "turn")
+    __slots__ = ("error", "is_confirmed", "is_leader", "operation", "result", "turn")
 
-    def __init__(self, operation: Operation[Any]) -> None:
+    def __init__(self, operation: Operation[Any], is_confirmed: bool) -> None:
         self.operation = operation
+        self.is_confirmed = is_confirmed
         self.result: Any = None
         self.error: Exception | None = StoreError(TOO_SLOW)
         self.is_leader = False
@@ -43,20 +44,23 @@ class Write:
 
 
 class GroupCommit:
-    """Transactions on the connection ``db``, each inside the ``gate``."""
+    """Transactions on the connection ``db``, each inside the ``gate``.
 
-    def __init__(self, db: sqlite3.Connection, gate: Gate) -> None:
-        self._db, self._gate = db, gate
+    ``confirm`` is called once after a commit with a write that has to be confirmed. Its `StoreError` fails such writes.
+    """
+
+    def __init__(self, db: sqlite3.Connection, gate: Gate, confirm: Callable[[], None]) -> None:
+        self._db, self._gate, self._confirm = db, gate, confirm
         self._lock = threading.Lock()
         self._waiting: list[Write] = []
         self._has_leader = False
 
-    def write(self, operation: Operation[Any]) -> Write:
+    def write(self, operation: Operation[Any], *, is_confirmed: bool = False) -> Write:
         """Run ``operation`` in a transaction and return its `Write`: committed, or with its error.
 
         The transaction starts within `TIMEOUT` seconds, or not at all.
         """
-        write, deadline = Write(operation), time.monotonic() + TIMEOUT
+        write, deadline = Write(operation, is_confirmed), time.monotonic() + TIMEOUT
         with self._lock:
             self._waiting.append(write)
             write.is_leader, self._has_leader = not self._has_leader, True
@@ -135,3 +139,12 @@ class GroupCommit:
             raise
         for write, result in zip(batch, results, strict=True):
             write.result, write.error = result, None
+        self._confirm_all([write for write in batch if write.is_confirmed])
+
+    def _confirm_all(self, writes: list[Write]) -> None:
+        try:
+            if writes:
+                self._confirm()
+        except StoreError as error:
+            for write in writes:
+                write.error = error

@@ -39,7 +39,8 @@ keeps processes out of each other's way; the leases of the events alone make res
 **Durability.** A 202 is true because `Store.write` returns after COMMIT, and COMMIT returns after the fsync of the
 write-ahead log (``synchronous=FULL``). Threads share that fsync; see `serverfull_wsgi.storage`. A new store gets its
 name only when it is complete, and then its directory is synced. If the disk is full, new events get a 500 and running
-events end in reserved space.
+events end in reserved space. After each commit with a new event, `Place` checks that the open files are still at their
+paths. If someone moved, removed or replaced them, a restart would not find the event, so its caller gets a 500.
 
 **One session in each process.** `SqliteQueue` holds options only. `SqliteQueue.start` opens a `Session`: the store, the
 leader election, the workers and the housekeeper. A forked child starts a session of its own and never uses its

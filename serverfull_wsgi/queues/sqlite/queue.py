@@ -17,7 +17,7 @@ from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.queues.sqlite import admin, statements
 from serverfull_wsgi.queues.sqlite.options import Options
 from serverfull_wsgi.queues.sqlite.session import Session
-from serverfull_wsgi.queues.sqlite.store import Store, check_place
+from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError, check_place
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -108,13 +108,11 @@ class SqliteQueue:
         if session is None or session.is_closing:
             raise ServiceException("The server is stopping and takes no more events; send this one again.")
         store = session.store
-        if not store.reserve.is_held():
-            raise self._refusal(invocation, f"the disk is full, or the directory of {self.path} is gone")
         operation = functools.partial(
             statements.insert, invocation=invocation, config=config, dedupe=dedupe, now=store.now(), wall=time.time()
         )
         try:
-            request_id = store.write(operation)
+            request_id = store.accept(operation)
         except StoreError as error:
             raise self._refusal(invocation, error) from None
         session.events.wake()
@@ -122,8 +120,13 @@ class SqliteQueue:
 
     def _refusal(self, invocation: Invocation, reason: object) -> ServiceException:
         request_id = invocation.request_id
-        self._logger.error(
-            "event %s was refused, and its caller gets a 500: %s", request_id, reason, extra={"request_id": request_id}
+        level = logging.INFO if isinstance(reason, StoreLostError) else logging.ERROR  # the loss is an error once
+        self._logger.log(
+            level,
+            "event %s was refused, and its caller gets a 500: %s",
+            request_id,
+            reason,
+            extra={"request_id": request_id},
         )
         return ServiceException("The event could not be stored; the server's log has the reason.")
 

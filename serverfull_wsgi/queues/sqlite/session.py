@@ -16,7 +16,7 @@ from serverfull_wsgi.events.destinations import DestinationClient
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.leader_election import Leader
 from serverfull_wsgi.queues.sqlite.options import Options
-from serverfull_wsgi.queues.sqlite.store import Store
+from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError
 from serverfull_wsgi.queues.sqlite.workers import DeliveryWorkers, EventWorkers
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.storage.liveness import LivenessLocks
@@ -58,7 +58,7 @@ class Session:
     def __init__(self, options: Options, run: Run, send: Send) -> None:
         self.pid = os.getpid()
         self._options, self._logger = options, options.logger
-        self.store = store = Store(options.path, options.owner)
+        self.store = store = Store(options.path, options.owner, options.logger)
         holder = f"{socket.gethostname()}:{self.pid}:{uuid.uuid4().hex[:12]}"
         self._liveness = LivenessLocks(store.locks / "owners", holder)
         self.leader = Leader(store, holder, options.lease, self._liveness, options.logger)
@@ -114,6 +114,8 @@ class Session:
             try:
                 self._tick()
                 self._last_error = ""
+            except StoreLostError:  # it is logged once
+                pass
             except Exception as error:  # the disk may work again later, and the leases must be renewed then
                 if str(error) != self._last_error:
                     self._logger.error("the event store %s failed, will retry: %s", self.store.path, error)
@@ -124,7 +126,7 @@ class Session:
         if self._reserve.is_over():
             self._reserve.restart()
             with contextlib.suppress(OSError):
-                self.store.reserve.acquire()
+                self.store.reserve_space()
         if self._renewal.is_over():
             self._renewal.restart()
             self.events.renew()

@@ -7,17 +7,20 @@ holds between processes too, so that no two connections write or checkpoint at o
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.queues.sqlite import schema
 from serverfull_wsgi.storage.clock import Anchor, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
-from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T
+from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T, Write
 from serverfull_wsgi.storage.locks import FileLock, Gate
 from serverfull_wsgi.storage.sqlite_errors import is_disk_full
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -40,9 +43,10 @@ class Store:
     Raises `ConfigurationError` if the store cannot be used.
     """
 
-    def __init__(self, path: Path, owner: str | None = None) -> None:
+    def __init__(self, path: Path, owner: str | None = None, logger: logging.Logger = LOGGER) -> None:
         self.path = path
         self.pid = os.getpid()
+        self._logger = logger
         try:
             self.locks = path.with_name(f"{path.name}.locks")
             self.locks.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -53,8 +57,9 @@ class Store:
             except BaseException:
                 self._close_locks()
                 raise
-            self._commits = GroupCommit(self._db, self._gate)
-            self._readers = Readers(path)
+            self._place = Place(path, logger)
+            self._commits = GroupCommit(self._db, self._gate, self._place.check)
+            self._readers = Readers(path, self._place)
             self.reserve = DiskReserve(path.with_name(f"{path.name}.reserve"))
             with contextlib.suppress(OSError):  # the disk is full: no event is accepted until it has space
                 self.reserve.acquire()
@@ -112,7 +117,7 @@ class Store:
                 return
             self._gate.leave()
             if not is_waiting:
-                LOGGER.warning(OLDER_LEADER, self.path)
+                self._logger.warning(OLDER_LEADER, self.path)
             is_waiting = True
             time.sleep(OLDER_LEADER_PAUSE)
 
@@ -139,12 +144,28 @@ class Store:
         """
         self._check_open()
         write = self._commits.write(operation)
-        error = write.error
-        if error is None:
-            return write.result  # type: ignore[no-any-return]
-        if may_use_reserve and is_disk_full(error) and self.reserve.release():
+        if may_use_reserve and write.error is not None and is_disk_full(write.error) and self.reserve.release():
             return self.write(operation)
-        raise StoreError(str(error)) from error
+        result: T = _result(write)
+        return result
+
+    def accept(self, operation: Operation[T]) -> T:
+        """Run ``operation``, which inserts an event, as `write` does; the disk reserve must be held.
+
+        Raises `StoreError`, also if a restart would not find the event: the open files are no longer at their paths.
+        """
+        self._check_open()
+        if self._place.is_lost or not self.reserve.is_held():
+            self._place.check()
+        if not self.reserve.is_held():
+            raise StoreError("the disk is full")
+        result: T = _result(self._commits.write(operation, is_confirmed=True))
+        return result
+
+    def reserve_space(self) -> None:
+        """Reserve disk space for results again, if it was released. Raises OSError if the disk is full."""
+        if not self._place.is_lost:
+            self.reserve.acquire()
 
     def read(self, operation: Operation[T]) -> T:
         """Run ``operation`` on committed data and return its result. Raises `StoreError`.
@@ -181,11 +202,68 @@ class Store:
         self._gate.close()
 
 
+def _result(write: Write) -> Any:
+    error = write.error
+    if error is None:
+        return write.result
+    raise error if isinstance(error, StoreError) else StoreError(str(error)) from error
+
+
+class StoreLostError(StoreError):
+    """A store whose files are no longer where a restart looks for them."""
+
+
+class Place:
+    """The files of an open store, at the paths under which a restart opens them.
+
+    Without the file or its log, or with others at these paths, a restart finds none of the events that are accepted
+    from now on. The check takes three calls of stat, about 5 µs.
+    """
+
+    def __init__(self, path: Path, logger: logging.Logger) -> None:
+        self._path, self._logger = path.absolute(), logger
+        self._paths = [f"{self._path}{suffix}" for suffix in ("", "-wal", "-shm")]
+        self._opened = self._files()
+        self._lock = threading.Lock()
+        self.is_lost = False
+
+    def _files(self) -> list[tuple[int, int] | None]:
+        return [_identity(path) for path in self._paths]
+
+    def check(self) -> None:
+        """Raise `StoreLostError` if a restart would open other files. The first failure is logged as an error."""
+        is_lost = self._files() != self._opened
+        if is_lost != self.is_lost:
+            self._note(is_lost)
+        if is_lost:
+            raise StoreLostError(f"the files of the event store {self._path} were moved, removed or replaced")
+
+    def _note(self, is_lost: bool) -> None:
+        with self._lock:
+            was_lost, self.is_lost = self.is_lost, is_lost
+        if is_lost and not was_lost:
+            self._logger.error(
+                "the files of the event store %s were moved, removed or replaced while this server had them open: "
+                "events are refused with a 500 until the files are back or the server is restarted",
+                self._path,
+            )
+        elif was_lost and not is_lost:
+            self._logger.warning("the files of the event store %s are back: events are accepted again", self._path)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class Readers:
     """Connections for reading. Each read has one for itself; those that no read uses are kept for the next reads."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
+    def __init__(self, path: Path, place: Place) -> None:
+        self._path, self._place = path.absolute(), place
         self._idle: list[sqlite3.Connection] = []
         self._is_closed = False
 
@@ -195,13 +273,24 @@ class Readers:
         try:
             db = self._idle.pop()
         except IndexError:
-            db = schema.connect_for_reading(self._path)
+            db = self._connect()
         try:
             yield db
         finally:
             self._idle.append(db)
             if self._is_closed:
                 self.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open one more connection. Raises `StoreLostError` if it would read another store."""
+        db = schema.connect_for_reading(self._path)
+        try:
+            db.execute("SELECT 1 FROM about").fetchone()  # opens the files
+            self._place.check()
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def close(self) -> None:
         """Close the connections. One that a read uses is closed at the end of the read."""

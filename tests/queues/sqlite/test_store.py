@@ -151,7 +151,7 @@ def test_a_directory_that_was_deleted_refuses_events_with_a_line_in_the_log(tmp_
     shutil.rmtree(tmp_path / "data")
     with closing(application), pytest.raises(ServiceException, match="could not be stored"):
         application.dispatcher.accept(Invocation(NAME, b"1", "an id"))
-    assert f"the disk is full, or the directory of {queue.path} is gone" in caplog.text
+    assert f"the files of the event store {queue.path} were moved, removed or replaced" in caplog.text
 
 
 def test_a_fork_can_neither_write_nor_keep_a_lock(store):
