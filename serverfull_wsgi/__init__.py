@@ -36,6 +36,7 @@ from serverfull_wsgi.domain import (
     ReportingFetcher,
     ShutdownAware,
     Startable,
+    StorageAdvisor,
 )
 from serverfull_wsgi.errors import (
     ConfigurationError,
@@ -118,6 +119,7 @@ __all__ = [
     "Startable",
     "Stat",
     "StaticFetcher",
+    "StorageAdvisor",
     "TooManyRequestsException",
     "create_app",
     "logger_from_context",

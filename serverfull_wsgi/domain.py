@@ -367,6 +367,15 @@ class Checkable(Protocol):
 
 
 @runtime_checkable
+class StorageAdvisor(Protocol):
+    """A queue that can find weaknesses of its storage without opening it, for ``serverfull check``."""
+
+    def storage_warnings(self) -> list[str]:
+        """Return a line for each weakness, with its cure. A queue with weaknesses works."""
+        ...
+
+
+@runtime_checkable
 class Backlog(Protocol):
     """A queue that reports how long its events wait, for the health check."""
 

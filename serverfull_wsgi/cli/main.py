@@ -15,7 +15,7 @@ import click
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app, import_application
 from serverfull_wsgi.cli.events import events
-from serverfull_wsgi.domain import Checkable, Invocation
+from serverfull_wsgi.domain import Checkable, Invocation, StorageAdvisor
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
@@ -77,6 +77,9 @@ def check(target: str | None) -> None:
     application = _application(target, quiet=True)
     if isinstance(application.queue, Checkable):
         application.queue.check_place()
+    if isinstance(application.queue, StorageAdvisor):
+        for line in application.queue.storage_warnings():
+            click.echo(f"warning: {line}", err=True)
     functions = list_functions(application.dispatcher.fetcher)
     for line in timeout_warnings(functions):
         click.echo(f"warning: {line}", err=True)

@@ -17,7 +17,7 @@ from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.queues.sqlite import admin, statements
 from serverfull_wsgi.queues.sqlite.options import Options
 from serverfull_wsgi.queues.sqlite.session import Session
-from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError, check_place
+from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError, check_place, exposure
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -73,6 +73,11 @@ class SqliteQueue:
     def check_place(self) -> None:
         """Raise `ConfigurationError` if `start` could not open or create the file; change nothing."""
         check_place(self.path.absolute())
+
+    def storage_warnings(self) -> list[str]:
+        """Return a warning if other users of the machine can read the file; see `StorageAdvisor`."""
+        warning = exposure(self.path.absolute())
+        return [warning] if warning else []
 
     def start(self, run: Run, send: Send) -> None:
         """Open the file and take part in running its events; see `EventQueue.start`.

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.storage import wal_check
+from serverfull_wsgi.storage import private_files, wal_check
 from serverfull_wsgi.storage.sqlite_errors import is_damage
 
 APPLICATION_ID = 0x5E4F0E11  # in the file's header; distinguishes an event store from other SQLite files
@@ -121,6 +121,7 @@ def create(path: Path) -> None:
     """Create an empty store. The file appears under its name only when it is complete."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     new.unlink(missing_ok=True)
+    private_files.create(new)
     db = connect(new)
     try:
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -130,7 +131,7 @@ def create(path: Path) -> None:
     finally:
         db.close()
     os.rename(new, path)
-    _sync(path.parent)
+    private_files.sync_directory(path.parent)
 
 
 def check(path: Path, *, thoroughly: bool) -> None:
@@ -200,11 +201,3 @@ def damage(path: Path, description: str) -> ConfigurationError:
         f"file and its -wal file from a backup, or save the readable events with `sqlite3 {path.name} .recover`. To "
         f"give the events up, move {path.name}* to another directory and start again"
     )
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -16,7 +16,7 @@ from serverfull_wsgi.events.destinations import DestinationClient
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.leader_election import Leader
 from serverfull_wsgi.queues.sqlite.options import Options
-from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError
+from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError, exposure
 from serverfull_wsgi.queues.sqlite.workers import DeliveryWorkers, EventWorkers
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.storage.liveness import LivenessLocks
@@ -59,6 +59,8 @@ class Session:
         self.pid = os.getpid()
         self._options, self._logger = options, options.logger
         self.store = store = Store(options.path, options.owner, options.logger)
+        if store.is_first and (warning := exposure(options.path)):
+            self._logger.warning("%s", warning)
         holder = f"{socket.gethostname()}:{self.pid}:{uuid.uuid4().hex[:12]}"
         self._liveness = LivenessLocks(store.locks / "owners", holder)
         self.leader = Leader(store, holder, options.lease, self._liveness, options.logger)

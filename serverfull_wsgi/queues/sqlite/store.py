@@ -18,6 +18,7 @@ from typing import Any
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.queues.sqlite import schema
+from serverfull_wsgi.storage import private_files
 from serverfull_wsgi.storage.clock import Anchor, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
 from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T, Write
@@ -49,7 +50,8 @@ class Store:
         self._logger = logger
         try:
             self.locks = path.with_name(f"{path.name}.locks")
-            self.locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_files.make_directory(path.parent)
+            self.locks.mkdir(exist_ok=True, mode=0o700)
             self._users, self._gate = FileLock(self.locks / "users"), Gate(self.locks / "writing")
             self._older_leader = FileLock(self.locks / "dispatching")
             try:
@@ -75,7 +77,7 @@ class Store:
     def _open(self, owner: str | None) -> sqlite3.Connection:
         self._enter_to_open()
         try:
-            is_first = self._users.acquire()  # no other process has the store open
+            self.is_first = is_first = self._users.acquire()  # no other process has the store open
             if self.path.exists():
                 schema.check(self.path, thoroughly=is_first)
             elif self.path.with_name(f"{self.path.name}-wal").exists():
@@ -322,6 +324,18 @@ def check_place(path: Path) -> None:
         raise _unusable(path, f"{existing} is not a directory")
     if not os.access(existing, os.R_OK | os.W_OK):
         raise _unusable(path, f"this process may not write to {existing}")
+
+
+def exposure(path: Path) -> str:
+    """Return a warning if other users of the machine can read the events at ``path``, otherwise an empty text."""
+    names = private_files.readable_by_others(path.parent, [f"{path.name}{suffix}" for suffix in ("", "-wal", "-shm")])
+    if not names:
+        return ""
+    files = " ".join(str(path.with_name(name)) for name in names)
+    return (
+        f"other users of this machine can read the events in {path}, with their payloads; "
+        f"run chmod o-rwx {path.parent} {files}"
+    )
 
 
 def _unusable(path: Path, reason: object) -> ConfigurationError:
