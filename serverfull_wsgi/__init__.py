@@ -20,24 +20,7 @@ from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
 from serverfull_wsgi.auth.principal import Principal
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.context import LambdaContext
-from serverfull_wsgi.domain import (
-    Backlog,
-    Checkable,
-    CheckingExecutor,
-    Closable,
-    EventLog,
-    EventQueue,
-    Executor,
-    Fetcher,
-    Function,
-    Invocation,
-    ListableFetcher,
-    Outcome,
-    ReportingFetcher,
-    ShutdownAware,
-    Startable,
-    StorageAdvisor,
-)
+from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import (
     ConfigurationError,
     InvalidRuntimeException,
@@ -57,6 +40,21 @@ from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.names import FunctionName
+from serverfull_wsgi.protocols import (
+    Backlog,
+    Checkable,
+    CheckingExecutor,
+    Closable,
+    EventLog,
+    EventQueue,
+    Executor,
+    Fetcher,
+    ListableFetcher,
+    ReportingFetcher,
+    ShutdownAware,
+    Startable,
+    StorageAdvisor,
+)
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.servers.gunicorn.start import load_app, start_http, start_http_mock

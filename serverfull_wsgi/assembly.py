@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
-from serverfull_wsgi.domain import EventQueue, Executor, Fetcher, ListableFetcher
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
@@ -33,6 +32,7 @@ from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mock_values import RandomValues
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
+from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, ListableFetcher
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.settings.settings import Settings

@@ -10,15 +10,7 @@ import logging
 from hashlib import blake2b
 from uuid import uuid4
 
-from serverfull_wsgi.domain import (
-    EventQueue,
-    Executor,
-    Fetcher,
-    Function,
-    Invocation,
-    Outcome,
-    as_function,
-)
+from serverfull_wsgi.domain import Function, Invocation, Outcome, as_function
 from serverfull_wsgi.errors import (
     AccessDeniedException,
     NotFoundError,
@@ -28,6 +20,7 @@ from serverfull_wsgi.errors import (
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
+from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher
 from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER

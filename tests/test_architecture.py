@@ -17,7 +17,8 @@ PACKAGE = Path(serverfull_wsgi.__file__).parent
 LAYERS = [
     {"errors"},  # every error of the service, and its form on the wire
     {"names", "context", "server_exits", "payloads", "event_config", "env_vars", "timestamps"},  # values
-    {"domain"},  # functions, invocations, outcomes, and the protocols
+    {"domain"},  # functions, invocations, outcomes
+    {"protocols"},  # the interfaces of the parts
     {"handlers", "auth.principal"},
     {"telemetry", "storage"},
     {"events"},  # rules of asynchronous invocations

@@ -22,7 +22,13 @@ from serverfull_wsgi.auth.exposure import EXPOSED, exposed_address, is_bind_expo
 from serverfull_wsgi.auth.principal import OPERATE
 from serverfull_wsgi.console.events import event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.domain import (
+from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
+from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
+from serverfull_wsgi.executors.routing import ChoosingExecutor
+from serverfull_wsgi.fetchers.mocking import MockingFetcher
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
+from serverfull_wsgi.protocols import (
     Backlog,
     CheckingExecutor,
     Closable,
@@ -33,12 +39,6 @@ from serverfull_wsgi.domain import (
     Startable,
     is_listable,
 )
-from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
-from serverfull_wsgi.executors.inprocess import InProcessExecutor
-from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
-from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.mocking import MockingFetcher
-from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat

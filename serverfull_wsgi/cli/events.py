@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from serverfull_wsgi.assembly import store_path
-from serverfull_wsgi.domain import EVENT_STATES
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.protocols import EVENT_STATES
 from serverfull_wsgi.queues.sqlite import admin
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.settings.settings import Settings

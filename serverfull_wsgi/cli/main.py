@@ -15,10 +15,11 @@ import click
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app, import_application
 from serverfull_wsgi.cli.events import events
-from serverfull_wsgi.domain import Checkable, Invocation, StorageAdvisor
+from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.protocols import Checkable, StorageAdvisor
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.servers.gunicorn.hooks import timeout_warnings
 from serverfull_wsgi.servers.gunicorn.start import serve

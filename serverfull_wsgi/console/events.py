@@ -8,13 +8,13 @@ from urllib.parse import parse_qs, urlencode
 
 from werkzeug.routing import Rule
 
-from serverfull_wsgi.domain import EVENT_STATES, EventLog, EventQueue
 from serverfull_wsgi.errors import (
     InvalidParameterValueException,
     ResourceConflictException,
     ResourceNotFoundException,
     UnknownOperationException,
 )
+from serverfull_wsgi.protocols import EVENT_STATES, EventLog, EventQueue
 from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS
 from serverfull_wsgi.wsgi.responses import send_json
 

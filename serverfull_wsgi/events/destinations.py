@@ -17,8 +17,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from serverfull_wsgi.domain import Send
 from serverfull_wsgi.events.records import DEAD_LETTER, ERROR_LENGTH, function_name
+from serverfull_wsgi.protocols import Send
 from serverfull_wsgi.telemetry.metrics import Metrics
 
 TIMEOUT = 10.0  # seconds to connect, and again for all that follows: a destination that hangs blocks a worker thread

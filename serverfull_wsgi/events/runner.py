@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from serverfull_wsgi.domain import Invocation, Outcome, Run
+from serverfull_wsgi.domain import Invocation, Outcome
 from serverfull_wsgi.errors import ServiceError, TooManyRequestsException, ZeroReservedConcurrency
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events import retry_policy
@@ -22,6 +22,7 @@ from serverfull_wsgi.events.records import (
 )
 from serverfull_wsgi.events.retry_policy import Counts, Delays, Failure, Limits
 from serverfull_wsgi.names import FunctionName
+from serverfull_wsgi.protocols import Run
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics
 

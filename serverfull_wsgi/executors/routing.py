@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from serverfull_wsgi.domain import Closable, Executor, Function, Invocation, Outcome, ShutdownAware, Startable
+from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.handlers import handler_string
+from serverfull_wsgi.protocols import Closable, Executor, ShutdownAware, Startable
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 

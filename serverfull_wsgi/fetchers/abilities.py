@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from serverfull_wsgi.domain import Fetcher, Function, ReportingFetcher, as_function, is_listable
+from serverfull_wsgi.domain import Function, as_function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
 from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.protocols import Fetcher, ReportingFetcher, is_listable
 
 
 def list_functions(fetcher: Fetcher) -> list[Function]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serverfull_wsgi.domain import Function, FunctionLike, ListableFetcher
+from serverfull_wsgi.domain import Function, FunctionLike
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting, watched_paths
 from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.protocols import ListableFetcher
 
 
 class ChainFetcher:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from serverfull_wsgi.domain import UNSET, Fetcher, Function, as_function, is_listable
+from serverfull_wsgi.domain import UNSET, Function, as_function
 from serverfull_wsgi.errors import UnknownRequestMockError
 from serverfull_wsgi.fetchers.abilities import is_reporting
 from serverfull_wsgi.fetchers.mock_values import json_ready, return_annotation, zero
 from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.protocols import Fetcher, is_listable
 
 MakeValue = Callable[[Any], Any]  # from a return annotation to a value of that type
 

@@ -10,9 +10,10 @@ import queue
 import threading
 import time
 
-from serverfull_wsgi.domain import Invocation, Run, Send
+from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
 from serverfull_wsgi.event_config import EventConfig
+from serverfull_wsgi.protocols import Run, Send
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER

@@ -3,9 +3,9 @@
 import pytest
 
 from serverfull_wsgi import Application, ConfigurationError, Function, MockingFetcher, NotFoundError, StaticFetcher
-from serverfull_wsgi.domain import ListableFetcher, ReportingFetcher, is_listable
 from serverfull_wsgi.fetchers.abilities import find_function, list_functions, reporting
 from serverfull_wsgi.fetchers.chain import ChainFetcher
+from serverfull_wsgi.protocols import ListableFetcher, ReportingFetcher, is_listable
 
 
 def hello(event, context) -> str:

@@ -13,12 +13,13 @@ from celery.exceptions import Reject
 from celery.signals import worker_process_shutdown
 from kombu.utils.url import maybe_sanitize_url
 
-from serverfull_wsgi.domain import Invocation, Run, Send
+from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.destinations import DestinationClient
 from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.events.runner import EventRunner
+from serverfull_wsgi.protocols import Run, Send
 from serverfull_wsgi.queues.celery import broker
 from serverfull_wsgi.queues.celery.broker import BrokerError, Publisher, RedisLeases
 from serverfull_wsgi.queues.celery.messages import EventMessage, RecordMessage

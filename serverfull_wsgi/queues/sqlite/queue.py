@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serverfull_wsgi.domain import Invocation, Run, Send
+from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.retry_policy import Delays
+from serverfull_wsgi.protocols import Run, Send
 from serverfull_wsgi.queues.sqlite import admin, statements
 from serverfull_wsgi.queues.sqlite.options import Options
 from serverfull_wsgi.queues.sqlite.session import Session

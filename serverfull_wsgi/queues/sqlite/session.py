@@ -11,8 +11,8 @@ import threading
 import time
 import uuid
 
-from serverfull_wsgi.domain import Run, Send
 from serverfull_wsgi.events.destinations import DestinationClient
+from serverfull_wsgi.protocols import Run, Send
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.leader_election import Leader
 from serverfull_wsgi.queues.sqlite.options import Options

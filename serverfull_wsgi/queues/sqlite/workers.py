@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from serverfull_wsgi.domain import Run
 from serverfull_wsgi.events import retry_policy
 from serverfull_wsgi.events.destinations import Delivery, DestinationClient
 from serverfull_wsgi.events.runner import EventRunner, Final, Retry
+from serverfull_wsgi.protocols import Run
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.leader_election import is_leader
 from serverfull_wsgi.queues.sqlite.options import Options

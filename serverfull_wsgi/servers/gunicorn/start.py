@@ -11,8 +11,8 @@ from typing import Any
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app
-from serverfull_wsgi.domain import Fetcher
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.protocols import Fetcher
 from serverfull_wsgi.servers.gunicorn.hooks import seconds_left_of, warn_of_timeouts
 from serverfull_wsgi.settings.settings import Settings
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 from serverfull_wsgi.assembly import create_fetcher, create_stats
-from serverfull_wsgi.domain import Fetcher, Function, Handler
+from serverfull_wsgi.domain import Function, Handler
 from serverfull_wsgi.errors import ConfigurationError, RuntimeFault
 from serverfull_wsgi.fetchers.abilities import find_function
 from serverfull_wsgi.handlers import load_handler
+from serverfull_wsgi.protocols import Fetcher
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Stat, UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER, InvocationScope, current_scope
