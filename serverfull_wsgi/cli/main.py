@@ -81,10 +81,12 @@ def check(target: str | None) -> None:
     if isinstance(application.queue, StorageAdvisor):
         for line in application.queue.storage_warnings():
             click.echo(f"warning: {line}", err=True)
-    functions = list_functions(application.dispatcher.fetcher)
-    for line in timeout_warnings(functions):
+    fetcher = application.dispatcher.fetcher
+    functions = list_functions(fetcher)
+    notes = reporting(fetcher).notes() if target else []  # `create_app` has logged those of the settings' functions
+    for line in [*notes, *timeout_warnings(functions)]:
         click.echo(f"warning: {line}", err=True)
-    if problems := reporting(application.dispatcher.fetcher).problems():
+    if problems := reporting(fetcher).problems():
         raise ConfigurationError("these functions cannot run:\n" + "\n".join(problems))
     click.echo(f"ok: {len(functions)} function{'' if len(functions) == 1 else 's'}")
 

@@ -19,6 +19,8 @@
    that parameters and the template itself decide can be resolved; a value that only AWS has is `Unresolvable`.
 3. `code` finds the directories of code and layers, and unpacks zip archives.
 4. `fetcher` serves the functions without problems, and answers 409 with the problems for the others.
+5. `unserved` adds a warning to `notes` for each feature that has no effect here, and for each name that is not among
+   the `property_names` of AWS.
 
 Invariants:
 

@@ -10,12 +10,12 @@ from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceCo
 from serverfull_wsgi.fetchers.sam.code import CodeLocator
 from serverfull_wsgi.fetchers.sam.functions import DeclaredFunction, read_function
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
+from serverfull_wsgi.fetchers.sam.notes import Notes
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, check_parameters
 from serverfull_wsgi.fetchers.sam.template import FUNCTION_TYPES, Template
+from serverfull_wsgi.fetchers.sam.unserved import add_unknown_names, add_unserved
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, LATEST
-
-_NESTED = ("AWS::Serverless::Application", "AWS::CloudFormation::Stack")
 
 
 class SamFetcher(StaticFetcher):
@@ -63,6 +63,8 @@ class SamFetcher(StaticFetcher):
             )
             self._code = CodeLocator(template, self._resolver)
             functions, aliases = self._read(self._code)
+            self._notes = Notes(template)
+            self._add_notes()
         except RecursionError:
             raise ConfigurationError(f"{path}:1: the template is nested too deeply; write it flatter") from None
         super().__init__(functions, aliases)
@@ -142,15 +144,17 @@ class SamFetcher(StaticFetcher):
         return list(dict.fromkeys(lines))
 
     def notes(self) -> list[str]:
-        """Return remarks about names that AWS would generate, and about nested applications."""
-        lines = [
-            f"{self._template.location(id)}.{property}: is missing, so AWS would generate a name; the name here is "
-            f"{id!r}; set {SETTING}='{id}=…' for another name"
-            for id, property in self._resolver.generated_names.items()
-        ]
-        for id in self._template.of_type(*_NESTED):
-            lines.append(f"{self._template.location(id)}: the functions of nested applications are not served")
-        return lines
+        """Return one warning for each subject: generated names, features that are not served, and unknown names."""
+        return self._notes.lines()
+
+    def _add_notes(self) -> None:
+        for id, property in self._resolver.generated_names.items():
+            text = (
+                f"is missing, so AWS would generate a name; the name here is {id!r}; set {SETTING}='{id}=…' for another"
+            )
+            self._notes.add(id, property, f"{text} name")
+        add_unserved(self._template, self._resolver, self._notes)
+        add_unknown_names(self._template, self._notes)
 
     def watched_paths(self) -> list[str]:
         """Return the template and the packages that it names, with those that do not exist yet."""

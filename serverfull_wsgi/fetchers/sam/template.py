@@ -29,7 +29,11 @@ class Template:
 
     Attributes:
         directory: the absolute path at which relative paths in the template start.
-        parameters, mappings, conditions, resources: the sections, by name or logical id.
+        parameters, mappings, conditions: the sections, by name.
+        resources: the resources by logical id, with the Globals merged into the functions.
+        declared: the resources as the file has them.
+        globals: the section Globals.
+        sections: all sections, as the file has them.
 
     Raises:
         ConfigurationError: if the file cannot be read, is not a template, or declares no function. The message has
@@ -46,12 +50,17 @@ class Template:
         self.parameters = self._section(sections, "Parameters")
         self.mappings = self._section(sections, "Mappings")
         self.conditions = self._section(sections, "Conditions")
-        self.resources: dict[str, Any] = dict(sections["Resources"])
+        self.sections: dict[str, Any] = sections
+        self.declared: dict[str, Any] = sections["Resources"]
+        self.resources = dict(self.declared)
         if not self.of_type(*FUNCTION_TYPES):
             self._refuse(self.line("Resources"), f"there is no {' and no '.join(FUNCTION_TYPES)}; {_CURE}")
-        common = self._section(self._section(sections, "Globals"), "Function")
+        self.globals = self._section(sections, "Globals")
+        common = self._section(self.globals, "Function")
         for id, resource in self.of_type(SERVERLESS_FUNCTION).items():
-            self.resources[id] = {**resource, "Properties": merge_globals(common, resource.get("Properties") or {})}
+            own = resource.get("Properties") or {}
+            properties = merge_globals(_without(common, resource.get("IgnoreGlobals")), own)
+            self.resources[id] = {**resource, "Properties": properties}
 
     def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
         """Return the resources of these types by logical id."""
@@ -95,6 +104,14 @@ def merge_globals(common: Any, own: Any) -> Any:
     if not (isinstance(common, dict) and isinstance(own, dict)) or is_intrinsic(common) or is_intrinsic(own):
         return own
     return {**common, **{name: merge_globals(common[name], own[name]) if name in common else own[name] for name in own}}
+
+
+def _without(common: dict[str, Any], ignored: Any) -> dict[str, Any]:
+    """Return the Globals without the properties that a resource's IgnoreGlobals names; ``"*"`` is all of them."""
+    if ignored == "*":
+        return {}
+    names = ignored if isinstance(ignored, list) else ()
+    return {name: value for name, value in common.items() if name not in names}
 
 
 def is_intrinsic(value: Any) -> bool:

@@ -294,10 +294,12 @@ def test_inline_code_is_written_to_a_file(load):
 def test_names_that_aws_would_generate_are_noted(load):
     assert load("api.yaml").notes() == [
         "api.yaml:73: UsersTable.TableName: is missing, so AWS would generate a name; the name here is 'UsersTable'; "
-        f"set {SETTING}='UsersTable=…' for another name"
+        f"set {SETTING}='UsersTable=…' for another name",
+        "api.yaml:26: ListUsers.Events.Get: events of type Api are not served; invoke the function instead",
     ]
     assert load("imports.yaml").notes() == [
-        "imports.yaml:51: Nested: the functions of nested applications are not served"
+        "imports.yaml:49: Machine: state machines are not run; invoke the function instead",
+        "imports.yaml:51: Nested: the functions of nested applications are not served",
     ]
 
 
