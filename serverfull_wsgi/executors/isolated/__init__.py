@@ -22,7 +22,8 @@ The life of an environment:
 - Ready: the runtime has requested an event (``GET /runtime/invocation/next``), and the request waits for its answer.
 - Running: the runtime has an event. The thread of the caller polls the environment until the runtime answers.
 - Idle: the environment waits in the pool of its function and version. The next invocation gets the environment that
-  was used last.
+  was used last, as soon as its runtime has requested the next event. The request follows the answer within 0.2 ms as
+  a rule. The caller has its answer before; the next caller waits for the request, up to 0.5 s.
 - Ended: all processes are killed, and the control group is removed. Temporary files stay for the next environment of
   the same function, as on AWS, or are removed if there is none.
 
@@ -34,6 +35,9 @@ Failures:
 - A timeout or the end of the process is the outcome of its invocation, in the words of AWS's platform. The environment
   ends, and the next invocation starts another one.
 - An error of the handler is an ordinary response: the environment stays.
+- A process that ends after its answer fails no later invocation. If the process ends before its runtime has read the
+  next event, another environment runs that event. A runtime that requests no event within the function's timeout after
+  its answer is ended.
 - A change of the function makes its environments outdated. Running invocations finish in them.
 - At a shutdown, running invocations have the drain time. Then each raises `ServiceException`, and its environment ends.
 - If the server dies, the control channels close, and each supervisor ends its environment.
@@ -41,6 +45,7 @@ Failures:
 Invariants:
 
 - Each environment runs at most one invocation, and belongs to at most one thread or pool.
+- An environment gets an event only while its runtime waits for one.
 - Reserved, starting, ready, running and idle environments together never exceed the limit, except for one that ends at
   this moment to make room.
 - Each reservation becomes an environment or is given back. Each environment is released exactly once.

@@ -38,6 +38,10 @@ class TimedOut(Exception):
     """The deadline has passed."""
 
 
+class EventLost(Exception):
+    """The environment ended after its last invocation, before it had read the event of the next one."""
+
+
 class Environment:
     """A process that runs ``function``, and all processes that it starts.
 
@@ -65,6 +69,7 @@ class Environment:
         self._spawner, self._is_stopped = spawner, is_stopped
         self._poll = select.poll()
         self._closed, self._output_open, self._channel_open = False, True, True
+        self._has_answered = False  # an invocation
         with contextlib.ExitStack() as on_failure:
             self._api = RuntimeApi(self._poll, self._is_own_peer)
             on_failure.callback(self._api.close)
@@ -114,11 +119,24 @@ class Environment:
         self._handle_ready(0)
         return self.ended is None
 
+    def is_overdue(self) -> bool:
+        """Return whether the runtime has answered, but requests no other event within the function's timeout."""
+        return not self._api.is_waiting and monotonic() - self.used > self.function.timeout
+
+    def wait_until_waiting(self, deadline: float) -> bool:
+        """Return whether the runtime requests its next event before ``deadline`` and before its process ends."""
+        if not self._api.is_waiting:
+            with contextlib.suppress(TimedOut):
+                self.wait_until_ready(deadline)
+        return self._api.is_waiting and not self.ended
+
     def run(self, request_id: str, headers: Mapping[str, str], payload: bytes, deadline: float) -> Answer | None:
         """Hand one invocation to the runtime, and return its answer; None if the process ended first.
 
         If the environment is not ready yet, wait for it first and return what `wait_until_ready` returns for a start
         that fails. Raises `TimedOut`, and `ServiceException` if the server abandons the invocation.
+
+        Raises `EventLost` if an earlier invocation ended the runtime and the runtime has not read this event.
         """
         if not self._api.is_waiting:
             if answer := self.wait_until_ready(deadline):
@@ -131,12 +149,20 @@ class Environment:
         self._weight.restore()
         self._api.offer(request_id, headers, payload)
         try:
-            while not self._api.answer and not self.ended:
+            while not self._api.answer and not self.ended and not self._is_event_lost():
                 self._poll_once(deadline)
             self._drain()
+            if self.ended and not self._api.answer:
+                self._handle_ready(0)  # the connection has closed before the process ended, but may not be read yet
         finally:
             answer = self._api.withdraw()
+        if answer is None and self._is_event_lost():
+            raise EventLost
+        self._has_answered = answer is not None
         return answer
+
+    def _is_event_lost(self) -> bool:
+        return self._has_answered and self._api.is_event_lost
 
     @property
     def ended(self) -> Ended | Failed | None:

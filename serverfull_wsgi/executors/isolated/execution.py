@@ -25,7 +25,7 @@ from serverfull_wsgi.executors.function_errors import (
     exit_reason,
     timeout_error,
 )
-from serverfull_wsgi.executors.isolated.environment import Environment, TimedOut
+from serverfull_wsgi.executors.isolated.environment import Environment, EventLost, TimedOut
 from serverfull_wsgi.executors.isolated.runtime_api.server import Answer
 from serverfull_wsgi.executors.isolated.zygote.protocol import Ended, Failed
 from serverfull_wsgi.executors.marshalling import JSON
@@ -100,7 +100,10 @@ class Execution:
         return self._failed_start(failed, 0.0)
 
     def run(self, environment: Environment) -> Result:
-        """Run the invocation. If the environment is not ready yet, its start counts against the function's timeout."""
+        """Run the invocation. If the environment is not ready yet, its start counts against the function's timeout.
+
+        Raises `EventLost` if the environment ended before it had read the event, so that another one can run it.
+        """
         timeout = self._function.timeout
         self._log_start()
         environment.output.start_invocation(self._fields, self._tail)
@@ -113,6 +116,10 @@ class Execution:
         except TimedOut:
             answer, seconds, timed_out = None, timeout, timeout
             environment.kill()
+        except EventLost:
+            environment.output.end_invocation()
+            self._tail = Tail() if self._tail is not None else None  # the next environment's log begins anew
+            raise
         self._measure(environment)
         if not environment.was_ready:
             failed = FailedStart(answer, environment.ended, environment.exec_error, timed_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError, ServiceException
-from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment
+from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment, EventLost
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
 from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec, launch_spec
@@ -156,18 +157,20 @@ class _OpenExecutor:
         if failed:
             return execution.fail(failed)
         launch = partial(self._launch, pool.function, invocation)
-        place = pools.acquire(pool)
-        if isinstance(place, Environment):
-            return self._run(pool, place, execution).outcome
+        while isinstance(place := pools.acquire(pool), Environment):
+            with contextlib.suppress(EventLost):  # an earlier invocation ended it, so that another one runs this one
+                return self._run(pool, place, execution).outcome
         outcome = self._start_and_run(place, launch, execution)
         if isinstance(outcome, Outcome):
             return outcome
         # As on AWS, a start that timed out is repeated once, in the invocation's own time.
-        place = pools.acquire(pool)
-        environment = place if isinstance(place, Environment) else pools.launch(place, launch)
-        result = self._run(pool, environment, execution)
-        pools.record_start(pool, result.failed_start)
-        return result.outcome
+        while True:
+            place = pools.acquire(pool)
+            environment = place if isinstance(place, Environment) else pools.launch(place, launch)
+            with contextlib.suppress(EventLost):
+                result = self._run(pool, environment, execution)
+                pools.record_start(pool, result.failed_start)
+                return result.outcome
 
     def _start_and_run(self, reservation: Reservation, launch: Launch, execution: Execution) -> Outcome | InitTimedOut:
         """Run the invocation in a new environment, and release the environment."""

@@ -53,7 +53,7 @@ def test_a_process_that_ignores_signals_or_is_stopped_is_killed(executor, handle
         ("os.abort()", "signal: aborted"),
         ("os.kill(os.getpid(), signal.SIGUSR1)", "signal: user defined signal 1"),
         ("os.kill(os.getpid(), 40)", "signal: signal 40"),
-        ("ctypes.string_at(0)", "signal: segmentation fault"),
+        ("__import__('ctypes').string_at(0)", "signal: segmentation fault"),
     ],
 )
 def test_the_exit_of_a_process_is_reported_in_the_words_of_aws(executor, code, reason):

@@ -53,6 +53,7 @@ class Connection:
         self._head_size = 0  # bytes of the current request's head and trailers
         self._parser = self._requests()
         self._unsent = b""
+        self._was_reset = False
 
     def receive(self) -> ApiRequest | None:
         """Read from the socket. Return a request, or None if none is complete yet.
@@ -61,7 +62,11 @@ class Connection:
             ConnectionError: if the client has closed the connection.
             Malformed: if the bytes are not a valid request.
         """
-        data = self._socket.recv(RECEIVE_SIZE)
+        try:
+            data = self._socket.recv(RECEIVE_SIZE)
+        except ConnectionError:
+            self._was_reset = True
+            raise
         if not data:
             raise ConnectionResetError
         self._buffer += data
@@ -100,6 +105,16 @@ class Connection:
             return self._socket.send(data)
         except BlockingIOError:
             return 0
+        except ConnectionError:
+            self._was_reset = True
+            raise
+
+    def is_unread(self) -> bool:
+        """Return whether the client has closed the connection before it had read all that was sent.
+
+        The kernel then sends RST in place of FIN; RFC 9293, section 3.6.1.
+        """
+        return self._was_reset or bool(self._unsent or self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
     def close(self) -> None:
         """Close the socket and free the buffers."""

@@ -54,6 +54,7 @@ class RuntimeApi:
     Attributes:
         listener: the listening socket.
         has_started: whether the runtime has ever requested an event, so that its start is over.
+        is_event_lost: whether the connection broke before the runtime had read the whole event.
         answer: the answer to the running invocation, or the error of the start; None until then.
     """
 
@@ -63,7 +64,8 @@ class RuntimeApi:
         self._connections: dict[int, Connection] = {}  # by descriptor
         self._waiting: Connection | None = None  # has requested the next event
         self._request_id: str | None = None  # of the running invocation
-        self.has_started = False
+        self._offered: Connection | None = None  # has the running invocation's event
+        self.has_started = self.is_event_lost = False
         self.answer: Answer | None = None
 
     @property
@@ -87,6 +89,7 @@ class RuntimeApi:
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._request_id, self.answer = request_id, None
         connection, self._waiting = self._waiting, None
+        self._offered, self.is_event_lost = connection, False
         self._send(
             connection,
             f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n"
@@ -195,6 +198,8 @@ class RuntimeApi:
 
     def _drop(self, connection: Connection | None) -> None:
         if connection and self._connections.pop(connection.fd, None):
+            if connection is self._offered and self._request_id:
+                self.is_event_lost = connection.is_unread()
             self._poll.unregister(connection.fd)
             connection.close()
         if connection is self._waiting:
