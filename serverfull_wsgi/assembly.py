@@ -83,6 +83,8 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
         authentication=create_authentication(settings),
         queue=create_queue(settings, stats),
         admin=settings.admin,
+        allowed_origins=settings.allowed_origins,
+        allowed_hosts=settings.allowed_hosts,
         region=settings.region,
         account_id=settings.account_id,
     )

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from werkzeug.routing import Map, Rule
 
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.auth.authorize import authorize
+from serverfull_wsgi.auth.browsers import BrowserGuard
 from serverfull_wsgi.auth.exposure import EXPOSED, exposed_address, is_bind_exposed
 from serverfull_wsgi.auth.principal import OPERATE
 from serverfull_wsgi.console.events import event_rules
@@ -73,6 +74,8 @@ class Application:
         authentication: a WSGI middleware that every request passes, such as `SigV4Middleware` with its credentials.
         admin: True to serve the events console at ``/serverfull/events``. Every client that can reach the application
             may use it, unless ``authentication`` restricts it to callers with the action ``operate``.
+        allowed_origins: further origins whose web pages may send unauthenticated requests.
+        allowed_hosts: further names of a server that listens on the loopback only, without ports.
         region: the region of the functions' ARNs.
         account_id: the account of the functions' ARNs.
 
@@ -93,6 +96,8 @@ class Application:
         routes: Sequence[Rule] = (),
         authentication: Callable[[WSGIApplication], WSGIApplication] | None = None,
         admin: bool = False,
+        allowed_origins: Collection[str] = (),
+        allowed_hosts: Collection[str] = (),
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
     ) -> None:
@@ -131,6 +136,7 @@ class Application:
         os.register_at_fork(after_in_child=_reset_in_child(self))
         self._entry: WSGIApplication = authentication(self._respond) if authentication else self._respond
         self.has_authentication = authentication is not None
+        self._browsers = BrowserGuard(allowed_origins, allowed_hosts)
         self._may_be_exposed = not self.has_authentication  # until a hook or the first request shows the address
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -149,11 +155,13 @@ class Application:
         try:
             name = _invoked_name(environ)
             if name:
+                self._browsers.check(environ)
                 return self._invoke.respond(environ, start_response, name, ids)
             if environ.get("PATH_INFO") == self._healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
                 if environ.get("QUERY_STRING"):
                     return self._send_health(environ, start_response, ids)
                 return _send_healthy(environ, start_response)
+            self._browsers.check(environ)
             return self._route(environ, start_response, ids)
         except ServiceError as error:
             return render(error, ids.request_id, environ, start_response)
@@ -222,16 +230,19 @@ class Application:
     def warn_if_exposed(self, binds: Iterable[Any], *, warn: bool = True) -> None:
         """Log a warning if other machines can reach the server and the application has no authentication.
 
-        A server's hook calls this before the first request. That request is then not examined.
+        A server's hook calls this before the first request. That request is then not examined. If all listeners are on
+        the loopback, requests with another name in their Host are refused, as DNS rebinding causes them.
 
         Args:
             binds: the server's listeners, as gunicorn has them: ``(host, port)`` or the path of a unix socket.
             warn: False if another process of the server logs the warning.
         """
+        binds = list(binds)
         addresses = [":".join(map(str, bind)) for bind in binds if is_bind_exposed(bind)]
         if addresses and warn and self._may_be_exposed:
             self._logger.warning(EXPOSED, ", ".join(addresses))
         self._may_be_exposed = False
+        self._browsers.listen_on(binds)
 
     def start(self) -> None:
         """Open the parts that this process needs. Later calls in the same process do nothing.

@@ -11,6 +11,7 @@ Authentication is a WSGI middleware around the application. It puts the caller i
 - `authorize`: every endpoint calls it before it acts. A request without a principal is permitted, because the operator
   runs the server without authentication.
 - `exposure`: the warning for such a server, if other machines can reach it.
+- `browsers`: the protection of such a server against web pages of other sites.
 - `sigv4`: AWS's signatures. A middleware of the user's own may replace it, and sets the principal too.
 
 An action is `invoke` or `event` on a function, or `operate` on the server: every request that is not an invocation.

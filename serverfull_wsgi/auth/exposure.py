@@ -45,13 +45,14 @@ def exposed_address(environ: WSGIEnvironment) -> str | None:
     if environ.get(PRINCIPAL) is not None or environ.get("REMOTE_USER"):
         return None
     host = environ.get("SERVER_NAME", "")
-    decisive = host if _is_address(host) else environ.get("REMOTE_ADDR", "")
-    if not _is_address(decisive) or not is_exposed(decisive):
+    decisive = host if is_address(host) else environ.get("REMOTE_ADDR", "")
+    if not is_address(decisive) or not is_exposed(decisive):
         return None
     return f"{host}:{environ.get('SERVER_PORT', '')}"
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Return whether ``text`` is an IP address."""
     try:
         ip_address(text)
     except ValueError:

@@ -137,6 +137,16 @@ def modules(env: MappingEnv, name: str, default: Any) -> Any:
     return _words(env.str(name, "", validate=_check_modules)) or default
 
 
+def origins(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read origins of web pages that are separated by commas or spaces."""
+    return _words(env.str(name, "", validate=_check_origins)) or default
+
+
+def hosts(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read names of hosts, without ports, that are separated by commas or spaces. Brackets of IPv6 are removed."""
+    return tuple(host.strip("[]") for host in _words(env.str(name, "", validate=_check_hosts))) or default
+
+
 def signals(env: MappingEnv, name: str, default: Any) -> Any:
     """Read signal numbers that are separated by spaces; return none of them if ``SIGNALS_INSTALLED`` is NONE."""
     if choice("OS", "NONE")(env, "RUNTIME_SIGNALS_INSTALLED", "OS") == "NONE":
@@ -195,6 +205,20 @@ def _check_modules(text: str) -> None:
     for name in _words(text):
         if not all(part.isidentifier() for part in name.split(".")):
             raise ValidationError(f"Must be module names separated by commas; {name!r} is not a valid one.")
+
+
+def _check_origins(text: str) -> None:
+    for origin in _words(text):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+", origin):
+            raise ValidationError(
+                f"Must be origins separated by commas, such as http://localhost:3000 without a path; {origin!r} is not."
+            )
+
+
+def _check_hosts(text: str) -> None:
+    for host in _words(text):
+        if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host):
+            raise ValidationError(f"Must be names of hosts separated by commas, without ports; {host!r} is not one.")
 
 
 def _check_signals(text: str) -> None:

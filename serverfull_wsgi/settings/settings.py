@@ -206,6 +206,20 @@ class Settings:
         read.at_least(0),
         "the number of signatures that each process remembers, so that each is valid for one request; `0` is off",
     )
+    allowed_origins: tuple[str, ...] = setting(
+        "ALLOWED_ORIGINS",
+        (),
+        read.origins,
+        "origins such as `http://localhost:3000`, separated by commas, whose web pages may send requests without "
+        "authentication; pages of this server's own origin always may",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        "ALLOWED_HOSTS",
+        (),
+        read.hosts,
+        "names, separated by commas and without ports, under which a server that listens on the loopback only may be "
+        "called without authentication; `localhost` and loopback addresses always are",
+    )
 
     # Server, logs and metrics
     httpserver_address: str = setting(
