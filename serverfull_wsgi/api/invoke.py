@@ -7,7 +7,6 @@ import binascii
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from serverfull_wsgi.auth.authorize import authorize
 from serverfull_wsgi.auth.principal import EVENT as EVENT_ACTION
@@ -31,6 +30,7 @@ from serverfull_wsgi.wsgi.requests import (
     ROUTING_ARGS,
     Ids,
     TooLarge,
+    first_value,
     new_ids,
     read_body,
     trace_id,
@@ -115,10 +115,10 @@ class Invoke:
         return _send_outcome(outcome, invocation, environ, start_response)
 
     def _parse(self, name: str, query: str) -> FunctionName:
-        return self._dispatcher.name(name, _qualifier(query))
+        return self._dispatcher.name(name, first_value(query, "Qualifier"))
 
     def _validation_error(self, name: str, query: str, kind: str, log_type: str) -> ValidationException:
-        violations = name_violations(name) + qualifier_violations(_qualifier(query))
+        violations = name_violations(name) + qualifier_violations(first_value(query, "Qualifier"))
         if kind not in INVOCATION_TYPES:
             violations.append(_enum_violation(INVOCATION_TYPES, kind, "invocationType"))
         if log_type not in LOG_TYPES:
@@ -176,13 +176,6 @@ def _event_too_large(size: int, limit: int) -> RequestEntityTooLargeException:
 
 def _enum_violation(choices: tuple[str, ...], value: str, member: str) -> str:
     return violation(value, member, f"satisfy enum value set: [{', '.join(choices)}]")
-
-
-def _qualifier(query: str) -> str | None:
-    """Return the first ``Qualifier`` of a query string, or None."""
-    if not query:
-        return None
-    return parse_qs(query, keep_blank_values=True, max_num_fields=None).get("Qualifier", [None])[0]
 
 
 def _client_context(header: str) -> dict[str, Any]:

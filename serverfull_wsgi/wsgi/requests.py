@@ -8,7 +8,7 @@ from collections import deque
 from functools import lru_cache
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 from serverfull_wsgi.errors import InvalidRequestContentException
 
@@ -64,6 +64,17 @@ def decoded(segment: str) -> str:
 def text_of(segment: str) -> str:
     """Return a segment of PATH_INFO as text. WSGI passes each byte of PATH_INFO as one character."""
     return segment.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def first_value(query: str, name: str) -> str | None:
+    """Return the first value of a parameter in a query string, or None.
+
+    >>> first_value("a=1&Qualifier=prod&Qualifier=2", "Qualifier")
+    'prod'
+    """
+    if not query:
+        return None
+    return parse_qs(query, keep_blank_values=True, max_num_fields=None).get(name, [None])[0]
 
 
 class TooLarge(Exception):

@@ -991,6 +991,77 @@ def test_a_replay_guard_accepts_one_of_many_simultaneous_requests():
     assert sorted(statuses) == [200] + [403] * 7
 
 
+SECRET_OF = {KEY: SECRET, **{f"AKID{number}": f"secret-{number}" for number in range(5)}}
+
+
+def numbered(number, key="AKIDADA", name="hello", **options):
+    target = f"/2015-03-31/functions/{name}/invocations"
+    return by_botocore(Sent("POST", target, {"X-Amz-Number": str(number)}), key, SECRET_OF[key], **options)
+
+
+def test_a_key_that_fills_the_replay_guard_does_not_lock_out_the_others():
+    middleware = guarded(credentials=SECRET_OF, replay_guard=12)
+
+    def accepted(key):
+        return [call(middleware, numbered(n, key).environ()).status for n in range(20)].count(200)
+
+    assert accepted("AKID0") == 12  # one key may use the whole guard
+    assert accepted(KEY) == 6
+    assert accepted("AKID1") == 4
+    assert accepted("AKID0") == 0
+
+
+def test_a_replay_guard_smaller_than_the_number_of_keys_accepts_one_request_of_each():
+    middleware = guarded(credentials=SECRET_OF, replay_guard=2)
+    statuses = [[call(middleware, numbered(n, key).environ()).status for n in range(2)] for key in SECRET_OF]
+    assert statuses == [[200, 200]] + [[200, 429]] * 5
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        numbered(1, name="other"),
+        numbered(1, name="hello:2"),
+        numbered(1, name="arn:aws:lambda:us-east-1:123456789012:function:other"),
+        by_botocore(Sent("POST", "/2015-03-31/functions/hello/invocations?Qualifier=2")),
+        by_botocore(Sent("POST", "/2015-03-31/functions/hello/invocations", {"X-Amz-Invocation-Type": "Event"})),
+        by_botocore(Sent("POST", "/2014-11-13/functions/hello/invoke-async/")),
+        by_botocore(Sent("GET", "/serverfull/events")),
+    ],
+)
+def test_a_request_that_the_key_may_not_make_does_not_count_in_the_replay_guard(refused):
+    called = []
+    ada = Credential(SECRET, functions=["hello:$LATEST"], actions=["invoke"])
+    middleware = guarded(lambda *_: called.append(_), credentials={KEY: ada}, replay_guard=1)
+    responses = [call(middleware, refused.environ()) for _ in range(3)]
+    assert [code(response) for response in responses] == ["AccessDeniedException"] * 3
+    assert called == []
+    assert call(guarded(credentials={KEY: ada}, replay_guard=1), numbered(1).environ()).status == 200
+
+
+@pytest.mark.parametrize(("expires", "accepted"), [(3600, True), (3601, False), (604_800, False)])
+def test_with_a_replay_guard_a_presigned_request_is_valid_for_an_hour_at_most(expires, accepted):
+    sent = by_botocore(Sent("POST", HELLO), when=NOON, expires=expires)
+    assert call(guarded(), sent.environ()).status == 200
+    response = call(guarded(replay_guard=10), sent.environ())
+    assert (response.status == 200) is accepted
+    if not accepted:
+        assert code(response) == "IncompleteSignatureException"
+        assert message(response) == (
+            "X-Amz-Expires must be at most 3600 seconds, since this server accepts each signature once."
+        )
+
+
+def test_a_replay_guard_remembers_a_presigned_request_until_it_expires():
+    clock = SimpleNamespace(now=NOON)
+    middleware = guarded(replay_guard=1, clock=lambda: clock.now.timestamp())
+    sent = by_botocore(Sent("POST", HELLO), when=NOON, expires=3600)
+    assert call(middleware, sent.environ()).status == 200
+    clock.now += timedelta(seconds=3600)
+    assert code(call(middleware, sent.environ())) == "InvalidSignatureException"
+    assert message(call(middleware, sent.environ())) == "The signature was used already; sign the request again."
+
+
 # Over a socket, byte by byte
 
 

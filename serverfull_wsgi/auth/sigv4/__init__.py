@@ -12,6 +12,8 @@ One request, in the order of the checks::
                signature       the key's secret signs the canonical request: equal in constant time
                    │               unknown key and wrong signature: InvalidSignatureException, in the same time
                    ▼
+               principal       the permission of the key; its function, if the replay guard is on
+                   ▼
                replay_guard    if it is on: this signature was not used before
                    ▼
     environ["serverfull.principal"] = Principal, and the application is called

@@ -14,14 +14,15 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from serverfull_wsgi.auth.credentials import Credential, Credentials
-from serverfull_wsgi.auth.principal import OPERATE, PRINCIPAL, Principal
+from serverfull_wsgi.auth.principal import EVENT, INVOKE, OPERATE, PRINCIPAL, Principal
 from serverfull_wsgi.auth.sigv4.errors import (
+    IncompleteSignatureException,
     InvalidSignatureException,
     MissingAuthenticationTokenException,
     UnrecognizedClientException,
 )
 from serverfull_wsgi.auth.sigv4.parsing import Request, SignatureFields, parse_signature, query_pairs
-from serverfull_wsgi.auth.sigv4.replay_guard import ReplayGuard
+from serverfull_wsgi.auth.sigv4.replay_guard import MAX_EXPIRES, ReplayGuard
 from serverfull_wsgi.auth.sigv4.signature import (
     MISMATCH,
     check_payload,
@@ -31,10 +32,19 @@ from serverfull_wsgi.auth.sigv4.signature import (
     matches,
 )
 from serverfull_wsgi.errors import RequestEntityTooLargeException, ServiceError, ServiceException
-from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, partition_of
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, FunctionName, partition_of
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.scope import LOGGER
-from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, discard_body, new_ids, read_body, sent_path
+from serverfull_wsgi.wsgi.requests import (
+    PAYLOAD_LIMIT,
+    TooLarge,
+    discard_body,
+    first_value,
+    new_ids,
+    read_body,
+    sent_path,
+    text_of,
+)
 from serverfull_wsgi.wsgi.responses import render
 
 if TYPE_CHECKING:
@@ -45,7 +55,9 @@ HIDDEN_PATH = (
     "middleware changed it; RAW_URI or REQUEST_URI must be set and mean the same as SCRIPT_NAME and PATH_INFO; "
     "gunicorn, waitress and uWSGI set one of them"
 )
-_invocation = re.compile(r"(/2015-03-31/functions/[^/]+/invocations|/2014-11-13/functions/[^/]+/invoke-async/?)\Z")
+_invocation = re.compile(
+    r"(?:/2015-03-31/functions/([^/]+)/invocations|/2014-11-13/functions/([^/]+)/invoke-async/?)\Z"
+)
 
 
 class SigV4Middleware:
@@ -63,7 +75,8 @@ class SigV4Middleware:
         open_paths: paths below the application that need no signature for GET and HEAD.
         body_limit: bytes. A body must be read whole before its signature can be verified.
         replay_guard: the number of signatures to remember, so that each is accepted once. 0 turns this off: a request
-            may then be sent again while its signature is valid, as clients do that retry without signing again.
+            may then be sent again while its signature is valid, as clients do that retry without signing again. With
+            a guard, presigned requests that are valid for more than an hour are refused.
         clock: a callable that returns seconds since 1970, to check a signature's date with.
         logger: receives a line for each refused request.
     """
@@ -85,6 +98,7 @@ class SigV4Middleware:
         self._app = app
         self._credentials = credentials if callable(credentials) else credentials.get
         self._region, self._service = region, service
+        self._account_id = account_id
         self._user_arn = f"arn:{partition_of(region)}:iam::{account_id}:user/"
         self._open_paths = frozenset([open_paths] if isinstance(open_paths, str) else open_paths)
         self._body_limit = body_limit
@@ -129,17 +143,39 @@ class SigV4Middleware:
             principal = self._principal(fields, request, self._body_digest(environ, headers))
         except UnicodeEncodeError:  # a character that no WSGI server puts into an environ
             raise InvalidSignatureException(MISMATCH) from None
+        self._authorize(principal, environ)
         if self._replay_guard:
-            self._replay_guard.admit(fields.signature, expires, now)
-        if not _invocation.search(environ.get("PATH_INFO", "")):
-            principal.require(OPERATE)
+            self._replay_guard.admit(fields.access_key_id, fields.signature, expires, now)
         return principal
+
+    def _authorize(self, principal: Principal, environ: WSGIEnvironment) -> None:
+        """Require the principal's permission, so that only permitted requests count in the replay guard.
+
+        The application requires the permission for the function anyway, so without a guard only `operate` is checked.
+        The name of a function that is not valid is left to the application, which refuses it.
+        """
+        invocation = _invocation.search(environ.get("PATH_INFO", ""))
+        if not invocation:
+            principal.require(OPERATE)
+        elif self._replay_guard:
+            is_event = invocation[2] or environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event"
+            qualifier = first_value(environ.get("QUERY_STRING", ""), "Qualifier") if invocation[1] else None
+            name = text_of(invocation[1] or invocation[2])
+            try:
+                function = FunctionName.parse(name, qualifier, region=self._region, account_id=self._account_id)
+            except ServiceError:
+                return
+            principal.require(EVENT if is_event else INVOKE, function)
 
     def _check_fields(self, fields: SignatureFields, headers: Mapping[str, str], now: int) -> int:
         """Check all rules that need no key, so that their errors are the same for all keys.
 
         Returns the end of the signature's life, in seconds since 1970.
         """
+        if self._replay_guard and fields.expires is not None and fields.expires > MAX_EXPIRES:
+            raise IncompleteSignatureException(
+                f"X-Amz-Expires must be at most {MAX_EXPIRES} seconds, since this server accepts each signature once."
+            )
         expires = check_time(fields, now)
         check_scope(fields, self._region, self._service)
         check_signed_headers(fields, headers)
