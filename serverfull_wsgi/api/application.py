@@ -44,6 +44,7 @@ from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.telemetry.stdio import bound_output
 from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
 from serverfull_wsgi.wsgi.responses import render, send_json
 
@@ -258,6 +259,7 @@ class Application:
             if self._is_closed:
                 raise RuntimeError("the application is closed in this process; make a new one")
             if self._parts is None:
+                bound_output()
                 self._parts = _Parts(self._rules, self._metrics, self._executor, self.queue, self.dispatcher)
             self._parts.open()
             self._is_started = True

@@ -17,6 +17,7 @@ invocation by this scope:
 | metrics | statsd clients, and the metrics of AWS/Lambda |
 | tail | the buffer for the end of a log |
 | scope | the current invocation, its logger and its metrics |
+| bounded_output | writes that do not wait for the reader of a full pipe |
 | stdio | standard output and error of concurrent invocations |
 | tail_handler | log records of handlers |
 | logs | the server's own log |
@@ -28,6 +29,7 @@ Invariants:
 
 - Neither a log line nor a metric can fail an invocation or make it wait for a collector: errors of output are ignored.
 - A handler cannot redirect the server's own log, nor the output of another invocation.
-- The path of each invocation has no lock and makes no log record, unless a handler replaced a stream or the operator
-  added log handlers.
+- The path of each invocation makes no log record, and has no lock but the output's, unless a handler replaced a stream
+  or the operator added log handlers.
+- A server does not wait for a reader of its output for more than one second: then lines are dropped and counted.
 """

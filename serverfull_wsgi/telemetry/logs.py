@@ -14,7 +14,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from serverfull_wsgi.telemetry.stdio import real_stream, write_quietly
+from serverfull_wsgi.telemetry.bounded_output import BoundedBytes, BoundedText, describe_lost
+from serverfull_wsgi.telemetry.stdio import output_of, real_stream, write_quietly
 from serverfull_wsgi.telemetry.tail_handler import TailHandler
 from serverfull_wsgi.timestamps import timestamp
 
@@ -34,6 +35,7 @@ def configure(logger: logging.Logger, *, output: str, level: int | str, format: 
     """
     formatter = JsonFormatter() if format == "JSON" else TextFormatter()
     handler = logging.NullHandler() if output == "NULL" else _OutputHandler(output, formatter)
+    BoundedBytes.describe_lost = staticmethod(lambda count: formatter.lost(logger.name, count))
     logger.handlers[:] = [handler, *(it for it in logger.handlers if isinstance(it, TailHandler))]
     logger.setLevel(level)
     logger.propagate = False
@@ -73,13 +75,26 @@ class _OutputHandler(logging.Handler):
 
     def write(self, line: str) -> None:
         """Write a formatted line, to the process's first stream if the present one is closed."""
-        stream = real_stream(self._output)
+        stream: Any = real_stream(self._output)
+        if type(stream) is BoundedText and _write_line(stream, line + "\n"):
+            return
         if not write_quietly(stream, line + "\n") and (first := getattr(sys, f"__{self._output}__")):
-            write_quietly(stream := first, line + "\n")
+            write_quietly(stream := output_of(first), line + "\n")
         try:  # noqa: SIM105  (contextlib.suppress takes 0.3 µs more)
             stream.flush()
         except (OSError, ValueError, AttributeError):  # a closed pipe or stream must not fail the invocation
             pass
+
+
+def _write_line(stream: BoundedText, line: str) -> bool:
+    """Write a line and ignore I/O errors. Return False if the stream is closed."""
+    try:
+        stream.write_line(line)
+    except OSError:
+        pass
+    except ValueError:
+        return False
+    return True
 
 
 class _LineFormatter(logging.Formatter):
@@ -94,6 +109,10 @@ class _LineFormatter(logging.Formatter):
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
         """Return the line for these values; ``created`` is in seconds since 1970."""
         raise NotImplementedError
+
+    def lost(self, logger: str, count: int) -> str:
+        """Return the line for ``count`` lines that were dropped."""
+        return self.line(time.time(), "WARNING", logger, describe_lost(count), {})
 
     def report(
         self, logger: str, message: str, function_name: str, request_id: str, duration: float, principal: str | None

@@ -34,6 +34,7 @@ from collections import deque
 from contextvars import Token
 from typing import Any, TextIO
 
+from serverfull_wsgi.telemetry.bounded_output import bounded
 from serverfull_wsgi.telemetry.scope import InvocationScope, current_scope
 
 _routed: dict[str, RoutedStream | None] = {"stdout": None, "stderr": None}
@@ -41,6 +42,7 @@ _running: set[InvocationScope] = set()
 # CPython's print() holds no reference to sys.stdout while it writes, and crashes if another thread frees the stream.
 # 16 streams are 8 replacements, more than threads make during one write.
 _replaced: deque[Any] = deque(maxlen=16)
+_is_bounded = False
 _lock = threading.RLock()  # reentrant: a signal handler may log while its own thread holds the lock
 
 
@@ -76,15 +78,32 @@ def real_stream(name: str) -> TextIO:
     routed = _routed[name]
     is_in_place = getattr(sys, name, None) is routed
     if routed is not None and is_in_place:
-        return routed.stream
+        return routed.out
     with _lock:  # no invocation that replaced the stream ends meanwhile
         stream: Any = getattr(sys, name, None)
         if (routed := _routed[name]) is not None and (_running or type(stream) is Redirection):
             stream = routed
     if isinstance(stream, RoutedStream):
-        return stream.stream
+        return stream.out
     real: TextIO = _null_stream if stream is None else stream
-    return real
+    return output_of(real)
+
+
+def bound_output() -> None:
+    """Drop output that cannot be written, from now on, rather than wait for its reader; see `bounded_output`.
+
+    A server calls this. A command that prints one result waits for its reader, as other programs do.
+    """
+    global _is_bounded
+    _is_bounded = True
+    for routed in _routed.values():
+        if routed is not None:
+            routed.out = bounded(routed.stream)
+
+
+def output_of(stream: TextIO) -> TextIO:
+    """Return the stream to write to for ``stream``: a bounded one for the same file, after `bound_output`."""
+    return bounded(stream) if _is_bounded else stream
 
 
 def write_quietly(stream: TextIO, text: str) -> bool:
@@ -176,16 +195,17 @@ class RoutedStream(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.out = output_of(stream)  # the same file; its writes may be bounded
         self.retired = False  # another `RoutedStream` was put in front of this one and writes the tail
 
     def write(self, text: str) -> int:
         scope = current_scope.get()
         if scope is None or not isinstance(text, str):  # the stream raises its own TypeError
-            return self.stream.write(text)
+            return self.out.write(text)
         text.encode()  # raises UnicodeEncodeError for a lone surrogate, as on AWS
         if scope.tail is not None and not self.retired:
             scope.tail.write(text)
-        write_quietly(self.stream, text)
+        write_quietly(self.out, text)
         return len(text)
 
     @property
@@ -193,7 +213,7 @@ class RoutedStream(io.TextIOBase):
         return RoutedBuffer(self)
 
     def flush(self) -> None:
-        self.stream.flush()
+        self.out.flush()
 
     def close(self) -> None:
         """Do nothing: other handlers and the server go on printing."""
@@ -205,21 +225,21 @@ class RoutedStream(io.TextIOBase):
         return True
 
     def isatty(self) -> bool:
-        return self.stream.isatty()
+        return self.out.isatty()
 
     def fileno(self) -> int:
-        return self.stream.fileno()
+        return self.out.fileno()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self.stream.encoding
+        return self.out.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        return self.stream.errors
+        return self.out.errors
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+        return getattr(self.out, name)
 
 
 class RoutedBuffer(io.RawIOBase):
@@ -233,8 +253,8 @@ class RoutedBuffer(io.RawIOBase):
         if scope is not None and scope.tail is not None and not self._text.retired:
             scope.tail.write_bytes(bytes(data))
         with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: the stream has no binary layer
-            self._text.stream.flush()  # earlier text comes first
-            self._text.stream.buffer.write(data)
+            self._text.out.flush()  # earlier text comes first
+            self._text.out.buffer.write(data)
         return len(data)
 
     def writable(self) -> bool:
@@ -245,7 +265,7 @@ class RoutedBuffer(io.RawIOBase):
 
     def flush(self) -> None:
         with contextlib.suppress(AttributeError):
-            self._text.stream.buffer.flush()
+            self._text.out.buffer.flush()
 
     def close(self) -> None:
         """Do nothing, as `RoutedStream.close`."""

@@ -181,3 +181,10 @@ def record(event, context):
 
 
 patient = Function(slow, timeout=60)
+
+
+def chat(event, context):
+    """Print a text a number of times."""
+    text, count = event
+    for _ in range(count):
+        print(text, flush=True)

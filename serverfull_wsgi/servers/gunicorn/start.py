@@ -15,6 +15,7 @@ from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.protocols import Fetcher
 from serverfull_wsgi.servers.gunicorn.hooks import seconds_left_of, warn_of_timeouts
 from serverfull_wsgi.settings.settings import Settings
+from serverfull_wsgi.telemetry.stdio import bound_output, output_of
 
 
 def start_http(fetcher: Fetcher | None = None, settings: Settings | None = None, options: Sequence[str] = ()) -> None:
@@ -48,6 +49,8 @@ def serve(load: Callable[[], Application], settings: Settings, options: Sequence
     )
 
     configure_logging(settings)
+    bound_output()
+    sys.stdout, sys.stderr = output_of(sys.stdout), output_of(sys.stderr)  # for gunicorn's own log too
     Server(load, settings, options).run()
 
 
