@@ -312,7 +312,7 @@ def test_commands_and_routes_report_that_a_broker_has_no_log_of_events(tmp_path)
         for method, path in (("GET", ""), ("GET", "/some-id"), ("POST", "/some-id/redrive")):
             status, _, body = servers.request(method, f"/serverfull/events{path}")
             assert status == 404
-            assert b"without a log of them to look at" in body
+            assert b"without a log to list, redrive or purge" in body
     refused = servers.command("events", "list", **settings)
     assert refused.returncode == 1
     assert "SERVERFULL_EVENTS=redis://...: a broker keeps no log of events" in refused.stderr
