@@ -159,6 +159,7 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
         drain=settings.drain,
         lease=settings.events_lease,
         retention=settings.events_retention,
+        max_bytes=settings.events_max_bytes,
         delays=delays,
         endpoint=settings.events_destinations_endpoint or None,
         metrics=metrics,

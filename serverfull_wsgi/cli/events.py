@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from functools import partial
 
 import click
 
@@ -15,9 +15,6 @@ from serverfull_wsgi.protocols import EVENT_STATES
 from serverfull_wsgi.queues.sqlite import admin
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.settings.settings import Settings
-
-# Events that one transaction changes. Servers cannot write in the meantime, so it has to be short.
-PAGE = 500
 
 
 @click.group()
@@ -74,7 +71,9 @@ def redrive(request_id: str | None, failed: bool) -> None:
             count = 1
         else:
             upto = store.read(admin.latest_number)
-            count = _in_pages(store, lambda db: admin.redrive_failed(db, upto, store.now(), PAGE), "redriven")
+            count = admin.change_all(
+                store, lambda db, after: admin.redrive_failed(db, after, upto, store.now()), _progress("redriven")
+            )
     click.echo(f"{count} redriven")
 
 
@@ -88,17 +87,16 @@ def purge(state: str | None) -> None:
     """
     with closing(_store()) as store:
         upto = store.read(admin.latest_number)
-        count = _in_pages(store, lambda db: admin.purge(db, state or "", upto, PAGE), "removed")
+        count = 0
+        for ended in [state] if state else EVENT_STATES[2:]:
+            page = partial(admin.purge, last=upto, state=ended)
+            count += admin.change_all(store, page, _progress("removed", count))
     click.echo(f"{count} removed")
 
 
-def _in_pages(store: Store, change: Callable[[Any], int], verb: str) -> int:
-    """Change many events in short transactions, print the progress, and return the number of events."""
-    total = 0
-    while (count := store.write(change)) > 0:
-        total += count
-        click.echo(f"{total} {verb} ...", err=True)
-    return total
+def _progress(verb: str, before: int = 0) -> Callable[[int], None]:
+    """Return a function that prints how many events were changed so far; ``before`` were changed already."""
+    return lambda count: click.echo(f"{before + count} {verb} ...", err=True)
 
 
 def _store() -> Store:

@@ -146,6 +146,13 @@ class Settings:
     events_retention: float = setting(
         "EVENTS_RETENTION", 86_400.0, read.at_least(0, "float"), "seconds for which finished events can be listed"
     )
+    events_max_bytes: int = setting(
+        "EVENTS_MAX_BYTES",
+        0,
+        read.at_least(0),
+        "events in SQLite: the size of the file in bytes at which events are refused with a 500, as on a full disk",
+        shown="no limit",
+    )
     events_lease: float = setting(
         "EVENTS_LEASE",
         30.0,

@@ -118,7 +118,7 @@ class GroupCommit:
         """
         try:
             self._transaction(batch)
-        except (sqlite3.Error, OSError, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError, StoreError) as error:
             if len(batch) > 1 and not is_busy(error):
                 for write in batch:
                     self._commit([write])

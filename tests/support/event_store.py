@@ -10,6 +10,7 @@ from serverfull_wsgi.queues.sqlite import admin, statements
 from serverfull_wsgi.queues.sqlite.store import Store
 
 LEASE = 30.0  # seconds
+NEVER = 1e12  # in store time
 SUCCEEDED = Final("succeeded", "Success", Counts(1))
 NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
 
@@ -53,6 +54,22 @@ def fill(path, count=20):
     with closing(Store(path, "tests")) as store:
         for number in range(count):
             put(store, f"id-{number}", payload(number))
+
+
+def fill_quickly(path, state, count, name="hello"):
+    """Insert ``count`` events of the function ``name`` in one state in one transaction. Queued ones are due never."""
+    arn = FunctionName.parse(name, region="us-east-1", account_id="123456789012").arn
+    is_ended = state in ("succeeded", "failed")
+
+    def row(number):
+        texts, data = (f"{state}-{number}", arn, "Root=1", "{}"), payload(number)
+        due, ended = (None, NEVER) if is_ended else (NEVER, None)
+        return (*texts, statements.checksum(*texts, payload=data), data, state, due, ended)
+
+    columns = "request_id, function, trace_id, config, checksum, payload, state, due, ended, accepted, accepted_at"
+    query = f"INSERT INTO event ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1.0, 1.0)"
+    with closing(Store(path)) as store:
+        store.write(lambda db: db.executemany(query, (row(number) for number in range(count))).rowcount)
 
 
 def payload(number):

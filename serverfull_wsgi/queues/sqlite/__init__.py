@@ -42,6 +42,11 @@ name only when it is complete, and then its directory is synced. If the disk is 
 events end in reserved space. After each commit with a new event, `Place` checks that the open files are still at their
 paths. If someone moved, removed or replaced them, a restart would not find the event, so its caller gets a 500.
 
+**Operators and large stores.** An accept waits at most 0.7 s for its turn. So no other transaction may be long, however
+many events the store has. Each query has an index for its condition. Commands that change many events, and retention,
+take pages of at most 500 events and 8 MiB, and pause between pages for as long as the page took. Reads have connections
+of their own, which take no part in the gate, cannot change the file and never checkpoint.
+
 **One session in each process.** `SqliteQueue` holds options only. `SqliteQueue.start` opens a `Session`: the store, the
 leader election, the workers and the housekeeper. A forked child starts a session of its own and never uses its
 parent's::

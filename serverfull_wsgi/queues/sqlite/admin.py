@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from serverfull_wsgi.queues.sqlite import statements
+from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.timestamps import timestamp
 
 _SUMMARY = (
@@ -15,11 +19,10 @@ _SUMMARY = (
 
 def events(db: sqlite3.Connection, state: str, limit: int, before: int | None) -> list[dict[str, Any]]:
     """Return summaries of events, the latest first; see `EventLog.events`."""
-    where = "WHERE (? = '' OR state = ?) AND (? IS NULL OR id < ?)"
-    rows = db.execute(
-        f"SELECT {_SUMMARY} FROM event {where} ORDER BY id DESC LIMIT ?",
-        (state, state, before, before, limit),
-    )
+    conditions = {"state = ?": state or None, "id < ?": before}
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    where = f"WHERE {' AND '.join(given)}" if given else ""  # only what is given, so that SQLite can use an index
+    rows = db.execute(f"SELECT {_SUMMARY} FROM event {where} ORDER BY id DESC LIMIT ?", (*given.values(), limit))
     return [_summary(row) for row in rows.fetchall()]
 
 
@@ -70,23 +73,36 @@ def _time(wall: float | None) -> str | None:
 
 def redrive(db: sqlite3.Connection, request_id: str, now: float) -> bool:
     """Run a failed event again; see `EventLog.redrive`."""
-    return _redrive(db, "request_id = ?", (request_id,), now) == 1
+    return _redrive(db, "request_id = ?", [request_id], now) == 1
 
 
-def redrive_failed(db: sqlite3.Connection, last: int, now: float, limit: int = 500) -> int:
-    """Run up to ``limit`` failed events with numbers up to ``last`` again, and return their number."""
-    condition = "id IN (SELECT id FROM event WHERE state = 'failed' AND id <= ? LIMIT ?)"
-    return _redrive(db, condition, (last, limit), now)
+class Page(NamedTuple):
+    """Events that one transaction changed: their number, and the position after which the next page starts."""
+
+    changed: int
+    end: int | None  # None after the last page
 
 
-def _redrive(db: sqlite3.Connection, condition: str, values: tuple[Any, ...], now: float) -> int:
-    cursor = db.execute(
+class Change(Protocol):
+    """A function that changes the page of events with numbers above ``after``."""
+
+    def __call__(self, db: sqlite3.Connection, *, after: int) -> Page: ...
+
+
+def redrive_failed(db: sqlite3.Connection, after: int, last: int, now: float) -> Page:
+    """Run a page of failed events again: those with numbers above ``after`` and up to ``last``."""
+    ids, end = statements.page(_sizes(db, "failed", after, last))
+    return Page(_redrive(db, "id = ?", ids, now), end)
+
+
+def _redrive(db: sqlite3.Connection, condition: str, values: Sequence[int | str], now: float) -> int:
+    cursor = db.executemany(
         "UPDATE event SET state = 'queued', due = ?, accepted = ?, attempts = 0, throttles = 0, lost = 0, "
         "ended = NULL, ended_at = NULL, condition = '', error = '', result = NULL "
         f"WHERE state = 'failed' AND {condition}",
-        (now, now, *values),
+        [(now, now, value) for value in values],
     )
-    return cursor.rowcount
+    return max(cursor.rowcount, 0)  # -1 if there are no values
 
 
 def latest_number(db: sqlite3.Connection) -> int:
@@ -95,9 +111,36 @@ def latest_number(db: sqlite3.Connection) -> int:
     return number
 
 
-def purge(db: sqlite3.Connection, state: str, last: int, limit: int = 500) -> int:
-    """Remove up to ``limit`` ended events with numbers up to ``last``, and return their number.
+def purge(db: sqlite3.Connection, after: int, last: int, state: str) -> Page:
+    """Remove a page of events that ended in ``state``: those with numbers above ``after`` and up to ``last``.
 
-    An empty ``state`` stands for every state. An event with a record that still waits is kept.
+    An event with a record that still waits is kept.
     """
-    return statements.remove_ended(db, "(? = '' OR state = ?) AND id <= ?", (state, state, last), limit)
+    ids, end = statements.page(_sizes(db, state, after, last))
+    return Page(statements.remove(db, ids), end)
+
+
+def _sizes(db: sqlite3.Connection, state: str, after: int, last: int) -> list[tuple[int, int]]:
+    """Return the numbers and sizes of the next events in one state, in the order of their numbers."""
+    return db.execute(
+        f"SELECT id, {statements.SIZE} FROM event WHERE state = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+        (state, after, last, statements.PAGE),
+    ).fetchall()
+
+
+def change_all(store: Store, change: Change, progress: Callable[[int], None]) -> int:
+    """Change events page by page, call ``progress`` with their number after each page, and return their number.
+
+    After each page, servers have as much time for their own writes as the page took.
+    """
+    total, position = 0, 0
+    while True:
+        start = time.monotonic()
+        page = store.write(functools.partial(change, after=position))
+        total += page.changed
+        if page.changed:
+            progress(total)
+        if page.end is None:
+            return total
+        position = page.end
+        time.sleep(time.monotonic() - start)

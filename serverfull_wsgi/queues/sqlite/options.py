@@ -20,6 +20,7 @@ class Options:
     drain: float  # seconds
     lease: float  # seconds
     retention: float  # seconds
+    max_bytes: int  # of the file; 0 for no limit
     delays: Delays
     endpoint: str | None
     logger: logging.Logger

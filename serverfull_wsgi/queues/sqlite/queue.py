@@ -44,6 +44,8 @@ class SqliteQueue:
         drain: seconds that `close` waits for running events. Then the process gives up their leases.
         lease: seconds of a lease without renewal.
         retention: seconds that an event is kept after its end.
+        max_bytes: size of the file at which events are refused, as on a full disk; 0 for no limit. Results of running
+            events are still written.
         delays: seconds between attempts; None for AWS's.
         endpoint: URL of a service that stands in for AWS's, for destinations in SQS, SNS and EventBridge.
         logger: gets the queue's warnings and errors.
@@ -59,6 +61,7 @@ class SqliteQueue:
         drain: float = 25.0,
         lease: float = 30.0,
         retention: float = 86_400.0,
+        max_bytes: int = 0,
         delays: Delays | None = None,
         endpoint: str | None = None,
         logger: logging.Logger = LOGGER,
@@ -67,7 +70,7 @@ class SqliteQueue:
         self.path = Path(path)
         self._logger = logger
         self._options = Options(
-            self.path, owner, workers, drain, lease, retention, delays or Delays(), endpoint, logger, metrics
+            self.path, owner, workers, drain, lease, retention, max_bytes, delays or Delays(), endpoint, logger, metrics
         )
         self._session: Session | None = None
 
@@ -115,7 +118,13 @@ class SqliteQueue:
             raise ServiceException("The server is stopping and takes no more events; send this one again.")
         store = session.store
         operation = functools.partial(
-            statements.insert, invocation=invocation, config=config, dedupe=dedupe, now=store.now(), wall=time.time()
+            statements.insert,
+            invocation=invocation,
+            config=config,
+            dedupe=dedupe,
+            now=store.now(),
+            wall=time.time(),
+            max_bytes=self._options.max_bytes,
         )
         try:
             request_id = store.accept(operation)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
@@ -15,6 +17,9 @@ APPLICATION_ID = 0x5E4F0E11  # in the file's header; distinguishes an event stor
 BUSY_TIMEOUT = 0.2  # seconds to wait for SQLite's lock, if a backup or a shell holds it: other servers use the gate
 JOURNAL_LIMIT = 32 * 1024 * 1024  # bytes of the write-ahead log that stay on the disk after a checkpoint
 
+PROGRESS_PERIOD = 2.0  # seconds between two log lines about the progress of an upgrade
+PROGRESS_STEPS = 10_000  # instructions of SQLite's virtual machine between two looks at the clock: about a millisecond
+STEPS_PER_EVENT = 9  # of these instructions, to build an index; measured with 10,000 to 1,000,000 events
 FIRST_WITH_LEASE = 3  # the first version in which the leader is a row of the store, and not the holder of a file lock
 
 # Each migration raises a store's version by one. Times are in seconds. due, accepted, ended and until are store time
@@ -78,6 +83,10 @@ MIGRATIONS = (
         until REAL NOT NULL                    -- the end of its leadership, unless the process renews it
     );
     """,
+    """
+    CREATE INDEX event_state ON event (state); -- with the id, as every index: pages of one state in order
+    CREATE INDEX record_leased ON record (owner) WHERE owner <> '';
+    """,
 )
 
 
@@ -126,7 +135,7 @@ def create(path: Path) -> None:
     try:
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        _migrate(db, 0)
+        db.executescript(f"BEGIN; {';'.join(MIGRATIONS)}; PRAGMA user_version={len(MIGRATIONS)}; COMMIT;")
         db.execute("PRAGMA journal_mode=WAL")
     finally:
         db.close()
@@ -134,8 +143,8 @@ def create(path: Path) -> None:
     private_files.sync_directory(path.parent)
 
 
-def check(path: Path, *, thoroughly: bool) -> None:
-    """Check a store's file and migrate an older one. ``thoroughly`` reads the whole file and its log.
+def check(path: Path, logger: logging.Logger, *, thoroughly: bool) -> None:
+    """Check a store's file and upgrade an older one. ``thoroughly`` reads the whole file and its log.
 
     Raises `ConfigurationError` if the file is not an event store, is damaged, or has a newer version.
     """
@@ -147,6 +156,7 @@ def check(path: Path, *, thoroughly: bool) -> None:
         db = connect(path)
         try:
             _check(db, path, thoroughly)
+            _upgrade(db, path, logger)
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
@@ -178,13 +188,39 @@ def _check(db: sqlite3.Connection, path: Path, thoroughly: bool) -> None:
         result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
             raise damage(path, result)
-    if version < len(MIGRATIONS):
-        _migrate(db, version)
 
 
-def _migrate(db: sqlite3.Connection, version: int) -> None:
+def _upgrade(db: sqlite3.Connection, path: Path, logger: logging.Logger) -> None:
+    """Raise the store's version to the present one; log the start, the progress and the end of this."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version == len(MIGRATIONS):
+        return
+    events = db.execute("SELECT count(*) FROM event").fetchone()[0]
+    logger.info("upgrading the event store %s with %s events to version %s", path, f"{events:,}", len(MIGRATIONS))
+    start = time.monotonic()
+    db.set_progress_handler(UpgradeProgress(path, events, logger).advance, PROGRESS_STEPS)
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
         db.executescript(f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version={number}; COMMIT;")
+    db.set_progress_handler(None, 0)
+    logger.info("upgraded the event store %s in %.1f s", path, time.monotonic() - start)
+
+
+class UpgradeProgress:
+    """Log lines about a long upgrade of the store at ``path`` with ``events`` events."""
+
+    def __init__(self, path: Path, events: int, logger: logging.Logger) -> None:
+        self._path, self._logger = path, logger
+        self._total = max(1, events * STEPS_PER_EVENT)
+        self._steps, self._logged = 0, time.monotonic()
+
+    def advance(self) -> int:
+        """Count `PROGRESS_STEPS` steps of SQLite. Return 0, which lets SQLite go on."""
+        self._steps += PROGRESS_STEPS
+        if time.monotonic() - self._logged >= PROGRESS_PERIOD:
+            self._logged = time.monotonic()
+            percent = min(99, 100 * self._steps // self._total)
+            self._logger.info("upgrading the event store %s: about %d %% done", self._path, percent)
+        return 0
 
 
 def open_failure(path: Path, error: sqlite3.DatabaseError) -> ConfigurationError:

@@ -71,6 +71,7 @@ class Session:
         self._stopped = threading.Event()
         self._renewal, self._reserve = Timer(options.lease / RENEWALS), Timer(RESERVE_PERIOD)
         self._deaths, self._retention = Timer(DEATHS_PERIOD, first=0.0), Timer(RETENTION_PERIOD)
+        self._removed: statements.Position | None = None  # the last event that retention examined in this round
         self._age = Timer(AGE_PERIOD, first=0.0)
         self._last_error = ""
         atexit.register(self.close)
@@ -155,9 +156,19 @@ class Session:
             self.events.wake_all()
             self._deliveries.wake_all()
         if self._retention.is_over():
-            has_more = store.write(lambda db: statements.remove_expired(db, store.now(), self._options.retention))
-            store.write(lambda db: db.execute(f"PRAGMA incremental_vacuum({FREED_PAGES})").fetchall())
-            self._retention.restart(TICK if has_more else None)
+            self._retention.restart()
+            self._remove_expired()
+
+    def _remove_expired(self) -> None:
+        """Remove a page of old events and one of old keys of accepts; the next tick goes on if there are more."""
+        store, after = self.store, self._removed or statements.Position()
+        self._removed = store.write(
+            lambda db: statements.remove_expired(db, after, store.now(), self._options.retention)
+        )
+        has_more_keys = store.write(lambda db: statements.remove_expired_keys(db, store.now()))
+        store.write(lambda db: db.execute(f"PRAGMA incremental_vacuum({FREED_PAGES})").fetchall())
+        if self._removed or has_more_keys:
+            self._retention.restart(TICK)
 
     def _expire_dead_leases(self) -> None:
         """End the leases of processes that died, so that their events run again at once."""

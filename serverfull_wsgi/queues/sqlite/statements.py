@@ -22,10 +22,14 @@ from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.retry_policy import Counts
 from serverfull_wsgi.events.runner import Final
+from serverfull_wsgi.storage.group_commit import StoreError
 
 DEDUPE = 600.0  # seconds in which a repeated accept is recognised; boto3 makes 5 attempts of 60 s by default
-_BATCH = 500  # events removed in one transaction, since accepts wait meanwhile
-_KEY_BATCH = 5000  # keys of accepts removed in one transaction: small rows
+PAGE = 500  # events that one transaction of an operator or of retention changes, since accepts wait meanwhile
+PAGE_BYTES = 8 * 1024 * 1024  # bytes of such events: each page of the file that an event fills takes time too
+KEY_BATCH = 5000  # keys of accepts removed in one transaction: small rows
+KEPT_RESULT = 256 * 1024  # bytes of a result that are kept for `show`; the result itself may have 6 MB
+SIZE = "length(payload) + coalesce(length(result), 0)"  # the bytes of an event; SQLite reads no payload for this
 
 
 class Event(NamedTuple):
@@ -77,13 +81,25 @@ def checksum(*texts: str, payload: bytes) -> int:
 
 
 def insert(
-    db: sqlite3.Connection, invocation: Invocation, config: EventConfig, dedupe: str, now: float, wall: float
+    db: sqlite3.Connection,
+    invocation: Invocation,
+    config: EventConfig,
+    dedupe: str,
+    now: float,
+    wall: float,
+    max_bytes: int = 0,
 ) -> str:
-    """Insert an event and return its request id, or the first event's id if the key ``dedupe`` was used before."""
+    """Insert an event and return its request id, or the first event's id if the key ``dedupe`` was used before.
+
+    Raises `StoreError` if the file would exceed ``max_bytes``, unless that is 0.
+    """
     if dedupe:
         first = db.execute("SELECT request_id FROM accepted WHERE key = ? AND until > ?", (dedupe, now)).fetchone()
         if first:
             return str(first[0])
+    if max_bytes and (used := used_bytes(db)) + len(invocation.payload) > max_bytes:
+        raise StoreError(f"the store has {used:,} bytes and may have {max_bytes:,} (SERVERFULL_EVENTS_MAX_BYTES)")
+    if dedupe:
         row = (dedupe, invocation.request_id, now + DEDUPE)
         db.execute("INSERT OR REPLACE INTO accepted VALUES (?, ?, ?)", row)
     texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, _config_json(config))
@@ -148,8 +164,11 @@ def release(db: sqlite3.Connection, ids: Iterable[int], holder: str, now: float)
 
 def expire(db: sqlite3.Connection, holder: str, now: float) -> int:
     """End all leases of a dead process now, and return their number. The leases count as lost at the next claim."""
-    end = "SET due = ? WHERE due > ? AND owner = ?"
-    return sum(db.execute(f"UPDATE {table} {end}", (now, now, holder)).rowcount for table in ("event", "record"))
+    leases = {"event": "state = 'running' AND owner = ?", "record": "owner <> '' AND owner = ?"}  # by an index each
+    return sum(
+        db.execute(f"UPDATE {table} SET due = ? WHERE {lease} AND due > ?", (now, holder, now)).rowcount
+        for table, lease in leases.items()
+    )
 
 
 def postpone(db: sqlite3.Connection, event: Event, counts: Counts, due: float, error: str) -> bool:
@@ -164,10 +183,20 @@ def postpone(db: sqlite3.Connection, event: Event, counts: Counts, due: float, e
 
 def end(db: sqlite3.Connection, event: Event, final: Final, now: float, wall: float) -> bool:
     """Write the end of an event and its records; return False if the event's lease is no longer valid."""
+    result = kept_result(final.result)
     cursor = db.execute(
         "UPDATE event SET state = ?, due = NULL, owner = '', ended = ?, ended_at = ?, condition = ?, attempts = ?, "
         "throttles = ?, error = ?, result = ? WHERE id = ? AND owner = ? AND runs = ? AND state = 'running'",
-        (final.state, now, wall, final.condition, *final.counts[:2], final.error, final.result, *event.fence),
+        (
+            final.state,
+            now,
+            wall,
+            final.condition,
+            *final.counts[:2],
+            final.error,
+            result,
+            *event.fence,
+        ),
     )
     if cursor.rowcount != 1:
         return False
@@ -176,6 +205,22 @@ def end(db: sqlite3.Connection, event: Event, final: Final, now: float, wall: fl
         [(event.id, *record, now) for record in final.records],
     )
     return True
+
+
+def kept_result(result: bytes | None) -> bytes | None:
+    """Return the part of a result that the store keeps: all of it, or its start with a mark.
+
+    >>> kept_result(b'"short"')
+    b'"short"'
+    >>> kept_result(b"x" * 400_000)[262_140:].decode()
+    'xxxx… (cut: the result has 400,000 bytes, of which 262,144 are kept)'
+    """
+    if result is None or len(result) <= KEPT_RESULT:
+        return result
+    end = KEPT_RESULT
+    while result[end] & 0xC0 == 0x80 and end > KEPT_RESULT - 4:  # inside a character
+        end -= 1
+    return result[:end] + f"… (cut: the result has {len(result):,} bytes, of which {end:,} are kept)".encode()
 
 
 class Record(NamedTuple):
@@ -222,27 +267,70 @@ def update_record(db: sqlite3.Connection, record: Record, state: str, due: float
     return cursor.rowcount == 1
 
 
-def remove_expired(db: sqlite3.Connection, now: float, retention: float) -> bool:
-    """Remove events that ended over ``retention`` seconds ago, and return whether there may be more of them.
+class Position(NamedTuple):
+    """A place in the order of ends: the store time of an event's end, and the event's id."""
 
-    An event with a record that still waits is kept.
+    ended: float = 0.0
+    id: int = 0
+
+
+def remove_expired(db: sqlite3.Connection, after: Position, now: float, retention: float) -> Position | None:
+    """Remove a page of events that ended over ``retention`` seconds ago, in the order of their ends.
+
+    Return the position after which the next page starts, None after the last page. An event with a record that still
+    waits is kept.
     """
-    db.execute(
-        "DELETE FROM accepted WHERE key IN (SELECT key FROM accepted WHERE until < ? LIMIT ?)", (now, _KEY_BATCH)
-    )
-    return remove_ended(db, "ended < ?", (now - retention,), _BATCH) == _BATCH
-
-
-def remove_ended(db: sqlite3.Connection, condition: str, values: Sequence[float | str], limit: int) -> int:
-    """Remove up to ``limit`` ended events that meet an SQL condition, and return their number.
-
-    An event with a record that still waits is kept.
-    """
-    ids = db.execute(
-        f"SELECT id FROM event WHERE ended IS NOT NULL AND {condition} "
-        "AND NOT EXISTS (SELECT 1 FROM record WHERE record.event = event.id AND record.due IS NOT NULL) LIMIT ?",
-        (*values, limit),
+    rows = db.execute(
+        f"SELECT id, {SIZE}, ended FROM event WHERE ended >= ? AND (ended, id) > (?, ?) AND ended < ? "
+        "ORDER BY ended, id LIMIT ?",
+        (after.ended, *after, now - retention, PAGE),
     ).fetchall()
-    db.executemany("DELETE FROM record WHERE event = ?", ids)
-    db.executemany("DELETE FROM event WHERE id = ?", ids)
-    return len(ids)
+    ids, last = page((id, size) for id, size, _ in rows)
+    remove(db, ids)
+    return None if last is None else Position(rows[len(ids) - 1][2], last)
+
+
+def remove_expired_keys(db: sqlite3.Connection, now: float) -> bool:
+    """Remove expired keys of accepts, and return whether there may be more of them."""
+    cursor = db.execute(
+        "DELETE FROM accepted WHERE key IN (SELECT key FROM accepted WHERE until < ? LIMIT ?)", (now, KEY_BATCH)
+    )
+    return cursor.rowcount == KEY_BATCH
+
+
+def page(sizes: Iterable[tuple[int, int]]) -> tuple[list[int], int | None]:
+    """Return the ids of the next page of (id, size), and the page's last id if there may be another page.
+
+    A page has at most `PAGE` events and about `PAGE_BYTES` bytes, since accepts wait while a transaction changes them.
+
+    >>> page([(1, 100), (2, 100)])
+    ([1, 2], None)
+    >>> page([(1, 5_000_000), (2, 5_000_000), (3, 100)])
+    ([1, 2], 2)
+    """
+    ids: list[int] = []
+    total = 0
+    for id, size in sizes:
+        ids.append(id)
+        total += size
+        if len(ids) == PAGE or total > PAGE_BYTES:
+            return ids, id
+    return ids, None
+
+
+def remove(db: sqlite3.Connection, ids: Sequence[int]) -> int:
+    """Remove ended events, except those with a record that still waits, and return their number."""
+    waits = "SELECT 1 FROM record WHERE event = ? AND due IS NOT NULL LIMIT 1"
+    rows = [(id,) for id in ids if not db.execute(waits, (id,)).fetchall()]
+    db.executemany("DELETE FROM record WHERE event = ?", rows)
+    db.executemany("DELETE FROM event WHERE id = ?", rows)
+    return len(rows)
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Return the size of the file without its free pages."""
+    pages, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    used: int = (pages - free) * size
+    return used

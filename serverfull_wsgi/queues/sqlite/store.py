@@ -79,7 +79,7 @@ class Store:
         try:
             self.is_first = is_first = self._users.acquire()  # no other process has the store open
             if self.path.exists():
-                schema.check(self.path, thoroughly=is_first)
+                schema.check(self.path, self._logger, thoroughly=is_first)
             elif self.path.with_name(f"{self.path.name}-wal").exists():
                 raise ConfigurationError(
                     f"the event store {self.path} does not exist, but its -wal file does; restore the file, or move "

@@ -2,6 +2,8 @@
 
 import gzip
 import logging
+import re
+import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from serverfull_wsgi import Outcome, SqliteQueue
 from serverfull_wsgi.queues.sqlite import schema
 from serverfull_wsgi.queues.sqlite.leader_election import Leader, is_leader
+from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.storage.liveness import LivenessLocks
 from serverfull_wsgi.storage.locks import FileLock
 from tests.support.event_store import LEASE
@@ -126,7 +129,8 @@ def start(queue, ran):
     queue.start(run, lambda *_: ran.append("the record"))
 
 
-def test_a_store_of_version_2_is_upgraded_and_its_events_run(old_store):
+def test_a_store_of_version_2_is_upgraded_and_its_events_run(old_store, caplog):
+    caplog.set_level("INFO")
     ran = []
     with closing(SqliteQueue(old_store)) as queue:
         start(queue, ran)
@@ -137,6 +141,24 @@ def test_a_store_of_version_2_is_upgraded_and_its_events_run(old_store):
         assert queue.event("postponed")["state"] == "succeeded"
         assert queue.event("running")["lostLeases"] == 1
     assert schema.version(old_store) == len(schema.MIGRATIONS)
+    assert f"upgrading the event store {old_store} with 9 events to version {len(schema.MIGRATIONS)}" in caplog.text
+    assert f"upgraded the event store {old_store} in " in caplog.text
+
+
+def test_the_progress_of_an_upgrade_is_logged(old_store, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    with closing(sqlite3.connect(old_store)) as db:
+        columns = "function, trace_id, config, checksum, payload, accepted, accepted_at"
+        db.executemany(
+            f"INSERT INTO event (request_id, {columns}) SELECT ?, {columns} FROM event WHERE id = 1",
+            ((f"copy-{number}",) for number in range(20_000)),
+        )
+        db.commit()
+    monkeypatch.setattr(schema, "PROGRESS_PERIOD", 0)
+    Store(old_store).close()
+    percents = [int(percent) for percent in re.findall(r"about (\d+) % done", caplog.text)]
+    assert percents == sorted(percents)
+    assert percents[0] < 50 < percents[-1] <= 99
 
 
 def test_the_upgrade_of_a_store_waits_for_a_leader_of_an_older_version(old_store, caplog):

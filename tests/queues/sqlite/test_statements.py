@@ -2,11 +2,12 @@
 
 import pytest
 
+from serverfull_wsgi import EventConfig, Invocation
 from serverfull_wsgi.events.retry_policy import Counts
 from serverfull_wsgi.events.runner import Final
 from serverfull_wsgi.queues.sqlite import admin, statements
 from serverfull_wsgi.storage.group_commit import StoreError
-from tests.support.event_store import LEASE, claim, end, put, states
+from tests.support.event_store import LEASE, NAME, SUCCEEDED, claim, end, put, states
 
 
 def test_events_are_claimed_in_the_order_of_their_accepts(store, time):
@@ -110,8 +111,116 @@ def test_an_event_past_its_retention_is_removed_unless_a_record_waits(store, tim
         end(store, claim(store), Final("succeeded", "Success", Counts(1), records=records))
     put(store, "waiting")
     time.now += 101
-    assert store.write(lambda db: statements.remove_expired(db, store.now(), 100.0)) is False
+    assert remove_expired(store) == 1
     assert sorted(states(store)) == ["kept", "waiting"]
+
+
+def remove_expired(store, retention=100.0):
+    """Remove all events past their retention, and return the number of pages."""
+    position, pages = statements.Position(), 0
+    while position is not None:
+        position = store.write(lambda db, after=position: statements.remove_expired(db, after, store.now(), retention))
+        pages += 1
+    return pages
+
+
+def ended(store, count, payload=b"{}", final=SUCCEEDED, name=""):
+    for number in range(count):
+        put(store, f"{name}{number}", payload)
+        end(store, claim(store), final)
+
+
+def test_a_page_of_retention_has_few_events_if_they_are_large(store, time):
+    ended(store, 20, b'"' + b"x" * 1_000_000 + b'"')
+    time.now += 101
+    assert remove_expired(store) == 3
+    assert states(store) == {}
+
+
+def test_retention_goes_on_behind_events_that_are_kept(store, time, monkeypatch):
+    monkeypatch.setattr(statements, "PAGE", 3)
+    records = [("on_success", "next", "{}", b"{}")]
+    ended(store, 4, final=Final("succeeded", "Success", Counts(1), records=records), name="kept-")
+    ended(store, 4, name="removed-")
+    time.now += 101
+    assert remove_expired(store) == 3
+    assert sorted(states(store)) == [f"kept-{number}" for number in range(4)]
+
+
+def test_expired_keys_of_accepts_are_removed_until_none_is_left(store, time, monkeypatch):
+    monkeypatch.setattr(statements, "KEY_BATCH", 3)
+    for number in range(7):
+        put(store, str(number), dedupe=str(number))
+    time.now += statements.DEDUPE + 1
+    put(store, "new", dedupe="new")
+    assert [store.write(lambda db: statements.remove_expired_keys(db, store.now())) for _ in range(3)] == [
+        True, True, False
+    ]  # fmt: skip
+    assert store.read(lambda db: db.execute("SELECT key FROM accepted").fetchall()) == [("new",)]
+
+
+def test_a_long_result_is_cut_and_marked(store):
+    for size in (statements.KEPT_RESULT - 2, statements.KEPT_RESULT - 1, 6_000_000):
+        put(store, str(size))
+        end(store, claim(store), Final("succeeded", "Success", Counts(1), result=b'"' + b"x" * size + b'"'))
+    show = [result(store, str(size)) for size in (262_142, 262_143, 6_000_000)]
+    assert show[0] == '"' + "x" * 262_142 + '"'
+    assert show[1] == '"' + "x" * 262_143 + "… (cut: the result has 262,145 bytes, of which 262,144 are kept)"
+    assert show[2] == '"' + "x" * 262_143 + "… (cut: the result has 6,000,002 bytes, of which 262,144 are kept)"
+
+
+def result(store, id):
+    return store.read(lambda db: admin.event(db, id, 0))["result"]
+
+
+@pytest.mark.parametrize("character", ["é", "€", "😀"])
+def test_a_long_result_is_cut_between_characters(character):
+    cut = statements.kept_result(b"x" + character.encode() * 300_000).decode()
+    assert set(cut.partition("…")[0]) == {"x", character}
+
+
+def test_an_event_is_refused_if_the_file_would_exceed_its_limit(store, time):
+    limit = store.read(statements.used_bytes) + 100_000
+
+    def accept(id, size=40_000, dedupe=""):
+        invocation = Invocation(NAME, b"x" * size, id)
+        return store.write(lambda db: statements.insert(db, invocation, EventConfig(), dedupe, store.now(), 0, limit))
+
+    assert [accept("a", dedupe="key"), accept("b")] == ["a", "b"]
+    with pytest.raises(StoreError, match=r"and may have [\d,]+ \(SERVERFULL_EVENTS_MAX_BYTES\)"):
+        accept("c")
+    assert accept("a again", dedupe="key") == "a"
+    assert accept("small", 10) == "small"
+    end(store, claim(store))  # results are written nevertheless
+    end(store, claim(store))
+    time.now += 101
+    remove_expired(store)
+    assert accept("d") == "d"
+
+
+def indexes(store, query, *values):
+    plan = store.read(lambda db: db.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall())
+    return [row[3] for row in plan]
+
+
+def test_pages_of_a_state_use_the_index(store):
+    queries = []
+    store.write(lambda db: db.set_trace_callback(queries.append))
+    store.write(lambda db: admin.events(db, "failed", 50, 100))
+    store.write(lambda db: admin.redrive_failed(db, 5, 100, 0))
+    store.write(lambda db: admin.purge(db, 5, 100, "succeeded"))
+    store.write(lambda db: statements.remove_expired(db, statements.Position(), 0, 0))
+    store.write(lambda db: statements.expire(db, "a process", 0))
+    store.write(lambda db: db.set_trace_callback(None))
+    plans = [step for query in queries if query.startswith(("SELECT", "UPDATE")) for step in indexes(store, query)]
+    assert plans == [
+        "SEARCH event USING INDEX event_state (state=? AND rowid<?)",
+        "SEARCH event USING INDEX event_state (state=? AND rowid>? AND rowid<?)",
+        "SEARCH event USING INDEX event_state (state=? AND rowid>? AND rowid<?)",
+        "SEARCH event USING INDEX event_ended (ended>? AND ended<?)",
+        "SEARCH event USING INDEX event_state (state=?)",
+        "SEARCH record USING INDEX record_leased (owner=?)",
+    ]
 
 
 def test_the_file_stops_growing_when_events_are_removed(store, time):
@@ -121,7 +230,7 @@ def test_the_file_stops_growing_when_events_are_removed(store, time):
             put(store, f"{time.now}-{number}", b'"' + b"x" * 50_000 + b'"')
             end(store, claim(store))
         time.now += 101
-        store.write(lambda db: statements.remove_expired(db, store.now(), 100.0))
+        remove_expired(store)
         store.write(lambda db: db.execute("PRAGMA incremental_vacuum(1000)").fetchall())
         sizes.append(store.path.stat().st_size)
     assert max(sizes[2:]) <= sizes[1] * 1.5 + 1_000_000
