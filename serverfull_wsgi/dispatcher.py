@@ -57,7 +57,7 @@ class Dispatcher:
         self._queue = queue
         self._region = region
         self._account_id = account_id
-        self._logger = logger
+        self.logger = logger
         self._metrics = metrics
 
     def name(self, text: str, qualifier: str | None = None) -> FunctionName:
@@ -129,7 +129,7 @@ class Dispatcher:
         self, function: Function, invocation: Invocation, outcome: Outcome, concurrent: int, age: float | None
     ) -> None:
         log_report(
-            self._logger,
+            self.logger,
             function.name,
             invocation.request_id,
             outcome.duration,
@@ -141,7 +141,7 @@ class Dispatcher:
         )
         overran = outcome.duration > function.timeout
         if overran:
-            self._logger.warning(
+            self.logger.warning(
                 "ran for %.2f s, over its timeout of %.2f s; code in the server's own process is not stopped",
                 outcome.duration,
                 function.timeout,

@@ -75,6 +75,11 @@ class ServiceError(ServerfullError):
         super().__init__(message)
         self.message = message
 
+    @property
+    def evidence(self) -> str:
+        """The reason for the server's log. It may be more exact than the message, and a caller may have written it."""
+        return self.message
+
     def members(self) -> dict[str, str]:
         """Return the members of the body, in AWS's order."""
         typed = {"Type": self.fault} if self.fault else {}
@@ -188,6 +193,10 @@ class TooManyRequestsException(ServiceError):
         super().__init__("Rate Exceeded.")
         self.reason = reason
         self.retry_after = retry_after
+
+    @property
+    def evidence(self) -> str:
+        return f"{self.message} {self.reason}"
 
     def members(self) -> dict[str, str]:
         return {"Reason": self.reason, **super().members()}

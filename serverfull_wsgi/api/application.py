@@ -46,7 +46,7 @@ from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import bound_output
 from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
-from serverfull_wsgi.wsgi.responses import render, send_json
+from serverfull_wsgi.wsgi.responses import log_fields, refuse, render, send_json
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -165,7 +165,7 @@ class Application:
             self._browsers.check(environ)
             return self._route(environ, start_response, ids)
         except ServiceError as error:
-            return render(error, ids.request_id, environ, start_response)
+            return refuse(error, ids.request_id, environ, start_response, self._logger)
         except BaseException:
             exc_info = (
                 sys.exc_info() if ROUTING_ARGS in environ else None
@@ -218,7 +218,7 @@ class Application:
         error = sys.exc_info()[1]
         if error is not None and raised_by_server(error):
             raise error
-        self._logger.exception(message, extra={"request_id": request_id})
+        self._logger.exception(message, extra=log_fields(environ, request_id))
         return render(ServiceException(), request_id, environ, start_response, exc_info)
 
     def _warn_if_exposed_once(self, environ: WSGIEnvironment) -> None:

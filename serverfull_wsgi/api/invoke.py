@@ -35,7 +35,7 @@ from serverfull_wsgi.wsgi.requests import (
     read_body,
     trace_id,
 )
-from serverfull_wsgi.wsgi.responses import in_one_packet, render
+from serverfull_wsgi.wsgi.responses import in_one_packet, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -76,7 +76,7 @@ class Invoke:
         try:
             return self.respond(environ, start_response, environ[ROUTING_ARGS][1]["FunctionName"], ids)
         except ServiceError as error:
-            return render(error, ids.request_id, environ, start_response)
+            return refuse(error, ids.request_id, environ, start_response, self._dispatcher.logger)
 
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse, name: str, ids: Ids) -> Iterable[bytes]:
         """Respond to a request for the function ``name``, percent-decoded. The caller renders a `ServiceError`."""
@@ -145,7 +145,7 @@ class InvokeAsync:
         try:
             return self._accept(environ, start_response, ids)
         except ServiceError as error:
-            return render(error, ids.request_id, environ, start_response)
+            return refuse(error, ids.request_id, environ, start_response, self._dispatcher.logger)
 
     def _accept(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
         try:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.auth.principal import PRINCIPAL
+from serverfull_wsgi.telemetry.logs import clipped
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -48,7 +49,7 @@ def exposed_address(environ: WSGIEnvironment) -> str | None:
     decisive = host if is_address(host) else environ.get("REMOTE_ADDR", "")
     if not is_address(decisive) or not is_exposed(decisive):
         return None
-    return f"{host}:{environ.get('SERVER_PORT', '')}"
+    return f"{clipped(host)}:{environ.get('SERVER_PORT', '')}"
 
 
 def is_address(text: str) -> bool:

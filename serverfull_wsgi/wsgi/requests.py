@@ -22,6 +22,7 @@ MAX_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body that are read and dr
 _CHUNK = 64 * 1024  # bytes that are dropped at a time, the size of a socket's buffer
 
 _scheme_and_host = re.compile(r"\Ahttps?://[^/?]*", re.IGNORECASE)  # some clients send the whole URL
+_invocation = re.compile(r"/functions/([^/]+)/(?:invocations|invoke-async/?)\Z")
 _plain = re.compile(r"[A-Za-z0-9/._~-]*")  # characters that no client percent-encodes
 
 
@@ -54,6 +55,12 @@ def raw_path(environ: WSGIEnvironment) -> str:
         if unquote(prefix, "latin-1") != mount:
             path = ""
     return path if unquote(path, "latin-1") == path_info else quote(path_info, safe="/:$", encoding="latin-1")
+
+
+def function_in_path(environ: WSGIEnvironment) -> str:
+    """Return the function in the path of an invocation, or an empty text. Other than ``:`` and ``$`` stay encoded."""
+    invocation = _invocation.search(raw_path(environ))
+    return quote(unquote(invocation[1]), safe="$:") if invocation else ""
 
 
 def decoded(segment: str) -> str:

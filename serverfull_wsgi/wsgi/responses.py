@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from serverfull_wsgi.auth.principal import PRINCIPAL
 from serverfull_wsgi.errors import ServiceError
+from serverfull_wsgi.telemetry.logs import clipped, is_dropped
+from serverfull_wsgi.wsgi.requests import function_in_path
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+def refuse(
+    error: ServiceError,
+    request_id: str,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    logger: logging.Logger,
+) -> Iterable[bytes]:
+    """Log one line about a refused request, and send ``error`` as its response."""
+    if logger.isEnabledFor(logging.INFO) and not is_dropped(logger):
+        fields = log_fields(environ, request_id)
+        logger.info("request refused: %s: %s", error.code, clipped(error.evidence), extra=fields)
+    return render(error, request_id, environ, start_response)
+
+
+def log_fields(environ: WSGIEnvironment, request_id: str) -> dict[str, str]:
+    """Return the fields of a log line about a request: its id, and its function and caller if they are known.
+
+    The function is the name in the path, percent-encoded, since it may contain anything.
+    """
+    fields = {"request_id": request_id}
+    if function := function_in_path(environ):
+        fields["function_name"] = clipped(function)
+    if (principal := environ.get(PRINCIPAL)) is not None:
+        fields["principal"] = str(principal)
+    return fields
 
 
 def render(

@@ -38,7 +38,11 @@ class InvalidSignatureException(ServiceError):
 
     def __init__(self, message: str, evidence: str = "") -> None:
         super().__init__(message)
-        self.evidence = evidence
+        self._evidence = evidence
+
+    @property
+    def evidence(self) -> str:
+        return self._evidence or self.message
 
 
 class UnrecognizedClientException(ServiceError):

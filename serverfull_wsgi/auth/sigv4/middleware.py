@@ -45,7 +45,7 @@ from serverfull_wsgi.wsgi.requests import (
     sent_path,
     text_of,
 )
-from serverfull_wsgi.wsgi.responses import render
+from serverfull_wsgi.wsgi.responses import log_fields, refuse, render
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -115,20 +115,15 @@ class SigV4Middleware:
         try:
             environ[PRINCIPAL] = self._authenticate(environ)
         except ServiceError as error:
-            refusal = error
-            reason = error.message
-            if isinstance(error, InvalidSignatureException) and error.evidence:
-                reason = error.evidence
-            self._logger.info("request refused: %s: %s", error.code, reason, extra={"request_id": request_id})
+            discard_body(environ)
+            return refuse(error, request_id, environ, start_response, self._logger)
         except BaseException as error:  # raised by a user's credentials, which may even call sys.exit()
             if raised_by_server(error):
                 raise
-            refusal = ServiceException()
-            self._logger.exception("cannot verify a signature", extra={"request_id": request_id})
-        else:
-            return self._app(environ, start_response)
-        discard_body(environ)
-        return render(refusal, request_id, environ, start_response)
+            self._logger.exception("cannot verify a signature", extra=log_fields(environ, request_id))
+            discard_body(environ)
+            return render(ServiceException(), request_id, environ, start_response)
+        return self._app(environ, start_response)
 
     def _authenticate(self, environ: WSGIEnvironment) -> Principal:
         """Return the principal that signed the request. The body is read and put back. Raises `ServiceError`."""
@@ -202,7 +197,7 @@ class SigV4Middleware:
         secret = credential.secret if credential else self._dummy_secret
         if not matches(fields, request, digest, secret) or not credential:
             reason = "the signature differs" if credential else "the key is unknown"
-            # 128 characters, AWS's limit for an access key id: the log shall not grow with the request
+            # 128 characters: AWS's limit for an access key id
             raise InvalidSignatureException(MISMATCH, f"key {fields.access_key_id[:128]}: {reason}")
         if not compare_digest(fields.session_token.encode("latin-1"), (credential.session_token or "").encode()):
             raise UnrecognizedClientException()
