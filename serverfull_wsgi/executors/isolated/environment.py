@@ -24,7 +24,7 @@ from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants, kill
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB, Memory
 from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel
-from serverfull_wsgi.executors.isolated.zygote.protocol import Ended, Failed
+from serverfull_wsgi.executors.isolated.zygote.protocol import COUNTER_SIZE, Ended, Failed
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 
 KILL_GRACE = 0.15  # seconds: the answer to a timed-out call waits at most so long for the end of the process
@@ -70,6 +70,7 @@ class Environment:
         self._poll = select.poll()
         self._closed, self._output_open, self._channel_open = False, True, True
         self._has_answered = False  # an invocation
+        self._event_count = 0
         with contextlib.ExitStack() as on_failure:
             self._api = RuntimeApi(self._poll, self._is_own_peer)
             on_failure.callback(self._api.close)
@@ -77,6 +78,11 @@ class Environment:
             on_failure.callback(self._channel.close)
             on_failure.callback(self._channel.supervisor_end.close)
             reader, writer = os.pipe2(os.O_CLOEXEC)
+            on_failure.callback(os.close, reader)
+            on_failure.callback(os.close, writer)
+            self._counter = os.memfd_create("serverfull-events")
+            on_failure.callback(os.close, self._counter)
+            os.truncate(self._counter, COUNTER_SIZE)
             on_failure.pop_all()
         fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK)
         self.output = Output(reader, logger)
@@ -88,7 +94,7 @@ class Environment:
         self.used = self._memory_read_at = monotonic()
         with self._channel.supervisor_end as supervisor_end:
             try:
-                fds = [supervisor_end.fileno(), writer]
+                fds = [supervisor_end.fileno(), writer, self._counter]
                 spawner.spawn(function, launch_spec, fds, port=self._api.listener.port, group=self._group, tmp=tmp)
             except BaseException:
                 self.close()
@@ -148,21 +154,24 @@ class Environment:
                 os.mkdir(self.tmp, 0o700)
         self._weight.restore()
         self._api.offer(request_id, headers, payload)
+        self._event_count += 1
         try:
-            while not self._api.answer and not self.ended and not self._is_event_lost():
+            while not (self._api.answer or self.ended or (self._has_answered and self._api.is_event_lost)):
                 self._poll_once(deadline)
             self._drain()
             if self.ended and not self._api.answer:
                 self._handle_ready(0)  # the connection has closed before the process ended, but may not be read yet
         finally:
             answer = self._api.withdraw()
-        if answer is None and self._is_event_lost():
+        if answer is None and self._has_answered and (self._api.is_event_lost or self._has_missed_event()):
             raise EventLost
         self._has_answered = answer is not None
         return answer
 
-    def _is_event_lost(self) -> bool:
-        return self._has_answered and self._api.is_event_lost
+    def _has_missed_event(self) -> bool:
+        """Return whether a Python process ended before AWS's client had returned the last event."""
+        count = int.from_bytes(os.pread(self._counter, COUNTER_SIZE, 0), "little")
+        return 0 < count <= self._event_count
 
     @property
     def ended(self) -> Ended | Failed | None:
@@ -213,6 +222,7 @@ class Environment:
         self._channel.close()
         self._api.close()
         os.close(self.output.fd)
+        os.close(self._counter)
         self._memory.close()
 
     # Polling

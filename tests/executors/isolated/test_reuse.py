@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from serverfull_wsgi import Function
-from tests.support.isolated import executing, needs_client, result, run
+from tests.support.isolated import executing, function, needs_client, result, run
 from tests.support.waiting import wait_until
 
 pytestmark = needs_client
@@ -117,3 +117,19 @@ def test_the_log_of_a_call_that_moved_to_another_environment_begins_there(execut
     outcome, _ = run(executor, custom, "pass")
     assert outcome.log.decode().count("START RequestId") == 1
     assert outcome.init_duration is not None
+
+
+def test_an_event_that_a_python_process_received_without_calling_the_handler_is_run_elsewhere(executor):
+    code = """
+from awslambdaric import lambda_runtime_client
+receive = lambda_runtime_client.runtime_client.next
+lambda_runtime_client.runtime_client.next = lambda: receive() and os._exit(1)
+"""
+    for _ in range(3):
+        result(executor, function("execute", name="unseen"), code)
+
+
+def test_a_call_whose_handler_began_is_run_once(executor):
+    result(executor, function("execute", name="begun"), "pass")
+    outcome, error = run(executor, function("execute", name="begun"), "os._exit(1)")
+    assert (outcome.function_error, error["errorType"]) == ("Unhandled", "Runtime.ExitError")

@@ -31,7 +31,8 @@ The control channel (-) joins the server process and one environment; its other 
       | ------ END ---------------------------------> | SIGKILL ------> |
       | <----- Ended -------------------------------- |
 
-A start request has two descriptors: the environment's end of the control channel, and a pipe for its output. If an
+A start request has three descriptors: the environment's end of the control channel, a pipe for its output, and
+memory in which a Python process counts the events that it has received. If an
 environment cannot be made, Failed arrives in the place of the next message.
 
 A spare is an environment that waits for its request. A process can take 10 ms and more to enter its control groups;

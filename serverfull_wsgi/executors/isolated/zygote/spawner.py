@@ -171,7 +171,7 @@ class Spawner:
         Args:
             function: the function that the environment is for.
             spec: its command and variables.
-            fds: the environment's end of the control channel, and the pipe for its output.
+            fds: the environment's end of the control channel, the pipe for its output, and the counter of events.
             port: the port of its Runtime API.
             group: its control group.
             tmp: its directory for temporary files.

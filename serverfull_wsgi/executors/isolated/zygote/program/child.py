@@ -15,6 +15,7 @@ from ..protocol import MESSAGE_LIMIT, ExecFailed, Failed, FunctionStarted, Start
 
 LOG_FD = 3  # the telemetry descriptor of AWS's runtimes
 CHANNEL_FD = 4  # closed by the exec, or before Python runs
+COUNTER_FD = 5  # likewise; memory that counts events
 _PARKING_FD = 200  # above all descriptors that are set below
 _MOST_FDS = 65536  # more than the zygote ever has open
 _EXIT_STATUS = 126  # a shell's, for a command that cannot be run
@@ -22,7 +23,7 @@ _EXIT_STATUS = 126  # a shell's, for a command that cannot be run
 
 def wait_for_request(requests: socket.socket) -> StartRequest:
     """Wait for the supervisor's request and set this process up for it. Return if there is no command to exec."""
-    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 2)
+    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 3)
     if not message:
         os._exit(0)
     request: StartRequest = decode(message)
@@ -33,7 +34,7 @@ def wait_for_request(requests: socket.socket) -> StartRequest:
     os.setsid()
     channel = socket.socket(fileno=fds[0])
     send(channel, FunctionStarted())
-    _arrange_descriptors(channel.detach(), fds[1])
+    _arrange_descriptors(channel.detach(), *fds[1:])
     _limit(request.limits)
     linux.drop_privileges()
     os.umask(0o022)
@@ -55,16 +56,18 @@ def _reset_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _arrange_descriptors(channel: int, output: int) -> None:
-    """Leave open: 0 on /dev/null; 1, 2 and `LOG_FD` on the output; `CHANNEL_FD`, which no exec inherits."""
+def _arrange_descriptors(channel: int, output: int, counter: int) -> None:
+    """Leave open: 0 on /dev/null; 1, 2 and `LOG_FD` on the output; `CHANNEL_FD` and `COUNTER_FD`, closed by an exec."""
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    parked = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, _PARKING_FD)  # the next line may close channel's own number
+    # The next lines may close the numbers of both.
+    parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _PARKING_FD) for fd in (channel, counter)]
     os.dup2(output, LOG_FD)
     os.set_inheritable(LOG_FD, True)
-    os.dup2(parked, CHANNEL_FD, inheritable=False)
-    os.closerange(CHANNEL_FD + 1, _MOST_FDS)
+    for source, target in zip(parked, (CHANNEL_FD, COUNTER_FD), strict=True):
+        os.dup2(source, target, inheritable=False)
+    os.closerange(COUNTER_FD + 1, _MOST_FDS)
 
 
 def _limit(limits: dict[str, int]) -> None:

@@ -77,7 +77,7 @@ class ForkServer:
                 os.read(self._wakeup_reader, 4096)
                 self._reap()
             if self._control.fileno() in ready:
-                message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, 2)
+                message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, 3)
                 if not message:
                     self._shut_down()
                     return None
@@ -100,7 +100,7 @@ class ForkServer:
             self._pass_on(message, *fds)
         return own_request
 
-    def _pass_on(self, message: bytes, channel: int, output: int) -> None:
+    def _pass_on(self, message: bytes, channel: int, output: int, counter: int) -> None:
         """Send a start request to the spare, or a failure to the server."""
         spare, self._spare = self._spare, None
         try:
@@ -108,11 +108,11 @@ class ForkServer:
                 raise OSError(self._fork_error)
             with spare.requests:
                 os.write(channel, encode(SupervisorStarted(spare.supervisor)))
-                socket.send_fds(spare.requests, [message], [channel, output])
+                socket.send_fds(spare.requests, [message], [channel, output, counter])
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.write(channel, encode(Failed(str(error))))
-        for fd in (channel, output):
+        for fd in (channel, output, counter):
             os.close(fd)
 
     def _fork(self, place: Place) -> StartRequest | None:

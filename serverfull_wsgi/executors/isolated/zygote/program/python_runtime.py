@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import io
+import mmap
 import os
 import sys
 import time
+from typing import Any
 
-from ..protocol import StartRequest
+from ..protocol import COUNTER_SIZE, StartRequest
+from .child import COUNTER_FD
 
 
 def run_client(request: StartRequest) -> None:
@@ -33,8 +36,29 @@ def run_client(request: StartRequest) -> None:
     lambda_runtime_client.LambdaRuntimeClient.marshaller = lambda_runtime_client.LambdaMarshaller()
     client = lambda_runtime_client.runtime_client = importlib.import_module("runtime_client")
     client.initialize_client(lambda_runtime_client._user_agent())
+    _count_events(lambda_runtime_client.LambdaRuntimeClient)
     sys.argv = [runtime.__file__, request.handler]
     runtime.main(sys.argv)
+
+
+def _count_events(client: Any) -> None:
+    """Have the class of AWS's client count the events that it returns, in memory that the server can read.
+
+    The client reads an event in C, while other threads can end the process. The count shows that the event is lost.
+    """
+    memory = mmap.mmap(COUNTER_FD, COUNTER_SIZE)
+    os.close(COUNTER_FD)
+    wait, count = client.wait_next_invocation, 1
+
+    def wait_next_invocation(self: Any) -> Any:
+        nonlocal count
+        event = wait(self)
+        count += 1
+        memory[:] = count.to_bytes(COUNTER_SIZE, "little")
+        return event
+
+    memory[:] = count.to_bytes(COUNTER_SIZE, "little")
+    client.wait_next_invocation = wait_next_invocation
 
 
 def _stream(fd: int, name: str, errors: str) -> io.TextIOWrapper:

@@ -75,10 +75,10 @@ def _supervise(place: Place, child: int, requests: socket.socket, to_child: sock
     """Limit the function process before any code of the function runs, pass the request on, and wait for the end."""
     limit_error = _enter_groups(place, child)
     _wait_for_request(requests, child, wakeup)
-    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 2)
+    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 3)
     if not message:
         os._exit(0)
-    channel, output = socket.socket(fileno=fds[0]), fds[1]
+    channel, output, counter = socket.socket(fileno=fds[0]), *fds[1:]
     requests.close()
     linux.set_process_name(SUPERVISOR_NAME)
     request: StartRequest = decode(message)
@@ -93,6 +93,7 @@ def _supervise(place: Place, child: int, requests: socket.socket, to_child: sock
         os._exit(1)
     to_child.close()
     os.close(output)
+    os.close(counter)
     end_all = linux.kill_namespace if place.namespaces else lambda: linux.kill_descendants(place.cgroups)
     _wait_for_end(channel, child, wakeup, end_all)
 
