@@ -33,6 +33,7 @@ EXTRAS = {
         "pytest-httpserver>=1.1",
         "PyYAML>=6",
         "requests-aws4auth>=1.3",
+        "sentry-sdk>=2",
         "waitress>=3",
     ],
 }

@@ -4,7 +4,9 @@
 
     __main__.py        load executors/isolated as the package _serverfull
       |
-    preload.py         import AWS's runtime client and MODULEs; test which isolation works
+    preload.py         import AWS's runtime client and MODULEs, before the standard modules that the program needs
+      |
+    probe.py           test which isolation works
       |
     fork_server.py     wait for requests on the socket FD; keep a spare; reap; remove files at the end
       | fork

@@ -22,4 +22,5 @@ def load(folder: str) -> None:
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder: functions must not import its modules
     load(PACKAGE_FOLDER)
-    importlib.import_module(f"{NAME}.zygote.program.fork_server").main(int(sys.argv[1]), sys.argv[2:])
+    has_client, exec_reason = importlib.import_module(f"{NAME}.zygote.program.preload").preload(sys.argv[2:])
+    importlib.import_module(f"{NAME}.zygote.program.fork_server").main(int(sys.argv[1]), has_client, exec_reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -22,8 +23,8 @@ from ..protocol import (
     decode,
     encode,
 )
-from .preload import preload, probe
-from .python_runtime import run_client
+from .probe import probe
+from .python_runtime import load_libraries, run_client
 from .supervisor import start_environment, watch_children
 
 IDLE_MS = 20  # without a message for so long, a fork delays no start request
@@ -31,14 +32,17 @@ GRACE = 0.5  # seconds for supervisors to end by themselves; a function can have
 EXIT_TIMEOUT = 10.0  # seconds; a process in I/O that cannot be interrupted must not keep the zygote for ever
 
 
-def main(fd: int, modules: list[str]) -> None:
+def main(fd: int, has_client: bool, exec_reason: str) -> None:
     """Serve the control socket ``fd`` until the server has gone; in a function process, run Python until its end."""
     control = socket.socket(fileno=fd)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the zygote ends with the server, by the control socket
     linux.become_subreaper()
-    sandbox = probe()
-    control.send(encode(Hello(*preload(modules), sandbox)))
+    hello = Hello(has_client, exec_reason, probe())
+    load_libraries()
+    gc.collect()
+    gc.freeze()  # a collection in a fork then skips these objects, and does not copy their pages
+    control.send(encode(hello))
     request = ForkServer(control).serve()
     if request is not None:
         run_client(request)

@@ -1,20 +1,26 @@
-"""Imports and tests that a zygote does once, so that its forks need not."""
+"""Imports that a zygote does once, so that its forks need not, and the modules that a fork starts with.
+
+The zygote imports AWS's runtime client first, then the modules of SERVERFULL_ZYGOTE_PRELOAD, and then its own program.
+A fork that runs Python hides the program's modules again: a function's own ``queue.py`` is then found before the
+standard library's, as after ``python -m awslambdaric``. This module itself may import only modules that the command
+``python -m awslambdaric`` has imported when it calls the client.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import importlib
 import importlib.util
-import json
 import os
+import runpy  # noqa: F401  (python -m imports it)
 import sys
 import types
-from collections.abc import Callable, Iterator
 
-from ...sandbox import linux
-from ..protocol import SandboxSupport
+FIRST_WITH_THREAD = 12  # from Python 3.12 on, AWS's client polls in a thread
+
+_of_client: set[str] = set()  # names of modules
+_of_client_with_thread: set[str] = set()
+_of_functions: set[str] = set()  # likewise with the modules to preload; empty if there are none
+_hidden: list[types.ModuleType] = []  # kept, so that nothing is freed
 
 
 def preload(modules: list[str]) -> tuple[bool, str]:
@@ -25,68 +31,41 @@ def preload(modules: list[str]) -> tuple[bool, str]:
     try:
         if not importlib.util.find_spec("runtime_client"):
             return False, "there is no awslambdaric for this interpreter"
-        with _stub_client():
-            for name in ("awslambdaric.__main__", "awslambdaric.bootstrap", "concurrent.futures.thread"):
-                importlib.import_module(name)
-        with contextlib.suppress(ImportError, OSError):  # saves each fork 1 ms; some versions lack them
-            importlib.import_module("awslambdaric.lambda_literals")
-            ctypes.CDLL("libstdc++.so.6")
+        _import_client()
         for name in modules:
             importlib.import_module(name)
+        _of_functions.update(sys.modules if modules else ())
     except BaseException as error:
         return "awslambdaric.__main__" in sys.modules, f"{type(error).__name__}: {error}"
     if len(os.listdir("/proc/self/task")) > 1:
         return True, "a preloaded module has started a thread"
-    gc.collect()
-    gc.freeze()  # a collection in a fork then skips these objects, and does not copy their pages
     return True, ""
 
 
-@contextlib.contextmanager
-def _stub_client() -> Iterator[None]:
-    """Replace the C module ``runtime_client``, which reads the address of the API at import: each fork imports it."""
+def _import_client() -> None:
+    """Import AWS's client, with a stub of its C module, which reads the address of the API at import."""
     stub = types.ModuleType("runtime_client")
     stub.initialize_client = lambda user_agent: None  # type: ignore[attr-defined]
     sys.modules["runtime_client"] = stub
     try:
-        yield
+        importlib.import_module("awslambdaric.__main__")
+        if importlib.util.find_spec("awslambdaric.lambda_literals"):  # saves each fork 1 ms; some versions lack it
+            importlib.import_module("awslambdaric.lambda_literals")
+        _of_client.update(sys.modules)
+        importlib.import_module("concurrent.futures.thread")
+        _of_client_with_thread.update(sys.modules)
     finally:
         del sys.modules["runtime_client"]
 
 
-def probe() -> SandboxSupport:
-    """Test in a fork which means of isolation this machine allows."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        _report_support(writer)
-        os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as report:
-        reasons = report.read()
-    os.waitpid(pid, 0)
-    if not reasons:
-        return SandboxSupport(*["the test process ended without a result"] * 3)
-    return SandboxSupport(*json.loads(reasons))
+def hide_modules(runtime: str) -> None:
+    """Remove the modules from ``sys.modules`` that AWS's client would not have imported, in a fork.
 
-
-def _report_support(writer: int) -> None:
-    """Enter namespaces, mount in a child, and write the reasons why something failed, as JSON."""
-    try:
-        linux.unshare()
-        if not (pid := os.fork()):
-            proc = _error_of(linux.mount_proc)
-            tmp = _error_of(lambda: linux.bind_mount("/tmp", "/tmp"))  # noqa: S108
-            os.write(writer, json.dumps(SandboxSupport("", proc, tmp)).encode())
-            os._exit(0)
-        os.waitpid(pid, 0)
-    except OSError as error:
-        os.write(writer, json.dumps([str(error)] * 3).encode())
-
-
-def _error_of(mount: Callable[[], None]) -> str:
-    try:
-        mount()
-    except OSError as error:
-        return str(error)
-    return ""
+    Args:
+        runtime: the value of AWS_EXECUTION_ENV, which ends in the version of Python.
+    """
+    minor = runtime.rpartition(".")[2]
+    has_thread = minor.isdigit() and int(minor) >= FIRST_WITH_THREAD
+    visible = _of_functions or (_of_client_with_thread if has_thread else _of_client)
+    for name in [name for name in sys.modules if name not in visible or name.partition(".")[0] == "_serverfull"]:
+        _hidden.append(sys.modules.pop(name))
