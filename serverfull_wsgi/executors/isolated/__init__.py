@@ -53,5 +53,6 @@ Invariants:
 
 Modules: `executor` is the public class and the sequence of one invocation; `pools` has the limit and the idle
 environments; `execution` turns an invocation's events into its log and outcome; `environment` is one process group with
-its descriptors; `output` reads its pipe; `sandbox` has its limits; `runtimes` has the command for each AWS runtime.
+its descriptors, and `descriptors` counts how many fit; `output` reads its pipe; `sandbox` has its limits; `runtimes`
+has the command for each AWS runtime.
 """

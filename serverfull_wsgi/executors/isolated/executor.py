@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -13,7 +14,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
-from serverfull_wsgi.errors import ConfigurationError, ServiceException
+from serverfull_wsgi.errors import ConfigurationError, ServiceException, TooManyRequestsException
+from serverfull_wsgi.executors.isolated.descriptors import environments_that_fit, limit_for, raise_limit
 from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment, EventLost
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
@@ -91,12 +93,27 @@ class ProcessExecutor:
             if self._closed_by == pid:
                 raise ServiceException(STOPPING)
             if self._opened is None or self._opened.pid != pid:
+                limit = self._limit()
                 spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger)
                 spawner.start()
-                pools = PoolManager(self._max_concurrency, self._idle, self._shutdown_in, self._logger)
+                pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
                 pools.start()
                 self._opened = _OpenExecutor(pid, spawner, pools, self._init_timeout, self._logger)
             return self._opened
+
+    def _limit(self) -> int:
+        """Return the most environments that the settings and the limit of descriptors allow."""
+        raise_limit()
+        fitting = environments_that_fit()
+        if fitting < self._max_concurrency:
+            self._logger.warning(
+                "SERVERFULL_MAX_CONCURRENCY=%d is more than the limit of open files (ulimit -n) has room for: calls "
+                "beyond %d at the same time get 429; raise the limit to at least %d",
+                self._max_concurrency,
+                fitting,
+                limit_for(self._max_concurrency),
+            )
+        return min(fitting, self._max_concurrency)
 
     def _lock(self) -> threading.Lock:
         """Return the lock. Its first use creates it, since gevent replaces `threading.Lock` after the constructor."""
@@ -209,6 +226,8 @@ class _OpenExecutor:
         except BaseException as error:
             if new:
                 remove_tree(new)
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise TooManyRequestsException from error
             if not isinstance(error, ZygoteDied):
                 raise
             self._logger.exception("an environment could not be started, so its invocation fails")

@@ -16,7 +16,6 @@ from ..protocol import MESSAGE_LIMIT, ExecFailed, Failed, FunctionStarted, Start
 LOG_FD = 3  # the telemetry descriptor of AWS's runtimes
 CHANNEL_FD = 4  # closed by the exec, or before Python runs
 COUNTER_FD = 5  # likewise; memory that counts events
-_PARKING_FD = 200  # above all descriptors that are set below
 _MOST_FDS = 65536  # more than the zygote ever has open
 _EXIT_STATUS = 126  # a shell's, for a command that cannot be run
 
@@ -62,7 +61,7 @@ def _arrange_descriptors(channel: int, output: int, counter: int) -> None:
     for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     # The next lines may close the numbers of both.
-    parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _PARKING_FD) for fd in (channel, counter)]
+    parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, COUNTER_FD + 1) for fd in (channel, counter)]
     os.dup2(output, LOG_FD)
     os.set_inheritable(LOG_FD, True)
     for source, target in zip(parked, (CHANNEL_FD, COUNTER_FD), strict=True):
