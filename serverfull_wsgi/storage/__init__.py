@@ -15,8 +15,8 @@ a transaction of its own, so that each thread gets its own error.
 of its own, and they are not enough: SQLite 3.7.0 to 3.51.2 can damage a write-ahead log when two connections write or
 checkpoint at the same instant (the WAL-reset bug, fixed in 3.51.3: https://sqlite.org/wal.html). The gate is a
 `locks.FileLock`, an ``flock`` that the kernel releases when its process dies. Its file is never deleted: two processes
-could each lock a file of that name, the deleted one and a new one. Reads need no gate: their connections open the file for
-reading only, so they neither write nor checkpoint.
+could each lock a file of that name, the deleted one and a new one. Reads need no gate: their connections open the file
+for reading only, so they neither write nor checkpoint.
 
 **Liveness.** Each process keeps one file locked (``liveness.py``). A file without a lock belongs to a process that
 died, so its leases end at once and not after their time.
