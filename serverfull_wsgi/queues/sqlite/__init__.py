@@ -47,6 +47,9 @@ many events the store has. Each query has an index for its condition. Commands t
 take pages of at most 500 events and 8 MiB, and pause between pages for as long as the page took. Reads have connections
 of their own, which take no part in the gate, cannot change the file and never checkpoint.
 
+**Opening.** The first process that opens a store checks the whole file, inside the gate, and upgrades an older one. The
+others wait for as long as that process makes progress (``storage/progress.py``), and give up after 30 s without.
+
 **One session in each process.** `SqliteQueue` holds options only. `SqliteQueue.start` opens a `Session`: the store, the
 leader election, the workers and the housekeeper. A forked child starts a session of its own and never uses its
 parent's::

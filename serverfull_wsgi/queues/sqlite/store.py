@@ -23,6 +23,7 @@ from serverfull_wsgi.storage.clock import Anchor, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
 from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T, Write
 from serverfull_wsgi.storage.locks import FileLock, Gate
+from serverfull_wsgi.storage.progress import Progress
 from serverfull_wsgi.storage.sqlite_errors import is_disk_full
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -32,7 +33,8 @@ OLDER_LEADER = (
     "the event store %s is run by a process of an older version of serverfull-wsgi; this process waits until that one "
     "stops, and then upgrades the store"
 )
-OPEN_TIMEOUT = 30.0  # seconds a process waits while another opens the store, which may take a check of the whole file
+OPEN_TIMEOUT = 30.0  # seconds without progress that a process waits while another checks or upgrades the store
+OPEN_PERIOD = 1.0  # seconds between two looks at that progress
 
 
 class Store:
@@ -54,6 +56,7 @@ class Store:
             self.locks.mkdir(exist_ok=True, mode=0o700)
             self._users, self._gate = FileLock(self.locks / "users"), Gate(self.locks / "writing")
             self._older_leader = FileLock(self.locks / "dispatching")
+            self._progress = Progress(self.locks / "opening")
             try:
                 self._db = self._open(owner)
             except BaseException:
@@ -79,7 +82,8 @@ class Store:
         try:
             self.is_first = is_first = self._users.acquire()  # no other process has the store open
             if self.path.exists():
-                schema.check(self.path, self._logger, thoroughly=is_first)
+                with self._progress.shown():
+                    schema.check(self.path, self._logger, thoroughly=is_first)
             elif self.path.with_name(f"{self.path.name}-wal").exists():
                 raise ConfigurationError(
                     f"the event store {self.path} does not exist, but its -wal file does; restore the file, or move "
@@ -108,8 +112,7 @@ class Store:
         """Enter the gate, once no process of an older version runs the events of a store that must be upgraded."""
         is_waiting = False
         while True:
-            if not self._gate.enter(OPEN_TIMEOUT):
-                raise OSError("another process holds the store")
+            self._wait_for_gate()
             try:
                 may_open = self.excludes_older_leader() or schema.version(self.path) not in OLDER_VERSIONS
             except BaseException:
@@ -122,6 +125,21 @@ class Store:
                 self._logger.warning(OLDER_LEADER, self.path)
             is_waiting = True
             time.sleep(OLDER_LEADER_PAUSE)
+
+    def _wait_for_gate(self) -> None:
+        """Enter the gate. Wait for as long as a process that checks or upgrades the store makes progress.
+
+        Raises OSError if there is no progress for `OPEN_TIMEOUT` seconds.
+        """
+        seen, deadline, is_waiting = self._progress.last(), time.monotonic() + OPEN_TIMEOUT, False
+        while not self._gate.enter(min(OPEN_PERIOD, OPEN_TIMEOUT)):
+            if (last := self._progress.last()) != seen:
+                seen, deadline = last, time.monotonic() + OPEN_TIMEOUT
+                if not is_waiting:
+                    self._logger.info("another process checks the event store %s; this process waits", self.path)
+                is_waiting = True
+            if time.monotonic() >= deadline:
+                raise OSError(f"another process holds the store, and has made no progress for {OPEN_TIMEOUT:g} s")
 
     def excludes_older_leader(self) -> bool:
         """Return whether no process of a version before `schema.FIRST_WITH_LEASE` runs events, now and later.

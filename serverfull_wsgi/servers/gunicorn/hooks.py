@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 SHOWN_URLS = 20  # they fit on a screen
 # Seconds of gunicorn's graceful timeout that are kept for responses: time to write them and for clients to read them.
 RESPONSE_TIME = 1.0
+NOTIFY_PERIOD = 1.0  # seconds between two signs of life of a worker that starts
 
 
 def post_worker_init(worker: Any) -> None:
@@ -27,10 +29,33 @@ def post_worker_init(worker: Any) -> None:
     """
     application = getattr(worker, "wsgi", None)
     if isinstance(application, Application):
-        application.start()
+        with kept_alive(worker):
+            application.start()
         application.watch_shutdown(seconds_left_of(worker))
         warn_of_timeouts(application, worker.cfg)
         application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)  # one warning, from the first worker
+
+
+@contextlib.contextmanager
+def kept_alive(worker: Any) -> Iterator[None]:
+    """Keep gunicorn from killing a worker whose start takes longer than ``--timeout``.
+
+    The check of a large event store may take that long. gunicorn would kill the worker, and the next one would begin
+    the check again. The parts of an application have time limits of their own, so no start lasts forever.
+    """
+    ended = threading.Event()
+
+    def notify() -> None:
+        while not ended.wait(NOTIFY_PERIOD):
+            worker.tmp.notify()
+
+    thread = threading.Thread(target=notify, name="serverfull-start", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
