@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import time
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from types import SimpleNamespace
 
@@ -162,6 +163,65 @@ def test_a_file_that_did_not_change_is_not_read_again(keys):
     time.sleep(0.2)  # longer than two changes can have the same time
     before = find("AKIDADA")
     assert find("AKIDADA") is before
+
+
+@contextmanager
+def slow_reader(keys, find):
+    """Replace the file by a pipe, so that one thread reads until the block calls ``write(text)``."""
+    pipe = keys.path.with_suffix(".pipe")
+    os.mkfifo(pipe, 0o600)
+    pipe.replace(keys.path)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(find, "AKIDADA")
+        descriptor = os.open(keys.path, os.O_WRONLY)  # returns when the reader has opened the pipe
+
+        def write(text):
+            os.write(descriptor, text.encode())
+            os.close(descriptor)
+            return reading.result()
+
+        yield write
+
+
+def test_one_thread_reads_a_changed_file_and_the_others_use_the_keys_before(keys):
+    find = keys.write(ADA).read()
+    with slow_reader(keys, find) as write:
+        keys.write(BOB)  # a second change, during the read
+        with ThreadPoolExecutor(8) as pool:
+            assert [found.name for found in pool.map(find, ["AKIDADA"] * 100)] == ["ada"] * 100
+            assert list(pool.map(find, ["AKIDBOB"] * 100)) == [None] * 100
+        assert write(ADA.replace("s3cr3t/+%=x", "another")).secret == "another"
+    assert find("AKIDADA") is None  # the file that was read is not the file of this name
+    assert find("AKIDBOB").name == "bob"
+
+
+def test_a_revoked_key_is_refused_after_any_order_of_changes_and_reads(keys):
+    find = keys.write(ADA + BOB).read()
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(100):
+            kept, revoked = (ADA, "AKIDBOB") if number % 2 else (BOB, "AKIDADA")
+            looking = [pool.submit(find, "AKIDADA") for _ in range(8)]
+            keys.write(kept)
+            for it in looking:
+                it.result()
+            assert find(revoked) is None
+
+
+def test_equal_content_in_a_new_file_keeps_the_keys(keys):
+    find = keys.write(ADA).read()
+    before = find("AKIDADA")
+    keys.write(ADA)
+    assert find("AKIDADA") is before
+
+
+def test_a_file_is_accepted_again_after_a_mistake(keys, caplog):
+    find = keys.write(ADA).read()
+    for text, mode in (("nonsense", 0o600), (ADA, 0o666), ("nonsense", 0o600), (ADA, 0o600)):
+        keys.write(text, mode)
+        assert find("AKIDADA").name == "ada"
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
+    keys.write(BOB)
+    assert find("AKIDADA") is None
 
 
 @pytest.mark.parametrize(
