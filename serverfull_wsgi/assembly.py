@@ -259,7 +259,13 @@ def _from_template(settings: Settings, path: str) -> ListableFetcher:
         from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
         from serverfull_wsgi.fetchers.sam.parameters import parse_parameters
     parameters = parse_parameters(settings.template_parameters)
-    return SamFetcher(path, parameters, region=settings.region, account_id=settings.account_id)
+    return SamFetcher(
+        path,
+        parameters,
+        region=settings.region,
+        account_id=settings.account_id,
+        strict=settings.template_strict,
+    )
 
 
 def create_authentication(settings: Settings) -> Callable[[WSGIApplication], WSGIApplication] | None:

@@ -47,6 +47,13 @@ class Settings:
         "`Name=value, …` for the template's parameters, separated by commas or line breaks; "
         "put a value that contains commas in double quotes",
     )
+    template_strict: bool = setting(
+        "TEMPLATE_STRICT",
+        False,
+        read.switch,
+        "refuse a function of a template if one of its values is known at AWS only; without it the function starts "
+        "with `unresolved:Name` in place of such a value, and a warning names the setting that gives the value",
+    )
     region: str = setting(
         "REGION",
         DEFAULT_REGION,

@@ -33,6 +33,8 @@ class SamFetcher(StaticFetcher):
             the Ref of a resource, ``{"Table.StreamArn": "arn:…"}`` for its attribute, ``{"AWS::StackName": "shop"}``.
         region: the value of AWS::Region.
         account_id: the value of AWS::AccountId.
+        strict: if True, a function with a value that only AWS has cannot run. Otherwise the function starts with a
+            stand-in, such as ``unresolved:Table.StreamArn``, and `notes` has a warning.
 
     Raises:
         ConfigurationError: if the file is not a template, declares no function, or uses a FunctionName twice; and if
@@ -46,6 +48,7 @@ class SamFetcher(StaticFetcher):
         *,
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
+        strict: bool = False,
     ) -> None:
         values = dict(parameters or {})
         self._refused: dict[str, list[str]] = {}
@@ -60,10 +63,11 @@ class SamFetcher(StaticFetcher):
                 values=values,
                 region=region,
                 account_id=account_id,
+                strict=strict,
             )
             self._code = CodeLocator(template, self._resolver)
-            functions, aliases = self._read(self._code)
             self._notes = Notes(template)
+            functions, aliases = self._read(self._code)
             self._add_notes()
         except RecursionError:
             raise ConfigurationError(f"{path}:1: the template is nested too deeply; write it flatter") from None
@@ -74,7 +78,7 @@ class SamFetcher(StaticFetcher):
         """Return the functions that can run, and the aliases; put the others into ``_refused``."""
         functions: dict[str, Function] = {}
         aliases: dict[str, str] = {}
-        misnamed: list[DeclaredFunction] = []
+        renamed: list[DeclaredFunction] = []
         for id in self._template.of_type(*FUNCTION_TYPES):
             try:
                 if not self._resolver.is_created(id):
@@ -82,32 +86,39 @@ class SamFetcher(StaticFetcher):
             except Unresolvable as reason:
                 self._refused[id] = [f"{self._template.location(id)}.Condition: {reason}"]
                 continue
-            declared = read_function(self._template, self._resolver, code, id)
+            declared = read_function(self._template, self._resolver, code, id, self._notes)
             name = declared.function.name
             if name != declared.declared_name:
-                misnamed.append(declared)
+                renamed.append(declared)
             elif name in functions or name in self._refused:
                 raise ConfigurationError(
                     f"{self._template.location(id)}: another function has the name {name!r}; rename one of them"
                 )
-            elif declared.problems:
-                self._refused[name] = declared.problems
             else:
-                functions[name] = declared.function
-                if declared.alias:
-                    functions[f"{name}:1"] = declared.function
-                    aliases[f"{name}:{declared.alias}"] = "1"
-        for declared in misnamed:  # last: the logical id may be another function's name, and that function has it
+                self._add(declared, functions, aliases)
+        for declared in renamed:  # last: the logical id may be another function's name, and that function has it
             name = declared.function.name
-            is_taken = name in functions or name in self._refused
-            self._refused[declared.declared_name if is_taken else name] = declared.problems
+            if name not in functions and name not in self._refused:
+                self._add(declared, functions, aliases)
+            else:
+                self._refused[declared.declared_name] = [*declared.problems] or [*declared.unknown_name]
         return functions, aliases
+
+    def _add(self, declared: DeclaredFunction, functions: dict[str, Function], aliases: dict[str, str]) -> None:
+        """Add a function with its version and alias, or its problems if it cannot run."""
+        name = declared.function.name
+        if declared.problems:
+            self._refused[name] = declared.problems
+            return
+        functions[name] = declared.function
+        if declared.alias:
+            functions[f"{name}:1"] = declared.function
+            aliases[f"{name}:{declared.alias}"] = "1"
 
     def _check_names(self, values: Mapping[str, str]) -> None:
         """Raise `ConfigurationError` for a value that nothing in the template can use."""
         template = self._template
-        names = {*template.parameters, *template.resources, *self._resolver.used, "AWS::StackName"}
-        unknown = [name for name in values if name not in names and name.partition(".")[0] not in names]
+        unknown = [name for name in values if name != "AWS::StackName" and not self._resolver.is_name(name)]
         if unknown:
             raise ConfigurationError(
                 f"{SETTING}: {template.path} has no {', '.join(map(repr, unknown))}; its parameters are: "
@@ -149,13 +160,16 @@ class SamFetcher(StaticFetcher):
 
     def _add_notes(self) -> None:
         for id, property in self._resolver.generated_names.items():
-            text = (
-                f"is missing, so AWS would generate a name; the name here is {id!r}; set {SETTING}='{id}=…' for another"
-            )
-            self._notes.add(id, property, f"{text} name")
+            self._notes.add(id, property, f"is missing, so AWS would generate a name; {_name_here(id)}")
+        for id, name in self._resolver.generated_roles.items():
+            self._notes.add(id, "Role", f"is missing, so AWS would generate a role; {_name_here(name)}")
         add_unserved(self._template, self._resolver, self._notes)
         add_unknown_names(self._template, self._notes)
 
     def watched_paths(self) -> list[str]:
         """Return the template and the packages that it names, with those that do not exist yet."""
         return [self._template.path, *self._code.packages]
+
+
+def _name_here(name: str) -> str:
+    return f"the name here is {name!r}; set {SETTING}='{name}=…' for another name"

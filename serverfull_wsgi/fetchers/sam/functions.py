@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from serverfull_wsgi.domain import TIMEOUT_LIMIT, Function
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
@@ -11,8 +12,10 @@ from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.fetchers.sam.code import CodeLocator
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
+from serverfull_wsgi.fetchers.sam.notes import Notes
 from serverfull_wsgi.fetchers.sam.parameters import Unresolvable, as_text
 from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
+from serverfull_wsgi.fetchers.sam.stand_ins import StandIn, may_name_secret
 from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, Template
 from serverfull_wsgi.fetchers.static import ALIAS, NAME
 
@@ -29,13 +32,18 @@ class DeclaredFunction(NamedTuple):
     declared_name: str  # the name in the template; differs from the function's if it is not a valid name
     alias: str  # of AutoPublishAlias, or empty
     problems: list[str]  # the reasons why the function cannot run
+    unknown_name: Sequence[str] = ()  # the reasons why its name is not known, so that it has its logical id
 
 
-def read_function(template: Template, resolver: Resolver, code: CodeLocator, id: str) -> DeclaredFunction:
-    """Return the function of a logical id."""
+def read_function(template: Template, resolver: Resolver, code: CodeLocator, id: str, notes: Notes) -> DeclaredFunction:
+    """Return the function of a logical id, and add warnings about its stand-ins to ``notes`` if it can run."""
     resource = template.resources[id]
     properties = Properties(template.location(id), resource.get("Properties"), resolver)
-    name = declared_name = properties.text("FunctionName") or id
+    text, missing = properties.text_or_missing("FunctionName")
+    for value in missing:
+        properties.add_note("FunctionName", value, f"the function's name is {id!r} here")
+    declared_name = text or id
+    name = id if missing else declared_name
     if not NAME.fullmatch(name):
         properties.add_problem(
             "FunctionName", f"{name!r} must be 1 to 64 letters, digits, '-', '_' and '.'; choose another name"
@@ -47,20 +55,25 @@ def read_function(template: Template, resolver: Resolver, code: CodeLocator, id:
     runtime = _runtime(properties)
     is_serverless = resource["Type"] == SERVERLESS_FUNCTION
     find_code = code.of_serverless_function if is_serverless else code.of_lambda_function
+    event_id, event_resource = _event_resource(template, resolver, name)
     function = Function(
         properties.required("Handler", "name the function to call, such as app.handler"),
         name,
         timeout=properties.number("Timeout", most=TIMEOUT_LIMIT) or 3,
         memory_size=properties.number("MemorySize") or 128,
-        description=properties.text("Description"),
+        description=_description(properties),
         code=find_code(properties, runtime),
         runtime=runtime,
         environment=_environment(properties),
         layers=code.of_layers(properties),
-        event_config=_event_config(properties, _event_resource(template, resolver, name)),
+        event_config=_event_config(properties, event_resource),
     )
     alias = _alias(properties) if is_serverless else ""
-    return DeclaredFunction(function, declared_name, alias, properties.problems)
+    for source_id, source in ((id, properties), (event_id, event_resource)):
+        for path, note in source.notes if source and not properties.problems else ():
+            notes.add(source_id, path, note)
+    unknown_name = [f"{template.location(id)}.FunctionName: {value}" for value in missing]
+    return DeclaredFunction(function, declared_name, alias, properties.problems, unknown_name)
 
 
 def _runtime(properties: Properties) -> str:
@@ -68,6 +81,13 @@ def _runtime(properties: Properties) -> str:
     if runtime and not _RUNTIMES.fullmatch(runtime):
         properties.add_problem("Runtime", f"{runtime!r} is not supported; use {_SUPPORTED}")
     return runtime
+
+
+def _description(properties: Properties) -> str:
+    text, missing = properties.text_or_missing("Description")
+    for value in missing:
+        properties.add_note("Description", value, f"the text has {value.stand_in!r} instead")
+    return text
 
 
 def _alias(properties: Properties) -> str:
@@ -89,17 +109,30 @@ def _environment(properties: Properties) -> dict[str, str]:
             properties.add_problem(
                 path, "a name must be a letter and at least one more letter, digit or '_'; choose another name"
             )
-        elif value is not UNRESOLVED:
-            try:
-                text = as_text(value)
-            except Unresolvable as reason:
-                properties.add_problem(path, reason)
-                continue
-            if is_valid_value(text):
-                variables[name] = text
-            else:
-                properties.add_problem(path, "a value must not contain NUL or half a surrogate pair; remove it")
+        elif value is not UNRESOLVED and (text := _variable(properties, name, value)) is not None:
+            variables[name] = text
     return variables
+
+
+def _variable(properties: Properties, name: str, value: Any) -> str | None:
+    """Return the text of an environment variable, or None if the variable cannot have this value."""
+    path = f"Environment.Variables.{name}"
+    value, missing = value if isinstance(value, StandIn) else (value, ())
+    if secrets := [each for each in missing if may_name_secret(name) and not each.is_of_aws]:
+        for each in secrets:
+            properties.add_problem(path, each)
+        return None
+    for each in missing:
+        properties.add_note(path, each, f"{each.stand_in!r} stands for the value")
+    try:
+        text = as_text(value)
+    except Unresolvable as reason:
+        properties.add_problem(path, reason)
+        return None
+    if not is_valid_value(text):
+        properties.add_problem(path, "a value must not contain NUL or half a surrogate pair; remove it")
+        return None
+    return text
 
 
 def _event_config(properties: Properties, resource: Properties | None) -> EventConfig | None:
@@ -109,8 +142,10 @@ def _event_config(properties: Properties, resource: Properties | None) -> EventC
     def target(end: str) -> str | None:
         path = f"{prefix}DestinationConfig.{end}"
         if (destination := source.mapping(path)) and "Destination" not in destination:
-            source.add_problem(path, "SAM would create the target; give its ARN as Destination")
-        return source.text(f"{path}.Destination") or None
+            source.add_generated(
+                path, "SAM would create the target", "no records are sent to it", "give its ARN as Destination"
+            )
+        return _target(source, f"{path}.Destination")
 
     try:
         config = EventConfig(
@@ -118,7 +153,7 @@ def _event_config(properties: Properties, resource: Properties | None) -> EventC
             source.number(f"{prefix}MaximumEventAgeInSeconds"),
             target("OnSuccess"),
             target("OnFailure"),
-            properties.text("DeadLetterQueue.TargetArn") or properties.text("DeadLetterConfig.TargetArn") or None,
+            _target(properties, "DeadLetterQueue.TargetArn") or _target(properties, "DeadLetterConfig.TargetArn"),
         )
     except ConfigurationError as error:
         source.add_problem(prefix.rstrip(".") or "Properties", f"{error}; correct it")
@@ -127,16 +162,24 @@ def _event_config(properties: Properties, resource: Properties | None) -> EventC
     return None if config == EventConfig() else config
 
 
-def _event_resource(template: Template, resolver: Resolver, name: str) -> Properties | None:
-    """Return a function's AWS::Lambda::EventInvokeConfig: plain CloudFormation's form of EventInvokeConfig."""
+def _target(properties: Properties, path: str) -> str | None:
+    """Return the target of records; None if it is absent, or has a stand-in, which must not be sent to AWS."""
+    text, missing = properties.text_or_missing(path)
+    for value in missing:
+        properties.add_note(path, value, "no records are sent to this target")
+    return None if missing else text or None
+
+
+def _event_resource(template: Template, resolver: Resolver, name: str) -> tuple[str, Properties | None]:
+    """Return a function's AWS::Lambda::EventInvokeConfig, which is plain CloudFormation's form, with its logical id."""
     for id, resource in template.of_type("AWS::Lambda::EventInvokeConfig").items():
         properties = Properties(template.location(id), resource.get("Properties"), resolver)
         if properties.text("FunctionName").rpartition(":")[2] != name:
             continue
         try:
             if resolver.is_created(id):
-                return properties
+                return id, properties
         except Unresolvable as reason:
             properties.add_problem("Condition", reason)
-            return properties
-    return None
+            return id, properties
+    return "", None

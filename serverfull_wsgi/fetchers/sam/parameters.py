@@ -54,23 +54,31 @@ def check_parameters(declarations: Mapping[str, Any], values: Mapping[str, str])
         raise ConfigurationError("\n".join(errors))
 
 
-def parameter_value(name: str, declaration: Any, values: Mapping[str, str]) -> str | list[str]:
-    """Return the value of a ``Ref`` to a parameter: text, or a list if the parameter's type is a list.
+class Parameter:
+    """A parameter's declaration.
 
-    Raises `Unresolvable` if there is neither a value nor a default.
+    Attributes:
+        is_list: True if the parameter's value is a list.
+        is_hidden: True if the parameter is a secret (NoEcho).
     """
-    declaration = declaration if isinstance(declaration, dict) else {}
-    kind = str(declaration.get("Type", "String"))
-    cure = f"set {SETTING}='{name}=…'"
-    if name in values:
-        value = values[name]
-    elif kind.startswith("AWS::SSM::"):
-        raise Unresolvable(f"parameter {name!r} is stored in AWS Systems Manager; {cure}")
-    elif "Default" not in declaration:
-        raise Unresolvable(f"parameter {name!r} has no default; {cure}")
-    else:
-        value = as_text(declaration["Default"])
-    return [part.strip() for part in value.split(",")] if "List" in kind else value
+
+    def __init__(self, declaration: Any) -> None:
+        self._declaration: dict[str, Any] = declaration if isinstance(declaration, dict) else {}
+        self._kind = str(self._declaration.get("Type", "String"))
+        self.is_list = "List" in self._kind
+        self.is_hidden = str(self._declaration.get("NoEcho")).lower() == "true"
+
+    @property
+    def missing(self) -> str:
+        """The reason why the template does not have the parameter's value; an empty text if it does."""
+        if self._kind.startswith("AWS::SSM::"):
+            return "is stored in AWS Systems Manager"
+        return "" if "Default" in self._declaration else "has no default"
+
+    def value(self, given: str | None) -> str | list[str]:
+        """Return the value of a ``Ref``: the given one or the default, as text, or as a list if the type is a list."""
+        text = as_text(self._declaration["Default"]) if given is None else given
+        return [part.strip() for part in text.split(",")] if self.is_list else text
 
 
 def as_text(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from serverfull_wsgi.fetchers.sam.intrinsics import NO_VALUE, Resolver
 from serverfull_wsgi.fetchers.sam.parameters import Unresolvable, as_text
+from serverfull_wsgi.fetchers.sam.stand_ins import StandIn, ValueAtAws
 from serverfull_wsgi.fetchers.sam.template import is_intrinsic
 
 UNRESOLVED: Any = type("Unresolved", (), {"__repr__": lambda self: "UNRESOLVED"})()  # `Properties.problems` has a line
@@ -26,6 +27,7 @@ class Properties:
 
     Attributes:
         problems: one line for each property that was read and cannot be used.
+        notes: path and text of each warning about a property that was read and has a stand-in.
     """
 
     def __init__(self, location: str, properties: Any, resolver: Resolver) -> None:
@@ -34,6 +36,7 @@ class Properties:
         self._resolved: dict[str, Any] = {}
         self._properties: dict[str, Any] = properties if isinstance(properties, dict) else {}
         self.problems: list[str] = []
+        self.notes: list[tuple[str, str]] = []
         if properties and not isinstance(properties, dict):
             self.add_problem("Properties", "must be a mapping; write 'Name: value' below it")
 
@@ -46,19 +49,60 @@ class Properties:
     def value(self, path: str) -> Any:
         """Return a property without intrinsic functions, or None if it is absent.
 
-        Inner values that cannot be resolved are `UNRESOLVED`.
+        Inner values that cannot be resolved are `UNRESOLVED`; a stand-in counts as such a value.
         """
+        value = self._without_stand_ins(path, self._find(path))
+        return None if value is NO_VALUE or value is UNRESOLVED else value
+
+    def _find(self, path: str) -> Any:
+        """Return a property without intrinsic functions; each of its values that has stand-ins is a `StandIn`."""
         top, *inner = path.split(".")
         if top not in self._resolved:
             self._resolved[top] = self._resolve(top, self._properties.get(top, NO_VALUE))
         value, here = self._resolved[top], top
         for name in inner:
             value, here = self._as_mapping(here, value).get(name), f"{here}.{name}"
-        return None if value is NO_VALUE or value is UNRESOLVED else value
+        return value
+
+    def _without_stand_ins(self, path: str, value: Any) -> Any:
+        """Return ``value`` with `UNRESOLVED` for each stand-in, and add the problems."""
+        if isinstance(value, StandIn):
+            for missing in value.missing:
+                self.add_problem(path, missing)
+            return UNRESOLVED
+        if isinstance(value, dict):
+            return {name: self._without_stand_ins(f"{path}.{name}", member) for name, member in value.items()}
+        return [self._without_stand_ins(path, item) for item in value] if isinstance(value, list) else value
 
     def mapping(self, path: str) -> dict[str, Any]:
-        """Return a property that is a mapping; an empty one if the property is absent."""
-        return self._as_mapping(path, self.value(path))
+        """Return a property that is a mapping; an empty one if the property is absent.
+
+        A member that has stand-ins is a `StandIn`.
+        """
+        return self._as_mapping(path, self._find(path))
+
+    def text_or_missing(self, path: str) -> tuple[str, tuple[ValueAtAws, ...]]:
+        """Return a property that is text, and the values at AWS for which the text has stand-ins."""
+        found = self._find(path)
+        value, missing = found if isinstance(found, StandIn) else (found, ())
+        if value is None or value is NO_VALUE or value is UNRESOLVED:
+            return "", ()
+        try:
+            return as_text(value), missing
+        except Unresolvable as reason:
+            self.add_problem(path, reason)
+            return "", ()
+
+    def add_generated(self, path: str, reason: str, effect: str, cure: str) -> None:
+        """Add a warning about a value that SAM would generate, or a problem if the resolver is strict."""
+        if self._resolver.is_strict:
+            self.add_problem(path, f"{reason}; {cure}")
+        else:
+            self.notes.append((path, f"{reason}; {effect}; {cure}"))
+
+    def add_note(self, path: str, missing: ValueAtAws, effect: str) -> None:
+        """Add a warning about a value that only AWS has."""
+        self.notes.append((path, missing.note(effect)))
 
     def text(self, path: str) -> str:
         """Return a property that is text; an empty text if the property is absent."""
@@ -85,6 +129,11 @@ class Properties:
         return int(text) if text else None
 
     def _as_mapping(self, path: str, value: Any) -> dict[str, Any]:
+        if isinstance(value, StandIn) and isinstance(value.value, dict):
+            return value.members()
+        if isinstance(value, StandIn):
+            self._without_stand_ins(path, value)
+            return {}
         if isinstance(value, dict):
             return value
         if value is not None and value is not NO_VALUE and value is not UNRESOLVED:
@@ -99,7 +148,8 @@ class Properties:
         if isinstance(value, list):
             return [item for item in (self._resolve(path, item) for item in value) if item is not NO_VALUE]
         try:
-            return self._resolver.resolve(value)
+            resolved, missing = self._resolver.resolve_with_stand_ins(value)
+            return StandIn(resolved, tuple(missing)) if missing else resolved
         except Unresolvable as reason:
             self.add_problem(path, reason)
             return UNRESOLVED

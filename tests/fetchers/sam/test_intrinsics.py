@@ -15,6 +15,7 @@ PARAMETERS = {
     "Count": {"Type": "Number", "Default": 3},
     "Zones": {"Type": "List<String>", "Default": "a, b"},
 }
+QUEUE = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}}
 FUNCTION = {"Type": "AWS::Serverless::Function"}
 
 
@@ -45,11 +46,17 @@ def reason_for(value, **sections):
         ({"Fn::Sub": "a $ {b} ${"}, "a $ {b} ${"),
         ({"Fn::GetAtt": ["F", "Arn"]}, "arn:aws:lambda:us-east-1:123456789012:function:F"),
         ({"Fn::GetAtt": "F.Arn"}, "arn:aws:lambda:us-east-1:123456789012:function:F"),
+        ({"Fn::GetAtt": ["Q", "QueueName"]}, "jobs"),
+        ({"Fn::GetAtt": ["Q", "QueueUrl"]}, "https://sqs.us-east-1.amazonaws.com/123456789012/jobs"),
+        ({"Fn::Select": [1, {"Fn::Split": ["/", "a/b"]}]}, "b"),
+        ({"Fn::Select": ["0", {"Ref": "Zones"}]}, "a"),
+        ({"Fn::Split": [".", {"Ref": "Stage"}]}, ["dev"]),
+        ({"Fn::Base64": {"Fn::Sub": "${Stage}"}}, "ZGV2"),
         ({"Other": {"Ref": "Stage"}, "Ref": "Stage"}, {"Other": "dev", "Ref": "Stage"}),
     ],
 )  # fmt: skip
 def test_a_value_is_resolved(value, expected):
-    assert resolve(value, resources={"F": FUNCTION}) == expected
+    assert resolve(value, resources={"F": FUNCTION, "Q": QUEUE}) == expected
 
 
 CONDITIONS = {
@@ -85,7 +92,7 @@ SELF = {**FUNCTION, "Properties": {"FunctionName": {"Fn::Sub": "${F}-x"}}}
         ({"Fn::If": ["Circle", 1, 2]}, "condition 'Circle' refers to itself; remove the circular reference"),
         (
             {"Fn::If": ["Odd", 1, 2]},
-            "Fn::ImportValue is not supported; write the value, or a parameter with a default",
+            f"Fn::ImportValue x has a value at AWS only; set {SETTING}='ImportValue.x=…'",
         ),
         (
             {"Fn::If": ["Bad", 1, 2]},
@@ -94,6 +101,10 @@ SELF = {**FUNCTION, "Properties": {"FunctionName": {"Fn::Sub": "${F}-x"}}}
         ({"Fn::If": ["Yes", 1]}, "Fn::If must be a list of 3; correct it"),
         ({"Fn::If": ["Short", 1, 2]}, "Fn::And must be a list of 2 to 10; correct it"),
         ({"Fn::Join": [",", "a"]}, "the values of Fn::Join must be a list; correct it"),
+        ({"Fn::Select": [2, ["a", "b"]]}, "the index '2' of Fn::Select must be below 2; correct it"),
+        ({"Fn::Select": ["x", ["a"]]}, "the index 'x' of Fn::Select must be below 1; correct it"),
+        ({"Fn::Select": [0, "a"]}, "the values of Fn::Select must be a list; correct it"),
+        ({"Fn::Split": ["", "a"]}, "the delimiter of Fn::Split must not be empty; correct it"),
         ({"Fn::Sub": {"Ref": "Zones"}}, "must be text, not a list; write text"),
         ({"Fn::Sub": ["a", "b"]}, "the second member of Fn::Sub must be a mapping; correct it"),
         ({"Fn::FindInMap": ["A", "B", "C"]}, "there is no A → B → C in Mappings; add it"),

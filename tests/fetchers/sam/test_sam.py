@@ -30,7 +30,7 @@ SETTING = "SERVERFULL_TEMPLATE_PARAMETERS"
 def load(monkeypatch):
     """Load a template: ``load("api.yaml", Stage="prod")``. Messages then begin with the bare file name."""
     monkeypatch.chdir(TEMPLATES)
-    return lambda name, region="us-east-1", **parameters: SamFetcher(name, parameters, region=region)
+    return lambda name, region="us-east-1", **parameters: SamFetcher(name, parameters, region=region, strict=True)
 
 
 def at(path):
@@ -72,6 +72,7 @@ LIST = function(
 HELLO = function("HelloWorldFunction", "app.lambda_handler", "hello_world", "python3.12")
 STAGED = {"code": "hello_world", "runtime": "python3.10"}
 IMPORTS = "imports.yaml:8: Importer.Environment.Variables."
+AT_AWS = "has a value at AWS only;"
 NOT_SUPPORTED = "is not supported; write the value, or a parameter with a default"
 
 EXPECTED = {
@@ -179,36 +180,35 @@ EXPECTED = {
     "imports.yaml": (
         [replace(HELLO, name="Healthy")],
         [
-            f"{IMPORTS}DB: Fn::ImportValue {NOT_SUPPORTED}",
-            f"{IMPORTS}ZONES: Fn::GetAZs {NOT_SUPPORTED}",
-            f"{IMPORTS}FIRST: Fn::Select {NOT_SUPPORTED}",
+            f"{IMPORTS}DB: Fn::ImportValue local-host {AT_AWS} set {SETTING}='ImportValue.local-host=…'",
+            f"{IMPORTS}ZONES: Fn::GetAZs {AT_AWS} set {SETTING}='GetAZs=…'",
+            f"{IMPORTS}RANGE: Fn::Cidr {NOT_SUPPORTED}",
             f"{IMPORTS}PASSWORD: '{{{{resolve:secretsmanager:db:SecretString:password}}}}' is read "
             "from a store by CloudFormation only; write the value, or a parameter",
             f"{IMPORTS}AMI: parameter 'Ami' is stored in AWS Systems Manager; set {SETTING}='Ami=…'",
             f"{IMPORTS}SECRET: parameter 'Secret' has no default; set {SETTING}='Secret=…'",
             f"{IMPORTS}NOWHERE: there is no parameter or resource 'Nowhere'; add it, or set {SETTING}='Nowhere=…'",
-            f"{IMPORTS}API: there is no parameter or resource 'ServerlessRestApi'; add it, "
-            f"or set {SETTING}='ServerlessRestApi=…'",
+            f"{IMPORTS}API: Ref ServerlessRestApi {AT_AWS} set {SETTING}='ServerlessRestApi=…'",
             f"{IMPORTS}STREAM: Table.StreamArn has a value at AWS only; set {SETTING}='Table.StreamArn=…'",
             f"{IMPORTS}STATES: Machine.Arn has a value at AWS only; set {SETTING}='Machine.Arn=…'",
             f"{IMPORTS}NOTHING: must be text, not null; write text",
             f"{IMPORTS}AWS_REGION: Lambda reserves this name; choose another name",
             f"{IMPORTS}2nd: a name must be a letter and at least one more letter, digit or '_'; choose another name",
-            f"imports.yaml:30: Destined.FunctionName: Fn::ImportValue {NOT_SUPPORTED}",
-            "imports.yaml:30: Destined.Timeout: condition 'Unknown' does not exist; add it to Conditions",
-            "imports.yaml:30: Destined.MemorySize: 'lots' must be a whole number from 1 to 999,999,999; correct it",
-            "imports.yaml:30: Destined.EventInvokeConfig.DestinationConfig.OnFailure: "
+            f"imports.yaml:31: Destined.FunctionName: Fn::ImportValue name {AT_AWS} set {SETTING}='ImportValue.name=…'",
+            "imports.yaml:31: Destined.Timeout: condition 'Unknown' does not exist; add it to Conditions",
+            "imports.yaml:31: Destined.MemorySize: 'lots' must be a whole number from 1 to 999,999,999; correct it",
+            "imports.yaml:31: Destined.EventInvokeConfig.DestinationConfig.OnFailure: "
             "SAM would create the target; give its ARN as Destination",
-            "imports.yaml:30: Destined.EventInvokeConfig: "
+            "imports.yaml:31: Destined.EventInvokeConfig: "
             "event_config: maximum_retry_attempts=3 must be a whole number, 0 to 2; correct it",
-            "imports.yaml:30: Destined.AutoPublishAlias: "
+            "imports.yaml:31: Destined.AutoPublishAlias: "
             "'1' must be letters, digits, '-' and '_', and not a number; choose another name",
-            "imports.yaml:40: Remote.FunctionName: "
+            "imports.yaml:41: Remote.FunctionName: "
             "'not a name' must be 1 to 64 letters, digits, '-', '_' and '.'; choose another name",
-            "imports.yaml:40: Remote.CodeUri: "
+            "imports.yaml:41: Remote.CodeUri: "
             "'s3://bucket/key.zip' is not on this machine; name an existing folder or zip archive",
-            "imports.yaml:40: Remote.Environment: must be a mapping; write 'Name: value' below it",
-            "imports.yaml:54: Fn::ForEach::Functions: is not a resource with a Type; write the resource out",
+            "imports.yaml:41: Remote.Environment: must be a mapping; write 'Name: value' below it",
+            "imports.yaml:55: Fn::ForEach::Functions: is not a resource with a Type; write the resource out",
         ],
     ),
     "build_output.yaml": (
@@ -298,8 +298,8 @@ def test_names_that_aws_would_generate_are_noted(load):
         "api.yaml:26: ListUsers.Events.Get: events of type Api are not served; invoke the function instead",
     ]
     assert load("imports.yaml").notes() == [
-        "imports.yaml:49: Machine: state machines are not run; invoke the function instead",
-        "imports.yaml:51: Nested: the functions of nested applications are not served",
+        "imports.yaml:50: Machine: state machines are not run; invoke the function instead",
+        "imports.yaml:52: Nested: the functions of nested applications are not served",
     ]
 
 
@@ -626,7 +626,7 @@ def serverfull(*argv, cwd=TEMPLATES, code="from serverfull_wsgi.__main__ import 
 
 
 def test_check_lists_every_problem_and_exits_with_1():
-    result = serverfull("check", SERVERFULL_TEMPLATE="imports.yaml")
+    result = serverfull("check", SERVERFULL_TEMPLATE="imports.yaml", SERVERFULL_TEMPLATE_STRICT="true")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-len(EXPECTED["imports.yaml"][1]) :] == EXPECTED["imports.yaml"][1]
     assert "Error: these functions cannot run:\n" in result.stderr
