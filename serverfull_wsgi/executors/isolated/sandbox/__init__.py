@@ -17,5 +17,6 @@ CPU: Lambda gives CPU in proportion to memory. `cpu_weight.CpuWeight` sets a gro
 weight matters only while the CPU is busy; an idle machine is available to every environment.
 
 Ends: a group or a namespace is killed as a whole, so that processes that fork faster than signals arrive end too. A
-group can be removed only when it is empty; the spawner keeps those that are not, and tries again later.
+group can be removed only when it is empty; the spawner keeps those that are not, and tries again later. After a kill of
+all processes, ``leftovers.py`` of the next start removes directories and groups.
 """

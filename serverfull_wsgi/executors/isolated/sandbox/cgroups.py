@@ -86,22 +86,23 @@ class Groups:
     CPU to answer with.
 
     Attributes:
+        parents: the paths of the parent groups.
         limits_memory: whether groups can be made that limit memory; otherwise none are made.
         weighs_cpu: whether the groups divide the CPU by weight.
     """
 
     def __init__(self, name: str) -> None:
         self._count = 0
-        self._parents = [path for path in _parent_paths(name) if _make_parent(path)]
-        self.limits_memory = any(_has(path, _MEMORY) for path in self._parents)
-        self.weighs_cpu = self.limits_memory and any(_has(path, _CPU) for path in self._parents)
+        self.parents = [path for path in _parent_paths(name) if _make_parent(path)]
+        self.limits_memory = any(_has(path, _MEMORY) for path in self.parents)
+        self.weighs_cpu = self.limits_memory and any(_has(path, _CPU) for path in self.parents)
 
     def create(self) -> Group | None:
         """Return a new group, or None if the system allows none."""
         if not self.limits_memory:
             return None
         self._count += 1
-        group = Group(tuple(os.path.join(parent, str(self._count)) for parent in self._parents))
+        group = Group(tuple(os.path.join(parent, str(self._count)) for parent in self.parents))
         try:
             for path in group.paths:
                 os.mkdir(path)
@@ -112,7 +113,7 @@ class Groups:
 
     def close(self) -> None:
         """Remove the parent groups, if they are empty."""
-        for path in self._parents:
+        for path in self.parents:
             _remove(path)
 
 

@@ -38,13 +38,14 @@ class ZygoteClient:
         python: the interpreter that runs the zygote.
         preload: names of modules that the zygote imports before it forks.
         path: directories for the interpreter's module search path.
+        inherited: descriptors that the zygote and its supervisors keep open until they end.
 
     Raises:
         ZygoteDied: if the process ends, or does not send its `Hello` in time.
         OSError: if no process or socket can be made.
     """
 
-    def __init__(self, python: str, preload: Sequence[str], path: Sequence[str]) -> None:
+    def __init__(self, python: str, preload: Sequence[str], path: Sequence[str], inherited: Sequence[int]) -> None:
         self.socket, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with zygote_end:
@@ -52,7 +53,7 @@ class ZygoteClient:
                     [python, "-u", PROGRAM, str(zygote_end.fileno()), *preload],
                     env={**_VARIABLES, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[zygote_end.fileno()],
+                    pass_fds=[zygote_end.fileno(), *inherited],
                     start_new_session=True,
                     cwd="/",
                 )

@@ -9,7 +9,6 @@ import os
 import shutil
 import site
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 
@@ -17,6 +16,12 @@ from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
 from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
+from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
+    create_directory,
+    hold,
+    record_groups,
+    remove_abandoned,
+)
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteClient, ZygoteDied
@@ -44,6 +49,7 @@ class Spawner:
         self._interpreters: dict[str, str] = {}  # by runtime
         self._tmp_count = 0
         self._closed = False
+        self._locks: list[int] = []  # descriptors of the directory and the parent groups
         self._removable: list[Group] = []  # control groups that still had processes
         self.zygotes: dict[str, ZygoteClient] = {}  # by interpreter
         self.namespaces = self.own_proc = self.own_tmp = False
@@ -58,8 +64,12 @@ class Spawner:
         if sys.platform != "linux":
             raise ConfigurationError("isolated functions need Linux; run functions in the server's process instead")
         self.client_path = _client_path()
-        self.base = tempfile.mkdtemp(prefix="serverfull-")
+        for path in remove_abandoned():
+            self._logger.info("removed %s, which a server left that was killed", path)
+        self.base, lock = create_directory()
         self.groups = Groups(os.path.basename(self.base))
+        record_groups(self.base, self.groups.parents)
+        self._locks = [lock, *(fd for path in self.groups.parents if (fd := hold(path)) is not None)]
         try:
             support = self.zygote(sys.executable).hello.sandbox
         except OSError:
@@ -152,7 +162,7 @@ class Spawner:
         with starting:
             if python not in self.zygotes:
                 path = self.client_path if python == sys.executable else ()
-                zygote = ZygoteClient(python, self._preload, path)
+                zygote = ZygoteClient(python, self._preload, path, inherited=self._locks)
                 with self._lock:
                     if not self._closed:
                         self.zygotes[python] = zygote
@@ -272,6 +282,7 @@ class Spawner:
         """Close this process's copies of the sockets, in a fork of the server; the zygotes stay the parent's."""
         for zygote in self.zygotes.values():
             zygote.abandon()
+        self._release_locks()
 
     def close(self) -> None:
         """End every zygote, and with it all environments; remove their files and control groups."""
@@ -284,6 +295,12 @@ class Spawner:
             group.remove()
         self.groups.close()
         remove_tree(self.base)
+        self._release_locks()
+
+    def _release_locks(self) -> None:
+        locks, self._locks = self._locks, []
+        for fd in locks:
+            os.close(fd)
 
 
 def _client_path() -> tuple[str, ...]:
