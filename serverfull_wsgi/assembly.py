@@ -218,8 +218,9 @@ def _configured_fetcher(settings: Settings) -> Fetcher:
         fetchers.append(ImportFetcher.parse(settings.functions, settings.aliases))
     if template:
         fetchers.append(_from_template(settings, template))
-    elif settings.template_parameters:
-        LOGGER.warning("SERVERFULL_TEMPLATE_PARAMETERS has no effect: there is no template")
+    for name, value in (("TEMPLATE_PARAMETERS", settings.template_parameters), ("LAYERS", settings.layers)):
+        if value and not template:
+            LOGGER.warning("SERVERFULL_%s has no effect: there is no template", name)
     fetcher = fetchers[0] if len(fetchers) == 1 else ChainFetcher(fetchers)
     for note in reporting(fetcher).notes():
         LOGGER.warning("%s", note)
@@ -257,13 +258,14 @@ def _declares_functions(path: str) -> bool:
 def _from_template(settings: Settings, path: str) -> ListableFetcher:
     with needs_extra("sam", f"SERVERFULL_TEMPLATE={path}"):
         from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
-        from serverfull_wsgi.fetchers.sam.parameters import parse_parameters
+        from serverfull_wsgi.fetchers.sam.parameters import parse_layers, parse_parameters
     parameters = parse_parameters(settings.template_parameters)
     return SamFetcher(
         path,
         parameters,
         region=settings.region,
         account_id=settings.account_id,
+        layers=parse_layers(settings.layers),
         strict=settings.template_strict,
     )
 

@@ -47,6 +47,13 @@ class Settings:
         "`Name=value, …` for the template's parameters, separated by commas or line breaks; "
         "put a value that contains commas in double quotes",
     )
+    layers: str = setting(
+        "LAYERS",
+        "",
+        read.text,
+        "`ARN=path, …`: folders or zip archives for the layers at AWS that a template names, separated by commas or "
+        "line breaks; an ARN without a version stands for every version",
+    )
     template_strict: bool = setting(
         "TEMPLATE_STRICT",
         False,

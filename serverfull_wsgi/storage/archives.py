@@ -1,4 +1,4 @@
-"""Code packages: directories, which are used as they are, and zip archives, which are unpacked.
+"""Code packages: directories, which are used as they are, zip archives, which are unpacked, and single files.
 
 An archive is unpacked to a private directory that is deleted when the process exits. The process holds a lock on the
 directory. If the process is killed, the next process that unpacks an archive deletes the unlocked directory.
@@ -44,14 +44,16 @@ class Packages:
         self._unpacked: dict[str, str] = {}
 
     def directory(self, path: str) -> str:
-        """Return the directory with the code of the package at ``path``, a directory or a zip archive.
+        """Return the directory with the code of the package at ``path``: a directory, a zip archive or one file.
+
+        A file that is not an archive is copied to a directory of its own, as AWS's tools pack it.
 
         Raises `BadPackage`.
         """
         if os.path.isdir(path):
             return path
         if path not in self._unpacked:
-            self._unpacked[path] = self._unpack(path)
+            self._unpacked[path] = self._unpack(path) if _is_archive(path) else self._copy(path)
         return self._unpacked[path]
 
     def write_inline(self, code: str, suffix: str) -> str:
@@ -65,6 +67,20 @@ class Packages:
         except (OSError, ValueError) as error:
             raise BadPackage(f"the code cannot be written to a file: {error}; correct the code") from None
         return str(directory)
+
+    def _copy(self, path: str) -> str:
+        try:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadPackage("it is not a directory, a file or a zip archive; name one of them")
+            if status.st_size > UNZIPPED_LIMIT:
+                raise BadPackage(f"it is over AWS's limit of {UNZIPPED_LIMIT:,} bytes; make it smaller")
+            copy = self._new_directory() / os.path.basename(path)
+            shutil.copyfile(path, copy)
+            copy.chmod(stat.S_IMODE(status.st_mode) & 0o777 | 0o600)
+            return str(copy.parent)
+        except OSError as error:
+            raise BadPackage(f"the file cannot be copied: {error.strerror or error}; make it readable") from None
 
     def _unpack(self, path: str) -> str:
         try:
@@ -95,6 +111,11 @@ class Packages:
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
             atexit.register(_remove, self._root, os.getpid())
         return Path(tempfile.mkdtemp(dir=self._root))
+
+
+def _is_archive(path: str) -> bool:
+    """Return True for a file that is a zip archive, or has the name of one."""
+    return path.lower().endswith((".zip", ".jar")) or (os.path.isfile(path) and zipfile.is_zipfile(path))
 
 
 def _remove(root: Path, pid: int) -> None:

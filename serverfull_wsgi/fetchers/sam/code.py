@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os.path
 import re
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
-from serverfull_wsgi.fetchers.sam.parameters import Unresolvable
+from serverfull_wsgi.fetchers.sam.parameters import LAYERS, Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
 from serverfull_wsgi.fetchers.sam.template import Template
 from serverfull_wsgi.storage.archives import BadPackage, Packages
 
 SERVERLESS_LAYER, LAMBDA_LAYER = "AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"
-_CURE = "name an existing folder or zip archive"
+_CURE = "name an existing folder, file or zip archive"
 
 
 class CodeLocator:
@@ -23,9 +25,11 @@ class CodeLocator:
     A method that finds nothing returns None, and adds the reason to the properties that name the code.
     """
 
-    def __init__(self, template: Template, resolver: Resolver) -> None:
+    def __init__(self, template: Template, resolver: Resolver, layers: Mapping[str, str]) -> None:
         self._template = template
         self._resolver = resolver
+        self._given_layers = layers
+        self._used_layers: set[str] = set()
         self._packages = Packages()
         self.packages: list[str] = []  # absolute paths of all folders and archives that the template names
 
@@ -54,18 +58,42 @@ class CodeLocator:
     def _layer(self, properties: Properties, arn: Any) -> str | None:
         if arn is UNRESOLVED:
             return None
-        local = self._local_layers()
-        if str(arn) not in local:
-            cure = f"unpack it into a folder, and name the folder as the ContentUri of an {SERVERLESS_LAYER}"
-            properties.add_problem("Layers", f"{arn!r} is a layer at AWS; {cure}")
-            return None
-        id = local[str(arn)]
+        if str(arn) not in self._local_layers:
+            return self._given_layer(properties, str(arn))
+        id = self._local_layers[str(arn)]
         layer = self._template.resources[id]
         content = Properties(self._template.location(id), layer.get("Properties"), self._resolver)
         directory = self._directory(content, "ContentUri" if layer["Type"] == SERVERLESS_LAYER else "Content")
         properties.problems += content.problems
         return directory
 
+    def _given_layer(self, properties: Properties, arn: str) -> str | None:
+        """Return the directory that SERVERFULL_LAYERS gives to a layer, with or without the layer's version."""
+        given = next((key for key in (arn, arn.rpartition(":")[0]) if key in self._given_layers), None)
+        if given is None:
+            cure = f"unpack it into a folder, and set {LAYERS}='{arn}=FOLDER'"
+            properties.add_problem("Layers", f"{arn!r} is a layer at AWS; {cure}")
+            return None
+        self._used_layers.add(given)
+        path = self._given_layers[given]
+        self.packages.append(path)
+        try:
+            if not os.path.exists(path):
+                raise BadPackage(f"it does not exist; {_CURE}")
+            return self._packages.directory(path)
+        except BadPackage as reason:
+            properties.add_problem("Layers", f"{path!r}, which {LAYERS} names, cannot be used: {reason}")
+            return None
+
+    def unused_layers(self) -> list[str]:
+        """Return a line for each layer of SERVERFULL_LAYERS that no function has."""
+        return [
+            f"{LAYERS}: no function has the layer {arn!r}; correct the ARN, or remove the entry"
+            for arn in self._given_layers
+            if arn not in self._used_layers
+        ]
+
+    @cached_property
     def _local_layers(self) -> dict[str, str]:
         """Return the logical ids of the template's layers by ARN, without those of an unresolvable ARN."""
         local = {}

@@ -33,6 +33,7 @@ class SamFetcher(StaticFetcher):
             the Ref of a resource, ``{"Table.StreamArn": "arn:…"}`` for its attribute, ``{"AWS::StackName": "shop"}``.
         region: the value of AWS::Region.
         account_id: the value of AWS::AccountId.
+        layers: folders or zip archives by the ARN of a layer at AWS, with or without its version.
         strict: if True, a function with a value that only AWS has cannot run. Otherwise the function starts with a
             stand-in, such as ``unresolved:Table.StreamArn``, and `notes` has a warning.
 
@@ -48,6 +49,7 @@ class SamFetcher(StaticFetcher):
         *,
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
+        layers: Mapping[str, str] | None = None,
         strict: bool = False,
     ) -> None:
         values = dict(parameters or {})
@@ -65,7 +67,7 @@ class SamFetcher(StaticFetcher):
                 account_id=account_id,
                 strict=strict,
             )
-            self._code = CodeLocator(template, self._resolver)
+            self._code = CodeLocator(template, self._resolver, layers or {})
             self._notes = Notes(template)
             functions, aliases = self._read(self._code)
             self._add_notes()
@@ -156,7 +158,7 @@ class SamFetcher(StaticFetcher):
 
     def notes(self) -> list[str]:
         """Return one warning for each subject: generated names, features that are not served, and unknown names."""
-        return self._notes.lines()
+        return self._notes.lines() + self._code.unused_layers()
 
     def _add_notes(self) -> None:
         for id, property in self._resolver.generated_names.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from serverfull_wsgi.errors import ConfigurationError
 
 SETTING = "SERVERFULL_TEMPLATE_PARAMETERS"
+LAYERS = "SERVERFULL_LAYERS"
 
+# https://docs.aws.amazon.com/lambda/latest/api/API_GetLayerVersionByArn.html, here also without a version
+_layer = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:layer:[a-zA-Z0-9-_]+(:\d+)?", re.ASCII)
 _entry = re.compile(r'\s*([^=,"\s]+)\s*=[^\S\n]*(?:"([^"]*)"|((?!")[^,\n]*))\s*?(?:[,\n]|\Z)')
 
 
@@ -17,8 +21,8 @@ class Unresolvable(Exception):
     """A template's value that cannot be determined outside AWS. The message has the reason and the cure."""
 
 
-def parse_parameters(text: str) -> dict[str, str]:
-    """Return the setting's text as a dictionary.
+def parse_parameters(text: str, setting: str = SETTING) -> dict[str, str]:
+    """Return the text of a setting as a dictionary.
 
     Commas and line ends separate entries. A value with commas is in double quotes.
 
@@ -33,15 +37,33 @@ def parse_parameters(text: str) -> dict[str, str]:
         match = _entry.match(rest)
         if not match:
             raise ConfigurationError(
-                f"{SETTING}: {rest.strip().splitlines()[0]!r} must begin with 'Name=value'; "
+                f"{setting}: {rest.strip().splitlines()[0]!r} must begin with 'Name=value'; "
                 "put a value with a comma in double quotes"
             )
         name, quoted, plain = match.groups()
         if name in values:
-            raise ConfigurationError(f"{SETTING}: {name!r} is given twice; remove one of the entries")
+            raise ConfigurationError(f"{setting}: {name!r} is given twice; remove one of the entries")
         values[name] = plain.strip() if quoted is None else quoted
         rest = rest[match.end() :]
     return values
+
+
+def parse_layers(text: str) -> dict[str, str]:
+    """Return the paths of layers by ARN from the text of SERVERFULL_LAYERS. A path becomes absolute.
+
+    >>> parse_layers("arn:aws:lambda:us-east-1:017000801446:layer:Tools=/srv/tools")
+    {'arn:aws:lambda:us-east-1:017000801446:layer:Tools': '/srv/tools'}
+
+    Raises `ConfigurationError`.
+    """
+    layers = parse_parameters(text, LAYERS)
+    for arn, path in layers.items():
+        if not _layer.fullmatch(arn) or not path:
+            raise ConfigurationError(
+                f"{LAYERS}: '{arn}={path}' must be ARN=PATH, the ARN of a layer with or without its version, and the "
+                "path of a folder or zip archive"
+            )
+    return {arn: os.path.abspath(path) for arn, path in layers.items()}
 
 
 def check_parameters(declarations: Mapping[str, Any], values: Mapping[str, str]) -> None:

@@ -106,9 +106,10 @@ EXPECTED = {
         [
             "layers.yaml:37: Powertools.Layers: "
             "'arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV2:79' is a layer at AWS; "
-            "unpack it into a folder, and name the folder as the ContentUri of an AWS::Serverless::LayerVersion",
+            "unpack it into a folder, and set SERVERFULL_LAYERS="
+            "'arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV2:79=FOLDER'",
             "layers.yaml:28: Lost.ContentUri: 'layers/lost' does not exist; "
-            "name an existing folder or zip archive, or run 'sam build'",
+            "name an existing folder, file or zip archive, or run 'sam build'",
         ],
     ),
     "stages.yaml": (
@@ -152,9 +153,9 @@ EXPECTED = {
         [
             f"inline.yaml:48: Sinatra.Runtime: 'ruby3.3' is not supported; use {RUNTIMES}",
             "inline.yaml:48: Sinatra.Code.ZipFile: code in a template must be Python or Node.js; "
-            "name an existing folder or zip archive",
+            "name an existing folder, file or zip archive",
             "inline.yaml:57: Bare.Handler: is missing; name the function to call, such as app.handler",
-            "inline.yaml:57: Bare.Code: is missing; name an existing folder or zip archive",
+            "inline.yaml:57: Bare.Code: is missing; name an existing folder, file or zip archive",
         ],
     ),
     "provided.yaml": (
@@ -164,7 +165,7 @@ EXPECTED = {
         ],
         [
             "provided.yaml:15: RustFunction.CodeUri: 'target/lambda/rust' does not exist; "
-            "name an existing folder or zip archive, or run 'sam build'",
+            "name an existing folder, file or zip archive, or run 'sam build'",
             f"provided.yaml:19: JavaFunction.Runtime: 'java21' is not supported; use {RUNTIMES}",
         ],
     ),
@@ -206,7 +207,7 @@ EXPECTED = {
             "imports.yaml:41: Remote.FunctionName: "
             "'not a name' must be 1 to 64 letters, digits, '-', '_' and '.'; choose another name",
             "imports.yaml:41: Remote.CodeUri: "
-            "'s3://bucket/key.zip' is not on this machine; name an existing folder or zip archive",
+            "'s3://bucket/key.zip' is not on this machine; name an existing folder, file or zip archive",
             "imports.yaml:41: Remote.Environment: must be a mapping; write 'Name: value' below it",
             "imports.yaml:55: Fn::ForEach::Functions: is not a resource with a Type; write the resource out",
         ],
@@ -239,7 +240,7 @@ EXPECTED = {
         [],
         [
             "cdk.json:7: Handler886CB40B.Code: "
-            "code in S3 is not supported; name an existing folder or zip archive"
+            "code in S3 is not supported; name an existing folder, file or zip archive"
         ],
     ),
 }  # fmt: skip
