@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import select
+import sys
 from collections.abc import Callable, Mapping
 from time import monotonic
 
@@ -170,7 +171,7 @@ class Environment:
 
     def _has_missed_event(self) -> bool:
         """Return whether a Python process ended before AWS's client had returned the last event."""
-        count = int.from_bytes(os.pread(self._counter, COUNTER_SIZE, 0), "little")
+        count = int.from_bytes(os.pread(self._counter, COUNTER_SIZE, 0), sys.byteorder)
         return 0 < count <= self._event_count
 
     @property

@@ -19,6 +19,7 @@ from functools import lru_cache
 _PR_SET_NAME, _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 15, 1, 24, 36, 38
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x40000
+_PROT_READ, _PROT_WRITE, _MAP_SHARED = 1, 2, 1
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64  # as many as that version has bits for
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # the server's own PATH may lack these
@@ -114,6 +115,21 @@ def mount_private_tmp(source: str, keep: Iterable[str]) -> None:
         os.makedirs(path, exist_ok=True)
         bind_mount(f"/proc/self/fd/{fd}", path)
         os.close(fd)
+
+
+# Memory
+
+
+def map_counter(fd: int) -> ctypes.c_uint64:
+    """Return a number in the shared memory of a descriptor, which may be closed then. `mmap.mmap` would keep a copy."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    address = libc.mmap(None, 8, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd, 0)
+    if address == ctypes.c_void_p(-1).value:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mmap: {os.strerror(number)}")
+    return ctypes.c_uint64.from_address(address)
 
 
 # Files

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 MESSAGE_LIMIT = 1 << 20  # bytes; a start request is the function's variables and little more
 SPARE_NAME = "serverfull wait"  # in lists of processes: a process that waits for a request
 SUPERVISOR_NAME = "serverfull init"  # likewise; at most 15 bytes
-COUNTER_SIZE = 8  # bytes of the counter of events: little-endian, 1 more than the events, 0 if nothing counts
+COUNTER_SIZE = 8  # bytes of the counter of events: 1 more than the events, 0 if nothing counts
 END = b"end"  # sent to a supervisor, which then ends its environment
 
 

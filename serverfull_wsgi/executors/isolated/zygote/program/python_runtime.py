@@ -6,14 +6,14 @@ import contextlib
 import ctypes
 import importlib
 import io
-import mmap
 import os
 import sys
 import time
 import types
 from typing import Any
 
-from ..protocol import COUNTER_SIZE, StartRequest
+from ...sandbox import linux
+from ..protocol import StartRequest
 from .child import COUNTER_FD
 from .preload import hide_modules
 
@@ -66,18 +66,16 @@ def _count_events(client: Any) -> None:
 
     The client reads an event in C, while other threads can end the process. The count shows that the event is lost.
     """
-    memory = mmap.mmap(COUNTER_FD, COUNTER_SIZE)
+    counter = linux.map_counter(COUNTER_FD)
     os.close(COUNTER_FD)
-    wait, count = client.wait_next_invocation, 1
+    counter.value = 1
+    wait = client.wait_next_invocation
 
     def wait_next_invocation(self: Any) -> Any:
-        nonlocal count
         event = wait(self)
-        count += 1
-        memory[:] = count.to_bytes(COUNTER_SIZE, "little")
+        counter.value += 1
         return event
 
-    memory[:] = count.to_bytes(COUNTER_SIZE, "little")
     client.wait_next_invocation = wait_next_invocation
 
 
