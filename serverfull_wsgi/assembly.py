@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.errors import ConfigurationError
@@ -57,21 +58,32 @@ EXTRAS = {  # the extras of setup.py that whole modules need: the package's name
     "celery": ("Celery", {"celery", "kombu", "redis"}),
     "sam": ("PyYAML", {"yaml"}),
 }
+_logged_notices: set[str] = set()
 _declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # a template without it declares no function
 
 
-def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None) -> Application:
+def create_app(
+    settings: Settings | None = None,
+    fetcher: Fetcher | None = None,
+    *,
+    authentication: Callable[[WSGIApplication], WSGIApplication] | None = None,
+) -> Application:
     """Return an application as ``settings`` describe it, or as the environment variables do if ``settings`` is None.
 
-    ``fetcher`` replaces SERVERFULL_FUNCTIONS, SERVERFULL_ALIASES and SERVERFULL_TEMPLATE. This also sets up the
-    server's logger, so that a problem of the start is logged as configured.
+    This also sets up the server's logger, so that a problem of the start is logged as configured.
 
-    Raises `ConfigurationError` that names every bad setting.
+    Args:
+        settings: None for the environment variables.
+        fetcher: replaces SERVERFULL_FUNCTIONS, SERVERFULL_ALIASES and SERVERFULL_TEMPLATE.
+        authentication: a WSGI middleware that every request passes; replaces SERVERFULL_CREDENTIALS_FILE.
+
+    Raises:
+        ConfigurationError: for bad settings; the message names all of them.
     """
     settings = settings or Settings.from_environ()
     configure_logging(settings)
-    for notice in settings.notices:
-        LOGGER.warning("%s", notice)
+    _logged_notices.clear()
+    log_notices(settings)
     stats = create_stats(settings)
     return Application(
         create_fetcher(settings, fetcher),
@@ -80,7 +92,7 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
         logger=LOGGER,
         stats=stats,
         executor=create_executor(settings, stats),
-        authentication=create_authentication(settings),
+        authentication=authentication or create_authentication(settings),
         queue=create_queue(settings, stats),
         admin=settings.admin,
         allowed_origins=settings.allowed_origins,
@@ -91,24 +103,37 @@ def create_app(settings: Settings | None = None, fetcher: Fetcher | None = None)
 
 
 def import_application(target: str, origin: str) -> Application:
-    """Return the application that ``target``, MODULE:APPLICATION, names.
+    """Return the application that ``target``, MODULE:APPLICATION, names, or that is inside of the callable there.
 
     ``origin`` is the option or setting that gave the name, for error messages. Raises `ConfigurationError`.
     """
+    wsgi = import_wsgi(target, origin)
+    applications = applications_in(wsgi)
+    if len(applications) != 1:
+        count = f"with {len(applications)} applications inside" if applications else "with no application inside"
+        raise ConfigurationError(
+            f"{origin}: this is a {type(wsgi).__name__} {count}; name a serverfull_wsgi.Application, "
+            "or set the attribute serverfull_application of the callable"
+        )
+    return applications[0]
+
+
+def import_wsgi(target: str, origin: str) -> WSGIApplication:
+    """Return the WSGI callable that ``target``, MODULE:CALLABLE, names. Raises `ConfigurationError`."""
     module, _, attribute = target.partition(":")
     if not all(part.isidentifier() for part in module.split(".")):
         raise ConfigurationError(
             f"{origin}: {module!r} is not a valid module name; use MODULE:APPLICATION, as in orders.web:app"
         )
     try:
-        application = getattr(importlib.import_module(module), attribute or "app")
+        wsgi: WSGIApplication = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"{origin}: {error}") from error
-    if not isinstance(application, Application):
+    if not callable(wsgi):
         raise ConfigurationError(
-            f"{origin}: this is a {type(application).__name__}; name a serverfull_wsgi.Application"
+            f"{origin}: this is a {type(wsgi).__name__}; name a serverfull_wsgi.Application, or a callable around one"
         )
-    return application
+    return wsgi
 
 
 @contextlib.contextmanager
@@ -197,6 +222,14 @@ def store_path(settings: Settings) -> Path:
 def configure_logging(settings: Settings) -> None:
     """Set up the server's logger."""
     configure(LOGGER, output=settings.logger_output, level=settings.logger_level, format=settings.logger_format)
+
+
+def log_notices(settings: Settings) -> None:
+    """Log the notices about old and misspelt names of settings. A notice that `create_app` has logged is left out."""
+    for notice in settings.notices:
+        if notice not in _logged_notices:
+            LOGGER.warning("%s", notice)
+            _logged_notices.add(notice)
 
 
 def create_fetcher(settings: Settings, fetcher: Fetcher | None = None) -> Fetcher:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import configure_logging, create_app, import_application
+from serverfull_wsgi.assembly import configure_logging, create_app, import_application, log_notices
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import list_functions
 from serverfull_wsgi.settings.settings import Settings
@@ -58,7 +58,9 @@ def worker(settings: Settings) -> Celery:
 def _application(settings: Settings) -> Application:
     if settings.application:
         configure_logging(settings)
-        return import_application(settings.application, f"SERVERFULL_APPLICATION={settings.application}")
+        application = import_application(settings.application, f"SERVERFULL_APPLICATION={settings.application}")
+        log_notices(settings)
+        return application
     application = create_app(settings)
     if not list_functions(application.dispatcher.fetcher):
         raise ConfigurationError(

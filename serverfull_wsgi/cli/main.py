@@ -6,14 +6,14 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import configure_logging, create_app, import_application
+from serverfull_wsgi.api.wrapped import applications_in
+from serverfull_wsgi.assembly import configure_logging, create_app, import_application, import_wsgi, log_notices
 from serverfull_wsgi.cli.events import events
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
@@ -28,6 +28,15 @@ from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.requests import new_ids
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+NO_APPLICATION = (
+    "--app %s: no serverfull_wsgi.Application was found inside of this %s, so gunicorn's hooks neither start it nor "
+    "drain its events, and SERVERFULL_CREDENTIALS_FILE is not checked; set the attribute serverfull_application of the "
+    "callable to the application"
+)
 
 
 class _ErrorReportingGroup(click.Group):
@@ -65,7 +74,7 @@ def serve_(ctx: click.Context, target: str | None) -> None:
 
     Further options are passed on to gunicorn.
     """
-    serve(lambda: _application(target), Settings.from_environ(), ctx.args)
+    serve(lambda: _served(target), Settings.from_environ(), ctx.args)
 
 
 @main.command()
@@ -161,12 +170,33 @@ def _application(target: str | None, *, quiet: bool = False) -> Application:
     if quiet:
         configure_logging(settings)
     application = import_application(target, f"--app {target}")
+    _check_authentication(target, application, settings)
+    log_notices(settings)
+    return application
+
+
+def _served(target: str | None) -> WSGIApplication:
+    """Return the WSGI callable of ``--app``, or the application of the settings."""
+    if target is None:
+        return create_app()
+    settings = Settings.from_environ()
+    wsgi = import_wsgi(target, f"--app {target}")
+    applications = applications_in(wsgi)
+    for application in applications:
+        _check_authentication(target, application, settings)
+    log_notices(settings)
+    if not applications:
+        LOGGER.warning(NO_APPLICATION, target, type(wsgi).__name__)
+    return wsgi
+
+
+def _check_authentication(target: str, application: Application, settings: Settings) -> None:
+    """Raise `ConfigurationError` if the settings require signatures and the application does not check them."""
     if settings.credentials_file and not application.has_authentication:
         raise ConfigurationError(
             f"--app {target}: SERVERFULL_CREDENTIALS_FILE is set, but this application does not check signatures; "
             "give it authentication=, or make it with create_app"
         )
-    return application
 
 
 def _payload(text: str) -> bytes:
@@ -201,11 +231,11 @@ def _run_events(application: Application, settings: Settings) -> None:
             "a worker needs events that processes can share, but this application keeps them in memory; "
             "remove SERVERFULL_EVENTS=memory, or give the Application queue=SqliteQueue(...)"
         )
-    stopped = threading.Event()
+    stop, stopping = os.pipe()  # an Event has a lock, which a handler of a second signal would wait for
     for number in {signal.SIGTERM, signal.SIGINT, *settings.signals}:
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda *_: os.write(stopping, b"."))
     application.start()
     queue.become_worker()
     LOGGER.info("running the events of %s", queue.path)
-    stopped.wait()
+    os.read(stop, 1)
     application.close()

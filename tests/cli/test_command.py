@@ -1,8 +1,10 @@
 """The command ``serverfull``, and gunicorn's output if the application cannot start."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -10,7 +12,8 @@ from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.assembly import import_application
 from tests.support import servers
 from tests.support.hosts import OverSocket
-from tests.support.servers import ROOT, clean_environ, free_port, gunicorn
+from tests.support.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
+from tests.support.small_disk import can_mount
 from tests.support.waiting import wait_until
 
 FUNCTIONS = ", ".join(
@@ -66,7 +69,7 @@ def test_invoke_exits_with_1_on_a_function_error():
         (["functions", "--app", "no_such_module:app"], "Error: --app no_such_module:app: No module named"),
         (
             ["functions", "--app", "tests.support.handlers:hello"],
-            "Error: --app tests.support.handlers:hello: this is a function",
+            "Error: --app tests.support.handlers:hello: this is a function with no application inside",
         ),
         (["lambda", "absent"], "Error: there is no function 'absent'; there are: hello, broken, echo, noisy"),
         (["lambda", "hello"], "Error: AWS_LAMBDA_RUNTIME_API is not set: native Lambda mode runs on AWS Lambda only"),
@@ -123,6 +126,71 @@ def test_check_lists_every_function_that_cannot_be_imported():
     assert "'b=json.nothing'" in result.stderr
 
 
+STORES = {
+    "a log without its file": ({"events.sqlite3-wal": b"frames"}, "does not exist, but its -wal file does"),
+    "an empty file": ({"events.sqlite3": b""}, "is damaged (the file is empty)"),
+    "a text": ({"events.sqlite3": b"This is a text. " * 100}, "is damaged (file is not a database)"),
+}
+
+
+@pytest.mark.parametrize(("files", "message"), STORES.values(), ids=STORES)
+def test_check_reports_an_event_store_that_serve_refuses(files, message, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    _check_and_serve_refuse(message, SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} - {"events.sqlite3.locks"} == set(files)
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        (["CREATE TABLE mine (x)"], "is an SQLite file, but not an event store"),
+        (
+            ["PRAGMA application_id=1582239249", "PRAGMA user_version=99"],
+            "has version 99, and this serverfull-wsgi reads",
+        ),
+    ],
+)
+def test_check_reports_an_sqlite_file_that_serve_refuses(statements, message, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "events.sqlite3")) as db:
+        for statement in statements:
+            db.execute(statement)
+    _check_and_serve_refuse(message, SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path))
+
+
+def _check_and_serve_refuse(message, **environ):
+    for command in ("check", "serve"):
+        result = serverfull(command, **environ)
+        assert result.returncode != 0, command
+        assert message in result.stderr + result.stdout, command
+
+
+def test_check_reports_a_data_directory_that_cannot_be_written(tmp_path):
+    if not can_mount(tmp_path):
+        pytest.skip("this machine allows no private mounts")
+    store = [
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"',
+        tmp_path,
+    ]
+    environ = {**clean_environ(), "SERVERFULL_EVENTS": "", "SERVERFULL_DATA_DIR": str(tmp_path)}
+    for name in ("check", "serve"):
+        argv = [*store, sys.executable, "-m", "serverfull_wsgi", name]
+        result = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=60, check=False)
+        assert result.returncode != 0
+        assert f"the event store {tmp_path}/events.sqlite3 cannot be opened: " in result.stderr + result.stdout
+
+
+def test_check_accepts_a_store_in_use(tmp_path):
+    environ = {"SERVERFULL_EVENTS": "", "SERVERFULL_DATA_DIR": str(tmp_path)}
+    with serving(tmp_path / "log", **environ):
+        assert serverfull("check", **environ).stdout == "ok: 4 functions\n"
+
+
 def test_check_fails_if_events_cannot_be_kept(tmp_path):
     (tmp_path / "file").touch()
     result = serverfull("check", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "file/data"))
@@ -177,6 +245,75 @@ def test_serve_reads_gunicorns_own_variable_and_file(tmp_path):
 def test_serve_serves_an_application_built_in_code(tmp_path):
     with serving(tmp_path / "log", "--app", "tests.support.site:application") as server:
         assert "function 'describe' may run for 60 s, but a stop cuts it off after 30 s" in server.output()
+
+
+WRAPPED = """
+from werkzeug.middleware.proxy_fix import ProxyFix
+from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
+inner = Application(StaticFetcher({"hello": lambda event, context: "Hello!"}), queue=SqliteQueue("events.sqlite3"))
+wrapped = ProxyFix(inner)
+
+class Opaque:
+    def __call__(self, environ, start_response):
+        return inner(environ, start_response)
+
+opaque = Opaque()
+named = Opaque()
+named.serverfull_application = inner
+"""
+FOUND = "no serverfull_wsgi.Application was found inside of this Opaque"
+
+
+@pytest.mark.parametrize(("name", "is_found"), [("inner", True), ("wrapped", True), ("named", True), ("opaque", False)])
+def test_serve_starts_the_application_inside_of_a_callable(name, is_found, tmp_path):
+    (tmp_path / "wrapped_site.py").write_text(WRAPPED)
+    port = free_port()
+    environ = {"SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}"}
+    argv = ["-m", "serverfull_wsgi", "serve", "--app", f"wrapped_site:{name}"]
+    with running(Server(argv, tmp_path / "log", port=port, cwd=tmp_path, env=environ, ready="/no-function")) as server:
+        if is_found:
+            wait_until((tmp_path / "events.sqlite3").exists)
+        assert call(server, "hello") == b'"Hello!"'
+        assert server.stop() == 0
+    assert (FOUND in server.output()) is not is_found
+
+
+def test_commands_use_the_application_inside_of_a_callable():
+    assert "describe:7" in serverfull("functions", "--app", "tests.support.site:in_flask").stdout
+    assert serverfull("invoke", "--app", "tests.support.site:in_django", "hello:prod").stdout == '"one"\n'
+
+
+def test_serve_refuses_an_object_that_cannot_be_called():
+    result = serverfull("serve", "--app", "tests.support.handlers:__doc__")
+    assert result.returncode != 0
+    assert (
+        "--app tests.support.handlers:__doc__: this is a str; name a serverfull_wsgi.App"
+        in result.stderr + result.stdout
+    )
+
+
+OLD = {"SERVERFULL_EVENT_WORKERS": "2", "SERVERFULL_MOK": "1"}
+NOTICES = [
+    "SERVERFULL_EVENT_WORKERS is the old name of SERVERFULL_EVENTS_WORKERS; it is still read, but use the new name",
+    "SERVERFULL_MOK is not a setting; did you mean SERVERFULL_MOCK?",
+]
+LISTINGS = [
+    ["functions"],
+    *(["functions", "--app", name] for name in ("tests.support.site:application", "serverfull_wsgi:app")),
+]
+
+
+@pytest.mark.parametrize("argv", LISTINGS, ids=" ".join)
+def test_notices_about_old_and_misspelt_names_are_logged_once(argv):
+    result = serverfull(*argv, **OLD)
+    assert [result.stderr.count(notice) + result.stdout.count(notice) for notice in NOTICES] == [1, 1]
+
+
+@pytest.mark.parametrize("target", ["tests.support.site:application", "serverfull_wsgi:app"])
+def test_serve_logs_notices_about_old_and_misspelt_names_for_an_application_built_in_code(target, tmp_path):
+    with serving(tmp_path / "log", "--app", target, **OLD) as server:
+        output = server.output()
+    assert [output.count(notice) for notice in NOTICES] == [1, 1]
 
 
 def test_serve_warns_of_an_address_that_other_machines_can_reach(tmp_path):

@@ -111,6 +111,13 @@ def test_a_result_reaches_the_runtime_api(lambda_, start):
     assert json.loads(answer.payload) == "Hello ƛ!"
 
 
+@pytest.mark.parametrize("start", ["start_lambda", "--app", "settings"])
+def test_notices_about_misspelt_names_of_settings_are_logged_once(lambda_, start):
+    child = lambda_(start, "hello", SERVERFULL_MOK="1")
+    invoke(child)
+    assert child.output().count("SERVERFULL_MOK is not a setting; did you mean SERVERFULL_MOCK?") == 1
+
+
 def test_one_process_runs_one_invocation_after_another(lambda_):
     child = lambda_("start_lambda", "echo")
     assert [json.loads(invoke(child, event).payload) for event in (1, {"two": 2}, "ƛ")] == [1, {"two": 2}, "ƛ"]

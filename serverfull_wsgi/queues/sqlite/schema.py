@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import struct
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ APPLICATION_ID = 0x5E4F0E11  # in the file's header; distinguishes an event stor
 BUSY_TIMEOUT = 0.2  # seconds to wait for SQLite's lock, if a backup or a shell holds it: other servers use the gate
 JOURNAL_LIMIT = 32 * 1024 * 1024  # bytes of the write-ahead log that stay on the disk after a checkpoint
 
+_MAGIC, _HEADER_SIZE, _USER_VERSION = b"SQLite format 3\0", 100, 60  # https://www.sqlite.org/fileformat.html
 PROGRESS_PERIOD = 2.0  # seconds between two log lines about the progress of an upgrade
 PROGRESS_STEPS = 10_000  # instructions of SQLite's virtual machine between two looks at the clock: about a millisecond
 STEPS_PER_EVENT = 9  # of these instructions, to build an index; measured with 10,000 to 1,000,000 events
@@ -175,19 +177,38 @@ def version(path: Path) -> int:
         return 0
 
 
+def check_header(path: Path) -> None:
+    """Raise `ConfigurationError` if the first bytes of the file show that `check` would refuse it.
+
+    SQLite itself would make files beside the store. A migration that is only in the -wal file is not seen here.
+    """
+    with open(path, "rb") as file:
+        header = file.read(_HEADER_SIZE)
+    if not header:
+        raise damage(path, "the file is empty")
+    if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
+        raise damage(path, "file is not a database")
+    _check_numbers(path, *struct.unpack_from(">i4xi", header, _USER_VERSION)[::-1])
+
+
 def _check(db: sqlite3.Connection, path: Path, thoroughly: bool) -> None:
-    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise ConfigurationError(f"{path} is an SQLite file, but not an event store; set another path")
+    application_id = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
+    _check_numbers(path, application_id, version)
+    if thoroughly:
+        result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise damage(path, result)
+
+
+def _check_numbers(path: Path, application_id: int, version: int) -> None:
+    if application_id != APPLICATION_ID:
+        raise ConfigurationError(f"{path} is an SQLite file, but not an event store; set another path")
     if not 0 < version <= len(MIGRATIONS):
         raise ConfigurationError(
             f"the event store {path} has version {version}, and this serverfull-wsgi reads versions up to "
             f"{len(MIGRATIONS)}; run the serverfull-wsgi that wrote the store, or set another path"
         )
-    if thoroughly:
-        result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if result != "ok":
-            raise damage(path, result)
 
 
 def _upgrade(db: sqlite3.Connection, path: Path, logger: logging.Logger) -> None:

@@ -84,11 +84,8 @@ class Store:
             if self.path.exists():
                 with self._progress.shown():
                     schema.check(self.path, self._logger, thoroughly=is_first)
-            elif self.path.with_name(f"{self.path.name}-wal").exists():
-                raise ConfigurationError(
-                    f"the event store {self.path} does not exist, but its -wal file does; restore the file, or move "
-                    "the -wal file to another directory to start without its events"
-                )
+            elif _has_log_only(self.path):
+                raise _log_only(self.path)
             else:
                 schema.create(self.path)
             self._users.acquire(OPEN_TIMEOUT, shared=True)
@@ -340,8 +337,14 @@ def check_place(path: Path) -> None:
         raise _unusable(path, f"{existing} is a directory")
     if existing != path and not existing.is_dir():
         raise _unusable(path, f"{existing} is not a directory")
-    if not os.access(existing, os.R_OK | os.W_OK):
-        raise _unusable(path, f"this process may not write to {existing}")
+    directory = existing if existing.is_dir() else path.parent  # SQLite makes further files beside the store
+    for place in {existing, directory, *path.parent.glob(f"{path.name}.locks")}:
+        if not os.access(place, os.R_OK | os.W_OK | (os.X_OK if place.is_dir() else 0)):
+            raise _unusable(path, f"this process may not write to {place}")
+    if existing == path:
+        schema.check_header(path)
+    elif existing == path.parent and _has_log_only(path):
+        raise _log_only(path)
 
 
 def exposure(path: Path) -> str:
@@ -353,6 +356,17 @@ def exposure(path: Path) -> str:
     return (
         f"other users of this machine can read the events in {path}, with their payloads; "
         f"run chmod o-rwx {path.parent} {files}"
+    )
+
+
+def _has_log_only(path: Path) -> bool:
+    return path.with_name(f"{path.name}-wal").exists() and not path.exists()
+
+
+def _log_only(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"the event store {path} does not exist, but its -wal file does; restore the file, or move "
+        "the -wal file to another directory to start without its events"
     )
 
 

@@ -15,6 +15,7 @@ from gunicorn.util import load_class
 from gunicorn.workers.base import Worker
 
 from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly import TEMPLATES
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.servers.gunicorn.hooks import log_urls, post_worker_init, worker_exit
@@ -34,7 +35,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
     file, the defaults of this module. A reload (SIGHUP) starts new workers, and each calls ``load`` again.
     """
 
-    def __init__(self, load: Callable[[], Application], settings: Settings, options: Sequence[str]) -> None:
+    def __init__(self, load: Callable[[], WSGIApplication], settings: Settings, options: Sequence[str]) -> None:
         self._load = load
         self._settings = settings
         self._options = list(options)
@@ -113,7 +114,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         try:
             application = self._load()
             if not self.cfg.preload_app:
-                application.start()
+                _start(application)
             return application
         except ConfigurationError as error:
             raise AppImportError(f"serverfull cannot start:\n{error}") from error
@@ -122,7 +123,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         """Return the application, or a `BrokenApplication` if its code cannot be loaded: its author is at work."""
         try:
             application = self._load()
-            application.start()
+            _start(application)
             return application
         except (Exception, SystemExit) as error:
             broken = BrokenApplication(error)
@@ -130,12 +131,10 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             LOGGER.error(message, broken.reason)
             return broken
 
-    def _watched_paths(self, application: object) -> list[str]:
-        if isinstance(application, Application):
-            return paths_of(application)
-        if isinstance(application, BrokenApplication):
-            return [*application.paths, *([self._settings.template] if self._settings.template else TEMPLATES)]
-        return []
+    def _watched_paths(self, wsgi: WSGIApplication) -> list[str]:
+        if isinstance(wsgi, BrokenApplication):
+            return [*wsgi.paths, *([self._settings.template] if self._settings.template else TEMPLATES)]
+        return [path for application in applications_in(wsgi) for path in paths_of(application)]
 
     def run(self) -> None:
         _DrainingArbiter(self, self._settings.signals).run()
@@ -144,6 +143,11 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         """Ignore SIGINT in a worker. Ctrl-C sends it to all processes, but only the arbiter stops the workers."""
         if signal.SIGINT in self._settings.signals and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _start(wsgi: WSGIApplication) -> None:
+    for application in applications_in(wsgi):
+        application.start()
 
 
 class _DrainingArbiter(Arbiter):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from serverfull_wsgi.api.application import INVOKE_PREFIX, INVOKE_SUFFIX, Application
+from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import list_functions
@@ -25,15 +26,16 @@ NOTIFY_PERIOD = 1.0  # seconds between two signs of life of a worker that starts
 def post_worker_init(worker: Any) -> None:
     """Open the application's resources before the first request, and log warnings.
 
-    The warnings name functions that gunicorn may cut off, and addresses that other machines can reach.
+    The warnings name functions that gunicorn may cut off, and addresses that other machines can reach. Middleware
+    around an application may authenticate callers, so there the first request shows whether the application is exposed.
     """
-    application = getattr(worker, "wsgi", None)
-    if isinstance(application, Application):
+    for application in applications_in(worker.wsgi):
         with kept_alive(worker):
             application.start()
         application.watch_shutdown(seconds_left_of(worker))
         warn_of_timeouts(application, worker.cfg)
-        application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)  # one warning, from the first worker
+        if application is worker.wsgi:
+            application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)  # one warning, from the first worker
 
 
 @contextlib.contextmanager
@@ -60,8 +62,7 @@ def kept_alive(worker: Any) -> Iterator[None]:
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Let accepted events finish before the worker exits."""
-    application = getattr(worker, "wsgi", None)  # missing if the worker could not load the application
-    if isinstance(application, Application):
+    for application in applications_in(getattr(worker, "wsgi", None)):  # None if it could not be loaded
         application.close()
 
 

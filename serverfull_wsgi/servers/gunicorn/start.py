@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app
@@ -16,6 +16,9 @@ from serverfull_wsgi.protocols import Fetcher
 from serverfull_wsgi.servers.gunicorn.hooks import seconds_left_of, warn_of_timeouts
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.stdio import bound_output, output_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 def start_http(fetcher: Fetcher | None = None, settings: Settings | None = None, options: Sequence[str] = ()) -> None:
@@ -42,7 +45,7 @@ def start_http_mock(
     start_http(fetcher, replace(settings or Settings.from_environ(), mock=True), options)
 
 
-def serve(load: Callable[[], Application], settings: Settings, options: Sequence[str] = ()) -> None:
+def serve(load: Callable[[], WSGIApplication], settings: Settings, options: Sequence[str] = ()) -> None:
     """Run gunicorn in this process. Each worker serves the application that ``load`` returns."""
     from serverfull_wsgi.servers.gunicorn.arbiter import (
         Server,  # imports gunicorn, which other entry points do not need

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from serverfull_wsgi.assembly import create_fetcher, create_stats
+from serverfull_wsgi.assembly import create_fetcher, create_stats, log_notices
 from serverfull_wsgi.domain import Function, Handler
 from serverfull_wsgi.errors import ConfigurationError, RuntimeFault
 from serverfull_wsgi.fetchers.abilities import find_function
@@ -65,7 +65,9 @@ def start_lambda(
     """
     settings = settings or Settings.from_environ()
     function = find_function(create_fetcher(settings, fetcher), target)
-    run(_in_context(function, create_stats(settings), settings.logger_level))
+    handler = _in_context(function, create_stats(settings), settings.logger_level)
+    log_notices(settings)
+    run(handler)
 
 
 def start_lambda_mock(

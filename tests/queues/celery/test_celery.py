@@ -360,6 +360,15 @@ def test_a_worker_refuses_an_application_that_it_cannot_run(settings, message, t
     assert "hidden" not in str(refusal.value)
 
 
+def test_a_worker_of_an_application_in_code_logs_notices_about_misspelt_names(tmp_path, monkeypatch, capsys):
+    (tmp_path / "applications.py").write_text(APPLICATIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "applications", raising=False)
+    values = {"SERVERFULL_MOK": "1", "SERVERFULL_APPLICATION": "applications:elsewhere"}
+    worker(Settings.from_mapping(values))
+    assert "SERVERFULL_MOK is not a setting; did you mean SERVERFULL_MOCK?" in capsys.readouterr().out
+
+
 def test_a_worker_without_functions_exits_with_one_line(tmp_path):
     worker = CeleryWorker(BrokerServers(tmp_path, Redis(tmp_path)), (), {"SERVERFULL_FUNCTIONS": ""})
     assert worker.process.wait(60) == 1

@@ -266,6 +266,17 @@ def test_a_worker_runs_events_in_place_of_the_web_processes(servers):
         wait_until(lambda: servers.event(after)["state"] == "succeeded")
 
 
+def test_a_worker_stops_cleanly_after_many_signals(servers):
+    with servers.gunicorn(), servers.worker() as worker:
+        wait_until(lambda: servers.accept("note") and "REPORT" in worker.output())  # the worker leads
+        id = servers.accept("work", 2)  # keeps the worker alive until it has received all signals
+        wait_until(lambda: servers.event(id)["state"] == "running")
+        for _ in range(500):
+            worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(60) == 0
+        assert servers.event(id)["state"] == "succeeded"
+
+
 def test_a_worker_needs_a_queue_that_processes_share(servers):
     result = servers.command("worker", SERVERFULL_EVENTS="memory")
     assert result.returncode == 1
