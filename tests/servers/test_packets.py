@@ -17,7 +17,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="TCP_CORK is an optio
 
 def request(name):
     body = json.dumps({"name": name}).encode()
-    head = f"POST /2015-03-31/functions/echo/invocations HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /2015-03-31/functions/echo/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body, body
 
 
