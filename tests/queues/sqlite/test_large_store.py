@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from tests.support.event_store import fill_quickly
 EVENTS = share(1_000_000, 20_000)
 RATE = 50  # events a second, from all callers together
 CALLERS = 10
+LEAST = share(3.0, 0.2)  # seconds for which a GET is repeated, since one takes milliseconds
 OWNER = {"SERVERFULL_EVENTS_OWNER": "tests", "SERVERFULL_EVENTS_RETENTION": "86400"}
 
 
@@ -29,10 +31,6 @@ def store_path(servers):
     for state, percent in (("succeeded", 60), ("failed", 35), ("queued", 5)):
         fill_quickly(path, state, EVENTS * percent // 100, "note")
     return path
-
-
-def redrive(servers, *_):
-    return servers.request("POST", "/serverfull/events/failed-1/redrive")
 
 
 STATES = ("queued", "running", "succeeded", "failed")
@@ -64,8 +62,12 @@ def test_no_event_is_refused_beside_an_operators_command(servers, store_path, ba
 
 
 def run(servers, command):
-    if command[0] in ("GET", "POST"):
-        assert servers.request(*command)[0] in (200, 202)
+    if command[0] == "POST":
+        assert servers.request(*command)[0] == 202
+    elif command[0] == "GET":
+        end = time.monotonic() + LEAST
+        while time.monotonic() < end:
+            assert servers.request(*command)[0] == 200
     else:
         result = servers.command("events", *command, **OWNER)
         assert result.returncode == 0, result.stderr
@@ -121,20 +123,27 @@ class Callers:
         return figures
 
 
+def cpu_seconds():
+    """Return the CPU time of all commands that ended so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def test_a_redrive_of_all_failed_events_takes_time_in_proportion_to_their_number(servers, battery):
     figures = {}
     for count in (EVENTS // 10, EVENTS):
         path = servers.folder / ".serverfull/events.sqlite3"
         fill_quickly(path, "failed", count, "note")
-        start = time.monotonic()
+        start, cpu = time.monotonic(), cpu_seconds()
         result = servers.command("events", "redrive", "--failed", **OWNER)
-        figures[count] = round(time.monotonic() - start, 1)
+        figures[f"{count} events"] = {
+            "seconds": round(time.monotonic() - start, 1),
+            "cpu_seconds": round(cpu_seconds() - cpu, 1),
+        }
         assert result.stdout == f"{count} redriven\n"
         listed = json.loads(servers.command("events", "show", "failed-0", **OWNER).stdout)
         assert (listed["state"], listed["attempts"]) == ("queued", 0)
         for file in path.parent.glob("events.sqlite3*"):
             if file.is_file():
                 file.unlink()
-    battery.record(
-        "A4 redrive --failed, seconds by the number of failed events", **{str(k): v for k, v in figures.items()}
-    )
+    battery.record("A4 redrive --failed", **figures)

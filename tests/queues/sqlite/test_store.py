@@ -22,7 +22,7 @@ from serverfull_wsgi.queues.sqlite import schema, statements
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.storage.locks import FileLock
-from tests.support.event_store import NAME, claim, end, fill, put
+from tests.support.event_store import NAME, claim, end, fill, put, states
 from tests.support.handlers import hello
 from tests.support.servers import ROOT, clean_environ
 
@@ -168,3 +168,10 @@ def test_a_fork_can_neither_write_nor_keep_a_lock(store):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert lock.is_held
     lock.close()
+
+
+@pytest.mark.parametrize("name", ["a b", "a?b=c&mode=memory", "a#b", "a%20b", "é", "'\""])
+def test_a_store_is_written_and_read_at_a_path_with_special_characters(tmp_path, name):
+    with closing(Store(tmp_path / name / f"{name}.sqlite3", "tests")) as store:
+        put(store, "a")
+        assert states(store) == {"a": "queued"}

@@ -110,6 +110,17 @@ def test_events_are_refused_while_the_disk_is_full(servers, battery):
     assert len(accepted) < len(events)
 
 
+def test_events_are_refused_once_the_file_has_its_largest_size(servers, battery):
+    limit = 600_000
+    with servers.gunicorn(*GTHREAD, SERVERFULL_EVENTS_MAX_BYTES=str(limit), **NAMED):
+        events, calls = load(servers, share(10, 1), b'"' + b"x" * 50_000 + b'"')
+        accepted = check_answers(battery, f"a file of at most {limit} bytes", servers, events, calls)
+        wait_until(lambda: not servers.pending())
+        assert "(SERVERFULL_EVENTS_MAX_BYTES)" in servers.output()
+    assert 0 < len(accepted) < len(events)
+    assert dict(servers.rows()) == dict.fromkeys(accepted, "succeeded")
+
+
 @contextlib.contextmanager
 def on_small_disk(servers, disk):
     """Start gunicorn with a data directory on a private file system of 16 MB."""
