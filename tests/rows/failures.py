@@ -162,6 +162,23 @@ ROWS = [
         "the stack trace of a handler without arguments has a line of the runtime",
         reason="A handler that cannot take two arguments",
     ),
+    # Node.js
+    Row(
+        "a Node.js function has the answers, errors, ends and log lines of AWS's client",
+        test="executors/test_aws_node_client.py::test_a_handler_has_the_answers_ends_and_log_lines_of_awss_client",
+    ),
+    Row(
+        "a Node.js module loads or fails as under AWS's client",
+        test="executors/test_aws_node_client.py::test_a_module_loads_or_fails_as_under_awss_client",
+    ),
+    Row(
+        "a Node.js promise that is never settled is a Runtime.NodeJsExit",
+        test="executors/isolated/test_node.py::test_a_promise_that_is_never_settled_is_a_nodejsexit_and_ends_the_process",
+    ),
+    Row(
+        "Node.js runtimes from nodejs24.x on have no callbacks",
+        test="executors/isolated/test_node.py::test_runtimes_from_nodejs24_on_return_the_handlers_value_and_refuse_callbacks",
+    ),
     # Results
     marshalled("a Decimal keeps its digits", "decimal", b'{"n": 1.10}'),
     marshalled("a tuple becomes an array", "tuple", b"[1, 2]"),

@@ -58,7 +58,7 @@ class RuntimeApi:
         self._server.start()
         self.address = f"127.0.0.1:{self._server.port}"
 
-    def put(self, payload, request_id, *, timeout=60.0, client_context=None):
+    def put(self, payload, request_id, *, timeout=60.0, client_context=None, trace_id=None):
         headers = {
             "Content-Type": "application/json",
             "Lambda-Runtime-Aws-Request-Id": request_id,
@@ -67,6 +67,8 @@ class RuntimeApi:
         }
         if client_context is not None:
             headers["Lambda-Runtime-Client-Context"] = client_context
+        if trace_id is not None:
+            headers["Lambda-Runtime-Trace-Id"] = trace_id
         self._waiting.put(Response(payload, headers=headers))
 
     def _next(self, request):
@@ -87,13 +89,13 @@ class RuntimeApi:
 class Child:
     """A process that takes its invocations from a `RuntimeApi` and writes its output to the file ``log``."""
 
-    def __init__(self, argv, log, env):
+    def __init__(self, argv, log, env, *, program=sys.executable, cwd=ROOT):
         self.log, self._read = log, 0
         self.api = RuntimeApi()
         self._file = open(log, "ab")  # noqa: SIM115  (closed by stop)
         self.process = subprocess.Popen(
-            [sys.executable, *argv],
-            cwd=ROOT,
+            [program, *argv],
+            cwd=cwd,
             env={**clean_environ(), **env(self.api.address, self._file.fileno())},
             stdout=self._file,
             stderr=self._file,

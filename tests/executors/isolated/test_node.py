@@ -23,7 +23,7 @@ def executor():
 def node(export, **more):
     handler = export if "." in export else f"app.{export}"
     code = FUNCTIONS / "node"
-    return function(handler, code=code, runtime="nodejs20.x", **{"name": handler.replace(".", "-"), **more})
+    return function(handler, code=code, **{"runtime": "nodejs20.x", "name": handler.replace(".", "-"), **more})
 
 
 @pytest.mark.parametrize("event", [{"a": [1, "é"]}, None, 5, "text"])
@@ -99,7 +99,7 @@ def test_the_log_has_the_format_of_awss(executor):
     call = invocation(name="app-log")
     log = executor.execute(node("log"), call).log.decode()
     assert re.search(rf"Z\t{call.request_id}\tINFO\tlogged 1 {{ a: 1 }}\n", log)
-    assert re.search(rf"Z\t{call.request_id}\tERROR\ttwo\rlines\n", log)
+    assert re.search(rf"Z\t{call.request_id}\tERROR\ttwo\nlines\n", log)
     assert "written\n" in log
 
 
@@ -108,10 +108,9 @@ def test_the_log_has_the_format_of_awss(executor):
     [
         ("fail", "no", "TypeError", "no"),
         ("failCallback", None, "RangeError", "by callback"),
-        ("text", None, "string", "a text"),
         ("notAFunction", None, "Runtime.HandlerNotFound", "app.notAFunction is not a function"),
         ("absent", None, "Runtime.HandlerNotFound", "app.absent is undefined or not exported"),
-        ("nowhere.handler", None, "Runtime.ImportModuleError", "Error: Cannot find module 'nowhere'"),
+        ("lost", None, "Runtime.UnhandledPromiseRejection", "Error: lost"),
         ("syntax.handler", None, "Runtime.UserCodeSyntaxError", "SyntaxError: Unexpected token '='"),
         ("uncaught", None, "Error", "uncaught"),
     ],
@@ -157,6 +156,12 @@ def test_a_syntax_error_is_returned_on_every_call(executor):
     assert {outcome.function_error for outcome, _ in outcomes} == {"Unhandled"}
 
 
+def test_a_module_that_does_not_exist_is_an_import_error(executor):
+    _, error = run(executor, node("nowhere.handler"))
+    assert error["errorType"] == "Runtime.ImportModuleError"
+    assert error["errorMessage"].startswith("Error: Cannot find module 'nowhere'\nRequire stack:\n- ")
+
+
 def test_a_missing_package_is_an_import_error(executor):
     _, error = run(executor, node("missing.handler"))
     assert error["errorType"] == "Runtime.ImportModuleError"
@@ -164,7 +169,47 @@ def test_a_missing_package_is_an_import_error(executor):
 
 
 def test_a_result_that_is_not_json_is_an_error(executor):
-    assert run(executor, node("cycle"))[1]["errorMessage"].startswith("Unable to stringify response body as json")
+    assert run(executor, node("cycle"))[1]["errorMessage"] == "Unable to stringify response body"
+
+
+def test_a_thrown_value_that_is_not_an_error_has_the_type_of_the_value(executor):
+    _, error = run(executor, node("text"))
+    assert error == {"errorType": "string", "errorMessage": "a text", "trace": []}
+
+
+def test_an_error_that_json_cannot_represent_is_answered_and_keeps_the_process(executor):
+    failing = node("requestFailed", name="request-failed")
+    for number in (1, 2):
+        outcome, error = run(executor, failing)
+        assert (error["errorType"], error["errorMessage"]) == ("Error", f"request {number} failed")
+        assert b"Invoke Error \t{" in outcome.log
+
+
+@pytest.mark.parametrize("runtime", ["nodejs20.x", "nodejs24.x"])
+@pytest.mark.parametrize("handler", ["never", "neverAwaited"])
+def test_a_promise_that_is_never_settled_is_a_nodejsexit_and_ends_the_process(executor, handler, runtime):
+    outcome, error = run(executor, node(handler, runtime=runtime))
+    assert error["errorType"] == "Runtime.NodeJsExit"
+    assert error["errorMessage"].startswith("The Lambda runtime client detected an unexpected Node.js exit code.")
+    assert b"Runtime.NodeJsExit" in outcome.log
+    if runtime == "nodejs20.x":
+        assert result(executor, node("never"), "callback") is None
+
+
+def test_an_answer_before_an_exit_arrives(executor):
+    answers = [result(executor, node("succeedAndExit"), number) for number in range(3)]
+    assert answers == [0, 1, 2]
+
+
+def test_runtimes_from_nodejs24_on_return_the_handlers_value_and_refuse_callbacks(executor):
+    assert result(executor, node("synchronous")) is None
+    assert result(executor, node("synchronous", runtime="nodejs22.x")) is None
+    assert result(executor, node("synchronous", runtime="nodejs24.x")) == "synchronous"
+    assert result(executor, node("echo", runtime="nodejs24.x"), 1) == 1
+    _, error = run(executor, node("callback", runtime="nodejs24.x"))
+    assert error["errorType"] == "Runtime.CallbackHandlerDeprecated"
+    _, error = run(executor, node("fail", runtime="nodejs24.x"), "no")
+    assert (error["errorType"], error["errorMessage"]) == ("TypeError", "no")
 
 
 def test_an_exit_and_a_timeout_are_reported_as_for_every_runtime(executor):

@@ -1,3 +1,4 @@
+let calls = 0;
 exports.echo = async (event) => event;
 exports.callback = (event, context, callback) => {
   context.callbackWaitsForEmptyEventLoop = event !== "wait";
@@ -41,8 +42,26 @@ exports.uncaught = () => new Promise(() => setTimeout(() => { throw new Error("u
 exports.sleep = (event) => new Promise((resolve) => setTimeout(resolve, event));
 exports.nothing = async () => {};
 exports.silent = () => {};
+exports.synchronous = () => "synchronous";
+exports.never = (event) => (event === "callback" ? undefined : new Promise(() => {}));
+exports.neverAwaited = async () => {
+  await new Promise(() => {});
+};
+exports.requestFailed = async () => {
+  calls += 1;
+  const request = { calls };
+  request.self = request;
+  throw Object.assign(new Error(`request ${calls} failed`), { request, size: 1n });
+};
+exports.succeedAndExit = (event, context) => {
+  context.succeed(event);
+  process.exit(0);
+};
+exports.lost = () => {
+  Promise.reject(new Error("lost"));
+  return new Promise((resolve) => setTimeout(resolve, 1000));
+};
 exports.notAFunction = 5;
-let calls = 0;
 exports.count = async (event) => {
   calls += 1;
   if (event === "fail") throw new Error("counted");

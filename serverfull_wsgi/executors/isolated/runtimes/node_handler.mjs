@@ -1,0 +1,110 @@
+// The handler: found by the handler string "folder/file.export.nested", under the rules of AWS's client.
+
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+
+import { HAS_CALLBACKS, RuntimeError } from "./node_errors.mjs";
+
+const require = createRequire(import.meta.url);
+
+const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming"); // these two names are AWS's, as libraries use them
+const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
+const PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response";
+const PRELUDE_END = new Uint8Array(8);
+
+class HttpResponseStream {
+  static from(stream, prelude) {
+    stream.setContentType(PRELUDE_TYPE);
+    const text = JSON.stringify(prelude);
+    stream._onBeforeFirstWrite = (write) => [text, PRELUDE_END].forEach((part) => write(part));
+    return stream;
+  }
+}
+
+export function defineAwslambda() {
+  if (["1", "true"].includes(process.env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) return;
+  const streamifyResponse = (handler, options) => {
+    handler[STREAMING] = "response";
+    if (typeof options?.highWaterMark === "number") handler[HIGH_WATER_MARK] = parseInt(options.highWaterMark);
+    return handler;
+  };
+  globalThis.awslambda = { streamifyResponse, HttpResponseStream };
+}
+
+export async function load(root, handler) {
+  if (handler.includes("..")) {
+    const advice = "Use absolute paths when specifying root directories in handler names.";
+    throw new RuntimeError("MalformedHandlerName", `'${handler}' is not a valid handler name. ${advice}`);
+  }
+  const last = path.basename(handler);
+  const folder = handler.substring(0, handler.indexOf(last));
+  const [, file, names] = /^([^.]*)\.(.*)$/.exec(last) ?? [];
+  if (file === undefined) throw new RuntimeError("MalformedHandlerName", "Bad handler");
+  const module = await importFile(root, folder, file);
+  const exported = resolve(module, names) || (HAS_CALLBACKS ? undefined : resolve(module.default, names));
+  if (!exported) throw new RuntimeError("HandlerNotFound", `${handler} is undefined or not exported`);
+  if (typeof exported !== "function") throw new RuntimeError("HandlerNotFound", `${handler} is not a function`);
+  if (exported[STREAMING]) throw refusalOf(exported[STREAMING]);
+  return exported;
+}
+
+function refusalOf(streaming) {
+  if (streaming !== "response") return new RuntimeError("MalformedStreamingHandler", "Only response streaming is supported.");
+  return new RuntimeError("MalformedStreamingHandler", "Response streaming is not served here; export the handler without awslambda.streamifyResponse.");
+}
+
+function resolve(module, names) {
+  const isOpen = (value) => (HAS_CALLBACKS ? value : value && typeof value === "object");
+  return names.split(".").reduce((nested, name) => (isOpen(nested) ? nested[name] : undefined), module);
+}
+
+async function importFile(root, folder, file) {
+  try {
+    return await findFile(root, folder, file);
+  } catch (error) {
+    if (error instanceof SyntaxError) {
+      const failure = new RuntimeError("UserCodeSyntaxError", error);
+      throw HAS_CALLBACKS ? failure : Object.assign(failure, { stack: error.stack });
+    }
+    if ((HAS_CALLBACKS || error instanceof Error) && error.code === "MODULE_NOT_FOUND") throw new RuntimeError("ImportModuleError", error);
+    throw error;
+  }
+}
+
+async function findFile(root, folder, file) {
+  const location = path.resolve(root, folder, file);
+  if (!HAS_CALLBACKS) return (await importFirst(location)) || requireNamed(file, root, folder);
+  const isModule = fs.existsSync(`${location}.js`) && isModuleFolder(path.dirname(location));
+  return (
+    requireIfExists(location) ||
+    (isModule ? undefined : requireIfExists(`${location}.js`)) ||
+    (isModule && (await importIfExists(`${location}.js`))) ||
+    (await importIfExists(`${location}.mjs`)) ||
+    requireIfExists(`${location}.cjs`) ||
+    requireNamed(file, root, folder)
+  );
+}
+
+async function importFirst(location) {
+  const ending = ["", ".js", ".mjs", ".cjs"].find((ending) => fs.existsSync(location + ending));
+  return ending === undefined ? undefined : importIfExists(location + ending);
+}
+
+const requireNamed = (file, ...paths) => require(require.resolve(file, { paths }));
+
+const requireIfExists = (location) => (fs.existsSync(location) ? require(location) : undefined);
+const importIfExists = async (location) => (fs.existsSync(location) ? import(pathToFileURL(location).href) : undefined);
+
+function isModuleFolder(folder) {
+  if (folder.endsWith("/node_modules")) return false;
+  const location = path.join(folder, "package.json");
+  if (!fs.existsSync(location)) return folder !== "/" && isModuleFolder(path.dirname(folder));
+  try {
+    return JSON.parse(fs.readFileSync(location))?.type === "module";
+  } catch (error) {
+    console.warn(`${location} cannot be read, it will be ignored for ES module detection purposes.`, error);
+    return false;
+  }
+}
