@@ -595,7 +595,7 @@ def test_no_function_has_a_version_with_a_control_character(text):
 
 def test_encoded_line_ends_inject_no_header_over_a_socket(wire):
     for label in ("hello%0d%0aX-Injected:%20yes", "%0D%0A%0D%0A", "hello:prod%0d", "hello%00", "hello%250d%250a"):
-        data = f"POST {INVOCATIONS.format(label)}?Qualifier=%0d%0aX-Injected:%20yes HTTP/1.1\r\nHost: x\r\n"
+        data = f"POST {INVOCATIONS.format(label)}?Qualifier=%0d%0aX-Injected:%20yes HTTP/1.1\r\nHost: localhost\r\n"
         response = wire.send(f"{data}Content-Length: 0\r\n\r\n".encode())
         check_response(response)
         assert response.status == 400
