@@ -118,6 +118,11 @@ ROWS = [
         test="executors/isolated/test_environments.py::test_the_trace_id_is_a_variable_during_its_invocation_only",
         reason="`_X_AMZN_TRACE_ID`",
     ),
+    Row(
+        "the trace has a root, a parent and the sampling decision",
+        test="executors/isolated/test_environments.py::test_the_trace_of_a_function_has_a_root_a_parent_and_sampled",
+        reason="`_X_AMZN_TRACE_ID`",
+    ),
     Row("the code is in /var/task, and layers are in /opt", reason="Layers and the code are where they are"),
     Row(
         "the environment has credentials", reason="No credentials: a function finds AWS's by what its own variables say"

@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import time
+from secrets import token_hex
 from time import monotonic
 from typing import NamedTuple
 
@@ -138,7 +139,7 @@ class Execution:
             "Lambda-Runtime-Invoked-Function-Arn": invocation.function_name.arn,
         }
         if invocation.trace_id:
-            headers["Lambda-Runtime-Trace-Id"] = invocation.trace_id
+            headers["Lambda-Runtime-Trace-Id"] = _complete_trace(invocation.trace_id)
         if invocation.client_context is not None:
             headers["Lambda-Runtime-Client-Context"] = json.dumps(invocation.client_context)
         return headers
@@ -226,6 +227,21 @@ class Execution:
 
 def _is_too_large(answer: Answer) -> bool:
     return answer.too_large or len(answer.payload) > RESPONSE_LIMIT
+
+
+def _complete_trace(trace_id: str) -> str:
+    """Return the trace id with a Root, Parent and Sampled: X-Ray's SDKs in functions need all three.
+
+    >>> _complete_trace("Root=1-64f7ba59-40378aa81e4eecc34002f96a;Parent=53995c3f42cd8ad8;Lineage=68fd508a:0")
+    'Root=1-64f7ba59-40378aa81e4eecc34002f96a;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=68fd508a:0'
+    """
+    fields = dict(field.partition("=")[::2] for field in trace_id.split(";"))
+    first = {
+        "Root": fields.pop("Root", "") or f"1-{int(time.time()):08x}-{token_hex(12)}",
+        "Parent": fields.pop("Parent", "") or token_hex(8),
+        "Sampled": fields.pop("Sampled", "") or "0",
+    }
+    return ";".join(f"{name}={value}" for name, value in {**first, **fields}.items())
 
 
 def _epoch_ms(seconds: float) -> int:

@@ -76,8 +76,29 @@ def test_the_variables_are_those_of_lambda_and_of_the_function(executor, monkeyp
 def test_the_trace_id_is_a_variable_during_its_invocation_only(executor):
     root = "Root=1-64f7ba59-40378aa81e4eecc34002f96a"
     with_trace = run(executor, function("variables"), trace_id=root)[1]
-    assert with_trace["_X_AMZN_TRACE_ID"] == root
+    assert with_trace["_X_AMZN_TRACE_ID"].startswith(root)
     assert "_X_AMZN_TRACE_ID" not in run(executor, function("variables"))[1]
+
+
+@pytest.mark.parametrize(
+    ("trace_id", "seen"),
+    [
+        ("Root=1-64f7ba59-40378aa81e4eecc34002f96a", "Root=1-64f7ba59-40378aa81e4eecc34002f96a;Parent=P;Sampled=0"),
+        (
+            "Root=1-64f7ba59-40378aa81e4eecc34002f96a;Sampled=1;Lineage=68fd508a:0",
+            "Root=1-64f7ba59-40378aa81e4eecc34002f96a;Parent=P;Sampled=1;Lineage=68fd508a:0",
+        ),
+        (
+            "Root=1-64f7ba59-40378aa81e4eecc34002f96a;Parent=53995c3f42cd8ad8;Sampled=?",
+            "Root=1-64f7ba59-40378aa81e4eecc34002f96a;Parent=53995c3f42cd8ad8;Sampled=?",
+        ),
+        ("Lineage=68fd508a:0", "Root=R;Parent=P;Sampled=0;Lineage=68fd508a:0"),
+    ],
+)
+def test_the_trace_of_a_function_has_a_root_a_parent_and_sampled(executor, trace_id, seen):
+    trace = run(executor, function("variables"), trace_id=trace_id)[1]["_X_AMZN_TRACE_ID"]
+    pattern = re.escape(seen).replace("=P;", "=[0-9a-f]{16};").replace("=R;", "=1-[0-9a-f]{8}-[0-9a-f]{24};")
+    assert re.fullmatch(pattern, trace)
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))

@@ -62,14 +62,16 @@ def test_the_callback_of_an_async_handler_answers_if_it_comes_first(executor, wa
 
 
 def test_the_context_has_awss_values(executor):
-    call = invocation(name="app-context", client_context={"custom": {"k": "é"}}, trace_id="Root=1-2-3")
+    call = invocation(
+        name="app-context", client_context={"custom": {"k": "é"}}, trace_id="Root=1-2-3;Parent=4;Sampled=1"
+    )
     seen = json.loads(executor.execute(node("context", memory_size=256), call).payload)
     assert (seen["awsRequestId"], seen["invokedFunctionArn"]) == (call.request_id, call.function_name.arn)
     assert (seen["functionName"], seen["functionVersion"], seen["memoryLimitInMB"]) == ("app-context", "$LATEST", "256")
     assert seen["logGroupName"] == "/aws/lambda/app-context"
     assert seen["clientContext"] == {"custom": {"k": "é"}}
     assert 0 < seen["remaining"] <= 30_000
-    assert seen["trace"] == "Root=1-2-3"
+    assert seen["trace"] == "Root=1-2-3;Parent=4;Sampled=1"
 
 
 def test_the_context_has_the_members_of_awss_and_no_others(executor):
