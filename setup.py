@@ -69,6 +69,7 @@ setup(
         "werkzeug>=3",
         "gunicorn>=27",
         "environs>=14.1",
+        "python-dotenv>=1",
         "statsd>=4",
         "simplejson>=3.20",
         "click>=8.1",

@@ -28,7 +28,7 @@ from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.abilities import reporting
+from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting
 from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mock_values import RandomValues
@@ -37,6 +37,8 @@ from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, ListableFet
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.settings.settings import Settings
+from serverfull_wsgi.settings.variable_files import FOR_ALL, overrides_of, read_dotenv, read_sam_variables
+from serverfull_wsgi.storage.private_files import readable_by_others
 from serverfull_wsgi.telemetry.logs import configure
 from serverfull_wsgi.telemetry.metrics import Metrics, Stat, UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -85,13 +87,14 @@ def create_app(
     _logged_notices.clear()
     log_notices(settings)
     stats = create_stats(settings)
+    fetcher = create_fetcher(settings, fetcher)
     return Application(
-        create_fetcher(settings, fetcher),
+        fetcher,
         healthcheck=settings.healthcheck,
         mock=settings.mock,
         logger=LOGGER,
         stats=stats,
-        executor=create_executor(settings, stats),
+        executor=create_executor(settings, stats, fetcher),
         authentication=authentication or create_authentication(settings),
         queue=create_queue(settings, stats),
         admin=settings.admin,
@@ -151,8 +154,11 @@ def needs_extra(extra: str, origin: str) -> Iterator[None]:
         raise ConfigurationError(f"{origin} needs {package}: pip install 'serverfull-wsgi[{extra}]'") from error
 
 
-def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
-    """Return the executor: functions run in this process or in isolated processes."""
+def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetcher | None = None) -> Executor:
+    """Return the executor: functions run in this process or in isolated processes.
+
+    ``fetcher`` has the functions that the file of ``--env-vars`` names.
+    """
     isolate = settings.executor == "process" and not settings.mock
     isolated = ProcessExecutor(
         max_concurrency=settings.max_concurrency,
@@ -161,8 +167,38 @@ def create_executor(settings: Settings, stats: Stat | None = None) -> Executor:
         preload=settings.zygote_preload,
         drain=settings.drain,
         eager=isolate,
+        environment=_file_variables(settings),
+        overrides=_overrides(settings, fetcher) if fetcher else {},
     )
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
+
+
+def _file_variables(settings: Settings) -> dict[str, str]:
+    """Return the variables of SERVERFULL_ENVIRONMENT_FILE. Log a warning if others can read the file."""
+    if not settings.environment_file:
+        return {}
+    path = Path(settings.environment_file).absolute()
+    origin = f"SERVERFULL_ENVIRONMENT_FILE={settings.environment_file}"
+    variables = read_dotenv(str(path), origin)
+    if readable_by_others(path.parent, [path.name]):
+        LOGGER.warning("%s: other users of this machine can read the file; run chmod o-r %s", origin, path)
+    return variables
+
+
+def _overrides(settings: Settings, fetcher: Fetcher) -> dict[str, dict[str, str]]:
+    """Return the variables of ``--env-vars`` by function name. Log a warning for a name that no function has."""
+    if not settings.env_vars:
+        return {}
+    origin = f"--env-vars {settings.env_vars}"
+    sections, ids = read_sam_variables(settings.env_vars, origin), logical_ids(fetcher)
+    names = {name: {name, ids.get(name, name)} for name in {it.name for it in list_functions(fetcher)}}
+    refused = {*reporting(fetcher).refused(), *(ids.get(name, name) for name in reporting(fetcher).refused())}
+    if unknown := sections.keys() - {FOR_ALL} - refused - set().union(*names.values()):
+        LOGGER.warning("%s: there is no function %s; its variables have no effect", origin, ", ".join(sorted(unknown)))
+    for function in list_functions(fetcher):
+        if function.code is None and settings.executor != "process" and names[function.name] & sections.keys():
+            LOGGER.warning("%s: function %s runs in the server's process, without variables", origin, function.name)
+    return {name: overrides_of(sections, *ids_and_name) for name, ids_and_name in names.items()}
 
 
 def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:

@@ -52,6 +52,12 @@ class _ErrorReportingGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+_ENV_VARS = click.option(
+    "--env-vars",
+    metavar="FILE.json",
+    default="",
+    help="Variables of isolated functions, in the format of sam --env-vars. They win over the functions' own.",
+)
 _APP = click.option(
     "--app",
     "target",
@@ -68,13 +74,14 @@ def main() -> None:
 
 @main.command(name="serve", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @_APP
+@_ENV_VARS
 @click.pass_context
-def serve_(ctx: click.Context, target: str | None) -> None:
+def serve_(ctx: click.Context, target: str | None, env_vars: str) -> None:
     """Serve the functions over HTTP with gunicorn.
 
     Further options are passed on to gunicorn.
     """
-    serve(lambda: _served(target), Settings.from_environ(), ctx.args)
+    serve(lambda: _served(target, env_vars), Settings.from_environ(), ctx.args)
 
 
 @main.command()
@@ -117,9 +124,10 @@ def functions(target: str | None) -> None:
 
 @main.command()
 @_APP
+@_ENV_VARS
 @click.argument("name")
 @click.argument("payload", default="", metavar="[PAYLOAD|-|@FILE]")
-def invoke(target: str | None, name: str, payload: str) -> None:
+def invoke(target: str | None, name: str, payload: str, env_vars: str) -> None:
     """Run one function and print its result.
 
     The result goes to standard output, the log to standard error.
@@ -127,7 +135,7 @@ def invoke(target: str | None, name: str, payload: str) -> None:
     The payload is JSON: the argument itself, standard input (-), or a file (@FILE). The exit status is 1 if the
     function fails.
     """
-    dispatcher = _application(target, quiet=True).dispatcher
+    dispatcher = _application(target, quiet=True, env_vars=env_vars).dispatcher
     invocation = Invocation(dispatcher.name(name), _payload(payload), new_ids().request_id)
     with contextlib.redirect_stdout(sys.stderr):
         outcome = dispatcher.invoke(invocation)
@@ -160,9 +168,9 @@ def lambda_(target: str | None, name: str) -> None:
     start_lambda(_application(target, quiet=True).dispatcher.fetcher if target else None, name)
 
 
-def _application(target: str | None, *, quiet: bool = False) -> Application:
+def _application(target: str | None, *, quiet: bool = False, env_vars: str = "") -> Application:
     """Return the application of ``--app``, or of the settings. ``quiet``: log to standard error, send no metrics."""
-    settings = Settings.from_environ()
+    settings = _settings(target, env_vars)
     if quiet:
         settings = replace(settings, logger_output="STDERR", stats_output="NULL")
     if target is None:
@@ -175,11 +183,17 @@ def _application(target: str | None, *, quiet: bool = False) -> Application:
     return application
 
 
-def _served(target: str | None) -> WSGIApplication:
+def _settings(target: str | None, env_vars: str) -> Settings:
+    if target is not None and env_vars:
+        raise ConfigurationError("--env-vars is for the functions of the settings; remove it or --app")
+    return replace(Settings.from_environ(), env_vars=env_vars)
+
+
+def _served(target: str | None, env_vars: str) -> WSGIApplication:
     """Return the WSGI callable of ``--app``, or the application of the settings."""
+    settings = _settings(target, env_vars)
     if target is None:
-        return create_app()
-    settings = Settings.from_environ()
+        return create_app(settings)
     wsgi = import_wsgi(target, f"--app {target}")
     applications = applications_in(wsgi)
     for application in applications:

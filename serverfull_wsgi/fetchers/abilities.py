@@ -57,6 +57,12 @@ def is_reporting(fetcher: Fetcher) -> TypeGuard[ReportingFetcher]:
     return all(callable(getattr(fetcher, name, None)) for name in ("refused", "problems", "notes"))
 
 
+def logical_ids(fetcher: Fetcher) -> dict[str, str]:
+    """Return the logical ids of the functions that a template declares, by name."""
+    ids = getattr(fetcher, "logical_ids", None)
+    return dict(ids()) if callable(ids) else {}
+
+
 def watched_paths(fetcher: Fetcher) -> list[str]:
     """Return the files and code folders in which a change makes the fetcher's functions out of date."""
     watched = getattr(fetcher, "watched_paths", None)

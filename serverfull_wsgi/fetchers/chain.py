@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from serverfull_wsgi.domain import Function, FunctionLike
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
-from serverfull_wsgi.fetchers.abilities import list_functions, reporting, watched_paths
+from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting, watched_paths
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.protocols import ListableFetcher
 
@@ -58,6 +58,10 @@ class ChainFetcher:
     def notes(self) -> list[str]:
         """Return remarks about functions that do run."""
         return [line for fetcher in self._fetchers for line in reporting(fetcher).notes()]
+
+    def logical_ids(self) -> dict[str, str]:
+        """Return the logical ids of the functions of templates, by name."""
+        return {name: id for fetcher in self._fetchers for name, id in logical_ids(fetcher).items()}
 
     def watched_paths(self) -> list[str]:
         """Return the files and code folders in which a change makes a function out of date."""

@@ -120,6 +120,13 @@ class Settings:
         read.modules,
         "modules that isolated processes have imported before they start, separated by commas",
     )
+    environment_file: str = setting(
+        "ENVIRONMENT_FILE",
+        "",
+        read.text,
+        "a dotenv file with variables of all isolated functions, read at the start; a `$` in it stands for itself. "
+        "A function's own variables win over the file",
+    )
 
     # Events
     events: str = setting(
@@ -303,6 +310,7 @@ class Settings:
         "tags of every metric, separated by commas or spaces: `env:prod,team:a`",
     )
 
+    env_vars: str = ""  # the file of the option --env-vars
     notices: tuple[str, ...] = ()  # warnings about variables, for the log
 
     @property

@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
@@ -53,6 +54,8 @@ class ProcessExecutor:
         drain: seconds that running invocations have to end after the server stops.
         eager: open with `start`, not with the first invocation.
         logger: the server's logger.
+        environment: variables of all functions; a function's own variables win over them.
+        overrides: variables by function name, which win over the function's own.
 
     `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
@@ -68,7 +71,10 @@ class ProcessExecutor:
         drain: float = 25.0,
         eager: bool = False,
         logger: logging.Logger = LOGGER,
+        environment: Mapping[str, str] | None = None,
+        overrides: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        self._environment, self._overrides = environment or {}, overrides or {}
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_timeout, self._drain = init_timeout, drain
@@ -98,8 +104,15 @@ class ProcessExecutor:
                 spawner.start()
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
                 pools.start()
-                self._opened = _OpenExecutor(pid, spawner, pools, self._init_timeout, self._logger)
+                self._opened = _OpenExecutor(pid, spawner, pools, self._init_timeout, self._logger, self._completed)
             return self._opened
+
+    def _completed(self, function: Function) -> Function:
+        """Return the function with all variables of its environments."""
+        overrides = self._overrides.get(function.name)
+        if not self._environment and not overrides:
+            return function
+        return replace(function, environment={**self._environment, **function.environment, **(overrides or {})})
 
     def _limit(self) -> int:
         """Return the most environments that the settings and the limit of descriptors allow."""
@@ -163,10 +176,16 @@ class _OpenExecutor:
     """The open part of a `ProcessExecutor`: the fork servers and pools of one server process."""
 
     def __init__(
-        self, pid: int, spawner: Spawner, pools: PoolManager, init_timeout: float, logger: logging.Logger
+        self,
+        pid: int,
+        spawner: Spawner,
+        pools: PoolManager,
+        init_timeout: float,
+        logger: logging.Logger,
+        completed: Callable[[Function], Function],
     ) -> None:
         self.pid, self.spawner, self.pools = pid, spawner, pools
-        self._init_timeout, self._logger = init_timeout, logger
+        self._init_timeout, self._logger, self._completed = init_timeout, logger, completed
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         execution, pools = Execution(function, invocation, self._logger), self.pools
@@ -241,7 +260,7 @@ class _OpenExecutor:
                 "process of its own; define the handler at the top level of a module"
             )
         python = self.spawner.interpreter(function.runtime)
-        spec = launch_spec(function, handler, region=invocation.function_name.region, python=python)
+        spec = launch_spec(self._completed(function), handler, region=invocation.function_name.region, python=python)
         if not spec.argv and not self.spawner.can_fork(python):
             paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path]
             if any(paths):

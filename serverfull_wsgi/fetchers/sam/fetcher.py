@@ -54,6 +54,7 @@ class SamFetcher(StaticFetcher):
     ) -> None:
         values = dict(parameters or {})
         self._refused: dict[str, list[str]] = {}
+        self._logical_ids: dict[str, str] = {}
         try:
             self._template = template = Template(path)
             check_parameters(template.parameters, values)
@@ -90,6 +91,7 @@ class SamFetcher(StaticFetcher):
                 continue
             declared = read_function(self._template, self._resolver, code, id, self._notes)
             name = declared.function.name
+            self._logical_ids[name] = id
             if name != declared.declared_name:
                 renamed.append(declared)
             elif name in functions or name in self._refused:
@@ -167,6 +169,10 @@ class SamFetcher(StaticFetcher):
             self._notes.add(id, "Role", f"is missing, so AWS would generate a role; {_name_here(name)}")
         add_unserved(self._template, self._resolver, self._notes)
         add_unknown_names(self._template, self._notes)
+
+    def logical_ids(self) -> dict[str, str]:
+        """Return the logical ids of the functions, by name."""
+        return dict(self._logical_ids)
 
     def watched_paths(self) -> list[str]:
         """Return the template and the packages that it names, with those that do not exist yet."""
