@@ -17,8 +17,8 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="TCP_CORK is an optio
 
 def request(name):
     body = json.dumps({"name": name}).encode()
-    head = f"POST /2015-03-31/functions/echo/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body, body
+    lines = ["POST /2015-03-31/functions/echo/invocations HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body, body
 
 
 @LINUX
