@@ -30,7 +30,7 @@ from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 
 KILL_GRACE = 0.15  # seconds: the answer to a timed-out call waits at most so long for the end of the process
 POLL_SLICE = 0.1  # seconds between two checks of conditions without a descriptor, such as the server's shutdown
-MEMORY_SLICE = 0.05  # seconds between two readings of memory, if no control group limits it
+MEMORY_SLICE = 0.05  # seconds between two readings of memory, if a function has no control group or can leave it
 DRAINED_PIECES = 32  # 2 MiB: a pipe holds less, and a process that writes without end delays no answer
 STOPPING = "The server is stopping, and does not wait for this invocation any longer."
 
@@ -90,6 +90,7 @@ class Environment:
         self._poll.register(self._channel.fd, select.POLLIN)
         self._poll.register(reader, select.POLLIN)
         self._group = spawner.acquire_group(launch_spec.python, int(function.memory_size))
+        self._is_memory_watched = self._group is None or not spawner.hides_groups
         self._memory = Memory(int(function.memory_size) * MIB, self._group)
         self._weight = CpuWeight(self._group, int(function.memory_size))
         self.used = self._memory_read_at = monotonic()
@@ -238,14 +239,14 @@ class Environment:
                 left,
                 self._weight.seconds_until_due(),
                 self._api.listener.seconds_until_due(),
-                POLL_SLICE if self._group else MEMORY_SLICE,
+                MEMORY_SLICE if self._is_memory_watched else POLL_SLICE,
             )
         )
         self._weight.lower_if_due()
         self._api.listener.resume_if_due()
         if self._is_stopped():
             raise ServiceException(STOPPING)
-        if self._group is None and monotonic() - self._memory_read_at > MEMORY_SLICE:
+        if self._is_memory_watched and monotonic() - self._memory_read_at > MEMORY_SLICE:
             self._memory_read_at = monotonic()
             self._memory.kill_if_over_limit(self._channel.supervisor_pid, self._channel.function_pid)
 

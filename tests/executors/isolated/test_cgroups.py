@@ -15,7 +15,7 @@ import pytest
 from serverfull_wsgi.executors.isolated.sandbox import cgroups, cpu_weight
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
-from tests.support.isolated import executing, function, needs_client, result
+from tests.support.isolated import executing, function, needs_client, needs_namespaces, result, run
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -265,3 +265,45 @@ def test_a_real_group_kills_all_its_processes(real):
         real.kill()
         assert process.wait(30) == -9
     assert real.remove(30)
+
+
+LEAVE_GROUP = """
+import ctypes, glob
+libc = ctypes.CDLL(None)
+libc.umount2(b"/sys/fs/cgroup", 2)
+libc.unshare(0x10000000 | 0x20000 | 0x2000000)  # user, mount and cgroup namespaces
+libc.umount2(b"/sys/fs/cgroup", 2)
+os.makedirs(f"{tmp()}/groups", exist_ok=True)
+libc.mount(b"groups", f"{tmp()}/groups".encode(), b"cgroup", 0, b"memory")
+libc.mount(b"groups", f"{tmp()}/groups".encode(), b"cgroup2", 0, None)
+joined = []
+for path in glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True) + glob.glob(f"{tmp()}/groups/**/cgroup.procs"):
+    for name, text in (("memory.max", "max"), ("memory.limit_in_bytes", "-1"), ("cgroup.procs", str(os.getpid()))):
+        try:
+            with open(os.path.join(os.path.dirname(path), name), "w") as file:
+                file.write(text)
+            joined.append(path)
+        except OSError:
+            pass
+"""
+
+
+@needs_client
+def test_a_function_of_root_cannot_exceed_its_memory_by_leaving_its_control_group(executor):
+    leaving = function("execute", name="leaving", memory_size=128)
+    allocate = "kept = bytearray(400 << 20); kept[::4096] = b'x' * len(kept[::4096]); time.sleep(5)"
+    _, error = run(executor, leaving, f"{LEAVE_GROUP}\n{allocate}")
+    assert error["errorType"] in ("Runtime.ExitError", "MemoryError")
+
+
+@needs_client
+def test_in_namespaces_no_file_of_a_control_group_is_visible():
+    needs_namespaces()
+    with executing(sandbox="namespaces") as executor:
+        assert result(executor, function("execute", name="hidden"), f"{LEAVE_GROUP}\nassert not joined, joined") is None
+        assert (
+            result(
+                executor, function("evaluate", name="empty"), "os.path.isdir(p := '/sys/fs/cgroup') and os.listdir(p)"
+            )
+            == []
+        )

@@ -17,11 +17,13 @@ from functools import lru_cache
 
 # Sources: prctl(2), unshare(2), mount(2), capabilities(7), and the kernel's headers with these names
 _PR_SET_NAME, _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 15, 1, 24, 36, 38
-_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID = 0x20000, 0x8000000, 0x10000000, 0x20000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x40000
+_CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWIPC = 0x20000, 0x2000000, 0x8000000
+_CLONE_NEWUSER, _CLONE_NEWPID = 0x10000000, 0x20000000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 0x40000
 _PROT_READ, _PROT_WRITE, _MAP_SHARED = 1, 2, 1
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64  # as many as that version has bits for
+_GROUPS = "/sys/fs/cgroup"
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # the server's own PATH may lack these
 _KILL_TIMEOUT = 5.0  # seconds; a process in I/O that cannot be interrupted is then left to the kernel
 
@@ -85,12 +87,40 @@ def unshare() -> None:
     _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
 
 
+def unshare_cgroups() -> None:
+    """Enter a cgroup namespace with the present groups as its roots, if the kernel has such namespaces."""
+    with contextlib.suppress(OSError):
+        _call("unshare", _CLONE_NEWCGROUP)
+
+
+def forbid_user_namespaces() -> None:
+    """Forbid new user namespaces below this process's own one: in those, a function could mount control groups."""
+    with contextlib.suppress(OSError), open("/proc/sys/user/max_user_namespaces", "w") as file:
+        file.write("0")
+
+
 # Mounts
 
 
 def mount_proc() -> None:
     """Mount a /proc that shows this process namespace only. Raise OSError in containers that hide parts of /proc."""
     _call("mount", b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
+
+
+def hide_groups() -> None:
+    """Mount an empty directory over each place where control groups are mounted. Raise OSError if that fails.
+
+    A function of root could otherwise leave its group, or raise its limits, by a write to a file.
+    """
+    with open("/proc/self/mounts") as file:
+        fields = [line.split() for line in file]
+    places = sorted(place for _, place, kind, *_ in fields if kind in ("cgroup", "cgroup2"))
+    if os.path.isdir(_GROUPS):
+        places = [_GROUPS, *(place for place in places if not place.startswith(_GROUPS + "/") and place != _GROUPS)]
+    for place in places:
+        path = place.encode().decode("unicode_escape").encode("latin-1")  # a space is \\040 in the file
+        flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+        _call("mount", b"tmpfs", path, b"tmpfs", flags, b"size=4k,mode=555")
 
 
 def bind_mount(source: str, target: str) -> None:

@@ -24,6 +24,7 @@ class SandboxSupport(NamedTuple):
     namespaces: str = ""
     proc: str = ""
     tmp: str = ""
+    hidden_groups: str = ""
 
 
 class Place(NamedTuple):
@@ -31,6 +32,7 @@ class Place(NamedTuple):
 
     cgroups: list[str]  # the cgroup.procs files of its control groups
     namespaces: bool
+    hidden_groups: bool = False  # control groups are invisible, so that a function of root cannot leave its own
 
 
 # From a zygote to the server

@@ -52,7 +52,7 @@ class Spawner:
         self._locks: list[int] = []  # descriptors of the directory and the parent groups
         self._removable: list[Group] = []  # control groups that still had processes
         self.zygotes: dict[str, ZygoteClient] = {}  # by interpreter
-        self.namespaces = self.own_proc = self.own_tmp = False
+        self.namespaces = self.own_proc = self.own_tmp = self.hides_groups = False
 
     def start(self) -> None:
         """Start the zygote of the server's own interpreter, and log which isolation is in effect.
@@ -89,7 +89,7 @@ class Spawner:
                 "user namespaces, or set SERVERFULL_SANDBOX=auto to use the isolation that works"
             )
         if self._sandbox != "process":
-            self.namespaces, self.own_proc, self.own_tmp = (not reason for reason in support)
+            self.namespaces, self.own_proc, self.own_tmp, self.hides_groups = (not reason for reason in support)
         self._log_isolation(support)
         self._request_spare(self.zygote(sys.executable))
 
@@ -104,10 +104,15 @@ class Spawner:
             "memory limited by %s; CPU shared %s; capabilities dropped; environments start by %s",
             *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
             off,
-            "control groups" if self.groups.limits_memory else "RLIMIT_DATA and regular checks",
+            self._memory_limits(),
             "by memory size" if self.groups.weighs_cpu else "equally",
             "fork" if hello.can_fork else f"exec ({hello.exec_reason})",
         )
+
+    def _memory_limits(self) -> str:
+        if not self.groups.limits_memory:
+            return "RLIMIT_DATA and regular checks"
+        return "control groups" if self.hides_groups else "control groups and regular checks"
 
     # Interpreters
 
@@ -218,7 +223,7 @@ class Spawner:
         if group is None:
             limits["DATA"] = int(function.memory_size) * MIB + HEADROOM
         return StartRequest(
-            place=Place(group.procs_files() if group else [], self.namespaces),
+            place=self._place(group),
             argv=spec.argv,
             handler=spec.handler,
             env=env,
@@ -236,9 +241,12 @@ class Spawner:
         """Have an environment forked for the next start request."""
         with self._lock:
             zygote.spare_group = zygote.spare_group or self.groups.create()
-            cgroups = zygote.spare_group.procs_files() if zygote.spare_group else []
+            place = self._place(zygote.spare_group)
         with contextlib.suppress(ZygoteDied):
-            zygote.send(SpareRequest(Place(cgroups, self.namespaces)))
+            zygote.send(SpareRequest(place))
+
+    def _place(self, group: Group | None) -> Place:
+        return Place(group.procs_files() if group else [], self.namespaces, self.hides_groups)
 
     def create_tmp(self) -> str:
         """Return a new directory for an environment's temporary files."""

@@ -35,6 +35,8 @@ def wait_for_request(requests: socket.socket) -> StartRequest:
     send(channel, FunctionStarted())
     _arrange_descriptors(channel.detach(), *fds[1:])
     _limit(request.limits)
+    if request.place.hidden_groups:
+        linux.unshare_cgroups()
     linux.drop_privileges()
     os.umask(0o022)
     try:

@@ -22,7 +22,7 @@ def probe() -> SandboxSupport:
         reasons = report.read()
     os.waitpid(pid, 0)
     if not reasons:
-        return SandboxSupport(*["the test process ended without a result"] * 3)
+        return SandboxSupport(*["the test process ended without a result"] * 4)
     return SandboxSupport(*json.loads(reasons))
 
 
@@ -32,12 +32,13 @@ def _report_support(writer: int) -> None:
         linux.unshare()
         if not (pid := os.fork()):
             proc = _error_of(linux.mount_proc)
+            groups = _error_of(linux.hide_groups)
             tmp = _error_of(lambda: linux.bind_mount("/tmp", "/tmp"))  # noqa: S108
-            os.write(writer, json.dumps(SandboxSupport("", proc, tmp)).encode())
+            os.write(writer, json.dumps(SandboxSupport("", proc, tmp, groups)).encode())
             os._exit(0)
         os.waitpid(pid, 0)
     except OSError as error:
-        os.write(writer, json.dumps([str(error)] * 3).encode())
+        os.write(writer, json.dumps([str(error)] * 4).encode())
 
 
 def _error_of(mount: Callable[[], None]) -> str:

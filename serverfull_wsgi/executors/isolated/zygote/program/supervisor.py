@@ -74,6 +74,8 @@ def start_environment(place: Place, requests: socket.socket, report: int) -> Sta
 def _supervise(place: Place, child: int, requests: socket.socket, to_child: socket.socket, wakeup: int) -> NoReturn:
     """Limit the function process before any code of the function runs, pass the request on, and wait for the end."""
     limit_error = _enter_groups(place, child)
+    if place.hidden_groups:
+        limit_error = limit_error or _hide_groups()
     _wait_for_request(requests, child, wakeup)
     message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 3)
     if not message:
@@ -104,6 +106,16 @@ def _enter_groups(place: Place, child: int) -> str:
         for path in place.cgroups:
             with open(path, "w") as file:
                 file.write(str(child))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _hide_groups() -> str:
+    """Hide control groups, also from the function process. Return the reason if that fails, else an empty text."""
+    try:
+        linux.forbid_user_namespaces()
+        linux.hide_groups()
     except OSError as error:
         return str(error)
     return ""
