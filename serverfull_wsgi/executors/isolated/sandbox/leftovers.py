@@ -2,7 +2,7 @@
 
 A server process holds an ``flock`` of its directory and of each parent group. Its zygotes and supervisors inherit the
 descriptors, so that the kernel releases the locks after the last of them has ended. The next server process of the same
-user removes each directory that nothing holds, and the groups that a file in the directory names.
+user removes each directory that nothing holds, and the groups of the same name.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import ROOT, Group
 from serverfull_wsgi.executors.isolated.sandbox.linux import kill, remove_tree
 
 PREFIX = "serverfull-environments-"
-_GROUPS_FILE = "groups"  # one path of a control group a line
 
 
 def create_directory() -> tuple[str, int]:
@@ -51,18 +49,14 @@ def hold(path: str) -> int | None:
     return None
 
 
-def record_groups(directory: str, paths: Iterable[str]) -> None:
-    """Write the paths of parent groups into the directory of their server process."""
-    Path(directory, _GROUPS_FILE).write_text("\n".join(paths))
-
-
 def remove_abandoned() -> list[str]:
     """Remove the directories and control groups of server processes that were killed. Return the directories."""
     removed = []
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         if (fd := _hold_abandoned(path)) is not None:
-            for group in _recorded_groups(path):
-                _remove_group(group)
+            with contextlib.suppress(OSError):  # another group disappears meanwhile
+                for group in Path(ROOT).glob(f"**/{path.name}"):  # a server may have started in any group
+                    _remove_group(group)
             remove_tree(str(path))
             os.close(fd)
             removed.append(str(path))
@@ -82,17 +76,6 @@ def _hold_abandoned(path: Path) -> int | None:
             raise
         os.close(fd)
     return None
-
-
-def _recorded_groups(directory: Path) -> list[Path]:
-    """Return the groups that the file in a directory names. A function may have written the file: check each path."""
-    try:
-        paths = [Path(line) for line in (directory / _GROUPS_FILE).read_text().splitlines()]
-    except (OSError, UnicodeDecodeError):
-        return []
-    return [
-        path for path in paths if path.name == directory.name and path.is_relative_to(ROOT) and ".." not in path.parts
-    ]
 
 
 def _remove_group(parent: Path) -> None:

@@ -19,7 +19,6 @@ from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
     create_directory,
     hold,
-    record_groups,
     remove_abandoned,
 )
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
@@ -68,7 +67,6 @@ class Spawner:
             self._logger.info("removed %s, which a server left that was killed", path)
         self.base, lock = create_directory()
         self.groups = Groups(os.path.basename(self.base))
-        record_groups(self.base, self.groups.parents)
         self._locks = [lock, *(fd for path in self.groups.parents if (fd := hold(path)) is not None)]
         try:
             support = self.zygote(sys.executable).hello.sandbox
