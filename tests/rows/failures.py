@@ -179,6 +179,10 @@ ROWS = [
         "Node.js runtimes from nodejs24.x on have no callbacks",
         test="executors/isolated/test_node.py::test_runtimes_from_nodejs24_on_return_the_handlers_value_and_refuse_callbacks",
     ),
+    Row(
+        "ES modules import packages from layers",
+        test="executors/isolated/test_node.py::test_packages_of_a_layer_are_found",
+    ),
     # Results
     marshalled("a Decimal keeps its digits", "decimal", b'{"n": 1.10}'),
     marshalled("a tuple becomes an array", "tuple", b"[1, 2]"),

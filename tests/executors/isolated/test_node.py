@@ -22,8 +22,9 @@ def executor():
 
 def node(export, **more):
     handler = export if "." in export else f"app.{export}"
-    code = FUNCTIONS / "node"
-    return function(handler, code=code, **{"runtime": "nodejs20.x", "name": handler.replace(".", "-"), **more})
+    return function(
+        handler, **{"code": FUNCTIONS / "node", "runtime": "nodejs20.x", "name": handler.replace(".", "-"), **more}
+    )
 
 
 @pytest.mark.parametrize("event", [{"a": [1, "é"]}, None, 5, "text"])
@@ -220,13 +221,65 @@ def test_an_exit_and_a_timeout_are_reported_as_for_every_runtime(executor):
     assert result(executor, node("sleep"), 1) is None
 
 
-def test_modules_of_a_layer_are_found(executor, tmp_path):
-    package = tmp_path / "layer/nodejs/node_modules/layered"
-    package.mkdir(parents=True)
-    (package / "index.js").write_text("module.exports = 'layered';")
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code/index.js").write_text("exports.handler = async () => require('layered');")
-    layered = function(
-        "index.handler", code=tmp_path / "code", runtime="nodejs20.x", name="l", layers=[str(tmp_path / "layer")]
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory):
+    """A layer with a package for `require` and `import`, with another for `import` only, and with a native module."""
+    folder = tmp_path_factory.mktemp("layer")
+    files = {
+        "nodejs/node_modules/layered/index.js": "module.exports = 'layered'",
+        "nodejs/node_modules/only-import/package.json": json.dumps(
+            {"exports": {".": {"import": "./index.mjs"}, "./sub": "./sub.mjs"}}
+        ),
+        "nodejs/node_modules/only-import/index.mjs": (
+            "import layered from 'layered'; export default layered + ' by import'"
+        ),
+        "nodejs/node_modules/only-import/sub.mjs": "export default 'sub'",
+        "nodejs/node20/node_modules/@scope/versioned/index.js": "module.exports = 'for node20'",
+        "plain/in-plain-folder/index.js": "module.exports = 'plain'",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "returned"),
+    [
+        ("index.js", "exports.handler = async () => require('layered')", "layered"),
+        ("index.mjs", "import layered from 'layered'; export const handler = async () => layered", "layered"),
+        ("index.mjs", "import value from 'only-import'; export const handler = async () => value", "layered by import"),
+        ("index.mjs", "import value from 'only-import/sub'; export const handler = async () => value", "sub"),
+        ("index.mjs", "import value from '@scope/versioned'; export const handler = async () => value", "for node20"),
+        ("index.mjs", "export const handler = async () => (await import('layered')).default", "layered"),
+        ("index.js", "exports.handler = async () => (await import('only-import')).default", "layered by import"),
+        ("index.mjs", "import value from 'in-plain-folder'; export const handler = async () => value", "plain"),
+        ("index.mjs", "import 'absent'; export const handler = async () => 1", "Cannot find package 'absent'"),
+        ("index.mjs", "import './absent.mjs'; export const handler = async () => 1", "Cannot find module '"),
+    ],
+)
+def test_packages_of_a_layer_are_found(executor, layer, tmp_path, file, code, returned):
+    (tmp_path / file).write_text(code)
+    layered = node("index.handler", code=tmp_path, name="layered", layers=[str(layer)])
+    layered.environment["NODE_PATH"] = f"{layer}/nodejs/node_modules:{layer}/nodejs/node20/node_modules:{layer}/plain"
+    _, value = run(executor, layered)
+    assert value["errorMessage"].startswith(returned) if isinstance(value, dict) else value == returned
+
+
+def test_a_package_beside_the_code_comes_before_that_of_a_layer(executor, layer, tmp_path):
+    (tmp_path / "node_modules/layered").mkdir(parents=True)
+    (tmp_path / "node_modules/layered/index.js").write_text("module.exports = 'own'")
+    (tmp_path / "index.mjs").write_text("import layered from 'layered'; export const handler = async () => layered")
+    assert result(executor, node("index.handler", code=tmp_path, name="own", layers=[str(layer)])) == "own"
+
+
+def test_awslambda_exists(executor, tmp_path):
+    (tmp_path / "index.mjs").write_text(
+        "const streaming = awslambda.streamifyResponse(async () => {});"
+        "export const handler = async () => [typeof awslambda.HttpResponseStream.from, typeof streaming];"
+        "export { streaming };"
     )
-    assert result(executor, layered) == "layered"
+    assert result(executor, node("index.handler", code=tmp_path, name="aws")) == ["function", "function"]
+    _, error = run(executor, node("index.streaming", code=tmp_path, name="streaming"))
+    assert error["errorType"] == "Runtime.MalformedStreamingHandler"
+    assert error["errorMessage"].startswith("Response streaming is not served here")
