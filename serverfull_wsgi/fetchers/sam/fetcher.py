@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
 from serverfull_wsgi.fetchers.sam.code import CodeLocator
-from serverfull_wsgi.fetchers.sam.functions import DeclaredFunction, read_function
+from serverfull_wsgi.fetchers.sam.functions import DeclaredFunction, EventResources, read_function
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.notes import Notes
 from serverfull_wsgi.fetchers.sam.parameters import SETTING, Unresolvable, check_parameters
@@ -82,6 +82,7 @@ class SamFetcher(StaticFetcher):
         functions: dict[str, Function] = {}
         aliases: dict[str, str] = {}
         renamed: list[DeclaredFunction] = []
+        event_resources = EventResources(self._template, self._resolver)
         for id in self._template.of_type(*FUNCTION_TYPES):
             try:
                 if not self._resolver.is_created(id):
@@ -89,7 +90,7 @@ class SamFetcher(StaticFetcher):
             except Unresolvable as reason:
                 self._refused[id] = [f"{self._template.location(id)}.Condition: {reason}"]
                 continue
-            declared = read_function(self._template, self._resolver, code, id, self._notes)
+            declared = read_function(self._template, self._resolver, code, event_resources, self._notes, id)
             name = declared.function.name
             self._logical_ids[name] = id
             if name != declared.declared_name:

@@ -35,7 +35,9 @@ class DeclaredFunction(NamedTuple):
     unknown_name: Sequence[str] = ()  # the reasons why its name is not known, so that it has its logical id
 
 
-def read_function(template: Template, resolver: Resolver, code: CodeLocator, id: str, notes: Notes) -> DeclaredFunction:
+def read_function(
+    template: Template, resolver: Resolver, code: CodeLocator, event_resources: EventResources, notes: Notes, id: str
+) -> DeclaredFunction:
     """Return the function of a logical id, and add warnings about its stand-ins to ``notes`` if it can run."""
     resource = template.resources[id]
     properties = Properties(template.location(id), resource.get("Properties"), resolver)
@@ -55,7 +57,7 @@ def read_function(template: Template, resolver: Resolver, code: CodeLocator, id:
     runtime = _runtime(properties)
     is_serverless = resource["Type"] == SERVERLESS_FUNCTION
     find_code = code.of_serverless_function if is_serverless else code.of_lambda_function
-    event_id, event_resource = _event_resource(template, resolver, name)
+    event_id, event_resource = event_resources.of(name)
     function = Function(
         properties.required("Handler", "name the function to call, such as app.handler"),
         name,
@@ -170,16 +172,23 @@ def _target(properties: Properties, path: str) -> str | None:
     return None if missing else text or None
 
 
-def _event_resource(template: Template, resolver: Resolver, name: str) -> tuple[str, Properties | None]:
-    """Return a function's AWS::Lambda::EventInvokeConfig, which is plain CloudFormation's form, with its logical id."""
-    for id, resource in template.of_type("AWS::Lambda::EventInvokeConfig").items():
-        properties = Properties(template.location(id), resource.get("Properties"), resolver)
-        if properties.text("FunctionName").rpartition(":")[2] != name:
-            continue
-        try:
-            if resolver.is_created(id):
-                return id, properties
-        except Unresolvable as reason:
-            properties.add_problem("Condition", reason)
-            return id, properties
-    return "", None
+class EventResources:
+    """The resources of type AWS::Lambda::EventInvokeConfig: plain CloudFormation's form of EventInvokeConfig."""
+
+    def __init__(self, template: Template, resolver: Resolver) -> None:
+        self._by_function: dict[str, tuple[str, Properties]] = {}
+        for id, resource in template.of_type("AWS::Lambda::EventInvokeConfig").items():
+            properties = Properties(template.location(id), resource.get("Properties"), resolver)
+            name = properties.text("FunctionName").rpartition(":")[2]
+            if name in self._by_function:
+                continue
+            try:
+                if not resolver.is_created(id):
+                    continue
+            except Unresolvable as reason:
+                properties.add_problem("Condition", reason)
+            self._by_function[name] = id, properties
+
+    def of(self, name: str) -> tuple[str, Properties | None]:
+        """Return the logical id and the properties of a function's resource; an empty text and None without one."""
+        return self._by_function.get(name, ("", None))

@@ -237,10 +237,10 @@ class Resolver:
         return [stand_in] if parameter.is_list else stand_in
 
     def _attribute(self, path: Any) -> Any:
-        reference = ".".join(map(as_text, path)) if isinstance(path, list) else as_text(path)
+        id, _, attribute = (".".join(map(as_text, path)) if isinstance(path, list) else as_text(path)).partition(".")
+        reference = f"{id}.{attribute}"
         if (given := self._given(reference)) is not None:
             return given
-        id, _, attribute = reference.partition(".")
         for name in (id, ".".join(reference.split(".")[:2])):  # FnRole.Arn; Fn.Version.Version, or ${Fn.Version}
             if generated := self._generated.find(name):
                 return self._of_generated(generated, reference.removeprefix(name).lstrip("."), reference)

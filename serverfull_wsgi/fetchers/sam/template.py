@@ -18,6 +18,7 @@ except ImportError:
 
 SERVERLESS_FUNCTION, LAMBDA_FUNCTION = "AWS::Serverless::Function", "AWS::Lambda::Function"
 FUNCTION_TYPES = (SERVERLESS_FUNCTION, LAMBDA_FUNCTION)
+_json_token = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]])(\s*:)?', re.DOTALL)
 _CURE = "name a SAM or CloudFormation template, in YAML or JSON"
 
 
@@ -43,8 +44,7 @@ class Template:
     def __init__(self, path: str) -> None:
         self.path = path
         self.directory = os.path.dirname(os.path.abspath(path))
-        self._text = _text(path)
-        sections, self._lines = _parse(path, self._text)
+        sections, self._lines = _parse(path, _text(path))
         if not isinstance(sections, dict) or not isinstance(sections.get("Resources"), dict):
             self._refuse(1, f"a template must be a mapping with 'Resources'; {_CURE}")
         self.parameters = self._section(sections, "Parameters")
@@ -72,10 +72,7 @@ class Template:
 
     def line(self, name: str) -> int:
         """Return the line, from 1, at which a resource or section begins; 1 if it is not found."""
-        if name in self._lines:
-            return self._lines[name]
-        match = re.search(rf'"{re.escape(name)}"\s*:', self._text)
-        return self._text.count("\n", 0, match.start()) + 1 if match else 1
+        return self._lines.get(name, 1)
 
     def location(self, name: str) -> str:
         """Return the beginning of a message about a resource: ``template.yaml:12: HelloFunction``."""
@@ -135,10 +132,10 @@ def _text(path: str) -> str:
 
 
 def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
-    """Return the document, and the line of each section and resource if the parser has it (YAML only)."""
+    """Return the document, and the line of each section and resource."""
     if text.lstrip().startswith("{"):
         try:
-            return json.loads(text), {}
+            return json.loads(text), _json_lines(text)
         except ValueError as error:
             if path.endswith(".json"):
                 line = getattr(error, "lineno", 1)
@@ -158,6 +155,24 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
     except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{path}:1: not valid YAML: {reason}; correct it") from None
+
+
+def _json_lines(text: str) -> dict[str, int]:
+    """Return the lines of the sections and resources in valid JSON, in one pass."""
+    lines: dict[str, int] = {}
+    depth, section, line, counted = 0, "", 1, 0
+    for match in _json_token.finditer(text):
+        symbol, colon = match.groups()
+        if symbol in "{[":
+            depth += 1
+        elif symbol in "}]":
+            depth -= 1
+        elif colon and (depth == 1 or (depth == 2 and section == "Resources")):
+            name = json.loads(symbol)
+            section = name if depth == 1 else section
+            line, counted = line + text.count("\n", counted, match.start()), match.start()
+            lines[name] = line
+    return lines
 
 
 def _lines(node: yaml.Node | None) -> dict[str, int]:

@@ -111,6 +111,7 @@ SELF = {**FUNCTION, "Properties": {"FunctionName": {"Fn::Sub": "${F}-x"}}}
         ({"Ref": "F"}, "the name of 'F' refers to itself; remove the circular reference"),
         ({"Fn::GetAtt": ["F", "Version"]}, f"F.Version has a value at AWS only; set {SETTING}='F.Version=…'"),
         ({"Fn::GetAtt": ["G", "Arn"]}, f"there is no parameter or resource 'G'; add it, or set {SETTING}='G.Arn=…'"),
+        ({"Fn::GetAtt": []}, f"there is no parameter or resource ''; add it, or set {SETTING}='.=…'"),
         ({"Ref": "R"}, f"Ref R has a value at AWS only; set {SETTING}='R=…'"),
         ({"a": ["{{resolve:ssm:x}}"]}, "'{{resolve:ssm:x}}' is read from a store by CloudFormation only; "
          "write the value, or a parameter"),

@@ -1,5 +1,6 @@
 """Functions from templates shaped like real projects: exactly these functions and exactly these messages."""
 
+import cProfile
 import json
 import os
 import subprocess
@@ -794,3 +795,48 @@ def test_a_function_with_an_invalid_name_does_not_take_the_name_of_another(tmp_p
         assert list(fetcher.refused()) == ["no name"]
         (problem,) = fetcher.problems()
         assert "'no name' must be 1 to 64 letters" in problem
+
+
+def large(count, type):
+    """Return a template with ``count`` functions that share a layer, each with an EventInvokeConfig."""
+    layer = {"Type": "AWS::Serverless::LayerVersion", "Properties": {"ContentUri": "code"}}
+    resources = {"Layer": layer}
+    for n in range(count):
+        more = {"Layers": [{"Ref": "Layer"}], "FunctionName": {"Fn::Sub": f"${{AWS::StackName}}-{n}"}}
+        resources[f"F{n}"] = {**declared(**more), "Type": type}
+        resources[f"F{n}"]["Properties"]["Code"] = "code"
+        config = {"FunctionName": {"Ref": f"F{n}"}, "Qualifier": "$LATEST", "MaximumRetryAttempts": 0}
+        resources[f"Config{n}"] = {"Type": "AWS::Lambda::EventInvokeConfig", "Properties": config}
+    return resources
+
+
+@pytest.mark.parametrize("type", ["AWS::Serverless::Function", "AWS::Lambda::Function"])
+def test_the_work_for_a_template_grows_in_proportion_to_its_functions(tmp_path, type):
+    def calls(count):
+        profile = cProfile.Profile()
+        fetcher = profile.runcall(written, tmp_path, large(count, type))
+        assert fetcher.problems() == []
+        assert {function.event_config for function in fetcher.functions()} == {EventConfig(0)}
+        return sum(entry.callcount for entry in profile.getstats())
+
+    calls(1)  # imports and caches
+    assert calls(400) < 2.1 * calls(200)
+
+
+def test_a_problem_in_json_has_the_line_of_its_resource(tmp_path):
+    text = """{
+"Outputs": {"Bad": {"Value": "{\\"Bad\\": ["}},
+"Parameters": {
+  "Bad": {"Type": "String", "Default": "\\\\"}},
+"Resources": {"Good": {"Type": "AWS::S3::Bucket", "Metadata": {"Bad": [{"Bad" : 1}]}},
+
+  "Bad"
+  : {"Type": "AWS::Lambda::Function"},
+  "W\\u00f6rse": {"Type": "AWS::Lambda::Function", "Properties": {"Bad": 1}}
+}}"""
+    (tmp_path / "t.json").write_text(text)
+    fetcher = SamFetcher(str(tmp_path / "t.json"))
+    lines = {
+        line.removeprefix(f"{tmp_path}/").partition(".Runtime")[0] for line in fetcher.problems() if "Runtime" in line
+    }
+    assert lines == {"t.json:7: Bad", "t.json:9: Wörse"}
