@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 from serverfull_wsgi.telemetry.bounded_output import BoundedBytes, BoundedText, describe_lost
-from serverfull_wsgi.telemetry.stdio import output_of, real_stream, write_quietly
+from serverfull_wsgi.telemetry.scope import InvocationScope
+from serverfull_wsgi.telemetry.stdio import line_formatters, output_of, real_stream, write_quietly
 from serverfull_wsgi.telemetry.tail_handler import TailHandler
 from serverfull_wsgi.timestamps import timestamp
 
@@ -39,6 +40,9 @@ def configure(logger: logging.Logger, *, output: str, level: int | str, format: 
     logger.handlers[:] = [handler, *(it for it in logger.handlers if isinstance(it, TailHandler))]
     logger.setLevel(level)
     logger.propagate = False
+    line_formatters.pop(logger, None)
+    if isinstance(formatter, JsonFormatter):
+        line_formatters[logger] = formatter
 
 
 EVIDENCE_LENGTH = 200  # characters: enough for an ARN, and a request cannot fill the log
@@ -159,6 +163,11 @@ class JsonFormatter(_LineFormatter):
 
     A value without a JSON form (NaN, a circular list) is written as its ``repr``.
     """
+
+    def printed(self, scope: InvocationScope, text: str) -> str:
+        """Return the line for one line that an invocation in the server's process printed."""
+        fields = {"function_name": scope.function_name, "request_id": scope.request_id}
+        return self.line(time.time(), "INFO", scope.logger.name, text, fields)
 
     def line(self, created: float, level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
         members = {"timestamp": timestamp(created), "level": level, "logger": logger, "message": message, **fields}

@@ -26,7 +26,7 @@ class InvocationScope:
         principal: the name of the caller, None if requests are not authenticated.
     """
 
-    __slots__ = ("__weakref__", "function_name", "logger", "principal", "request_id", "stats", "tail")
+    __slots__ = ("__weakref__", "function_name", "incomplete", "logger", "principal", "request_id", "stats", "tail")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class InvocationScope:
         self.stats = stats
         self.tail = tail
         self.principal = principal
+        self.incomplete: dict[Any, str] | None = None  # by stream, the last line if it has no line end yet
 
 
 current_scope: ContextVar[InvocationScope | None] = ContextVar("serverfull_invocation", default=None)

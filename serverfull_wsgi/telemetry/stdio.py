@@ -26,13 +26,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 import threading
 import weakref
 from collections import deque
 from contextvars import Token
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from serverfull_wsgi.telemetry.bounded_output import bounded
 from serverfull_wsgi.telemetry.scope import InvocationScope, current_scope
@@ -65,12 +66,34 @@ class RunningScope(InvocationScope):
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         current_scope.reset(self._token)
+        if self.incomplete is not None:
+            _end_lines(self)
         if not _is_routed():
             with _lock:  # route before removing: an invocation that starts now must not be alone with a replacement
                 _route(_running - {self}, starting=False)
                 _running.discard(self)
         else:
             _running.discard(self)
+
+
+class LineFormatter(Protocol):
+    """The form of a server's log."""
+
+    def printed(self, scope: InvocationScope, text: str) -> str:
+        """Return the line for one line that an invocation printed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line for a record."""
+
+
+line_formatters: dict[logging.Logger, LineFormatter] = {}  # by the logger of a server whose log has a form for output
+LINE_LIMIT = 65536  # characters after which an incomplete line is written
+
+
+def _end_lines(scope: InvocationScope) -> None:
+    """Write the last lines of an invocation that have no line end."""
+    for stream in list(scope.incomplete or ()):
+        stream.write_output(scope, "\n")
 
 
 def real_stream(name: str) -> TextIO:
@@ -205,8 +228,23 @@ class RoutedStream(io.TextIOBase):
         text.encode()  # raises UnicodeEncodeError for a lone surrogate, as on AWS
         if scope.tail is not None and not self.retired:
             scope.tail.write(text)
-        write_quietly(self.out, text)
+        self.write_output(scope, text)
         return len(text)
+
+    def write_output(self, scope: InvocationScope, text: str) -> None:
+        """Write text of an invocation to the server's output, unchanged or in the form of the server's log."""
+        formatter = None if self.retired else line_formatters.get(scope.logger)
+        if formatter is None:
+            write_quietly(self.out, text)
+            return
+        incomplete = scope.incomplete = scope.incomplete or {}
+        *lines, rest = (incomplete.pop(self, "") + text).split("\n")
+        if len(rest) > LINE_LIMIT:
+            lines, rest = [*lines, rest], ""
+        incomplete[self] = rest
+        for line in lines:
+            if line:
+                write_quietly(self.out, formatter.printed(scope, line) + "\n")
 
     @property
     def buffer(self) -> RoutedBuffer:
@@ -252,6 +290,9 @@ class RoutedBuffer(io.RawIOBase):
         scope = current_scope.get()
         if scope is not None and scope.tail is not None and not self._text.retired:
             scope.tail.write_bytes(bytes(data))
+        if scope is not None and scope.logger in line_formatters:
+            self._text.write_output(scope, bytes(data).decode("utf-8", "backslashreplace"))
+            return len(data)
         with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: the stream has no binary layer
             self._text.out.flush()  # earlier text comes first
             self._text.out.buffer.write(data)

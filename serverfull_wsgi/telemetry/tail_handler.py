@@ -7,7 +7,7 @@ import threading
 import time
 
 from serverfull_wsgi.telemetry.scope import current_scope
-from serverfull_wsgi.telemetry.stdio import real_stream, write_quietly
+from serverfull_wsgi.telemetry.stdio import line_formatters, real_stream, write_quietly
 
 
 def ensure_root_handler(logger: logging.Logger) -> None:
@@ -71,6 +71,9 @@ class TailHandler(logging.Handler):
         if scope.tail is not None:
             scope.tail.write(line)
         if alone:
+            if formatter := line_formatters.get(scope.logger):
+                record.request_id, record.function_name = scope.request_id, scope.function_name
+                line = formatter.format(record) + "\n"
             write_quietly(real_stream("stdout"), line)
 
 

@@ -23,6 +23,8 @@ ESCAPED_AT_ONCE = 8192  # bytes, which take 0.4 ms
 _frame = re.compile(rb"\xa5\x5a\x00(.)(.{4}).{8}", re.DOTALL)
 _HEAD = 16  # bytes of a frame before its text
 _ERROR = (0x16, 0x17)  # as JSON and as text; AWS's client ends the text of all other types with a line end
+_prefix = re.compile(rb"\[(WARNING|ERROR|CRITICAL)\]\t")  # of a text frame: it has one type for all levels
+_NO_FRAMES = b"\nTraceback (most recent call last):"  # AWS's Python client writes no frames for a failed import
 _ESCAPES = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(128, 256)}
 _LEVELS = {0x12: logging.WARNING, 0x13: logging.WARNING, **dict.fromkeys((*_ERROR, 0x1A, 0x1B), logging.ERROR)}
 
@@ -41,6 +43,7 @@ class Output:
         self._incomplete = b""  # possibly the first bytes of a frame's head
         self._frame_left = 0  # bytes of the current frame that have not arrived
         self._frame_type = 0
+        self._frame_level = logging.INFO
         self._line = bytearray()
         self.start_invocation({}, None)
 
@@ -84,6 +87,7 @@ class Output:
                 self._write(data[: frame.start()])
                 self._frame_left, self._frame_type = int.from_bytes(frame[2], "big"), frame[1][0]
                 data = data[frame.end() :]
+                self._frame_level = _LEVELS.get(self._frame_type) or _level_in_text(data)
             else:
                 head = data.find(b"\xa5", max(0, len(data) - _HEAD + 1))
                 if head >= 0:
@@ -97,10 +101,9 @@ class Output:
         self._frame_left -= len(text)
         if not self._frame_left and self._frame_type in _ERROR and not text.endswith(b"\n"):
             text += b"\n"
-        level = _LEVELS.get(self._frame_type, logging.INFO)
-        self._write(text, level, whole=level == logging.ERROR)
+        self._write(text, self._frame_level, whole=self._frame_level > logging.INFO)
         if not self._frame_left:
-            self._log_line(level)
+            self._log_line(self._frame_level)
         return data
 
     def _write(self, text: bytes, level: int = logging.INFO, *, whole: bool = False) -> None:
@@ -122,12 +125,18 @@ class Output:
             self._log_line(level)
 
     def _log_line(self, level: int) -> None:
-        text = bytes(self._line.rstrip(b"\n"))
+        text = bytes(self._line.rstrip(b"\r\n")).removesuffix(_NO_FRAMES)
         if level > logging.INFO:  # AWS's client writes the level before a frame's text, and the record has it already
             text = re.sub(rb"^\[%s\][ \t]" % logging.getLevelName(level).encode(), b"", text)
         if text and self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", decode_output(text), extra=self._fields)
         self._line.clear()
+
+
+def _level_in_text(text: bytes) -> int:
+    """Return the level at the start of a frame's text. DEBUG counts as INFO, so that the server logs it."""
+    level = _prefix.match(text)
+    return int(getattr(logging, level[1].decode())) if level else logging.INFO
 
 
 def decode_output(text: bytes | bytearray) -> str:

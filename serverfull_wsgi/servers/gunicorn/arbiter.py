@@ -19,6 +19,7 @@ from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly import TEMPLATES
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.servers.gunicorn.hooks import log_urls, post_worker_init, worker_exit
+from serverfull_wsgi.servers.gunicorn.json_logger import JsonLogger
 from serverfull_wsgi.servers.gunicorn.reloading import BrokenApplication, FileWatcher, paths_of
 from serverfull_wsgi.settings.fields import parse_address
 from serverfull_wsgi.settings.settings import Settings
@@ -105,6 +106,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             "worker_class": "gthread",
             "workers": 1,  # limits are per process, so with one process they are the server's
             "threads": 8,  # the README's choice, for handlers that wait for the network more than they compute
+            **({"logger_class": JsonLogger} if self._settings.logger_format == "JSON" else {}),
             "control_socket_disable": True,  # gunicorn would make a socket in the user's home directory
         }
 

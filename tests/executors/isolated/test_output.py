@@ -46,3 +46,45 @@ def test_a_long_line_that_arrives_in_pieces_is_one_record(caplog):
     assert [record.getMessage() for record in caplog.records] == ["a" * 30_000 + "b" * 30_000, "next"]
     os.close(reader)
     os.close(writer)
+
+
+def frame(text, kind=0x03):
+    """Return a frame as AWS's Python client writes it."""
+    return bytes([0xA5, 0x5A, 0, kind]) + len(text).to_bytes(4, "big") + bytes(8) + text
+
+
+@pytest.mark.parametrize("level", ["WARNING", "ERROR", "CRITICAL"])
+def test_a_record_of_a_handler_has_its_level_in_the_log_of_the_server(caplog, level):
+    text = f"[{level}]\t2026-01-01T00:00:00.000Z\tid\tfirst\n  second\n".encode()
+    with caplog.at_level(logging.INFO):
+        read(frame(text) + b"printed\n[ERROR]\tprinted too\n")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (level, "2026-01-01T00:00:00.000Z\tid\tfirst\n  second"),
+        ("INFO", "printed"),
+        ("INFO", "[ERROR]\tprinted too"),
+    ]
+
+
+def test_a_record_at_debug_is_in_the_log_of_the_server(caplog):
+    with caplog.at_level(logging.INFO):
+        read(frame(b"[DEBUG]\ttime\tid\tdetail\n"))
+    assert [(it.levelname, it.getMessage()) for it in caplog.records] == [("INFO", "[DEBUG]\ttime\tid\tdetail")]
+
+
+def test_a_failed_import_ends_in_a_readable_line(caplog):
+    with caplog.at_level(logging.INFO):
+        read(frame(b"[ERROR] Runtime.ImportModuleError: No module named 'x'\nTraceback (most recent call last):", 0x17))
+        read(frame(b"[WARNING]\ttime\t\tLAMBDA_WARNING: Unhandled exception.\r\n"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "Runtime.ImportModuleError: No module named 'x'",
+        "time\t\tLAMBDA_WARNING: Unhandled exception.",
+    ]
+
+
+def read(data):
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    output = Output(reader, logging.getLogger("output"))
+    os.write(writer, data)
+    assert output.read()
+    os.close(reader)
+    os.close(writer)
