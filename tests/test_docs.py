@@ -36,6 +36,15 @@ application.
 
 `celery -A serverfull_wsgi.celery worker` runs [the events of a broker](celery.md). That command is Celery's own.
 
+A shell completes commands and options after one of these lines, in `~/.bashrc`, `~/.zshrc` or
+`~/.config/fish/completions/serverfull.fish`:
+
+```sh
+eval "$(_SERVERFULL_COMPLETE=bash_source serverfull)"
+eval "$(_SERVERFULL_COMPLETE=zsh_source serverfull)"
+_SERVERFULL_COMPLETE=fish_source serverfull | source
+```
+
 Modules are found in the working directory and on `PYTHONPATH`. A command that is refused prints one message and exits
 with status 1.
 """
@@ -46,7 +55,8 @@ with status 1.
 
 def helps(command, path="serverfull"):
     """Yield each command's full name and help text, a group before its members."""
-    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    options = {"help_option_names": ["-h", "--help"]}  # commands have this from `main`
+    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100, **options)
     yield path, command.get_help(context)
     for name in sorted(getattr(command, "commands", {})):
         yield from helps(command.commands[name], f"{path} {name}")

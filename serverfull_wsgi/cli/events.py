@@ -16,6 +16,8 @@ from serverfull_wsgi.queues.sqlite import admin
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.settings.settings import Settings
 
+COLUMNS = ("NUMBER", "REQUEST ID", "STATE", "ATTEMPTS", "ACCEPTED", "FUNCTION")
+
 
 @click.group()
 def events() -> None:
@@ -28,14 +30,16 @@ def events() -> None:
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of events."
 )
 @click.option("--before", type=int, default=None, help="Only events with a lower number: the next page.")
-def list_(state: str | None, limit: int, before: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, as the events console has it.")
+def list_(state: str | None, limit: int, before: int | None, as_json: bool) -> None:
     """List events, the latest first.
 
-    The columns are number, request id, state, attempts, time of acceptance and function.
+    Tabs separate the columns. ACCEPTED is the time of acceptance.
     """
     with closing(_store()) as store:
         rows = store.read(lambda db: admin.events(db, state or "", limit, before))
-    for row in rows:
+    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\t".join(COLUMNS))
+    for row in rows if not as_json else ():
         function = row["function"].rpartition(":function:")[2]
         columns = (row["number"], row["requestId"], row["state"], row["attempts"], row["acceptedAt"], function)
         click.echo("\t".join(map(str, columns)))

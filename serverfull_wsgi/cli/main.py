@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly import configure_logging, create_app, import_application, import_wsgi, log_notices
 from serverfull_wsgi.cli.events import events
-from serverfull_wsgi.domain import Invocation
+from serverfull_wsgi.domain import Function, Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
@@ -39,8 +40,21 @@ NO_APPLICATION = (
 )
 
 
+SECTIONS = {  # the commands as `--help` shows them
+    "Develop": ("serve", "invoke", "functions", "check"),
+    "Operate": ("worker", "events"),
+    "On AWS Lambda": ("lambda",),
+}
+
+
 class _ErrorReportingGroup(click.Group):
     """A group of commands that prints an expected error as one message, and exits with status 1."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(width)) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
         sys.path.insert(0, os.getcwd())  # gunicorn does so too: handlers are imported from the working directory
@@ -66,7 +80,7 @@ _APP = click.option(
 )
 
 
-@click.group(cls=_ErrorReportingGroup)
+@click.group(cls=_ErrorReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="serverfull-wsgi")
 def main() -> None:
     """Serve AWS Lambda functions on your own machine."""
@@ -79,7 +93,19 @@ def main() -> None:
 def serve_(ctx: click.Context, target: str | None, env_vars: str) -> None:
     """Serve the functions over HTTP with gunicorn.
 
-    Further options are passed on to gunicorn.
+    Further options are gunicorn's own. These are used most:
+
+    \b
+    -b, --bind ADDRESS         HOST:PORT or unix:PATH  [default: SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS]
+    -w, --workers N            Processes.
+    --threads N                Threads of each process.
+    -k, --worker-class CLASS   gthread, sync or gevent.
+    --reload                   Reload changed code, for development.
+    --graceful-timeout N       Seconds that running calls have at a stop.
+    --certfile FILE, --keyfile FILE
+                               Serve HTTPS.
+    --access-logfile -         Log each request.
+    -c, --config FILE          Read more options from a Python file.
     """
     serve(lambda: _served(target, env_vars), Settings.from_environ(), ctx.args)
 
@@ -109,17 +135,36 @@ def check(target: str | None) -> None:
 
 @main.command()
 @_APP
-def functions(target: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list, with all reasons why a function cannot run.")
+def functions(target: str | None, as_json: bool) -> None:
     """List the functions.
 
-    The columns are name, timeout, memory size and description, or the reason why a function cannot run.
+    A function that cannot run has the reason in place of its description. Tabs separate the columns.
     """
     fetcher = _application(target, quiet=True).dispatcher.fetcher
-    for function in list_functions(fetcher):
+    functions, refused = list_functions(fetcher), reporting(fetcher).refused()
+    if as_json:
+        rows = [_function_as_json(function) for function in functions]
+        rows += [{"name": name, "problems": problems} for name, problems in refused.items()]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    click.echo("NAME\tTIMEOUT\tMEMORY\tDESCRIPTION")
+    for function in functions:
         name = function.name if function.version == LATEST else f"{function.name}:{function.version}"
         click.echo(f"{name}\t{function.timeout:g} s\t{function.memory_size} MB\t{function.description}".rstrip())
-    for name, problems in reporting(fetcher).refused().items():
-        click.echo(f"{name}\tcannot run: {problems[0]}")
+    for name, problems in refused.items():
+        click.echo(f"{name}\t-\t-\tcannot run: {problems[0]}")
+
+
+def _function_as_json(function: Function) -> dict[str, Any]:
+    return {
+        "name": function.name,
+        "version": function.version,
+        "timeout": function.timeout,
+        "memorySize": function.memory_size,
+        "runtime": function.runtime or None,
+        "description": function.description,
+    }
 
 
 @main.command()

@@ -88,4 +88,5 @@ def stat_from_context() -> Stat:
     scope = current_scope.get()
     if scope is None or scope.stats is None:
         return _null_stats
-    return for_function(scope.stats, scope.function_name)
+    stats: Stat = for_function(scope.stats, scope.function_name)
+    return stats

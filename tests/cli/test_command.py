@@ -1,5 +1,7 @@
 """The command ``serverfull``, and gunicorn's output if the application cannot start."""
 
+import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -7,9 +9,11 @@ import sys
 from contextlib import closing
 
 import pytest
+from gunicorn.config import KNOWN_SETTINGS
 
 from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.assembly import import_application
+from serverfull_wsgi.cli.main import SECTIONS, main
 from tests.support import servers
 from tests.support.hosts import OverSocket
 from tests.support.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
@@ -86,7 +90,74 @@ def test_an_error_is_one_message_and_status_1(argv, message):
 @pytest.mark.quick
 def test_functions_lists_every_version():
     result = serverfull("functions", SERVERFULL_FUNCTIONS="b=json.loads, a=json.dumps, a:1=json.dumps")
-    assert result.stdout.splitlines() == ["b\t3 s\t128 MB", "a\t3 s\t128 MB", "a:1\t3 s\t128 MB"]
+    assert result.stdout.splitlines() == [
+        "NAME\tTIMEOUT\tMEMORY\tDESCRIPTION",
+        "b\t3 s\t128 MB",
+        "a\t3 s\t128 MB",
+        "a:1\t3 s\t128 MB",
+    ]
+
+
+def test_functions_are_listed_as_json():
+    rows = json.loads(serverfull("functions", "--json", "--app", "tests.support.site:application").stdout)
+    (row,) = [row for row in rows if row["name"] == "describe" and row["version"] == "7"]
+    assert (row["timeout"], row["memorySize"], row["runtime"], row["description"]) == (60, 512, None, "")
+
+
+def test_a_function_that_cannot_run_is_listed_with_its_reasons(tmp_path):
+    pytest.importorskip("yaml")
+    properties = "{Handler: a.b, Runtime: ruby3.3, CodeUri: nowhere}"
+    resource = f"{{Type: 'AWS::Serverless::Function', Properties: {properties}}}"
+    (tmp_path / "template.yaml").write_text(f"Resources: {{Broken: {resource}}}")
+    environ = {"SERVERFULL_FUNCTIONS": "", "SERVERFULL_TEMPLATE": str(tmp_path / "template.yaml")}
+    (row,) = json.loads(serverfull("functions", "--json", **environ).stdout)
+    assert row["name"] == "Broken"
+    assert len(row["problems"]) == 2
+    listed = serverfull("functions", **environ).stdout.splitlines()[1]
+    assert listed.startswith("Broken\t-\t-\tcannot run: ")
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["events"], ["events", "list"], ["functions"]], ids=" ".join)
+def test_each_command_has_the_short_option_for_help(command):
+    short, long = serverfull(*command, "-h"), serverfull(*command, "--help")
+    assert short.stdout == long.stdout
+    assert short.stdout.startswith("Usage: ")
+
+
+def test_the_help_shows_each_command_in_one_section():
+    lines = serverfull("--help").stdout.splitlines()
+    titles = [line for line in lines if line and not line.startswith(" ")][1:]
+    assert titles == ["Options:", "Develop:", "Operate:", "On AWS Lambda:"]
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(main.commands)
+
+
+def test_the_help_of_serve_names_options_that_gunicorn_has():
+    named = re.findall(r"(--[a-z-]+)", serverfull("serve", "--help").stdout)
+    known = {option for setting in KNOWN_SETTINGS for option in setting.cli or ()}
+    assert {"--bind", "--workers", "--threads", "--worker-class", "--reload", "--certfile"} <= set(named)
+    assert set(named) - known == {"--app", "--env-vars", "--help"}
+
+
+COMPLETION = "from serverfull_wsgi.__main__ import main; main(prog_name='serverfull')"
+
+
+@pytest.mark.parametrize(("words", "expected"), [("ch", "check"), ("events l", "list"), ("functions --j", "--json")])
+def test_a_shell_completes_commands_and_options(words, expected):
+    words = f"serverfull {words}"
+    completion = {
+        "_SERVERFULL_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", COMPLETION],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**clean_environ(), **completion},
+        check=True,
+    )
+    assert result.stdout == f"plain,{expected}\n"
 
 
 def test_app_names_an_application_built_in_code():

@@ -1,6 +1,7 @@
 """Metrics, received on a real UDP socket."""
 
 import contextlib
+import inspect
 import re
 import select
 import socket
@@ -9,9 +10,10 @@ import sys
 import threading
 
 import pytest
+from statsd.client.timer import Timer
 
 from serverfull_wsgi import EventConfig, Function, Settings, StaticFetcher, create_app, stat_from_context
-from serverfull_wsgi.telemetry.metrics import UdpStats
+from serverfull_wsgi.telemetry.metrics import FunctionStats, NullStats, Stat, StatTimer, UdpStats
 from tests.support import handlers
 from tests.support.hosts import InProcess, invoke
 from tests.support.servers import ROOT, clean_environ
@@ -564,3 +566,62 @@ def test_a_look_up_that_ends_after_the_close_leaves_no_socket(monkeypatch, colle
     thread.join()
     stats.incr("late")
     assert collector.is_empty()
+
+
+# The type of the client
+
+
+def parameters(function):
+    return [(it.name, it.default) for it in inspect.signature(function).parameters.values()][1:]
+
+
+METHODS = ["incr", "decr", "gauge", "timing", "timer", "set", "pipeline", "close"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("client", [UdpStats, NullStats, FunctionStats], ids=lambda client: client.__name__)
+def test_each_client_has_the_methods_of_its_type(client, name):
+    assert parameters(getattr(client, name)) == parameters(getattr(Stat, name))
+
+
+def test_the_type_has_no_further_methods():
+    assert sorted(name for name, _ in inspect.getmembers(Stat, inspect.isfunction) if name[0] != "_") == sorted(METHODS)
+
+
+@pytest.mark.parametrize("name", ["start", "stop", "send"])
+def test_a_timer_has_the_methods_of_its_type(name):
+    assert parameters(getattr(Timer, name)) == parameters(getattr(StatTimer, name))
+
+
+TYPED = """
+from serverfull_wsgi import Stat, stat_from_context
+def handler(event: dict[str, int], context: object) -> int:
+    stats: Stat = stat_from_context()
+    stats.incr("orders", 2)
+    with stats.timer("duration"):
+        pass
+    with stats.pipeline() as pipeline:
+        pipeline.gauge("size", event["size"])
+    @stats.timer("call")
+    def call(number: int) -> int:
+        return number
+    return call(1)
+"""
+UNTYPED = (
+    "from serverfull_wsgi import stat_from_context\nstat_from_context().incr(17)\nstat_from_context().increment('a')"
+)
+
+
+def test_a_type_checker_knows_the_methods_of_the_client(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "typed.py").write_text(TYPED)
+    (tmp_path / "untyped.py").write_text(UNTYPED)
+    argv = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent"]
+    argv += ["--cache-dir", str(tmp_path / "cache"), "typed.py", "untyped.py"]
+    environ = {**clean_environ(), "MYPYPATH": str(ROOT)}
+    output = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, env=environ, check=False).stdout
+    errors = [re.sub(r":.*error: ", ": ", line).partition(";")[0] for line in output.splitlines() if "error:" in line]
+    assert [error.partition("  [")[0] for error in errors] == [
+        'untyped.py: Argument 1 to "incr" of "Stat" has incompatible type "int"',
+        'untyped.py: "Stat" has no attribute "increment"',
+    ]

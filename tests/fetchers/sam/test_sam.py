@@ -642,11 +642,11 @@ def test_check_accepts_a_project_that_can_run(tmp_path):
 
 def test_the_functions_command_marks_functions_that_cannot_run():
     result = serverfull("functions", SERVERFULL_TEMPLATE="image.yaml", SERVERFULL_FUNCTIONS="a=json.dumps")
-    assert result.stdout.splitlines() == [
+    assert result.stdout.splitlines()[1:] == [
         "a\t3 s\t128 MB",
         "Beside\t3 s\t128 MB",
-        f"InferenceFunction\tcannot run: {EXPECTED['image.yaml'][1][0]}",
-        f"plain\tcannot run: {EXPECTED['image.yaml'][1][1]}",
+        f"InferenceFunction\t-\t-\tcannot run: {EXPECTED['image.yaml'][1][0]}",
+        f"plain\t-\t-\tcannot run: {EXPECTED['image.yaml'][1][1]}",
     ]
 
 

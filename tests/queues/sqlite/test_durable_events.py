@@ -288,7 +288,9 @@ def test_the_command_lists_shows_redrives_and_purges_events(servers):
         failed, fine = [servers.accept("broken") for _ in range(3)], servers.accept("note", {"n": 1})
         wait_until(lambda: servers.pending() == 0)
     listed = servers.command("events", "list", "--state", "failed", "--limit", "2")
-    assert [line.split("\t")[1] for line in listed.stdout.splitlines()] == failed[:0:-1]
+    assert [line.split("\t")[1] for line in listed.stdout.splitlines()] == ["REQUEST ID", *failed[:0:-1]]
+    rows = json.loads(servers.command("events", "list", "--state", "failed", "--limit", "2", "--json").stdout)
+    assert [(row["requestId"], row["state"]) for row in rows] == [(id, "failed") for id in failed[:0:-1]]
     assert listed.stderr == "more: --before 2\n"
     shown = json.loads(servers.command("events", "show", fine).stdout)
     assert (shown["state"], shown["payload"], shown["result"]) == ("succeeded", '{"n": 1}', '{"n": 1}')
