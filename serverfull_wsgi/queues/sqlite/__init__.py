@@ -33,7 +33,8 @@ process's liveness lock, and the leader expires the leases within half a second.
 **Leadership.** One process at a time claims events (``leader_election.py``): a ``serverfull worker`` if there is one,
 or a web process. Leadership is a lease too, one row of the store, in store time. If the leader stops or dies, another
 process acquires the leadership at its next tick, a tenth of a second later. If the leader hangs, another process
-acquires the leadership when the lease has run out. Each claim checks the leadership in its own transaction. Leadership
+acquires the leadership when the lease has run out. Each claim checks the leadership in its own transaction. A process
+that hangs inside a transaction keeps the store's locks, so it is killed (``storage/hung_holder.py``). Leadership
 keeps processes out of each other's way; the leases of the events alone make results correct.
 
 **Durability.** A 202 is true because `Store.write` returns after COMMIT, and COMMIT returns after the fsync of the

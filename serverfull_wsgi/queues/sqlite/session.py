@@ -63,6 +63,7 @@ class Session:
             self._logger.warning("%s", warning)
         holder = f"{socket.gethostname()}:{self.pid}:{uuid.uuid4().hex[:12]}"
         self._liveness = LivenessLocks(store.locks / "owners", holder)
+        self._hung_holder = store.hung_holder(options.lease)
         self.leader = Leader(store, holder, options.lease, self._liveness, options.logger)
         self.events = EventWorkers(store, holder, options, run)
         client = DestinationClient(send, options.endpoint, options.logger, options.metrics)
@@ -120,9 +121,22 @@ class Session:
             except StoreLostError:  # it is logged once
                 pass
             except Exception as error:  # the disk may work again later, and the leases must be renewed then
+                self._end_hung_holder()
                 if str(error) != self._last_error:
                     self._logger.error("the event store %s failed, will retry: %s", self.store.path, error)
                 self._last_error = str(error)
+
+    def _end_hung_holder(self) -> None:
+        """Kill the process that holds the store's gate, if it has shown no sign of life for the time of a lease."""
+        pid = self._hung_holder.observe()
+        if pid is not None and self._hung_holder.end(pid):
+            self._logger.error(
+                "process %d held the lock of the event store %s for %g s without a sign of life, so that no event "
+                "could be accepted or run; it was killed",
+                pid,
+                self.store.path,
+                self._options.lease,
+            )
 
     def _tick(self) -> None:
         """Keep the reserve, the leases and the leadership of this process."""

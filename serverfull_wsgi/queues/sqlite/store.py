@@ -22,11 +22,13 @@ from serverfull_wsgi.storage import private_files
 from serverfull_wsgi.storage.clock import Anchor, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
 from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T, Write
+from serverfull_wsgi.storage.hung_holder import HungHolder
 from serverfull_wsgi.storage.locks import FileLock, Gate
 from serverfull_wsgi.storage.progress import Progress
 from serverfull_wsgi.storage.sqlite_errors import is_disk_full
 from serverfull_wsgi.telemetry.scope import LOGGER
 
+WRITING, OPENING = "writing", "opening"  # files in the directory of locks: the gate, and the progress of a check
 OLDER_VERSIONS = range(1, schema.FIRST_WITH_LEASE)
 OLDER_LEADER_PAUSE = 0.1  # seconds between two attempts to exclude a leader of an older version
 OLDER_LEADER = (
@@ -54,9 +56,9 @@ class Store:
             self.locks = path.with_name(f"{path.name}.locks")
             private_files.make_directory(path.parent)
             self.locks.mkdir(exist_ok=True, mode=0o700)
-            self._users, self._gate = FileLock(self.locks / "users"), Gate(self.locks / "writing")
+            self._users, self._gate = FileLock(self.locks / "users"), Gate(self.locks / WRITING)
             self._older_leader = FileLock(self.locks / "dispatching")
-            self._progress = Progress(self.locks / "opening")
+            self._progress = Progress(self.locks / OPENING)
             try:
                 self._db = self._open(owner)
             except BaseException:
@@ -145,6 +147,11 @@ class Store:
         is free, and keeps it. So two processes never lead, whatever their versions.
         """
         return self._older_leader.is_held or self._older_leader.acquire(shared=True)
+
+    def hung_holder(self, seconds: float) -> HungHolder:
+        """Return the observations of the process that holds the gate; it hangs after ``seconds`` without a sign."""
+        files = [self.path.with_name(f"{self.path.name}-wal"), self.path, self.locks / OPENING]
+        return HungHolder(self.locks / WRITING, files, seconds)
 
     def now(self) -> float:
         """Return the store time in seconds."""

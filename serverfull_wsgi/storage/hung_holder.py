@@ -1,0 +1,109 @@
+"""A process that hangs while it holds the gate, and so keeps every other process from writing.
+
+A process may stop at any instruction: a signal suspends it, or a handler keeps the interpreter, and the thread that
+writes cannot go on. If that happens inside a transaction, the kernel keeps the process's locks, and SQLite's too. Only
+the end of the process frees them. gunicorn ends such a worker after ``--timeout``; nothing ends a ``serverfull worker``
+or a mounted application.
+
+A slow process must not be ended. A holder hangs if, for the whole time, it kept the lock, waited for no disk, showed no
+progress, and nothing was written to the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+GAP = 5.0  # seconds between two observations, after which the second one starts anew
+
+
+class Signs(NamedTuple):
+    """Signs of life of the holder. They change if the lock changed hands or something was written."""
+
+    pid: int
+    files: tuple[tuple[int, int] | None, ...]  # time of change and size
+
+
+class HungHolder:
+    """Observations of the process that holds the lock on the file ``lock``.
+
+    Args:
+        lock: the file with the lock.
+        files: files that a process writes while it works inside the lock.
+        seconds: time without a sign of life after which the holder counts as hung.
+    """
+
+    def __init__(self, lock: Path, files: Sequence[Path], seconds: float) -> None:
+        self._lock, self._files, self._seconds = lock, files, seconds
+        self._signs: Signs | None = None
+        self._since = self._observed = 0.0
+
+    def observe(self) -> int | None:
+        """Observe the holder after an attempt to get the lock failed. Return its process id if it hangs."""
+        now, signs = time.monotonic(), self._present_signs()
+        if signs is None or signs != self._signs or now - self._observed > GAP:
+            self._since = now
+        self._signs, self._observed = signs, now
+        return signs.pid if signs is not None and now - self._since >= self._seconds else None
+
+    def _present_signs(self) -> Signs | None:
+        pid = holder(self._lock)
+        if pid is None or pid == os.getpid() or _waits_for_disk(pid):
+            return None
+        return Signs(pid, tuple(_change(file) for file in self._files))
+
+    def end(self, pid: int) -> bool:
+        """Kill the process ``pid`` if it still holds the lock, and return whether it was killed."""
+        try:
+            fd = os.pidfd_open(pid)  # so that no other process with this id is killed
+        except (AttributeError, OSError):  # a system without pidfd_open, or the process has ended
+            return False
+        try:
+            if holder(self._lock) != pid:
+                return False
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        except OSError:  # the process belongs to another user
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+
+def holder(lock: Path) -> int | None:
+    """Return the id of the process with an exclusive ``flock`` on the file; None if there is none, or it is unknown.
+
+    Source of the format: https://man7.org/linux/man-pages/man5/proc_locks.5.html. Other systems have no such file.
+    """
+    try:
+        status = lock.stat()
+        file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()
+            if fields[1:2] == ["FLOCK"] and fields[3:4] == ["WRITE"] and fields[5] == file:
+                pid = int(fields[4])
+                return pid if pid > 0 else None  # 0 or -1: a process of another pid namespace
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def _waits_for_disk(pid: int) -> bool:
+    """Return whether a thread of the process is in a call that signals do not interrupt, as fsync is."""
+    for status in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            if status.read_text().rpartition(") ")[2][0] == "D":
+                return True
+    return False
+
+
+def _change(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
