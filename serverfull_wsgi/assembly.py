@@ -169,8 +169,22 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         eager=isolate,
         environment=_file_variables(settings),
         overrides=_overrides(settings, fetcher) if fetcher else {},
+        node_modules=node_modules_path(settings),
     )
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
+
+
+def node_modules_path(settings: Settings) -> str:
+    """Return the folder of packages of SERVERFULL_NODE_MODULES, or an empty text if the setting is empty."""
+    if not settings.node_modules:
+        return ""
+    path = Path(settings.node_modules, "node_modules").absolute()
+    if not path.is_dir():
+        raise ConfigurationError(
+            f"SERVERFULL_NODE_MODULES={settings.node_modules}: there is no folder {path}; "
+            f"make it with 'npm install --prefix {settings.node_modules} PACKAGE'"
+        )
+    return str(path)
 
 
 def _file_variables(settings: Settings) -> dict[str, str]:

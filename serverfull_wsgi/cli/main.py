@@ -14,10 +14,18 @@ import click
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
-from serverfull_wsgi.assembly import configure_logging, create_app, import_application, import_wsgi, log_notices
+from serverfull_wsgi.assembly import (
+    configure_logging,
+    create_app,
+    import_application,
+    import_wsgi,
+    log_notices,
+    node_modules_path,
+)
 from serverfull_wsgi.cli.events import events
 from serverfull_wsgi.domain import Function, Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
+from serverfull_wsgi.executors.isolated.runtimes.node_sdk import sdk_warnings
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.protocols import Checkable, StorageAdvisor
@@ -126,7 +134,8 @@ def check(target: str | None) -> None:
     fetcher = application.dispatcher.fetcher
     functions = list_functions(fetcher)
     notes = reporting(fetcher).notes() if target else []  # `create_app` has logged those of the settings' functions
-    for line in [*notes, *timeout_warnings(functions)]:
+    sdk = sdk_warnings(functions, node_modules_path(Settings.from_environ()))
+    for line in [*notes, *timeout_warnings(functions), *sdk]:
         click.echo(f"warning: {line}", err=True)
     if problems := reporting(fetcher).problems():
         raise ConfigurationError("these functions cannot run:\n" + "\n".join(problems))

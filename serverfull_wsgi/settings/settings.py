@@ -120,6 +120,13 @@ class Settings:
         read.modules,
         "modules that isolated processes have imported before they start, separated by commas",
     )
+    node_modules: str = setting(
+        "NODE_MODULES",
+        "",
+        read.text,
+        "a folder in which `npm install` has made `node_modules`: Node.js functions find packages there after their "
+        "own and those of layers, such as the AWS SDK, which AWS's runtimes bring",
+    )
     environment_file: str = setting(
         "ENVIRONMENT_FILE",
         "",

@@ -197,6 +197,22 @@ def test_check_lists_every_function_that_cannot_be_imported():
     assert "'b=json.nothing'" in result.stderr
 
 
+def test_check_warns_of_nodejs_functions_that_need_the_aws_sdk(tmp_path):
+    (tmp_path / "index.mjs").write_text('import { S3Client } from "@aws-sdk/client-s3";')
+    (tmp_path / "template.yaml").write_text(
+        "Transform: AWS::Serverless-2016-10-31\n"
+        "Resources: {Files: {Type: AWS::Serverless::Function, "
+        "Properties: {Runtime: nodejs20.x, Handler: index.handler, CodeUri: .}}}\n"
+    )
+    settings = {"SERVERFULL_FUNCTIONS": "", "SERVERFULL_TEMPLATE": str(tmp_path / "template.yaml")}
+    result = serverfull("check", **settings)
+    assert "warning: Files: no @aws-sdk/client-s3 here; AWS's runtimes bring the AWS SDK." in result.stderr
+    assert result.returncode == 0
+    (tmp_path / "shared/node_modules/@aws-sdk/client-s3").mkdir(parents=True)
+    result = serverfull("check", **settings, SERVERFULL_NODE_MODULES=str(tmp_path / "shared"))
+    assert "client-s3" not in result.stderr
+
+
 STORES = {
     "a log without its file": ({"events.sqlite3-wal": b"frames"}, "does not exist, but its -wal file does"),
     "an empty file": ({"events.sqlite3": b""}, "is damaged (the file is empty)"),

@@ -38,6 +38,7 @@ def test_every_setting_is_optional():
         ("ALIASES", "a:p=1", "aliases", "a:p=1"),
         ("TEMPLATE", "t.yaml", "template", "t.yaml"),
         ("TEMPLATE_PARAMETERS", "Stage=prod", "template_parameters", "Stage=prod"),
+        ("NODE_MODULES", "node", "node_modules", "node"),
         ("REGION", "eu-central-1", "region", "eu-central-1"),
         ("REGION", "us-gov-west-1", "region", "us-gov-west-1"),
         ("ACCOUNT_ID", "999999999999", "account_id", "999999999999"),
@@ -344,3 +345,10 @@ def test_entries_may_be_separated_by_line_breaks():
 def test_from_environ_reads_this_process():
     name = "SERVERFULL_REGION"
     assert Settings.from_environ().region == os.environ.get(name, os.environ.get("AWS_REGION", "us-east-1"))
+
+
+def test_a_folder_without_node_modules_is_refused_with_the_cure(tmp_path):
+    (tmp_path / "node_modules").touch()
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ConfigurationError, match=f"npm install --prefix {path} PACKAGE"):
+            served(NODE_MODULES=str(path))

@@ -56,6 +56,7 @@ class ProcessExecutor:
         logger: the server's logger.
         environment: variables of all functions; a function's own variables win over them.
         overrides: variables by function name, which win over the function's own.
+        node_modules: a folder of packages for all Node.js functions, after their own and those of layers.
 
     `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
@@ -73,8 +74,10 @@ class ProcessExecutor:
         logger: logging.Logger = LOGGER,
         environment: Mapping[str, str] | None = None,
         overrides: Mapping[str, Mapping[str, str]] | None = None,
+        node_modules: str = "",
     ) -> None:
         self._environment, self._overrides = environment or {}, overrides or {}
+        self._node_modules = node_modules
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_timeout, self._drain = init_timeout, drain
@@ -104,7 +107,9 @@ class ProcessExecutor:
                 spawner.start()
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
                 pools.start()
-                self._opened = _OpenExecutor(pid, spawner, pools, self._init_timeout, self._logger, self._completed)
+                self._opened = _OpenExecutor(
+                    pid, spawner, pools, self._init_timeout, self._logger, self._completed, self._node_modules
+                )
             return self._opened
 
     def _completed(self, function: Function) -> Function:
@@ -183,9 +188,11 @@ class _OpenExecutor:
         init_timeout: float,
         logger: logging.Logger,
         completed: Callable[[Function], Function],
+        node_modules: str,
     ) -> None:
         self.pid, self.spawner, self.pools = pid, spawner, pools
         self._init_timeout, self._logger, self._completed = init_timeout, logger, completed
+        self._node_modules = node_modules
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         execution, pools = Execution(function, invocation, self._logger), self.pools
@@ -260,7 +267,13 @@ class _OpenExecutor:
                 "process of its own; define the handler at the top level of a module"
             )
         python = self.spawner.interpreter(function.runtime)
-        spec = launch_spec(self._completed(function), handler, region=invocation.function_name.region, python=python)
+        spec = launch_spec(
+            self._completed(function),
+            handler,
+            region=invocation.function_name.region,
+            python=python,
+            node_modules=self._node_modules,
+        )
         if not spec.argv and not self.spawner.can_fork(python):
             paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path]
             if any(paths):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES
-from tests.support.isolated import FUNCTIONS, executing, function, invocation, result, run
+from tests.support.isolated import FUNCTIONS, executing, function, invocation, needs_namespaces, result, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("node"), reason="needs Linux and Node.js")
 
@@ -271,6 +271,52 @@ def test_a_package_beside_the_code_comes_before_that_of_a_layer(executor, layer,
     (tmp_path / "node_modules/layered/index.js").write_text("module.exports = 'own'")
     (tmp_path / "index.mjs").write_text("import layered from 'layered'; export const handler = async () => layered")
     assert result(executor, node("index.handler", code=tmp_path, name="own", layers=[str(layer)])) == "own"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder of packages for all functions; `layered` is in a layer too."""
+    folder = tmp_path_factory.mktemp("shared") / "node_modules"
+    for name in ("layered", "@aws-sdk/client-x"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "index.js").write_text(f"module.exports = 'shared {name}'")
+    return folder
+
+
+@pytest.mark.parametrize("sandbox", ["process", "namespaces"])
+def test_the_packages_for_all_functions_come_after_their_own_and_those_of_layers(sandbox, shared, layer, tmp_path):
+    if sandbox == "namespaces":
+        needs_namespaces()
+    (tmp_path / "index.mjs").write_text("import layered from 'layered'; export const handler = async () => layered")
+    (tmp_path / "sdk.js").write_text("exports.handler = async () => require('@aws-sdk/client-x')")
+    (tmp_path / "later.mjs").write_text(
+        "export const handler = async () => (await import('@aws-sdk/client-x')).default"
+    )
+    with executing(node_modules=str(shared), sandbox=sandbox) as executor:
+        code = {"code": tmp_path}
+        assert result(executor, node("index.handler", name="first", **code)) == "shared layered"
+        assert result(executor, node("index.handler", name="second", layers=[str(layer)], **code)) == "layered"
+        assert result(executor, node("sdk.handler", **code)) == "shared @aws-sdk/client-x"
+        assert result(executor, node("later.handler", **code)) == "shared @aws-sdk/client-x"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "package"),
+    [
+        ("index.js", "require('aws-sdk')", "aws-sdk"),
+        ("index.js", "require('aws-sdk/clients/s3')", "aws-sdk"),
+        ("index.mjs", "import '@aws-sdk/client-s3'", "@aws-sdk/client-s3"),
+        ("index.js", "exports.handler = async () => require('@aws-sdk/lib-dynamodb')", "@aws-sdk/lib-dynamodb"),
+        ("index.mjs", "export const handler = () => import('@aws-sdk/client-ses')", "@aws-sdk/client-ses"),
+        ("index.js", "require('not-aws-sdk')", None),
+        ("index.js", "throw null", None),
+    ],
+)
+def test_the_log_has_the_cure_if_a_package_of_the_aws_sdk_is_missing(executor, tmp_path, file, code, package):
+    (tmp_path / file).write_text(code)
+    outcome, _ = run(executor, node("index.handler", code=tmp_path, name="no-sdk"))
+    advice = re.search(rb"WARN\tAWS's runtimes bring (\S+), .* set SERVERFULL_NODE_MODULES to a folder", outcome.log)
+    assert (advice and advice[1].decode()) == package
 
 
 def test_awslambda_exists(executor, tmp_path):

@@ -33,7 +33,7 @@ class LaunchSpec(NamedTuple):
     variables: dict[str, str]
 
 
-def launch_spec(function: Function, handler: str, *, region: str, python: str) -> LaunchSpec:
+def launch_spec(function: Function, handler: str, *, region: str, python: str, node_modules: str = "") -> LaunchSpec:
     """Return the launch spec of a function.
 
     Args:
@@ -41,6 +41,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str) -
         handler: its Handler string.
         region: the AWS region that the function sees.
         python: path of the interpreter for a Python runtime.
+        node_modules: the folder of packages for all Node.js functions, or an empty text.
 
     Raises:
         InvalidRuntimeException: if the runtime is unknown, or its program is not on this machine.
@@ -57,8 +58,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str) -
     elif _node.fullmatch(runtime):
         argv = _node_command(function, runtime)
         path = ()
-        version = runtime[:-2].replace("js", "")  # nodejs20.x: a layer's folder is nodejs/node20
-        modules = _layer_folders(function, "nodejs/node_modules", f"nodejs/{version}/node_modules")
+        modules = [*node_layer_folders(function), *filter(None, [node_modules])]
         special = {"NODE_PATH": os.pathsep.join(modules)} if modules else {}
         program_folder = os.path.dirname(argv[0])
     elif runtime.startswith("provided") or runtime == "go1.x":
@@ -102,6 +102,12 @@ def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
         "TZ": ":UTC",
         "_LAMBDA_TELEMETRY_LOG_FD": str(LOG_FD),
     }
+
+
+def node_layer_folders(function: Function) -> tuple[str, ...]:
+    """Return the folders in which packages of the layers are searched for."""
+    version = (function.runtime or "")[:-2].replace("js", "")  # nodejs20.x: a layer's folder is nodejs/node20
+    return _layer_folders(function, "nodejs/node_modules", f"nodejs/{version}/node_modules")
 
 
 def _layer_folders(function: Function, *folders: str) -> tuple[str, ...]:

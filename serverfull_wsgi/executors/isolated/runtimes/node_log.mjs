@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import util from "node:util";
 
-import { HAS_CALLBACKS, toError, toJson } from "./node_errors.mjs";
+import { HAS_CALLBACKS, describe, toError, toJson } from "./node_errors.mjs";
 
 const LOG_FD = Number(process.env._LAMBDA_TELEMETRY_LOG_FD ?? 1);
 delete process.env._LAMBDA_TELEMETRY_LOG_FD;
@@ -31,8 +31,18 @@ export function patchConsole() {
 }
 
 export function logError(kind, error) {
+  adviseOnSdk(error);
   if (IS_JSON) console.error(toError(error));
   else console.error(kind, `\t${toJson(toError(error))}`);
+}
+
+// AWS's runtimes bring the AWS SDK. The advice goes to the log, and the answer stays as on AWS without the package.
+
+function adviseOnSdk(error) {
+  const [, name] = /^(?:Error: )?Cannot find (?:module|package) '(@aws-sdk\/[^'/]+|aws-sdk)['/]/.exec(describe(error).errorMessage) ?? [];
+  if (name) {
+    console.warn(`AWS's runtimes bring ${name}, and this server has none: install it in the function's code directory or a layer, or set SERVERFULL_NODE_MODULES to a folder in which npm has installed it.`);
+  }
 }
 
 function log(level, ...message) {

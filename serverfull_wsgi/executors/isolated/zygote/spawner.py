@@ -217,6 +217,7 @@ class Spawner:
         }
         if not self.own_tmp:
             env.setdefault("TMPDIR", tmp)
+        node_path = spec.variables.get("NODE_PATH", "").split(os.pathsep)
         limits = {"CORE": 0, "NOFILE": OPEN_FILES}
         if group is None:
             limits["DATA"] = int(function.memory_size) * MIB + HEADROOM
@@ -229,7 +230,7 @@ class Spawner:
             path=spec.path,
             limits=limits,
             tmp=tmp,
-            keep=sorted({spec.root, *function.layers, *spec.path, os.path.dirname(spec.python)}),
+            keep=sorted({spec.root, *function.layers, *spec.path, *node_path, os.path.dirname(spec.python)}),
             base=self.base,
             own_proc=self.own_proc,
             private_tmp=self.own_tmp,
