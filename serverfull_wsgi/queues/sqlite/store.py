@@ -64,7 +64,6 @@ class Store:
             except BaseException:
                 self._close_locks()
                 raise
-            self._place = Place(path, logger)
             self._commits = GroupCommit(self._db, self._gate, self._place.check)
             self._readers = Readers(path, self._place)
             self.reserve = DiskReserve(path.with_name(f"{path.name}.reserve"))
@@ -91,6 +90,7 @@ class Store:
             else:
                 schema.create(self.path)
             self._users.acquire(OPEN_TIMEOUT, shared=True)
+            self._place = Place(self.path, self._logger)
             db = schema.connect(self.path)
             try:
                 db.execute("BEGIN IMMEDIATE")
@@ -100,6 +100,7 @@ class Store:
                     _set_owner(db, owner, is_first, self.path)
                 self._anchor, self._ticks = _saved_anchor(db), boot_clock()[1]
                 db.execute("COMMIT")
+                self._place.note_opened()
             except BaseException:
                 db.close()
                 raise
@@ -254,9 +255,17 @@ class Place:
     def _files(self) -> list[tuple[int, int] | None]:
         return [_identity(path) for path in self._paths]
 
+    def note_opened(self) -> None:
+        """Note the log and the index, which exist as soon as the store is open.
+
+        The store itself was noted before it was opened. So a file that vanishes in between is found by `check`.
+        """
+        self._opened = [self._opened[0], *self._files()[1:]]
+
     def check(self) -> None:
         """Raise `StoreLostError` if a restart would open other files. The first failure is logged as an error."""
-        is_lost = self._files() != self._opened
+        files = self._files()
+        is_lost = files != self._opened or None in files
         if is_lost != self.is_lost:
             self._note(is_lost)
         if is_lost:

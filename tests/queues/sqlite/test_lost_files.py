@@ -12,9 +12,10 @@ from contextlib import closing
 import pytest
 
 from serverfull_wsgi import Application, ServiceException, SqliteQueue, StaticFetcher
+from serverfull_wsgi.queues.sqlite import schema
 from tests.support.battery import SEED, share
 from tests.support.event_servers import GTHREAD, EventServers, children
-from tests.support.event_store import NAME, Invocation
+from tests.support.event_store import NAME, Invocation, fill
 from tests.support.handlers import hello
 from tests.support.waiting import wait_until
 
@@ -103,6 +104,28 @@ def test_events_are_refused_with_one_error_after_the_files_were_lost(tmp_path, c
     assert "were moved, removed or replaced while this server had them open" in error
 
 
+@pytest.mark.parametrize("lose", [remove_store, remove_log, replace_by_copy], ids=lambda lose: lose.__name__)
+def test_files_that_are_lost_while_the_store_is_opened_are_noticed(tmp_path, monkeypatch, caplog, lose):
+    folder = tmp_path / "data"
+    fill(folder / "events.sqlite3", 1)
+    connect = schema.connect
+
+    def connect_and_lose(path):
+        db = connect(path)
+        db.execute("SELECT * FROM about").fetchone()  # opens the file
+        if not (folder / "lost").exists():
+            lose(folder)
+            (folder / "lost").touch()
+        return db
+
+    monkeypatch.setattr(schema, "check", lambda *_, **__: None)
+    monkeypatch.setattr(schema, "connect", connect_and_lose)
+    with running(folder) as application:
+        with pytest.raises(ServiceException, match="could not be stored"):
+            accept(application, "after")
+        assert len(errors(caplog)) == 1
+
+
 def test_events_are_accepted_again_once_the_folder_is_back(tmp_path, caplog):
     folder = tmp_path / "data"
     with running(folder) as application:
@@ -166,6 +189,7 @@ def under_load(servers, lose, seconds):
         clients = [pool.submit(client, number) for number in range(4)]
         try:
             wait_until(lambda: servers.noted("ran"))
+            wait_until(lambda: len(list(servers.folder.glob(".serverfull/*.locks/owners/*"))) == 2)  # both have it open
             stop.wait(seconds)
             lose(servers.folder / ".serverfull")
             is_lost.set()
