@@ -64,7 +64,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["serverfull_wsgi", "serverfull_wsgi.*"]),
-    package_data={"serverfull_wsgi": ["py.typed", "executors/isolated/runtimes/*.mjs"]},
+    package_data={"serverfull_wsgi": ["py.typed", "executors/isolated/runtimes/*.mjs", "fetchers/sam/inline/*.js"]},
     install_requires=[
         "werkzeug>=3",
         "gunicorn>=27",

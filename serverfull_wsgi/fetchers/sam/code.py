@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os.path
 import re
+import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from serverfull_wsgi.fetchers.sam.template import Template
 from serverfull_wsgi.storage.archives import BadPackage, Packages
 
 SERVERLESS_LAYER, LAMBDA_LAYER = "AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"
+_INLINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inline")
 _CURE = "name an existing folder, file or zip archive"
 
 
@@ -138,7 +140,22 @@ class CodeLocator:
         try:
             if not suffix:
                 raise BadPackage(f"code in a template must be Python or Node.js; {_CURE}")
-            return self._packages.write_inline(properties.text(path), suffix)
+            directory = self._packages.write_inline(properties.text(path), suffix)
+            _add_response_module(directory, suffix)
+            return directory
         except BadPackage as reason:
             properties.add_problem(path, reason)
             return None
+
+
+def _add_response_module(directory: str, suffix: str) -> None:
+    """Copy the module for custom resources beside inline code, which has it on AWS. Raises `BadPackage`."""
+    name, target = (
+        ("cfnresponse.py",) * 2 if suffix == "py" else ("cfn-response.js", "node_modules/cfn-response/index.js")
+    )
+    path = os.path.join(directory, target)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(os.path.join(_INLINE, name), path)
+    except OSError as error:
+        raise BadPackage(f"a module cannot be written beside the code: {error.strerror}") from None

@@ -13,8 +13,10 @@ from serverfull_wsgi.errors import InvalidRuntimeException
 from serverfull_wsgi.names import log_group_name
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+BOOTSTRAP = os.path.join(HERE, "bootstrap.py")  # of a Python environment that a wrapper script starts
 OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of the server's own interpreter
 LOG_FD = 3  # the telemetry descriptor
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
 _python = re.compile(r"python3\.[0-9]{1,2}")
 _node = re.compile(r"nodejs[0-9]{1,2}\.x")
 _RUNTIMES = "python3.x, nodejsN.x, provided, provided.al2, provided.al2023 and go1.x"
@@ -31,6 +33,7 @@ class LaunchSpec(NamedTuple):
     root: str  # the code directory
     path: tuple[str, ...]  # put at the front of Python's module search path
     variables: dict[str, str]
+    wrapper: tuple[str, ...] = ()  # for Python: the command that starts the interpreter, by AWS_LAMBDA_EXEC_WRAPPER
 
 
 def launch_spec(function: Function, handler: str, *, region: str, python: str, node_modules: str = "") -> LaunchSpec:
@@ -78,7 +81,8 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str, n
     }
     if path and "PYTHONPATH" in function.environment:
         path = (root, *filter(None, function.environment["PYTHONPATH"].split(os.pathsep)))
-    return LaunchSpec(python, argv, handler, root, path, variables)
+    wrapper = _wrapper(function, root)
+    return LaunchSpec(python, wrapper + argv if argv else (), handler, root, path, variables, wrapper)
 
 
 def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
@@ -114,6 +118,27 @@ def _layer_folders(function: Function, *folders: str) -> tuple[str, ...]:
     """Return the paths of ``folders`` that exist in the layers; a later layer has precedence."""
     paths = (os.path.join(layer, folder) for layer in reversed(function.layers) for folder in folders)
     return tuple(path for path in paths if os.path.isdir(path))
+
+
+def _wrapper(function: Function, root: str) -> tuple[str, ...]:
+    """Return the wrapper script of a function, if it has one. Look a path below /opt or /var/task up in its folders.
+
+    A script that is missing ends the start as on AWS, with a line in the log and the exit status of a shell.
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
+    """
+    name = function.environment.get("AWS_LAMBDA_EXEC_WRAPPER", "")
+    if not name:
+        return ()
+    candidates = [name]
+    for prefix, folders in (("/opt/", (*reversed(function.layers),)), ("/var/task/", (root,))):
+        if name.startswith(prefix):
+            candidates += [os.path.join(folder, name.removeprefix(prefix)) for folder in folders]
+    path = next(filter(os.path.isfile, candidates), None)
+    if path is None:
+        return "/bin/sh", "-c", f'echo "$0: does not exist"; exit {_NOT_FOUND}', name
+    if not os.access(path, os.X_OK):
+        return "/bin/sh", "-c", f'echo "$0: is not an executable"; exit {_NOT_EXECUTABLE}', name
+    return (path,)
 
 
 def _node_command(function: Function, runtime: str) -> tuple[str, ...]:
