@@ -61,10 +61,18 @@ setup(
         "wsgi",
     ],
     license_expression="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "serverfull_wsgi/api/model/NOTICE"],
     python_requires=">=3.10",
     packages=find_packages(include=["serverfull_wsgi", "serverfull_wsgi.*"]),
-    package_data={"serverfull_wsgi": ["py.typed", "executors/isolated/runtimes/*.mjs", "fetchers/sam/inline/*.js"]},
+    package_data={
+        "serverfull_wsgi": [
+            "py.typed",
+            "executors/isolated/runtimes/*.mjs",
+            "fetchers/sam/inline/*.js",
+            "api/model/lambda.json",
+            "api/model/NOTICE",
+        ]
+    },
     install_requires=[
         "werkzeug>=3",
         "gunicorn>=27",

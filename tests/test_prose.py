@@ -21,7 +21,7 @@ WORDS = re.compile(r"\b(what|whatever|who|whoever|whose|nobody|told|tells)\b", r
 AWS_TEXTS = (  # AWS's own words, which the project repeats byte for byte
     "The provided 'x-amz-content-sha256' header does not match what was computed.",
 )
-CODE = ["serverfull_wsgi", "tests", "bench", "examples", "setup.py"]
+CODE = ["serverfull_wsgi", "tests", "bench", "tools", "examples", "setup.py"]
 DOCS = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "bench/README.md"]
 SKIPPED = {"tests/test_prose.py"}
 

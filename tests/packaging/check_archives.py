@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = "serverfull_wsgi"
-FOLDERS = ("bench", "deploy", "docs", "examples", "tests", PACKAGE)  # of which the sdist has every file
+FOLDERS = ("bench", "deploy", "docs", "examples", "tests", "tools", PACKAGE)  # of which the sdist has every file
 FILES = ("LICENSE", "pyproject.toml", "setup.py", "tox.ini", *(file.name for file in ROOT.glob("*.md")))
 SDIST_TESTS = ["tests/settings", "tests/packaging", "tests/test_architecture.py"]  # quick, and they read other files
 
