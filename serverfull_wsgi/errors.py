@@ -8,6 +8,7 @@
         ├── ValidationException              400
         ├── InvalidParameterValueException   400
         ├── InvalidRequestContentException   400
+        ├── SerializationException           400
         ├── AccessDeniedException            403
         ├── ResourceNotFoundException        404
         ├── UnknownOperationException        404
@@ -21,7 +22,8 @@
 
 A `ServiceError` has its own code, status and JSON. It is raised where the problem is found, and rendered once
 (`wsgi.responses.render`). The header ``x-amzn-ErrorType`` carries the code. As on AWS, the key of the message is
-``message`` for some errors and ``Message`` for others.
+``message`` for some errors and ``Message`` for others. `api.model.exceptions` makes a class of each other exception
+of AWS's service model.
 """
 
 from __future__ import annotations
@@ -130,6 +132,15 @@ class InvalidRequestContentException(ServiceError):
 
     code = "InvalidRequestContentException"
     status = HTTPStatus.BAD_REQUEST
+
+
+class SerializationException(ServiceError):
+    """A value in a request whose type is not the type of the service model, such as a text for an integer."""
+
+    code = "SerializationException"
+    status = HTTPStatus.BAD_REQUEST
+    message_key = "Message"
+    fault = None
 
 
 class AccessDeniedException(ServiceError):

@@ -100,7 +100,7 @@ class FunctionName:
 def name_violations(text: str) -> list[str]:
     """Return every constraint that a function name breaks, in AWS's words; an empty list for a valid name."""
     violations = []
-    if not _function_name.fullmatch(text) or _is_incomplete_arn(text):
+    if not _function_name.fullmatch(text) or is_incomplete_arn(text):
         violations.append(violation(text, "functionName", f"satisfy regular expression pattern: {FUNCTION_NAME}"))
     if len(text) > NAME_LENGTH:
         violations.append(violation(text, "functionName", f"have length less than or equal to {NAME_LENGTH}"))
@@ -119,7 +119,7 @@ def qualifier_violations(text: str | None) -> list[str]:
     return violations
 
 
-def _is_incomplete_arn(text: str) -> bool:
+def is_incomplete_arn(text: str) -> bool:
     """Return whether ``text`` is an ARN without region or account. AWS refuses one, although its pattern matches."""
     return text.startswith("arn:") and not re.match(r"arn:[^:]*:lambda:[^:]+-\d:\d{12}:", text, re.ASCII)
 
