@@ -14,7 +14,7 @@ SOURCE = (COMPARED / "handlers.js").read_text()
 _, *HANDLERS = re.findall(r"^exports\.(\w+) =", SOURCE, re.MULTILINE)
 ALONE = ["takesThree", *re.findall(r"^exports\.(\w+) = .*setInterval", SOURCE, re.MULTILINE)]  # timers stay
 ADVICE = ("no_module", "same_name_folder", "package_folder")
-LATE = ("callbackInTimer", "callbackErrorInTimer", "asyncCallbackLater")
+LATE = ("callbackInTimer", "callbackErrorInTimer", "asyncCallbackLater", "promiseAndCallback")
 DIFFERENCES = {  # by runtime and case
     ("nodejs20.x", "streaming_request"): "AWS's client raises a ReferenceError by a fault of its own",
     ("nodejs24.x", "awslambda"): "awslambda.InvokeStore is not defined here",

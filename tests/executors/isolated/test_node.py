@@ -5,11 +5,13 @@ import json
 import re
 import shutil
 import sys
+import uuid
 
 import pytest
 
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES
-from tests.support.isolated import FUNCTIONS, executing, function, invocation, needs_namespaces, result, run
+from tests.support.isolated import FUNCTIONS, executing, function, invocation, marked, needs_namespaces, result, run
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("node"), reason="needs Linux and Node.js")
 
@@ -202,6 +204,17 @@ def test_a_promise_that_is_never_settled_is_a_nodejsexit_and_ends_the_process(ex
 def test_an_answer_before_an_exit_arrives(executor):
     answers = [result(executor, node("succeedAndExit"), number) for number in range(3)]
     assert answers == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("event", "runtime"), [("reject", "nodejs20.x"), ("throw", "nodejs20.x"), ("throw", "nodejs24.x")]
+)
+def test_a_process_that_fails_after_its_answer_ends_and_fails_no_other_call(executor, event, runtime):
+    mark = f"{event} {runtime} {uuid.uuid4()}"
+    failing = node("failAfterwards", runtime=runtime, environment={"MARK": mark})
+    assert result(executor, failing, event) == "answered"
+    wait_until(lambda: not marked(mark))
+    assert [result(executor, failing, event) for _ in range(5)] == ["answered"] * 5
 
 
 def test_runtimes_from_nodejs24_on_return_the_handlers_value_and_refuse_callbacks(executor):

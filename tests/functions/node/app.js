@@ -61,6 +61,11 @@ exports.lost = () => {
   Promise.reject(new Error("lost"));
   return new Promise((resolve) => setTimeout(resolve, 1000));
 };
+exports.failAfterwards = async (event) => {
+  if (event === "reject") Promise.reject(new Error("afterwards"));
+  if (event === "throw") setTimeout(() => { throw new Error("afterwards"); }, 5);
+  return "answered";
+};
 exports.notAFunction = 5;
 exports.count = async (event) => {
   calls += 1;

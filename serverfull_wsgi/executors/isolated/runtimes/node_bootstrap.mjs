@@ -34,7 +34,20 @@ const isPromise = (value) => value && value.then && typeof value.then === "funct
 
 // Answers
 
-let postError = (error) => post("init/error", JSON.stringify(describe(error))); // of the start, or of the invocation
+let invocation; // the operation of the Runtime API; undefined during the start
+let isAnswered = false;
+
+// Between an answer and the next event the API reads nothing, so that a second answer would wait for that event.
+
+function answer(kind, body) {
+  if (isAnswered) return;
+  post(invocation ? `${invocation}/${kind}` : "init/error", body);
+  isAnswered = true;
+}
+
+function postError(error) {
+  answer("error", JSON.stringify(describe(error)));
+}
 
 function exitWith(kind, error, status) {
   logError(kind, error);
@@ -42,7 +55,7 @@ function exitWith(kind, error, status) {
   process.exit(status);
 }
 
-function postResult(requestId, result) {
+function postResult(result) {
   let body;
   try {
     body = JSON.stringify(result === undefined ? null : result);
@@ -51,15 +64,16 @@ function postResult(requestId, result) {
     throw HAS_CALLBACKS ? new Error(message) : new RuntimeError("JSONStringifyError", message);
   }
   if (body === undefined) throw new TypeError("Wrong arguments"); // a function or a symbol
-  post(`invocation/${encodeURIComponent(requestId)}/response`, body);
+  answer("response", body);
 }
 
 async function nextInvocation() {
   const { headers, body } = await next();
   const requestId = headers["lambda-runtime-aws-request-id"];
   setRequestId(requestId);
-  postError = (error) => post(`invocation/${encodeURIComponent(requestId)}/error`, JSON.stringify(describe(error)));
-  return { requestId, headers, body };
+  invocation = `invocation/${encodeURIComponent(requestId)}`;
+  isAnswered = false;
+  return { headers, body };
 }
 
 function failUnsettled() {
@@ -89,7 +103,7 @@ function contextOf(headers) {
   };
 }
 
-function callbacksOf(requestId, scheduleNext) {
+function callbacksOf(scheduleNext) {
   let waitsForEmptyLoop = true;
   let isPosted = false;
   const fail = (error) => {
@@ -103,7 +117,7 @@ function callbacksOf(requestId, scheduleNext) {
       return;
     }
     isPosted = true;
-    postResult(requestId, result);
+    postResult(result);
     scheduleNext();
   };
   const done = (error, result) => {
@@ -153,14 +167,14 @@ class Runtime {
   }
 
   async handleOnce() {
-    const { requestId, headers, body } = await nextInvocation();
+    const { headers, body } = await nextInvocation();
     const scheduleNext = () => this.scheduleNext();
-    const { context, callback, giveUp } = callbacksOf(requestId, scheduleNext);
+    const { context, callback, giveUp } = callbacksOf(scheduleNext);
     let result;
     whenLoopIsEmpty(() => {
       giveUp();
       if (isPromise(result)) failUnsettled();
-      postResult(requestId, null);
+      postResult(null);
       scheduleNext();
     });
     try {
@@ -177,11 +191,11 @@ class BufferedInvokeProcessor {
     this.handler = handler;
   }
 
-  async processInvoke(requestId, event, context) {
+  async processInvoke(event, context) {
     try {
       const result = await this.handler(event, context);
       await new Promise(setImmediate);
-      postResult(requestId, result);
+      postResult(result);
     } catch (error) {
       await new Promise(setImmediate);
       logError("Invoke Error", error);
@@ -191,10 +205,10 @@ class BufferedInvokeProcessor {
 
   async run() {
     for (;;) {
-      const { requestId, headers, body } = await nextInvocation();
+      const { headers, body } = await nextInvocation();
       whenLoopIsEmpty(failUnsettled);
       const context = { ...contextOf(headers), xRayTraceId: headers["lambda-runtime-trace-id"] };
-      await this.processInvoke(requestId, JSON.parse(body), context);
+      await this.processInvoke(JSON.parse(body), context);
       whenLoopIsEmpty(() => {});
     }
   }
