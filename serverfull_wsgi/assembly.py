@@ -38,6 +38,7 @@ from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.settings.variable_files import FOR_ALL, overrides_of, read_dotenv, read_sam_variables
+from serverfull_wsgi.storage.package_cache import PackageCache
 from serverfull_wsgi.storage.private_files import readable_by_others
 from serverfull_wsgi.telemetry.logs import configure
 from serverfull_wsgi.telemetry.metrics import Metrics, Stat, UdpStats
@@ -349,6 +350,7 @@ def _from_template(settings: Settings, path: str) -> ListableFetcher:
         region=settings.region,
         account_id=settings.account_id,
         layers=parse_layers(settings.layers),
+        cache=PackageCache(Path(settings.data_dir, "packages").absolute(), may_create=settings.creates_files),
         strict=settings.template_strict,
     )
 

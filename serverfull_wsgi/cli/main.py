@@ -125,7 +125,7 @@ def check(target: str | None) -> None:
 
     Creates no files. The exit status is 1 if there is a problem.
     """
-    application = _application(target, quiet=True)
+    application = _application(target, quiet=True, creates_files=False)
     if isinstance(application.queue, Checkable):
         application.queue.check_place()
     if isinstance(application.queue, StorageAdvisor):
@@ -150,7 +150,7 @@ def functions(target: str | None, as_json: bool) -> None:
 
     A function that cannot run has the reason in place of its description. Tabs separate the columns.
     """
-    fetcher = _application(target, quiet=True).dispatcher.fetcher
+    fetcher = _application(target, quiet=True, creates_files=False).dispatcher.fetcher
     functions, refused = list_functions(fetcher), reporting(fetcher).refused()
     if as_json:
         rows = [_function_as_json(function) for function in functions]
@@ -222,9 +222,12 @@ def lambda_(target: str | None, name: str) -> None:
     start_lambda(_application(target, quiet=True).dispatcher.fetcher if target else None, name)
 
 
-def _application(target: str | None, *, quiet: bool = False, env_vars: str = "") -> Application:
+def _application(
+    target: str | None, *, quiet: bool = False, creates_files: bool = True, env_vars: str = ""
+) -> Application:
     """Return the application of ``--app``, or of the settings. ``quiet``: log to standard error, send no metrics."""
     settings = _settings(target, env_vars)
+    settings = replace(settings, creates_files=creates_files)
     if quiet:
         settings = replace(settings, logger_output="STDERR", stats_output="NULL")
     if target is None:

@@ -151,7 +151,7 @@ class Settings:
         "DATA_DIR",
         ".serverfull",
         read.text,
-        "the directory of `events.sqlite3` and its companion files; on a local disk",
+        "the directory of `events.sqlite3` and its companion files, and of unpacked archives; on a local disk",
     )
     events_workers: int = setting("EVENTS_WORKERS", 4, read.at_least(1), "threads that run events, in each process")
     events_queue_size: int = setting(
@@ -318,7 +318,9 @@ class Settings:
     )
 
     env_vars: str = ""  # the file of the option --env-vars
+    # Not settings
     notices: tuple[str, ...] = ()  # warnings about variables, for the log
+    creates_files: bool = True  # False for a command that only looks: archives are then unpacked for a moment
 
     @property
     def has_broker(self) -> bool:

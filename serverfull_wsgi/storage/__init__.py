@@ -31,6 +31,6 @@ then written to this space, while new events are refused until the space is allo
 commits after that frame. ``wal_check.py`` reads the log before SQLite does, and reports such commits. Only the first
 process that opens a store can do this, because others append to the log.
 
-**Archives.** ``archives.py`` unpacks code packages to a private directory, and removes the directories that killed
-processes left.
+**Archives.** ``archives.py`` unpacks code packages. ``package_cache.py`` keeps them for later processes. Without a
+cache they are in a directory of the process; the next process removes the directories that killed processes left.
 """

@@ -1,6 +1,7 @@
 """Code packages: directories, which are used as they are, zip archives, which are unpacked, and single files.
 
-An archive is unpacked to a private directory that is deleted when the process exits. The process holds a lock on the
+An archive is unpacked to a `PackageCache`. Without a cache, the directory is private to the process and is deleted when
+the process exits; single files and code in templates always have such a directory. The process holds a lock on the
 directory. If the process is killed, the next process that unpacks an archive deletes the unlocked directory.
 
 An archive is not trusted. Python's `zipfile` rewrites ``../../evil`` to ``evil`` and, up to 3.11.7, reads entries that
@@ -12,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import hashlib
 import lzma
 import os
 import re
@@ -22,10 +24,14 @@ import time
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
+
+from serverfull_wsgi.storage.package_cache import PackageCache
 
 UNZIPPED_LIMIT = 262_144_000  # bytes: AWS's limit for a deployment package, unzipped
+ENTRY_LIMIT = 65_535  # the most that an archive without ZIP64 can have; 50,000 files take ten seconds to unpack
 _HEADER = 30  # bytes of an entry's header, without its name and extra field; their lengths are its last four bytes
+_END, _ZIP64 = 22, 76  # bytes of the end record, and of ZIP64's record and locator before it
 _LINK_LIMIT = 4096  # bytes of a link's target: Linux's PATH_MAX
 _CHUNK = 1 << 20  # bytes
 _PREFIX = "serverfull-code-"
@@ -37,9 +43,14 @@ class BadPackage(Exception):
 
 
 class Packages:
-    """The packages of one process. Each archive is unpacked once, to a directory that only this user can read."""
+    """The packages of one process. Each archive is unpacked once, to a directory that only this user can read.
 
-    def __init__(self) -> None:
+    Args:
+        cache: keeps unpacked archives for other processes and later starts; None for a directory of this process.
+    """
+
+    def __init__(self, cache: PackageCache | None = None) -> None:
+        self._cache = cache
         self._root: Path | None = None
         self._unpacked: dict[str, str] = {}
 
@@ -84,11 +95,15 @@ class Packages:
 
     def _unpack(self, path: str) -> str:
         try:
-            with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-                entries = _checked_entries(archive, os.path.getsize(path))
+            with open(path, "rb") as file:
+                if self._cache:
+                    with contextlib.suppress(
+                        OSError
+                    ):  # the cache cannot be used, so a directory of this process will do
+                        return self._cache.get(_digest(file), lambda directory: _unpack(file, directory))
                 directory = self._new_directory()
                 try:
-                    _extract(archive, entries, directory)
+                    _unpack(file, directory)
                 except BaseException:
                     shutil.rmtree(directory, ignore_errors=True)
                     raise
@@ -136,10 +151,61 @@ def _remove_abandoned(root: Path) -> None:
         os.close(fd)
 
 
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _unpack(file: BinaryIO, directory: Path) -> None:
+    """Unpack an archive to an empty directory, after a check of all its entries."""
+    size = file.seek(0, os.SEEK_END)
+    if _count_entries(file, size) > ENTRY_LIMIT:
+        _refuse_count()
+    with zipfile.ZipFile(file) as archive:
+        _extract(archive, _checked_entries(archive, size), directory)
+
+
+def _count_entries(file: BinaryIO, size: int) -> int:
+    """Return the number of entries, at most one above the limit; 0 if the archive is damaged, which `zipfile` reports.
+
+    `zipfile` reads all entries at once, and ten million of them fill the memory. It ignores the number that the archive
+    itself states.
+    """
+    tail_size = min(size, _END + 65_535 + _ZIP64)  # the end record with the longest comment
+    file.seek(size - tail_size)
+    tail = file.read()
+    end = len(tail) - _END
+    if tail[end : end + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":
+        end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) < end + _END:
+        return 0
+    start, length = end, int.from_bytes(tail[end + 12 : end + 16], "little")
+    if tail[end - 20 : end - 16] == b"PK\6\7" and end >= _ZIP64:
+        start = end - _ZIP64
+        length = int.from_bytes(tail[start + 40 : start + 48], "little")
+    if (begin := size - tail_size + start - length) < 0:
+        return 0
+    file.seek(begin)
+    directory, count, place = file.read(length), 0, 0
+    while directory[place : place + 4] == b"PK\1\2" and count <= ENTRY_LIMIT:
+        lengths = directory[place + 28 : place + 34]
+        place += 46 + sum(int.from_bytes(lengths[at : at + 2], "little") for at in (0, 2, 4))
+        count += 1
+    return count
+
+
+def _refuse_count() -> NoReturn:
+    _refuse(f"it has more than {ENTRY_LIMIT:,} entries", "remove files from it")
+
+
 def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Return the entries by their paths below the directory. Raises `BadPackage` if one of them is not safe."""
     entries: dict[str, zipfile.ZipInfo] = {}
     total = 0
+    if len(archive.infolist()) > ENTRY_LIMIT:
+        _refuse_count()
     for info in archive.infolist():
         path = _path(info.orig_filename)
         mode = info.external_attr >> 16
@@ -192,12 +258,12 @@ def _extract(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], dire
     """Write the files first and the links last, so that no file is written through a link; then check the links."""
     room = UNZIPPED_LIMIT
     links = []
+    for folder in {path if info.is_dir() else os.path.dirname(path) for path, info in entries.items()}:
+        (directory / folder).mkdir(parents=True, exist_ok=True)
     for path, info in entries.items():
-        file = directory / path
         if info.is_dir():
-            file.mkdir(parents=True, exist_ok=True)
             continue
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = directory / path
         if _is_link(info):
             links.append((file, archive.read(info).decode()))
             continue

@@ -15,6 +15,7 @@ from serverfull_wsgi.fetchers.sam.parameters import LAYERS, Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
 from serverfull_wsgi.fetchers.sam.template import Template
 from serverfull_wsgi.storage.archives import BadPackage, Packages
+from serverfull_wsgi.storage.package_cache import PackageCache
 
 SERVERLESS_LAYER, LAMBDA_LAYER = "AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"
 _INLINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inline")
@@ -27,12 +28,14 @@ class CodeLocator:
     A method that finds nothing returns None, and adds the reason to the properties that name the code.
     """
 
-    def __init__(self, template: Template, resolver: Resolver, layers: Mapping[str, str]) -> None:
+    def __init__(
+        self, template: Template, resolver: Resolver, layers: Mapping[str, str], cache: PackageCache | None = None
+    ) -> None:
         self._template = template
         self._resolver = resolver
         self._given_layers = layers
         self._used_layers: set[str] = set()
-        self._packages = Packages()
+        self._packages = Packages(cache)
         self.packages: list[str] = []  # absolute paths of all folders and archives that the template names
 
     def of_serverless_function(self, properties: Properties, runtime: str) -> str | None:

@@ -16,6 +16,7 @@ from serverfull_wsgi.fetchers.sam.template import FUNCTION_TYPES, Template
 from serverfull_wsgi.fetchers.sam.unserved import add_unknown_names, add_unserved
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, LATEST
+from serverfull_wsgi.storage.package_cache import PackageCache
 
 
 class SamFetcher(StaticFetcher):
@@ -34,6 +35,7 @@ class SamFetcher(StaticFetcher):
         region: the value of AWS::Region.
         account_id: the value of AWS::AccountId.
         layers: folders or zip archives by the ARN of a layer at AWS, with or without its version.
+        cache: keeps unpacked archives for later starts; None to unpack them for this process only.
         strict: if True, a function with a value that only AWS has cannot run. Otherwise the function starts with a
             stand-in, such as ``unresolved:Table.StreamArn``, and `notes` has a warning.
 
@@ -50,6 +52,7 @@ class SamFetcher(StaticFetcher):
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
         layers: Mapping[str, str] | None = None,
+        cache: PackageCache | None = None,
         strict: bool = False,
     ) -> None:
         values = dict(parameters or {})
@@ -68,7 +71,7 @@ class SamFetcher(StaticFetcher):
                 account_id=account_id,
                 strict=strict,
             )
-            self._code = CodeLocator(template, self._resolver, layers or {})
+            self._code = CodeLocator(template, self._resolver, layers or {}, cache)
             self._notes = Notes(template)
             functions, aliases = self._read(self._code)
             self._add_notes()

@@ -672,7 +672,7 @@ def zipped(folder):
         " {CodeUri: code.zip, Handler: app.handler, Runtime: python3.12}}}"
     )
     with zipfile.ZipFile(folder / "code.zip", "w") as archive:
-        archive.writestr("app.py", "")
+        archive.writestr("app.py", "def handler(event, context): return 'unpacked'")
     (folder / "tmp").mkdir()
     return {"TMPDIR": str(folder / "tmp")}
 
@@ -681,18 +681,41 @@ def unpacked(environ):
     return [name for name in os.listdir(environ["TMPDIR"]) if name.startswith("serverfull-code-")]
 
 
-def test_a_command_removes_its_unpacked_archives(tmp_path):
+def kept(folder):
+    return [path for path in folder.glob(".serverfull/packages/*") if path.is_dir()]
+
+
+def test_check_leaves_no_unpacked_archives(tmp_path):
     environ = zipped(tmp_path)
+    assert serverfull("check", cwd=tmp_path, **environ).stdout == "ok: 1 function\n"
+    assert unpacked(environ) == []
+    assert not (tmp_path / ".serverfull").exists()
+
+
+def test_an_archive_is_unpacked_for_the_first_process_only(tmp_path):
+    environ = zipped(tmp_path)
+    for _ in range(2):
+        assert serverfull("invoke", "F", cwd=tmp_path, **environ).stdout == '"unpacked"\n'
+        (folder,) = kept(tmp_path)
+        (folder / "app.py").write_text("def handler(event, context): return 'unpacked'")
     assert serverfull("check", cwd=tmp_path, **environ).stdout == "ok: 1 function\n"
     assert unpacked(environ) == []
 
 
-@pytest.mark.parametrize("options", [[], ["--preload"]])
-def test_gunicorn_removes_its_unpacked_archives(tmp_path, options):
+def test_without_a_usable_data_directory_archives_are_unpacked_for_the_process(tmp_path):
+    environ = zipped(tmp_path)
+    (tmp_path / ".serverfull").touch()
+    assert serverfull("invoke", "F", cwd=tmp_path, **environ).stdout == '"unpacked"\n'
+    assert unpacked(environ) == []
+
+
+@pytest.mark.parametrize("options", [["--workers=3"], ["--preload"]])
+def test_all_workers_of_gunicorn_share_an_unpacked_archive(tmp_path, options):
     environ = zipped(tmp_path)
     with gunicorn(tmp_path / "log", *options, application="serverfull_wsgi:app", cwd=tmp_path, env=environ) as server:
-        assert len(unpacked(environ)) == 1
+        assert len(kept(tmp_path)) == 1
         assert server.process.poll() is None
+    assert len(kept(tmp_path)) == 1
     assert unpacked(environ) == []
 
 
