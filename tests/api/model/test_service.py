@@ -1,5 +1,6 @@
 """The service model: complete, usable without botocore, and its addresses, patterns and recorded facts."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from serverfull_wsgi import names
 from serverfull_wsgi.api.model import exceptions, recorded, routing, validation
-from serverfull_wsgi.api.model.service import load
+from serverfull_wsgi.api.model.service import FILE, load
 from tests.support.servers import ROOT, clean_environ
 
 pytestmark = pytest.mark.quick
@@ -40,6 +41,38 @@ from serverfull_wsgi.api.model import exceptions, pagination, parsing, recorded,
 assert service.load.cache_info().currsize == 0
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environ(), check=True)
+
+
+# Each trait of the model is one that this package knows. A newer model may have others.
+
+TRAITS = {
+    "operations": {"name", "http", "input", "output", "errors", "readonly", "idempotent", "deprecated"},
+    "http": {"method", "requestUri", "responseCode"},
+    "shapes": {
+        *("type", "members", "required", "payload", "member", "key", "value"),
+        *("min", "max", "pattern", "enum", "sensitive", "box", "deprecated"),
+        *("error", "exception", "fault", "streaming", "event", "eventstream"),
+    },
+    "members": {"shape", "location", "locationName", "idempotencyToken", "eventpayload"},
+    "locations": {"uri", "querystring", "header", "statusCode"},
+}
+
+
+def test_the_model_has_no_unknown_trait():
+    model = json.loads(FILE.read_text())
+    operations, shapes = model["operations"].values(), model["shapes"].values()
+    members = [member for shape in shapes for member in shape.get("members", {}).values()]
+    assert {key for operation in operations for key in operation} <= TRAITS["operations"]
+    assert {key for operation in operations for key in operation["http"]} <= TRAITS["http"]
+    assert {key for shape in shapes for key in shape} <= TRAITS["shapes"]
+    assert {key for member in members for key in member} <= TRAITS["members"]
+    assert {member["location"] for member in members if "location" in member} <= TRAITS["locations"]
+
+
+def test_the_model_has_no_shape_whose_violations_would_be_missed():
+    for shape in SERVICE.shapes.values():
+        assert not (shape.type == "map" and shape.element.type in ("map", "structure"))
+        assert not (shape.type == "list" and shape.element.type in ("map", "list"))
 
 
 # Addresses
