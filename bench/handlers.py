@@ -9,3 +9,8 @@ def echo(event, context):
 def http_echo(request):
     """Return the event: for functions-framework, which passes Flask's request."""
     return request.get_json()
+
+
+def large(event, context):
+    """Return 5 MB, more than the buffers of two sockets hold."""
+    return "x" * 5_000_000

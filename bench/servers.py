@@ -22,12 +22,12 @@ class Server:
     """A gunicorn process. Its standard error is stored, its standard output goes to /dev/null."""
 
     def __init__(self, application, options, environ):
-        self.port = _free_port()
+        self.port = free_port()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{self.port}", *COMMON, *options],
             cwd=ROOT,
-            env={**_clean_environ(), **environ},
+            env={**clean_environ(), **environ},
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
         )
@@ -111,13 +111,13 @@ def _stat(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _free_port():
+def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
 
 
-def _clean_environ():
+def clean_environ():
     """Return the environment without variables that would configure one of the servers."""
     prefixes = ("SERVERFULL_", "GUNICORN_", "FUNCTION_", "ENTRY_POINT", "LOG_EXECUTION_ID")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

@@ -13,6 +13,7 @@
         ├── ResourceNotFoundException        404
         ├── UnknownOperationException        404
         ├── UnknownRequestMockError          404
+        ├── RequestTimeoutException          408
         ├── ResourceConflictException        409
         ├── RequestEntityTooLargeException   413
         ├── TooManyRequestsException         429
@@ -177,6 +178,19 @@ class UnknownRequestMockError(ServiceError):
         known = ", ".join(choices) if choices else "none; list them with Function(handler, errors=[...])"
         super().__init__(f"Unknown mock error '{wanted}'. Choose with the X-Error-Type header from: {known}")
         self.choices = tuple(choices)
+
+
+class RequestTimeoutException(ServiceError):
+    """A request that its client sends too slowly. ``seconds`` is the time for the next 64 KiB, or for the rest."""
+
+    code = "RequestTimeoutException"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The client sent neither the rest of its request nor 64 KiB of it within {seconds:g} s; "
+            "SERVERFULL_CLIENT_TIMEOUT sets this time."
+        )
 
 
 class ResourceConflictException(ServiceError):

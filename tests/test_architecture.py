@@ -30,7 +30,7 @@ LAYERS = [
     {"api"},
     {"assembly"},  # the one module that names concrete classes
     {"servers"},
-    {"hooks", "cli", "celery"},  # entry points
+    {"hooks", "workers", "cli", "celery"},  # entry points
     {"__init__"},
     {"__main__"},
 ]

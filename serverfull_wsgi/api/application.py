@@ -104,7 +104,7 @@ class Application:
     ) -> None:
         logger = logger or LOGGER
         self._logger = logger
-        self._healthcheck = healthcheck
+        self.healthcheck = healthcheck
         self._metrics = None if stats is None or isinstance(stats, NullStats) else Metrics(stats)
         self._executor: Executor = executor or ChoosingExecutor(
             InProcessExecutor(logger=logger, stats=stats), ProcessExecutor(logger=logger), logger=logger
@@ -158,7 +158,7 @@ class Application:
             if name:
                 self._browsers.check(environ)
                 return self._invoke.respond(environ, start_response, name, ids)
-            if environ.get("PATH_INFO") == self._healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            if environ.get("PATH_INFO") == self.healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
                 if environ.get("QUERY_STRING"):
                     return self._send_health(environ, start_response, ids)
                 return _send_healthy(environ, start_response)
@@ -223,7 +223,7 @@ class Application:
 
     def _warn_if_exposed_once(self, environ: WSGIEnvironment) -> None:
         """Log a warning if other machines can send this request, the first one that is not a health check."""
-        if environ.get("PATH_INFO") != self._healthcheck:
+        if environ.get("PATH_INFO") != self.healthcheck:
             self._may_be_exposed = False
             if address := exposed_address(environ):
                 self._logger.warning(EXPOSED, address)

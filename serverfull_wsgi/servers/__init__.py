@@ -12,6 +12,7 @@ In a gunicorn worker:
 1. The application is loaded, in the worker, or before the fork with ``--preload``.
 2. `Application.start` opens its resources, in the worker, before the first request.
 3. `Application.watch_shutdown` gets a function that returns the seconds left after a stop.
-4. `Application.close` lets accepted events finish. The hook ``worker_exit`` calls it; with the command ``gunicorn`` and
+4. `gunicorn.workers.adopt` keeps slow clients from the worker's threads.
+5. `Application.close` lets accepted events finish. The hook ``worker_exit`` calls it; with the command ``gunicorn`` and
    no hooks, the end of the interpreter does.
 """

@@ -269,6 +269,13 @@ class Settings:
         read.matching(r"/[!-~]*\Z", "Must be a path that begins with /."),
         "the path of the health check",
     )
+    client_timeout: float = setting(
+        "CLIENT_TIMEOUT",
+        15.0,
+        read.at_least(0.1, "float"),
+        "seconds in which a client has to send the rest of its request or the next 64 KiB of it, and to read as much "
+        "of its answer; with gunicorn's workers gthread and sync",
+    )
     signals: tuple[int, ...] = setting(
         "RUNTIME_SIGNALS_OS_SIGNALS",
         (signal.SIGTERM, signal.SIGINT),

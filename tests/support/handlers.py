@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import os
 import sys
 import time
 from decimal import Decimal
@@ -172,6 +173,15 @@ def chatty(event, context):
 def slow(event, context):
     time.sleep(event)
     return context.get_remaining_time_in_millis()
+
+
+def wait_for_file(event, context):
+    """Make the file ``PATH.NUMBER``, and return once ``PATH`` exists. The event is ``PATH NUMBER``."""
+    path, _, number = event.rpartition(" ")
+    with open(f"{path}.{number}", "w"):
+        pass
+    while not os.path.exists(path):
+        time.sleep(0.01)
 
 
 def record(event, context):

@@ -25,6 +25,11 @@ from serverfull_wsgi.settings.fields import parse_address
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.scope import LOGGER
 
+GTHREAD = ("gthread", "serverfull_wsgi.workers.ThreadWorker")
+# Calls at the same time. A thread is made only if all others are busy, so more threads cost idle servers nothing. This
+# is the default number of isolated environments (SERVERFULL_MAX_CONCURRENCY), so that all of them can work.
+THREADS = 64
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
@@ -60,7 +65,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             for name, value in values.items():
                 if value is not None and name != "args":
                     self.cfg.set(name, value)
-        if self.cfg.settings["worker_class"].get() != "gthread" and arguments.threads is from_environ.threads is None:
+        if self.cfg.settings["worker_class"].get() not in GTHREAD and arguments.threads is from_environ.threads is None:
             self.cfg.set("threads", 1)  # gunicorn turns sync into gthread if there is more than one thread
         self._check_worker_class()
         self._add_hooks()
@@ -86,6 +91,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             if isinstance(worker.wsgi, Application) and (worker.age == 1 or self.cfg.reload):
                 log_urls(worker.wsgi, worker.sockets)
             post_worker_init(worker)
+            worker.client_timeout = self._settings.client_timeout
             if users_init is not post_worker_init:
                 users_init(worker)
             if self.cfg.reload and not self.cfg.preload_app:
@@ -105,7 +111,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"],
             "worker_class": "gthread",
             "workers": 1,  # limits are per process, so with one process they are the server's
-            "threads": 8,  # the README's choice, for handlers that wait for the network more than they compute
+            "threads": THREADS,
             **({"logger_class": JsonLogger} if self._settings.logger_format == "JSON" else {}),
             "control_socket_disable": True,  # gunicorn would make a socket in the user's home directory
         }

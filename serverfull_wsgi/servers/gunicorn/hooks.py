@@ -24,11 +24,14 @@ NOTIFY_PERIOD = 1.0  # seconds between two signs of life of a worker that starts
 
 
 def post_worker_init(worker: Any) -> None:
-    """Open the application's resources before the first request, and log warnings.
+    """Open the application's resources before the first request, and log warnings. Keep slow clients from the threads.
 
     The warnings name functions that gunicorn may cut off, and addresses that other machines can reach. Middleware
     around an application may authenticate callers, so there the first request shows whether the application is exposed.
     """
+    from serverfull_wsgi.servers.gunicorn.workers import adopt  # imports gunicorn, which not all entry points need
+
+    adopt(worker)
     for application in applications_in(worker.wsgi):
         with kept_alive(worker):
             application.start()

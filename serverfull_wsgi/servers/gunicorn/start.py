@@ -67,7 +67,7 @@ def load_app() -> Application:
     try:
         application = create_app()
         if _is_gunicorn():
-            _watch_shutdown_of_worker(application)
+            _prepare_worker(application)
             if cfg := _command_line():
                 warn_of_timeouts(application, cfg)
         if _is_worker():
@@ -97,13 +97,16 @@ def _startup_error(error: ConfigurationError) -> Exception:
     return AppImportError(f"serverfull_wsgi cannot start:\n{error}")  # type: ignore[no-any-return]
 
 
-def _watch_shutdown_of_worker(application: Application) -> None:
-    """Give the application the time that the current gunicorn worker has left, if this process is a worker."""
+def _prepare_worker(application: Application) -> None:
+    """Do the work of the hooks that the current gunicorn worker needs before it runs, if this process is a worker."""
     from gunicorn.workers.base import Worker
+
+    from serverfull_wsgi.servers.gunicorn.workers import adopt
 
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if isinstance(worker, Worker):
         application.watch_shutdown(seconds_left_of(worker))
+        adopt(worker)
 
 
 def _command_line() -> Any:
