@@ -39,6 +39,7 @@ from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
+from serverfull_wsgi.logging_config import LoggingConfig
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.protocols import (
     Backlog,
@@ -99,6 +100,7 @@ __all__ = [
     "LambdaContext",
     "ListableFetcher",
     "Logger",
+    "LoggingConfig",
     "MemoryQueue",
     "MockingFetcher",
     "NotFoundError",

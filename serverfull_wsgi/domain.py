@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
+from serverfull_wsgi.logging_config import LoggingConfig
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.payloads import parse_payload
 
@@ -46,6 +47,7 @@ class Function:
         errors: the exceptions that the function documents, classes or instances. Mock mode raises them.
         mock: the result in mock mode: a value, or a callable without parameters that returns one.
         source: the handler before a wrapper replaced it; by default ``handler``.
+        logging_config: the format, levels and group of the function's log; for isolated functions only.
         event_config: the retries and destinations of the function's events; None for the defaults.
         handler_string: the Handler string by which an isolated process imports a callable. If empty, the process
             imports it from the module that defines it.
@@ -75,6 +77,7 @@ class Function:
     event_config: EventConfig | None = None
     handler_string: str = ""
     is_mocked: bool = False
+    logging_config: LoggingConfig | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):

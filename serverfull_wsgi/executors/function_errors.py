@@ -76,6 +76,10 @@ class PlatformError(NamedTuple):
     log: str  # for the invocation's log
     status: str | None = None  # the Status in the REPORT line: ``timeout`` or ``error``
 
+    @property
+    def error_type(self) -> str:
+        return str(json.loads(self.payload)["errorType"])
+
 
 def _payload(error_type: str, message: str) -> bytes:
     return json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":")).encode()

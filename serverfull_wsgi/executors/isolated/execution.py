@@ -27,10 +27,10 @@ from serverfull_wsgi.executors.function_errors import (
     timeout_error,
 )
 from serverfull_wsgi.executors.isolated.environment import Environment, EventLost, TimedOut
+from serverfull_wsgi.executors.isolated.platform_log import Report, end_lines, is_json, start_lines
 from serverfull_wsgi.executors.isolated.runtime_api.server import Answer
 from serverfull_wsgi.executors.isolated.zygote.protocol import Ended, Failed
 from serverfull_wsgi.executors.marshalling import JSON
-from serverfull_wsgi.telemetry.logs import report_line
 from serverfull_wsgi.telemetry.tail import Tail
 
 
@@ -179,8 +179,9 @@ class Execution:
 
     def _platform_error(self, error: PlatformError, seconds: float) -> Outcome:
         self._logger.error("%s", error.message, extra=self._fields)
-        self._log(error.log)
-        return self._outcome(error.payload, seconds, status=error.status)
+        if not is_json(self._function):  # the report in JSON has the status and the error's type
+            self._log(error.log)
+        return self._outcome(error.payload, seconds, status=error.status, error_type=error.error_type)
 
     def _outcome(
         self,
@@ -190,19 +191,13 @@ class Execution:
         content_type: str = JSON,
         is_error: bool = True,
         status: str | None = None,
+        error_type: str | None = None,
     ) -> Outcome:
         """End the log, and return the outcome."""
         function, request_id = self._function, self._invocation.request_id
         if self._tail is not None:
-            line = report_line(
-                request_id,
-                seconds,
-                function.memory_size,
-                memory=self._memory,
-                init_duration=self._init_duration,
-                status=status,
-            )
-            self._log(f"END RequestId: {request_id}\n{line}\t\n")
+            report = Report(seconds, self._memory, self._init_duration, status, error_type, len(payload))
+            self._log(end_lines(function, request_id, report))
         return Outcome(
             payload,
             function.version,
@@ -218,7 +213,9 @@ class Execution:
     # The invocation's log
 
     def _log_start(self) -> None:
-        self._log(f"START RequestId: {self._invocation.request_id} Version: {self._function.version}\n")
+        if self._tail is not None:
+            invocation = self._invocation
+            self._log(start_lines(self._function, invocation.request_id, invocation.function_name.arn))
 
     def _log(self, text: str) -> None:
         if self._tail is not None:

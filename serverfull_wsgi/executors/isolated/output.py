@@ -22,6 +22,7 @@ LINE_LIMIT = PIECE  # bytes after which an incomplete line becomes a record
 ESCAPED_AT_ONCE = 8192  # bytes, which take 0.4 ms
 _frame = re.compile(rb"\xa5\x5a\x00(.)(.{4}).{8}", re.DOTALL)
 _HEAD = 16  # bytes of a frame before its text
+_JSON = 2  # the last two bits of the type of a frame in JSON
 _ERROR = (0x16, 0x17)  # as JSON and as text; AWS's client ends the text of all other types with a line end
 _prefix = re.compile(rb"\[(WARNING|ERROR|CRITICAL)\]\t")  # of a text frame: it has one type for all levels
 _NO_FRAMES = b"\nTraceback (most recent call last):"  # AWS's Python client writes no frames for a failed import
@@ -99,7 +100,7 @@ class Output:
         """Process the text of the current frame, and return the bytes after it."""
         text, data = data[: self._frame_left], data[self._frame_left :]
         self._frame_left -= len(text)
-        if not self._frame_left and self._frame_type in _ERROR and not text.endswith(b"\n"):
+        if not self._frame_left and _may_lack_line_end(self._frame_type) and not text.endswith(b"\n"):
             text += b"\n"
         self._write(text, self._frame_level, whole=self._frame_level > logging.INFO)
         if not self._frame_left:
@@ -131,6 +132,11 @@ class Output:
         if text and self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", decode_output(text), extra=self._fields)
         self._line.clear()
+
+
+def _may_lack_line_end(frame_type: int) -> bool:
+    """Return whether AWS's clients write such a frame without a line end: errors, and records in JSON."""
+    return frame_type in _ERROR or frame_type & 3 == _JSON
 
 
 def _level_in_text(text: bytes) -> int:

@@ -18,6 +18,7 @@ from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
 from serverfull_wsgi.fetchers.sam.stand_ins import StandIn, may_name_secret
 from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, Template
 from serverfull_wsgi.fetchers.static import ALIAS, NAME
+from serverfull_wsgi.logging_config import LoggingConfig
 
 _RUNTIMES = re.compile(r"python3\.\d+|nodejs\d+\.x|provided(\.al2|\.al2023)?|go1\.x", re.ASCII)
 _SUPPORTED = "python3.x, nodejs*.x, provided.al2023, provided.al2, provided or go1.x"
@@ -69,6 +70,7 @@ def read_function(
         environment=_environment(properties),
         layers=code.of_layers(properties),
         event_config=_event_config(properties, event_resource),
+        logging_config=_logging_config(properties),
     )
     alias = _alias(properties) if is_serverless else ""
     for source_id, source in ((id, properties), (event_id, event_resource)):
@@ -162,6 +164,18 @@ def _event_config(properties: Properties, resource: Properties | None) -> EventC
         config = EventConfig()
     properties.problems += resource.problems if resource else []
     return None if config == EventConfig() else config
+
+
+def _logging_config(properties: Properties) -> LoggingConfig | None:
+    texts = [
+        properties.text(f"LoggingConfig.{name}")
+        for name in ("LogFormat", "ApplicationLogLevel", "SystemLogLevel", "LogGroup")
+    ]
+    try:
+        return LoggingConfig(texts[0] or "Text", *texts[1:]) if any(texts) else None
+    except ConfigurationError as error:
+        properties.add_problem("LoggingConfig", f"{error}; correct it")
+        return None
 
 
 def _target(properties: Properties, path: str) -> str | None:

@@ -65,7 +65,6 @@ _FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "FileSystemConfigs": (_is_any, "no file system is mounted; mount it at the same path of this machine"),
     "FunctionScalingConfig": (_is_any, "scaling is not configured here; SERVERFULL_MAX_CONCURRENCY is the limit"),
     "FunctionUrlConfig": (_is_any, f"function URLs are not served; {_INSTEAD}"),
-    "LoggingConfig": (_is_any, "the format, levels and group of logs are not applied; use SERVERFULL_RUNTIME_LOGGER_*"),
     "ProvisionedConcurrencyConfig": (_is_any, "no environments start in advance; the first call starts one"),
     "RecursiveLoop": (
         _unless("Terminate"),

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serverfull_wsgi import Application, ConfigurationError, Function, NotFoundError, Settings, create_app
+from serverfull_wsgi import (
+    Application,
+    ConfigurationError,
+    Function,
+    LoggingConfig,
+    NotFoundError,
+    Settings,
+    create_app,
+)
 from serverfull_wsgi.domain import EventConfig, Invocation
 from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
@@ -77,7 +85,7 @@ AT_AWS = "has a value at AWS only;"
 NOT_SUPPORTED = "is not supported; write the value, or a parameter with a default"
 
 EXPECTED = {
-    "sam_init_python.yaml": ([HELLO], []),
+    "sam_init_python.yaml": ([replace(HELLO, logging_config=LoggingConfig("JSON"))], []),
     "sam_init_node.yaml": (
         [
             function(

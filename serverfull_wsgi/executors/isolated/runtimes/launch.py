@@ -77,6 +77,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str, n
         "LAMBDA_TASK_ROOT": root,
         "_HANDLER": handler,
         **special,
+        **_logging_variables(function),
         **function.environment,
     }
     if path and "PYTHONPATH" in function.environment:
@@ -112,6 +113,17 @@ def node_layer_folders(function: Function) -> tuple[str, ...]:
     """Return the folders in which packages of the layers are searched for."""
     version = (function.runtime or "")[:-2].replace("js", "")  # nodejs20.x: a layer's folder is nodejs/node20
     return _layer_folders(function, "nodejs/node_modules", f"nodejs/{version}/node_modules")
+
+
+def _logging_variables(function: Function) -> dict[str, str]:
+    config = function.logging_config
+    if config is None:
+        return {}
+    variables = {"AWS_LAMBDA_LOG_GROUP_NAME": config.log_group} if config.log_group else {}
+    if config.log_format == "JSON":
+        variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+        variables["AWS_LAMBDA_LOG_LEVEL"] = config.application_log_level or "INFO"
+    return variables
 
 
 def _layer_folders(function: Function, *folders: str) -> tuple[str, ...]:
