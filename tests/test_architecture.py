@@ -16,7 +16,16 @@ pytestmark = pytest.mark.quick
 PACKAGE = Path(serverfull_wsgi.__file__).parent
 LAYERS = [
     {"errors"},  # every error of the service, and its form on the wire
-    {"names", "context", "server_exits", "payloads", "event_config", "logging_config", "env_vars", "timestamps"},  # values
+    {
+        "names",
+        "context",
+        "server_exits",
+        "payloads",
+        "event_config",
+        "logging_config",
+        "env_vars",
+        "timestamps",
+    },  # values
     {"domain"},  # functions, invocations, outcomes
     {"protocols"},  # the interfaces of the parts
     {"handlers", "auth.principal", "gateway.formats"},

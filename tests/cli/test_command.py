@@ -542,6 +542,22 @@ def test_a_reload_serves_the_new_code(tmp_path):
         wait_until(lambda: call(server, "it") == b'"newer"')
 
 
+def test_functions_with_long_timeouts_are_one_warning_for_all_workers(tmp_path):
+    names = [f"f{n}=tests.support.handlers.patient" for n in range(6)]
+    environ = {"SERVERFULL_FUNCTIONS": ", ".join([*names, "f0:1=tests.support.handlers.patient"])}
+    shown = "'f0' for 60 s, 'f1' for 60 s, 'f2' for 60 s, 3 more"
+    line = f"6 functions may run long ({shown}), but a stop cuts them off after 30 s"
+    result = serverfull("check", **environ)
+    assert result.stderr.count("may run") == result.stderr.count(f"warning: {line}") == 1
+    with serving(tmp_path / "log", "--workers=2", **environ) as server:
+        wait_until(lambda: server.output().count("Booting worker") == 2 and line in server.output())
+    assert server.output().count("may run") == server.output().count(line) == 1
+    options = ["--workers=2", "--worker-class=gthread"]
+    with gunicorn(tmp_path / "log", *options, application="serverfull_wsgi:app", env=environ) as server:
+        wait_until(lambda: server.output().count("Booting worker") == 2 and line in server.output())
+    assert server.output().count("may run") == server.output().count(line) == 1
+
+
 def call(server, name):
     return OverSocket(server).request("POST", f"/2015-03-31/functions/{name}/invocations").body
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from serverfull_wsgi.fetchers.abilities import list_functions
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 SHOWN_URLS = 20  # they fit on a screen
+SHOWN_TIMEOUTS = 3  # they fit in a line
 # Seconds of gunicorn's graceful timeout that are kept for responses: time to write them and for clients to read them.
 RESPONSE_TIME = 1.0
 NOTIFY_PERIOD = 1.0  # seconds between two signs of life of a worker that starts
@@ -36,9 +37,10 @@ def post_worker_init(worker: Any) -> None:
         with kept_alive(worker):
             application.start()
         application.watch_shutdown(seconds_left_of(worker))
-        warn_of_timeouts(application, worker.cfg)
+        if worker.age == 1:  # one warning, from the first worker
+            warn_of_timeouts(application, worker.cfg)
         if application is worker.wsgi:
-            application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)  # one warning, from the first worker
+            application.warn_if_exposed(worker.cfg.address, warn=worker.age == 1)
 
 
 @contextlib.contextmanager
@@ -89,7 +91,7 @@ def seconds_left_of(worker: Any) -> Callable[[], float | None]:
 
 
 def warn_of_timeouts(application: Application, cfg: Any) -> None:
-    """Log a warning for each function with a longer timeout than ``cfg``, a gunicorn configuration, allows."""
+    """Log a warning if functions have longer timeouts than ``cfg``, a gunicorn configuration, allows."""
     with contextlib.suppress(ConfigurationError):  # of a fetcher that cannot list its functions
         killed = cfg.timeout if cfg.worker_class_str == "sync" else 0
         for line in timeout_warnings(list_functions(application.dispatcher.fetcher), killed, cfg.graceful_timeout):
@@ -97,7 +99,7 @@ def warn_of_timeouts(application: Application, cfg: Any) -> None:
 
 
 def timeout_warnings(functions: Sequence[Function], killed: float = 0, graceful: float = 30) -> list[str]:
-    """Return a line for each function that may run for longer than the server allows.
+    """Return one line about all functions that may run for longer than a stop waits, and one for a sync worker.
 
     Args:
         functions: the functions to check.
@@ -107,17 +109,33 @@ def timeout_warnings(functions: Sequence[Function], killed: float = 0, graceful:
     >>> timeout_warnings([Function(print, name="slow", timeout=60)])[0]
     "function 'slow' may run for 60 s, but a stop cuts it off after 30 s; raise gunicorn's --graceful-timeout"
     """
-    lines = []
+    timeouts: dict[str, float] = {}
     for function in functions:
-        may_run = f"function {function.name!r} may run for {function.timeout:g} s"
-        if function.timeout > graceful:
-            lines.append(f"{may_run}, but a stop cuts it off after {graceful:g} s; raise gunicorn's --graceful-timeout")
-        if killed and function.timeout > killed:
-            lines.append(
-                f"{may_run}, but a sync worker is killed after {killed:g} s; raise gunicorn's --timeout, "
-                "or use --worker-class gthread"
-            )
+        timeouts[function.name] = max(function.timeout, timeouts.get(function.name, 0))
+    lines = []
+    if over := _longest(timeouts, graceful):
+        cut = "cuts it off" if len(over) == 1 else "cuts them off"
+        lines.append(f"{_may_run(over)}, but a stop {cut} after {graceful:g} s; raise gunicorn's --graceful-timeout")
+    if killed and (over := _longest(timeouts, killed)):
+        lines.append(
+            f"{_may_run(over)}, but a sync worker is killed after {killed:g} s; raise gunicorn's --timeout, "
+            "or use --worker-class gthread"
+        )
     return lines
+
+
+def _longest(timeouts: Mapping[str, float], limit: float) -> list[tuple[str, float]]:
+    """Return the names and timeouts above the limit, the longest first."""
+    return sorted((item for item in timeouts.items() if item[1] > limit), key=lambda item: -item[1])
+
+
+def _may_run(over: Sequence[tuple[str, float]]) -> str:
+    if len(over) == 1:
+        ((name, timeout),) = over
+        return f"function {name!r} may run for {timeout:g} s"
+    shown = ", ".join(f"{name!r} for {timeout:g} s" for name, timeout in over[:SHOWN_TIMEOUTS])
+    more = f", {len(over) - SHOWN_TIMEOUTS} more" if len(over) > SHOWN_TIMEOUTS else ""
+    return f"{len(over)} functions may run long ({shown}{more})"
 
 
 def log_urls(application: Application, listeners: Sequence[object]) -> None:

@@ -67,8 +67,11 @@ def load_app() -> Application:
     try:
         application = create_app()
         if _is_gunicorn():
-            _prepare_worker(application)
-            if cfg := _command_line():
+            worker = _current_worker()
+            if worker:
+                _prepare(worker, application)
+            is_first = worker is None or worker.age == 1  # one warning for all workers
+            if is_first and (cfg := _command_line()):
                 warn_of_timeouts(application, cfg)
         if _is_worker():
             application.start()
@@ -97,16 +100,20 @@ def _startup_error(error: ConfigurationError) -> Exception:
     return AppImportError(f"serverfull_wsgi cannot start:\n{error}")  # type: ignore[no-any-return]
 
 
-def _prepare_worker(application: Application) -> None:
-    """Do the work of the hooks that the current gunicorn worker needs before it runs, if this process is a worker."""
+def _current_worker() -> Any:
+    """Return the gunicorn worker that this process is, or None."""
     from gunicorn.workers.base import Worker
 
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return worker if isinstance(worker, Worker) else None
+
+
+def _prepare(worker: Any, application: Application) -> None:
+    """Do the work of the hooks that a worker needs before it runs."""
     from serverfull_wsgi.servers.gunicorn.workers import adopt
 
-    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    if isinstance(worker, Worker):
-        application.watch_shutdown(seconds_left_of(worker))
-        adopt(worker)
+    application.watch_shutdown(seconds_left_of(worker))
+    adopt(worker)
 
 
 def _command_line() -> Any:
