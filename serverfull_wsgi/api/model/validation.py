@@ -13,9 +13,10 @@ All violations of a request go into one message, in the order of the model's mem
 | scalar value of a map | the map's | ``Map value must satisfy constraint: […, Member must not be null]`` |
 | member of a structure in a list | ``fileSystemConfigs.1.member.arn`` | ``Member must …`` |
 
-The texts are recorded from AWS. Exceptions: the path into a list of structures is recorded from other services of AWS
-only, and the form of a structure's value from another error of Lambda. AWS's order of several violations, and of the
-values of an enumeration, is not constant.
+The texts are recorded from AWS Lambda, with these exceptions. The path into a list of structures, and the text without
+the value of a sensitive member, are recorded from other services of AWS. The form of a structure's value is recorded
+from another error of Lambda. The constraint of a list inside a map is put together from its parts. AWS's order of
+several violations, and of the values of an enumeration, is not constant.
 """
 
 from __future__ import annotations
