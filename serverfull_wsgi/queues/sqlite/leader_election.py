@@ -46,8 +46,8 @@ def term(db: sqlite3.Connection) -> Term | None:
 
 def is_leader(db: sqlite3.Connection, holder: str, now: float) -> bool:
     """Return whether ``holder`` has a term that has not ended."""
-    found = term(db)
-    return found is not None and found.holder == holder and found.until > now
+    query = "SELECT 1 FROM leader WHERE holder = ? AND until > ?"
+    return db.execute(query, (holder, now)).fetchone() is not None
 
 
 class Leader:

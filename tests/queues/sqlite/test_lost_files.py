@@ -39,7 +39,8 @@ def remove_index(folder):
 
 
 def remove_folder(folder):
-    shutil.rmtree(folder)
+    while folder.exists():  # the server may make its reserve again while the folder is being removed
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def move_folder(folder):
