@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from serverfull_wsgi import Outcome
 from tests.gateway.formats.kinds import CONTEXT, KINDS, answer, request
 
 pytestmark = pytest.mark.quick
@@ -75,6 +76,11 @@ def test_a_payload_that_is_not_json_is_a_failure_of_the_other_kinds(kind, payloa
 def test_an_http_api_sends_the_content_of_a_json_string():
     given = answer("H2", '{"name": "John Doe", "age":')
     assert (given.status, given.body, given.reason) == (200, b'{"name": "John Doe", "age":', None)
+
+
+@pytest.mark.parametrize("payload", [b'{"a": 1e999}', b'{"statusCode": 200, "body": [1e999]}'])
+def test_a_number_that_json_cannot_write_is_a_failure_of_a_function_url(payload):
+    assert_failed("URL", payload, "bad_body")
 
 
 # Objects without status, unknown keys
@@ -237,6 +243,18 @@ def test_headers_that_are_not_an_object_are_a_failure(kind, headers):
     assert_failed(kind, {"statusCode": 200, "headers": headers}, "bad_headers")
 
 
+@pytest.mark.parametrize("headers", ["x", [], 3, True])
+@pytest.mark.parametrize("kind", ["REST", "H1", "ALB+"])
+def test_multiple_headers_that_are_not_an_object_are_a_failure(kind, headers):
+    assert_failed(kind, {"statusCode": 200, "multiValueHeaders": headers}, "bad_headers")
+
+
+@pytest.mark.parametrize("kind", ["REST", "H1", "ALB+"])
+def test_null_among_multiple_headers_is_left_out(kind):
+    given = answer(kind, {"statusCode": 200, "multiValueHeaders": {"A": None, "B": ["1", None, "2"]}})
+    assert (values(given, "a"), values(given, "b")) == ([], ["1", "2"])
+
+
 INJECTIONS = [
     ({"X-A": "a\r\nSet-Cookie: evil=1"}, "bad_header_value"),
     ({"X-A": "a\nb"}, "bad_header_value"),
@@ -302,8 +320,9 @@ def test_the_headers_that_aws_adds_replace_those_of_the_function(kind):
 
 
 @pytest.mark.parametrize("kind", ["REST", "URL"])
-def test_the_trace_of_the_answer_has_the_root_of_the_request(kind):
-    sent = request(headers={"x-amzn-trace-id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"})
+@pytest.mark.parametrize("name", ["X-Amzn-Trace-Id", "x-amzn-trace-id"])
+def test_the_trace_of_the_answer_has_the_root_of_the_request(kind, name):
+    sent = request(headers={name: "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"})
     (trace,) = values(answer(kind, {"statusCode": 200}, sent), "x-amzn-trace-id")
     assert trace.startswith("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=")
 
@@ -312,6 +331,11 @@ def test_the_trace_of_the_answer_has_the_root_of_the_request(kind):
 def test_a_trace_that_is_not_one_does_not_come_back(kind):
     sent = request(headers={"x-amzn-trace-id": "Root=1-x\r\nSet-Cookie: a=b"})
     assert values(answer(kind, {"statusCode": 200}, sent), "x-amzn-trace-id") == [TRACE]
+
+
+def test_a_trace_id_of_another_form_is_sent_as_it_is():
+    given = KINDS["URL"].answer(Outcome(b"{}"), request(), context=CONTEXT._replace(trace_id="none"))
+    assert values(given, "x-amzn-trace-id") == ["none"]
 
 
 # Cookies
@@ -408,6 +432,10 @@ def test_a_rest_api_refuses_bad_base64_if_it_decodes():
 @pytest.mark.parametrize("body", ["YWJj\nZGVm\n", "YWJjZGVm", "YWJj ZGVm"])
 def test_base64_may_have_line_breaks(body):
     assert answer("H2", {"statusCode": 200, "body": body, "isBase64Encoded": True}).body == b"abcdef"
+
+
+def test_base64_may_lack_its_padding():
+    assert answer("H2", {"statusCode": 200, "body": "YWJjZA", "isBase64Encoded": True}).body == b"abcd"
 
 
 @pytest.mark.parametrize("body", ["", None])

@@ -290,6 +290,13 @@ def test_the_client_is_added_to_addresses_and_its_trace_is_kept(kind):
     assert lower["x-amzn-trace-id"] == "Root=1-a-b;Sampled=1"
 
 
+@pytest.mark.parametrize("kind", ["REST", "H1", "H2", "URL"])
+def test_the_last_of_two_hosts_counts(kind):
+    sent = request(headers={"host": "shop.example.com"})
+    assert event(kind, sent)["requestContext"]["domainName"] == "shop.example.com"
+    assert {name.lower(): value for name, value in headers(kind, sent).items()}["host"] == "shop.example.com"
+
+
 # The request context
 
 IDS = {"REST": CONTEXT.request_id, "URL": CONTEXT.request_id} | dict.fromkeys(["H1", "H2"], CONTEXT.extended_request_id)
@@ -410,7 +417,14 @@ def test_an_api_key_is_in_the_identity_of_a_rest_api():
 
 # Bodies
 
-TEXT = ["text/plain", "text/html; charset=utf-8", "application/json", "application/xml", "application/javascript"]
+TEXT = [
+    "text/plain",
+    "Text/Plain ;x=y",
+    "text/html; charset=utf-8",
+    "application/json",
+    "application/xml",
+    "application/javascript",
+]
 BINARY = [
     None,
     "application/x-www-form-urlencoded",
