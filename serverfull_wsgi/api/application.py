@@ -46,7 +46,7 @@ from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import bound_output
 from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
-from serverfull_wsgi.wsgi.responses import log_fields, refuse, render, send_json
+from serverfull_wsgi.wsgi.responses import NO_BODY, log_fields, refuse, render, send_json
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -181,7 +181,7 @@ class Application:
             return _send_healthy(environ, start_response)
         age = round(self.queue.oldest_due_age(), 3) if isinstance(self.queue, Backlog) else None
         body = send_json("200 OK", {"oldestDueEventAgeInSeconds": age}, ids.request_id, start_response)
-        return body if environ["REQUEST_METHOD"] == "GET" else []
+        return body if environ["REQUEST_METHOD"] == "GET" else NO_BODY
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
         """Call the endpoint of a request that `_invoked_name` does not recognise.
@@ -367,4 +367,4 @@ def _invoked_name(environ: WSGIEnvironment) -> str:
 
 def _send_healthy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1")])
-    return [b"."] if environ["REQUEST_METHOD"] == "GET" else []
+    return [b"."] if environ["REQUEST_METHOD"] == "GET" else NO_BODY

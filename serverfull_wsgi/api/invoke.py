@@ -35,7 +35,7 @@ from serverfull_wsgi.wsgi.requests import (
     read_body,
     trace_id,
 )
-from serverfull_wsgi.wsgi.responses import in_one_packet, refuse
+from serverfull_wsgi.wsgi.responses import NO_BODY, in_one_packet, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -107,7 +107,7 @@ class Invoke:
         if kind == DRY_RUN:
             self._dispatcher.check(invocation)
             start_response("204 No Content", [("x-amzn-RequestId", ids.request_id)])
-            return []
+            return NO_BODY
         if kind == MOCK_ERROR:
             outcome = self._mock_error(invocation, environ.get("HTTP_X_ERROR_TYPE", ""))
         else:
@@ -219,7 +219,7 @@ def _send_accepted(request_id: str, invocation: Invocation, start_response: Star
             *_SUCCESS_HEADERS,
         ],
     )
-    return []
+    return NO_BODY
 
 
 def _send_outcome(

@@ -46,6 +46,9 @@ def log_fields(environ: WSGIEnvironment, request_id: str) -> dict[str, str]:
     return fields
 
 
+NO_BODY = (b"",)  # not empty: Hypercorn sends the head of a response with the first piece of its body
+
+
 def render(
     error: ServiceError,
     request_id: str,
@@ -69,7 +72,7 @@ def render(
         ],
         exc_info,
     )
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+    return NO_BODY if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def send_json(status: str, value: Any, request_id: str, start_response: StartResponse) -> Iterable[bytes]:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from werkzeug.routing import Rule
+from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
 from serverfull_wsgi import (
@@ -452,3 +453,25 @@ def test_the_tail_has_output_printed_while_another_handler_redirects_its_own():
     leave.set()
     other.join()
     assert b"\nhello\n" in tail(prints)
+
+
+INVOKE = "/2015-03-31/functions/hello/invocations"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("POST", INVOKE, {"HTTP_X_AMZ_INVOCATION_TYPE": "Event"}),
+        ("POST", INVOKE, {"HTTP_X_AMZ_INVOCATION_TYPE": "DryRun"}),
+        ("HEAD", "/healthcheck", {}),
+        ("HEAD", "/nothing", {}),
+    ],
+)
+def test_a_response_without_a_body_has_one_empty_piece(method, path, headers):
+    """Hypercorn sends the head of a response with the first piece of its body."""
+    application = Application(StaticFetcher({"hello": lambda event, context: None}))
+    environ = EnvironBuilder(path, method=method).get_environ() | headers
+    statuses = []
+    assert list(application(environ, lambda status, *_: statuses.append(status))) == [b""]
+    assert len(statuses) == 1
+    application.close()
