@@ -92,3 +92,22 @@ def test_a_module_loads_or_fails_as_under_awss_client(client, own_pair, name, tm
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_text(text)
     agree(*own_pair(handler=MODULES[name]["handler"], root=root).results(1, 1))
+
+
+LOGGING = [
+    "returnsNothing",
+    "throwsError",
+    "throwsText",
+    "throwsCycle",
+    "throwsOwnMembers",
+    "callbackError",
+    "unhandled",
+]
+LOGGING += [name for name in HANDLERS if name.startswith("logs")]
+
+
+@pytest.mark.parametrize("level", ["TRACE", "warn", "FATAL", "nonsense"])
+@pytest.mark.parametrize("format", ["JSON", "text"])
+def test_the_log_has_the_format_and_level_of_awss_client(client, own_pair, format, level):
+    pair = own_pair(AWS_LAMBDA_LOG_FORMAT=format, AWS_LAMBDA_LOG_LEVEL=level)
+    agree(*pair.results(*({"name": name} for name in LOGGING if name != "unhandled"), {"name": "unhandled"}))

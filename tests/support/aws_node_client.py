@@ -83,8 +83,9 @@ class Result(NamedTuple):
 class Process:
     """A process with one handler, under AWS's client or the project's."""
 
-    def __init__(self, node, argv, runtime, log, *, handler, root):
+    def __init__(self, node, argv, runtime, log, *, handler, root, variables):
         environ = {
+            **variables,
             "AWS_LAMBDA_FUNCTION_NAME": "compared",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
@@ -119,9 +120,10 @@ class Process:
 class Pair:
     """One handler under the project's client and AWS's, in two processes that start at the same time."""
 
-    def __init__(self, client, folder, *, handler="handlers.handler", root=COMPARED):
-        self._theirs = Process(*client, folder / "theirs", handler=handler, root=root)
-        self._ours = Process(client.node, OWN, client.runtime, folder / "ours", handler=handler, root=root)
+    def __init__(self, client, folder, *, handler="handlers.handler", root=COMPARED, **variables):
+        options = {"handler": handler, "root": root, "variables": variables}
+        self._theirs = Process(*client, folder / "theirs", **options)
+        self._ours = Process(client.node, OWN, client.runtime, folder / "ours", **options)
         self.ended = False
 
     def results(self, *events):
@@ -137,6 +139,7 @@ class Pair:
 
 _RUNTIME = r"(?:node_\w+\.mjs|aws_node_client|aws-lambda-ric|aws_native_client|node:\w+)"
 _json_frame = re.compile(rf',"    at (?:[^"\\]|\\.)*{_RUNTIME}(?:[^"\\]|\\.)*"')
+_text_frame = re.compile(rf"\\n    at (?:(?!\\n)[^\"])*{_RUNTIME}(?:(?!\\n| \{{)[^\"])*")
 _printed_end = re.compile(r"(?m)^(?:node:|file:|/)\S+:\d+$")  # Node.js prints the error that ends the process
 
 
@@ -146,4 +149,4 @@ def plain(text):
     text = re.sub(r"(\(node:)\d+\)", r"\1PID)", text)
     text = re.sub(r"- /[^\\\"\n]*(?:node_\w+\.mjs|aws-lambda-ric)[^\\\"\n]*", "- RUNTIME", text)  # a require stack
     text = re.sub(rf"(imported from )[^\s\"\\]*{_RUNTIME}", r"\1RUNTIME", text)
-    return _json_frame.sub("", _printed_end.split(text)[0])
+    return _text_frame.sub("", _json_frame.sub("", _printed_end.split(text)[0]))

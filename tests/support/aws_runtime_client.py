@@ -129,18 +129,20 @@ class Child:
 
 
 _frame = re.compile(rb"\xa5\x5a\x00(.)(.{4}).{8}", re.DOTALL)
-_ERROR = b"\x17"
+_ERROR = 0x17  # as text
+_JSON = 2  # the last two bits of a frame in JSON
 
 
 def text_of(log):
     """Return the text of standard output, standard error and telemetry frames, in the order of writing.
 
-    A frame ends where its length says. Only the report of an error has no line end of its own.
+    A frame ends where its length says. The report of an error and records in JSON have no line end of their own.
     """
     text = b""
     while frame := _frame.search(log):
         end = frame.end() + int.from_bytes(frame[2], "big")
-        text += log[: frame.start()] + log[frame.end() : end] + (b"\n" if frame[1] == _ERROR else b"")
+        has_line_end = frame[1][0] != _ERROR and frame[1][0] & 3 != _JSON
+        text += log[: frame.start()] + log[frame.end() : end] + (b"" if has_line_end else b"\n")
         log = log[end:]
     return (text + log).decode()
 

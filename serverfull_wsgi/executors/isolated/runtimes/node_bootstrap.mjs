@@ -16,7 +16,7 @@
 // status and message.
 
 import { connect, next, post } from "./node_api.mjs";
-import { HAS_CALLBACKS, RuntimeError, describe } from "./node_errors.mjs";
+import { HAS_CALLBACKS, describe, runtimeError } from "./node_errors.mjs";
 import { defineAwslambda, load } from "./node_handler.mjs";
 import { logError, patchConsole, setRequestId } from "./node_log.mjs";
 
@@ -61,7 +61,7 @@ function postResult(result) {
     body = JSON.stringify(result === undefined ? null : result);
   } catch {
     const message = "Unable to stringify response body";
-    throw HAS_CALLBACKS ? new Error(message) : new RuntimeError("JSONStringifyError", message);
+    throw HAS_CALLBACKS ? new Error(message) : runtimeError("JSONStringifyError", message);
   }
   if (body === undefined) throw new TypeError("Wrong arguments"); // a function or a symbol
   answer("response", body);
@@ -77,7 +77,7 @@ async function nextInvocation() {
 }
 
 function failUnsettled() {
-  exitWith("Invoke Error", new RuntimeError("NodeJsExit", NEVER_SETTLED), EXIT_NEVER_SETTLED);
+  exitWith("Invoke Error", runtimeError("NodeJsExit", NEVER_SETTLED), EXIT_NEVER_SETTLED);
 }
 
 // The context
@@ -222,7 +222,7 @@ whenLoopIsEmpty(() => {});
 if (HAS_CALLBACKS) {
   process.on("uncaughtException", (error) => exitWith("Uncaught Exception", error, EXIT_EXCEPTION));
   process.on("unhandledRejection", (reason, promise) => {
-    const error = new RuntimeError("UnhandledPromiseRejection", reason);
+    const error = runtimeError("UnhandledPromiseRejection", reason);
     exitWith("Unhandled Promise Rejection", Object.assign(error, { reason, promise }), EXIT_REJECTION);
   });
 }
@@ -233,7 +233,7 @@ try {
   process.chdir(process.env.LAMBDA_TASK_ROOT);
   const handler = await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER);
   if (HAS_CALLBACKS) new Runtime(handler).scheduleNext();
-  else if (handler.length > 2) throw new RuntimeError("CallbackHandlerDeprecated", NO_CALLBACKS);
+  else if (handler.length > 2) throw runtimeError("CallbackHandlerDeprecated", NO_CALLBACKS);
   else new BufferedInvokeProcessor(handler).run();
 } catch (error) {
   if (HAS_CALLBACKS) exitWith("Uncaught Exception", error, EXIT_EXCEPTION);

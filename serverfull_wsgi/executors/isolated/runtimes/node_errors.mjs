@@ -10,11 +10,14 @@ const UNREADABLE =
 const LAST_WITH_CALLBACKS = 22;
 export const HAS_CALLBACKS = Number(/nodejs(\d+)/.exec(process.env.AWS_EXECUTION_ENV)?.[1] ?? 0) <= LAST_WITH_CALLBACKS;
 
-export class RuntimeError extends Error {
-  constructor(name, message) {
-    super(message);
-    Object.defineProperty(this, "name", { value: `Runtime.${name}`, enumerable: !HAS_CALLBACKS });
-  }
+// An error of the runtime's own. Its class has the name that AWS's client gives it, which JSON logs show.
+
+export function runtimeError(name, message) {
+  const className = HAS_CALLBACKS || name.endsWith("Error") ? name : `${name}Error`;
+  const RuntimeError = { [className]: class extends Error {} }[className];
+  const error = new RuntimeError(message);
+  Object.defineProperty(error, "name", { value: `Runtime.${name}`, enumerable: !HAS_CALLBACKS });
+  return error;
 }
 
 function isError(value) {

@@ -5,7 +5,7 @@ import module, { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-import { HAS_CALLBACKS, RuntimeError } from "./node_errors.mjs";
+import { HAS_CALLBACKS, runtimeError } from "./node_errors.mjs";
 import { resolveInNodePath } from "./node_path.mjs";
 
 const require = createRequire(import.meta.url);
@@ -37,23 +37,23 @@ export function defineAwslambda() {
 export async function load(root, handler) {
   if (handler.includes("..")) {
     const advice = "Use absolute paths when specifying root directories in handler names.";
-    throw new RuntimeError("MalformedHandlerName", `'${handler}' is not a valid handler name. ${advice}`);
+    throw runtimeError("MalformedHandlerName", `'${handler}' is not a valid handler name. ${advice}`);
   }
   const last = path.basename(handler);
   const folder = handler.substring(0, handler.indexOf(last));
   const [, file, names] = /^([^.]*)\.(.*)$/.exec(last) ?? [];
-  if (file === undefined) throw new RuntimeError("MalformedHandlerName", "Bad handler");
+  if (file === undefined) throw runtimeError("MalformedHandlerName", "Bad handler");
   const exports = await importFile(root, folder, file);
   const exported = resolve(exports, names) || (HAS_CALLBACKS ? undefined : resolve(exports.default, names));
-  if (!exported) throw new RuntimeError("HandlerNotFound", `${handler} is undefined or not exported`);
-  if (typeof exported !== "function") throw new RuntimeError("HandlerNotFound", `${handler} is not a function`);
+  if (!exported) throw runtimeError("HandlerNotFound", `${handler} is undefined or not exported`);
+  if (typeof exported !== "function") throw runtimeError("HandlerNotFound", `${handler} is not a function`);
   if (exported[STREAMING]) throw refusalOf(exported[STREAMING]);
   return exported;
 }
 
 function refusalOf(streaming) {
-  if (streaming !== "response") return new RuntimeError("MalformedStreamingHandler", "Only response streaming is supported.");
-  return new RuntimeError("MalformedStreamingHandler", "Response streaming is not served here; export the handler without awslambda.streamifyResponse.");
+  if (streaming !== "response") return runtimeError("MalformedStreamingHandler", "Only response streaming is supported.");
+  return runtimeError("MalformedStreamingHandler", "Response streaming is not served here; export the handler without awslambda.streamifyResponse.");
 }
 
 function resolve(exports, names) {
@@ -66,10 +66,10 @@ async function importFile(root, folder, file) {
     return await findFile(root, folder, file);
   } catch (error) {
     if (error instanceof SyntaxError) {
-      const failure = new RuntimeError("UserCodeSyntaxError", error);
+      const failure = runtimeError("UserCodeSyntaxError", error);
       throw HAS_CALLBACKS ? failure : Object.assign(failure, { stack: error.stack });
     }
-    if ((HAS_CALLBACKS || error instanceof Error) && error.code === "MODULE_NOT_FOUND") throw new RuntimeError("ImportModuleError", error);
+    if ((HAS_CALLBACKS || error instanceof Error) && error.code === "MODULE_NOT_FOUND") throw runtimeError("ImportModuleError", error);
     throw error;
   }
 }
