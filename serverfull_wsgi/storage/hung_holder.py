@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-GAP = 5.0  # seconds between two observations, after which the second one starts anew
+GAP = 5.0  # seconds between two observations, after which the second one starts anew; a tick may wait for the gate
 
 
 class Signs(NamedTuple):
@@ -44,7 +44,7 @@ class HungHolder:
         self._since = self._observed = 0.0
 
     def observe(self) -> int | None:
-        """Observe the holder after an attempt to get the lock failed. Return its process id if it hangs."""
+        """Observe the lock, which is usually free. Return the process id of its holder if the holder hangs."""
         now, signs = time.monotonic(), self._present_signs()
         if signs is None or signs != self._signs or now - self._observed > GAP:
             self._since = now

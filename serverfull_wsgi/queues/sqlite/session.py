@@ -24,6 +24,7 @@ from serverfull_wsgi.storage.liveness import LivenessLocks
 TICK = 0.1  # seconds between two rounds of the housekeeper: the longest an event of another process waits for its start
 DELIVERY_THREADS = 2  # so that a destination that hangs does not hold up the others
 RETENTION_PERIOD = 60.0  # seconds between two removals of old events
+HANG_CHECK_PERIOD = 0.5  # seconds between two looks at the process that holds the store's gate
 DEATHS_PERIOD = 0.5  # seconds between two checks for processes that died
 RESERVE_PERIOD = 1.0  # seconds between two attempts to reserve disk space again
 RENEWALS = 3  # of a lease within its length, so that two may fail
@@ -63,7 +64,7 @@ class Session:
             self._logger.warning("%s", warning)
         holder = f"{socket.gethostname()}:{self.pid}:{uuid.uuid4().hex[:12]}"
         self._liveness = LivenessLocks(store.locks / "owners", holder)
-        self._hung_holder = store.hung_holder(options.lease)
+        self._hung_holder, self._hang_check = store.hung_holder(options.lease), Timer(HANG_CHECK_PERIOD)
         self.leader = Leader(store, holder, options.lease, self._liveness, options.logger)
         self.events = EventWorkers(store, holder, options, run)
         client = DestinationClient(send, options.endpoint, options.logger, options.metrics)
@@ -116,12 +117,14 @@ class Session:
     def _housekeeper(self) -> None:
         while not self._stopped.wait(TICK):
             try:
+                if self._hang_check.is_over():
+                    self._hang_check.restart()
+                    self._end_hung_holder()
                 self._tick()
                 self._last_error = ""
             except StoreLostError:  # it is logged once
                 pass
             except Exception as error:  # the disk may work again later, and the leases must be renewed then
-                self._end_hung_holder()
                 if str(error) != self._last_error:
                     self._logger.error("the event store %s failed, will retry: %s", self.store.path, error)
                 self._last_error = str(error)
