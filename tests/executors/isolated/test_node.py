@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES
+from tests.support.aws_node_client import MODULES
 from tests.support.isolated import FUNCTIONS, executing, function, invocation, marked, needs_namespaces, result, run
 from tests.support.waiting import wait_until
 
@@ -311,6 +314,23 @@ def test_the_packages_for_all_functions_come_after_their_own_and_those_of_layers
         assert result(executor, node("index.handler", name="second", layers=[str(layer)], **code)) == "layered"
         assert result(executor, node("sdk.handler", **code)) == "shared @aws-sdk/client-x"
         assert result(executor, node("later.handler", **code)) == "shared @aws-sdk/client-x"
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("index.mjs", "import { LambdaClient } from '@aws-sdk/client-lambda';"),
+        ("index.cjs", "const { LambdaClient } = require('@aws-sdk/client-lambda');"),
+    ],
+)
+def test_a_function_imports_the_aws_sdk_from_the_shared_folder(file, code, tmp_path):
+    folder = Path(os.environ.get(MODULES, "/absent"), "node_modules")
+    if not (folder / "@aws-sdk/client-lambda").is_dir():
+        pytest.skip(f"the folder of {MODULES} has no @aws-sdk/client-lambda; .ci/run installs it")
+    export = "export const handler =" if file.endswith(".mjs") else "exports.handler ="
+    (tmp_path / file).write_text(f"{code} {export} async () => new LambdaClient({{ region: 'x' }}).config.region();")
+    with executing(node_modules=str(folder)) as executor:
+        assert result(executor, node("index.handler", code=tmp_path, memory_size=256)) == "x"
 
 
 @pytest.mark.parametrize(
