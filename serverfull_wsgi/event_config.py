@@ -47,8 +47,8 @@ class EventConfig:
             target = getattr(self, name)
             if target is not None and not (isinstance(target, str) and _target.fullmatch(target)):
                 raise ConfigurationError(
-                    f"event_config: {name}={target!r} must be a function's name or ARN, an http(s) URL, or the ARN of "
-                    "an SQS queue, an SNS topic or an EventBridge bus"
+                    f"event_config: {name}={masked_target(target)!r} must be a function's name or ARN, an http(s) URL, "
+                    "or the ARN of an SQS queue, an SNS topic or an EventBridge bus"
                 )
 
     def _check_range(self, name: str, least: int, most: int) -> None:
@@ -57,6 +57,26 @@ class EventConfig:
             raise ConfigurationError(f"event_config: {name}={value!r} must be a whole number, {least} to {most}")
 
 
+def masked_target(target: object) -> object:
+    """Return a target as logs and look-ups show it: a URL without its user info, query and fragment.
+
+    These may be passwords and tokens. Any other target is returned as it is.
+
+    >>> masked_target("https://user:password@example.com:8443/failed?token=secret")
+    'https://***@example.com:8443/failed?***'
+    >>> masked_target("clean-up")
+    'clean-up'
+    """
+    if not isinstance(target, str) or not (url := _url.match(target.lstrip())):
+        return target
+    scheme, authority, path, rest = url.groups()
+    _, at, host = authority.rpartition("@")
+    if not re.fullmatch(r"[^:]*(:\d*)?|\[[^\]]*\](:\d*)?", host):  # a password with a slash ends the authority early
+        return f"{scheme}***"
+    return f"{scheme}{'***@' if at else ''}{host}{path}{rest and rest[0] + '***'}"
+
+
+_url = re.compile(r"([a-z][a-z0-9+.-]*://)([^/?#]*)([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _target = re.compile(
     r"https?://[^/\s]\S*|arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+|sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+"
     r"|events:[a-z0-9-]+:\d{12}:event-bus/[A-Za-z0-9-_./]+"

@@ -17,10 +17,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from serverfull_wsgi.event_config import masked_target
 from serverfull_wsgi.events.records import DEAD_LETTER, ERROR_LENGTH, function_name
 from serverfull_wsgi.protocols import Send
 from serverfull_wsgi.telemetry.metrics import Metrics
 
+WEBHOOK = ("http://", "https://")
 TIMEOUT = 10.0  # seconds to connect, and again for all that follows: a destination that hangs blocks a worker thread
 
 
@@ -57,9 +59,10 @@ class DestinationClient:
         try:
             self._transport(delivery.target)(delivery)
         except Exception as error:  # of a socket, boto3, or the queue of a function
-            text = f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
+            text = _text_of(error, delivery.target)
+            target = masked_target(delivery.target)
             self._logger.error(
-                "cannot deliver record %s to %s %s, will retry: %s", delivery.id, delivery.kind, delivery.target, text
+                "cannot deliver record %s to %s %s, will retry: %s", delivery.id, delivery.kind, target, text
             )
             self._count_failure(delivery)
             return text
@@ -71,7 +74,7 @@ class DestinationClient:
             self._metrics.count(function_name(delivery.function).name, metric)
 
     def _transport(self, target: str) -> Callable[[Delivery], None]:
-        if target.startswith(("http://", "https://")):
+        if target.startswith(WEBHOOK):
             return _send_to_webhook
         service = target.split(":")[2] if target.startswith("arn:") else ""
         services = {"sqs": self._send_to_sqs, "sns": self._send_to_sns, "events": self._send_to_bus}
@@ -119,6 +122,14 @@ class DestinationClient:
         # One attempt, since the queue retries. Connecting, looking up a queue's URL and sending share the time.
         config = Config(connect_timeout=TIMEOUT / 2, read_timeout=TIMEOUT, retries={"total_max_attempts": 1})
         return boto3.client(service, region_name=region, endpoint_url=self._endpoint, config=config)
+
+
+def _text_of(error: Exception, target: str) -> str:
+    """Return an error's text. Python's texts for URLs that are not valid quote parts of the URL, such as a password."""
+    is_invalid = isinstance(error, (ValueError, http.client.InvalidURL)) and not isinstance(error, OSError)
+    if target.startswith(WEBHOOK) and is_invalid:
+        return f"{type(error).__name__}: the URL of the webhook is not valid"
+    return f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
 
 
 def _message_attributes(delivery: Delivery) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import http.client
+import logging
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -11,9 +13,12 @@ import time
 
 import pytest
 
+from serverfull_wsgi import Application, EventConfig, Function, SqliteQueue, StaticFetcher
 from serverfull_wsgi.events import destinations
+from serverfull_wsgi.events.destinations import Delivery, DestinationClient
 from tests.support.battery import WHOLE
 from tests.support.event_servers import EventServers, Webhook
+from tests.support.hosts import InProcess
 from tests.support.waiting import wait_until
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200 + b"\r\nContent-Length: 0\r\n\r\n"
@@ -117,3 +122,54 @@ def test_a_stop_waits_for_a_delivery_in_progress(tmp_path):
         with servers.gunicorn(WEBHOOK=webhook.url):
             assert servers.event(id)["records"][0]["state"] == "delivered"
     assert webhook.attempts == 1
+
+
+def delivery(target):
+    return Delivery("on_failure", target, b"{}", {}, "id", "arn:aws:lambda:us-east-1:123456789012:function:f", "", "id")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "http://user:s3cret@{}/hook",
+        "http://{}/hook?token=s3cret",
+        "http://{}/hook?token=s3cret\x01",
+        "http://user:s3/cret@{}/hook",
+        "http://user:s3cret@{}.invalid:99999/hook?s3cret",
+        "http://user:s3cret@[{}/hook",
+        "http://user:s3cret@grüezi..invalid/hook",
+    ],
+)
+def test_a_failed_delivery_is_logged_without_passwords_and_tokens(form, caplog):
+    client = DestinationClient(None, None, logging.getLogger("tests.destinations"), None)
+    with contextlib.closing(Webhook(500)) as webhook:
+        address = webhook.url.split("/")[2]
+        error = client.deliver(delivery(form.format(address)))
+    (record,) = caplog.records
+    assert error
+    assert "http://***" in record.getMessage() or "/hook?***" in record.getMessage()
+    assert "s3" not in error + record.getMessage()
+
+
+def test_a_look_up_shows_a_webhook_without_its_password_and_token(tmp_path):
+    with contextlib.closing(Webhook(500, 500)) as webhook:
+        target = webhook.url.replace("http://", "http://user:s3cret@").replace("x=1", "token=s3cret")
+        function = Function(lambda event, context: 1 / 0, event_config=EventConfig(0, on_failure=target))
+        queue = SqliteQueue(tmp_path / "events.sqlite3")
+        application = Application(StaticFetcher({"f": function}), queue=queue, admin=True)
+        call = InProcess(application).request
+        assert (
+            call("POST", "/2015-03-31/functions/f/invocations", b"", {"X-Amz-Invocation-Type": "Event"}).status == 202
+        )
+        (event,) = call("GET", "/serverfull/events").json["events"]
+        shown = wait_until(lambda: _records(call("GET", f"/serverfull/events/{event['requestId']}")))
+        application.close()
+    assert shown["target"] == f"http://***@{webhook.url.split('/')[2]}/hook?***"
+    with contextlib.closing(sqlite3.connect(tmp_path / "events.sqlite3")) as db:
+        assert db.execute("SELECT target FROM record").fetchone() == (target,)  # for the next attempt
+
+
+def _records(response):
+    assert b"s3cret" not in response.body
+    records = response.json["records"]
+    return records[0] if records and records[0]["tries"] else None

@@ -3,6 +3,7 @@
 import pytest
 
 from serverfull_wsgi import ConfigurationError, EventConfig
+from serverfull_wsgi.event_config import masked_target
 
 pytestmark = pytest.mark.quick
 
@@ -39,3 +40,43 @@ def test_values_that_aws_refuses_are_refused(values):
 )
 def test_functions_urls_and_arns_of_three_services_are_targets(target):
     assert EventConfig(on_failure=target).on_failure == target
+
+
+# URLs with passwords and tokens
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("https://example.com", "https://example.com"),
+        ("https://example.com:8443/failed", "https://example.com:8443/failed"),
+        ("http://[::1]:80/a/@b", "http://[::1]:80/a/@b"),
+        ("https://user:s3cret@example.com/failed", "https://***@example.com/failed"),
+        ("https://s3cret@example.com", "https://***@example.com"),
+        ("https://user:a@s3cret@example.com", "https://***@example.com"),
+        ("https://user:s3/cret@example.com/failed", "https://***"),
+        ("https://user:s3?cret@example.com/failed", "https://***"),
+        ("https://example.com/failed?token=s3cret", "https://example.com/failed?***"),
+        ("https://example.com?token=s3cret&next=https://a@b", "https://example.com?***"),
+        ("https://example.com/#s3cret", "https://example.com/#***"),
+        ("HTTPS://user:s3cret@example.com/", "HTTPS://***@example.com/"),
+        ("amqp://user:s3cret@example.com/", "amqp://***@example.com/"),
+        (" https://user:s3cret@example.com/", "https://***@example.com/"),
+        ("clean-up", "clean-up"),
+        ("clean-up:prod", "clean-up:prod"),
+        ("arn:aws:sqs:us-east-1:123456789012:failed", "arn:aws:sqs:us-east-1:123456789012:failed"),
+        (17, 17),
+    ],
+)
+def test_a_target_is_shown_without_passwords_and_tokens(target, shown):
+    assert masked_target(target) == shown
+
+
+@pytest.mark.parametrize(
+    "target", ["https://user:s3cret@example.com/a b", "ftp://user:s3cret@example.com", "https:///?s3cret"]
+)
+def test_the_error_for_a_target_has_no_password(target):
+    with pytest.raises(ConfigurationError) as refusal:
+        EventConfig(on_failure=target)
+    assert "on_failure='" in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)

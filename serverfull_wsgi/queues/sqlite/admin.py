@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from serverfull_wsgi.event_config import masked_target
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.timestamps import timestamp
@@ -44,7 +45,8 @@ def event(db: sqlite3.Connection, request_id: str, now: float) -> dict[str, Any]
         "payload": (payload or b"{}").decode(errors="replace"),
         "result": None if result is None else result.decode(errors="replace"),
         "records": [
-            dict(zip(("kind", "target", "state", "tries", "error"), record, strict=True)) for record in records
+            {"kind": kind, "target": masked_target(target), "state": state, "tries": tries, "error": error}
+            for kind, target, state, tries, error in records
         ],
     }
 
