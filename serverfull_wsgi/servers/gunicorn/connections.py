@@ -19,6 +19,7 @@ from gunicorn.workers.gthread import TConn
 from serverfull_wsgi.servers.gunicorn.framing import RequestFrame
 
 PIECE = 65_536  # bytes that a client has to send, or to read, within its timeout: 4 KiB/s with the default of 15 s
+CHUNK = 16_384  # bytes of one recv: Python allocates them before it knows how many come
 MAX_BUFFERED = 16 * 1024 * 1024  # bytes of a request, or of an answer, that wait in memory: over AWS's 6 MiB
 
 
@@ -68,11 +69,15 @@ class BufferingSocket(socket.socket):
 
     def __init__(self, accepted: socket.socket, seconds: float, on_unsent: Callable[[], object]) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        super().setblocking(False)
         self._unsent = bytearray()
         self._changed = threading.Condition()
         self._is_broken = False
         self._on_unsent = on_unsent
         self.sending = Deadline(seconds)
+
+    def setblocking(self, flag: bool) -> None:
+        """Keep the socket non-blocking. gunicorn changes the mode twice for each request, with two system calls."""
 
     @property
     def unsent(self) -> int:
@@ -127,7 +132,7 @@ class BufferingSocket(socket.socket):
 
     def _send(self, view: memoryview) -> int:
         try:
-            sent: int = self.send(view, socket.MSG_DONTWAIT)
+            sent: int = self.send(view)
         except BlockingIOError:
             return 0
         return sent
@@ -160,6 +165,8 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     ) -> None:
         sock = BufferingSocket(accepted, seconds, lambda: on_unsent(self))
         self._linger = linger
+        line, field = cfg.limit_request_line, cfg.limit_request_field_size  # bytes; 0: no limit
+        self._max_head = line + cfg.limit_request_fields * field if line and field else MAX_BUFFERED
         super().__init__(cfg, sock, client, server)
         self.initialized = self.data_ready = True  # no thread waits for the first bytes
         self.parser = get_parser(cfg, self, client)
@@ -172,8 +179,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self._start_frame()
 
     def _start_frame(self) -> None:
-        line, field = self.cfg.limit_request_line, self.cfg.limit_request_field_size  # bytes; 0: no limit
-        self._frame = RequestFrame(line + self.cfg.limit_request_fields * field if line and field else MAX_BUFFERED)
+        self._frame = RequestFrame(self._max_head)
         self._end: int | None = None  # bytes of the request in ``received``
         self._has_more = False  # the request is longer than `MAX_BUFFERED`
 
@@ -192,13 +198,13 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         """
         if self._is_complete():
             return True
-        while data := self.sock.recv(4 * PIECE, socket.MSG_DONTWAIT):
+        while data := self.sock.recv(CHUNK):
             self.progress = time.monotonic()
             self.receiving.advance(len(data))
             self.received += data
             if self._is_complete():
                 return True
-            if len(data) < 4 * PIECE:
+            if len(data) < CHUNK:
                 raise BlockingIOError
         raise ConnectionResetError(errno.ECONNRESET, "the client has disconnected")
 

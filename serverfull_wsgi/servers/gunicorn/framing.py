@@ -46,13 +46,17 @@ class RequestFrame:
             self._searched = max(0, len(data) - 3)
             return False
         self.head_end = self._chunk = self._body_end = found + 4
-        fields = [(name.lower(), value.strip()) for name, value in _fields.findall(data, 0, found)]
-        lengths = {value for name, value in fields if name == b"content-length"}
-        if any(name == b"transfer-encoding" for name, _ in fields):
-            self._body_end = None
-        elif len(lengths) == 1 and (length := lengths.pop()).isdigit():
+        lengths = set()
+        for name, value in _fields.findall(data, 0, found):
+            kind = name.lower()
+            if kind == b"content-length":
+                lengths.add(value.strip())
+            elif kind == b"transfer-encoding":
+                self._body_end = None
+            else:
+                self.expects_continue = value.strip().lower() == b"100-continue"
+        if len(lengths) == 1 and self._body_end and (length := lengths.pop()).isdigit():
             self._body_end += int(length[:20])
-        self.expects_continue = any(name == b"expect" and value.lower() == b"100-continue" for name, value in fields)
         return True
 
     def _end_of_chunks(self, data: bytes | bytearray) -> int | None:
