@@ -17,7 +17,6 @@ ADVICE = ("no_module", "same_name_folder", "package_folder")
 LATE = ("callbackInTimer", "callbackErrorInTimer", "asyncCallbackLater", "promiseAndCallback")
 DIFFERENCES = {  # by runtime and case
     ("nodejs20.x", "streaming_request"): "AWS's client raises a ReferenceError by a fault of its own",
-    ("nodejs24.x", "awslambda"): "awslambda.InvokeStore is not defined here",
     **{("nodejs24.x", name): "the error's advice names the file from the place of the client" for name in ADVICE},
     **{("nodejs24.x", name): "there is no callback, and the process ends some time after its answer" for name in LATE},
     ("nodejs24.x", "listeners"): "the project's runtime listens to beforeExit, for Runtime.NodeJsExit",

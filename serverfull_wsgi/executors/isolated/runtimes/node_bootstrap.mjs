@@ -16,8 +16,9 @@
 // status and message.
 
 import { connect, next, post } from "./node_api.mjs";
+import { defineAwslambda, runWithValues } from "./node_awslambda.mjs";
 import { HAS_CALLBACKS, describe, runtimeError } from "./node_errors.mjs";
-import { defineAwslambda, load } from "./node_handler.mjs";
+import { load } from "./node_handler.mjs";
 import { logError, patchConsole, setRequestId } from "./node_log.mjs";
 
 const BEFORE_EXIT = Symbol.for("aws.lambda.beforeExit"); // the name that AWS's client uses, and libraries read
@@ -208,7 +209,7 @@ class BufferedInvokeProcessor {
       const { headers, body } = await nextInvocation();
       whenLoopIsEmpty(failUnsettled);
       const context = { ...contextOf(headers), xRayTraceId: headers["lambda-runtime-trace-id"] };
-      await this.processInvoke(JSON.parse(body), context);
+      await runWithValues(context, () => this.processInvoke(JSON.parse(body), context));
       whenLoopIsEmpty(() => {});
     }
   }

@@ -5,34 +5,11 @@ import module, { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
+import { STREAMING } from "./node_awslambda.mjs";
 import { HAS_CALLBACKS, runtimeError } from "./node_errors.mjs";
 import { resolveInNodePath } from "./node_path.mjs";
 
 const require = createRequire(import.meta.url);
-
-const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming"); // these two names are AWS's, as libraries use them
-const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
-const PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response";
-const PRELUDE_END = new Uint8Array(8);
-
-class HttpResponseStream {
-  static from(stream, prelude) {
-    stream.setContentType(PRELUDE_TYPE);
-    const text = JSON.stringify(prelude);
-    stream._onBeforeFirstWrite = (write) => [text, PRELUDE_END].forEach((part) => write(part));
-    return stream;
-  }
-}
-
-export function defineAwslambda() {
-  if (["1", "true"].includes(process.env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) return;
-  const streamifyResponse = (handler, options) => {
-    handler[STREAMING] = "response";
-    if (typeof options?.highWaterMark === "number") handler[HIGH_WATER_MARK] = parseInt(options.highWaterMark);
-    return handler;
-  };
-  globalThis.awslambda = { streamifyResponse, HttpResponseStream };
-}
 
 export async function load(root, handler) {
   if (handler.includes("..")) {
