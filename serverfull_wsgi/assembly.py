@@ -171,6 +171,7 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         environment=_file_variables(settings),
         overrides=_overrides(settings, fetcher) if fetcher else {},
         node_modules=node_modules_path(settings),
+        python_modules=python_modules_path(settings),
     )
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
 
@@ -184,6 +185,19 @@ def node_modules_path(settings: Settings) -> str:
         raise ConfigurationError(
             f"SERVERFULL_NODE_MODULES={settings.node_modules}: there is no folder {path}; "
             f"make it with 'npm install --prefix {settings.node_modules} PACKAGE'"
+        )
+    return str(path)
+
+
+def python_modules_path(settings: Settings) -> str:
+    """Return the folder of SERVERFULL_PYTHON_MODULES, or an empty text if the setting is empty."""
+    if not settings.python_modules:
+        return ""
+    path = Path(settings.python_modules).absolute()
+    if not path.is_dir():
+        raise ConfigurationError(
+            f"SERVERFULL_PYTHON_MODULES={settings.python_modules}: there is no folder {path}; "
+            f"make it with 'pip install --target {settings.python_modules} PACKAGE'"
         )
     return str(path)
 

@@ -21,10 +21,12 @@ from serverfull_wsgi.assembly import (
     import_wsgi,
     log_notices,
     node_modules_path,
+    python_modules_path,
 )
 from serverfull_wsgi.cli.events import events
 from serverfull_wsgi.domain import Function, Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
+from serverfull_wsgi.executors.isolated.runtimes.checks import runtime_warnings
 from serverfull_wsgi.executors.isolated.runtimes.node_sdk import sdk_warnings
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
@@ -134,8 +136,10 @@ def check(target: str | None) -> None:
     fetcher = application.dispatcher.fetcher
     functions = list_functions(fetcher)
     notes = reporting(fetcher).notes() if target else []  # `create_app` has logged those of the settings' functions
-    sdk = sdk_warnings(functions, node_modules_path(Settings.from_environ()))
-    for line in [*notes, *timeout_warnings(functions), *sdk]:
+    settings = Settings.from_environ()
+    sdk = sdk_warnings(functions, node_modules_path(settings))
+    lacking = runtime_warnings(functions, python_modules_path(settings), settings.zygote_preload)
+    for line in [*notes, *timeout_warnings(functions), *sdk, *lacking]:
         click.echo(f"warning: {line}", err=True)
     if problems := reporting(fetcher).problems():
         raise ConfigurationError("these functions cannot run:\n" + "\n".join(problems))

@@ -127,6 +127,13 @@ class Settings:
         "a folder in which `npm install` has made `node_modules`: Node.js functions find packages there after their "
         "own and those of layers, such as the AWS SDK, which AWS's runtimes bring",
     )
+    python_modules: str = setting(
+        "PYTHON_MODULES",
+        "",
+        read.text,
+        "a folder in which `pip install --target` has installed packages: Python functions with a code directory find "
+        "packages there after their own and those of layers, such as boto3, which AWS's runtimes bring",
+    )
     environment_file: str = setting(
         "ENVIRONMENT_FILE",
         "",

@@ -57,6 +57,7 @@ class ProcessExecutor:
         environment: variables of all functions; a function's own variables win over them.
         overrides: variables by function name, which win over the function's own.
         node_modules: a folder of packages for all Node.js functions, after their own and those of layers.
+        python_modules: the same for Python functions with a code directory.
 
     `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
@@ -75,9 +76,11 @@ class ProcessExecutor:
         environment: Mapping[str, str] | None = None,
         overrides: Mapping[str, Mapping[str, str]] | None = None,
         node_modules: str = "",
+        python_modules: str = "",
     ) -> None:
         self._environment, self._overrides = environment or {}, overrides or {}
         self._node_modules = node_modules
+        self._python_modules = python_modules
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_timeout, self._drain = init_timeout, drain
@@ -108,7 +111,14 @@ class ProcessExecutor:
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
                 pools.start()
                 self._opened = _OpenExecutor(
-                    pid, spawner, pools, self._init_timeout, self._logger, self._completed, self._node_modules
+                    pid,
+                    spawner,
+                    pools,
+                    self._init_timeout,
+                    self._logger,
+                    self._completed,
+                    self._node_modules,
+                    self._python_modules,
                 )
             return self._opened
 
@@ -189,10 +199,12 @@ class _OpenExecutor:
         logger: logging.Logger,
         completed: Callable[[Function], Function],
         node_modules: str,
+        python_modules: str,
     ) -> None:
         self.pid, self.spawner, self.pools = pid, spawner, pools
         self._init_timeout, self._logger, self._completed = init_timeout, logger, completed
         self._node_modules = node_modules
+        self._python_modules = python_modules
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         execution, pools = Execution(function, invocation, self._logger), self.pools
@@ -273,9 +285,10 @@ class _OpenExecutor:
             region=invocation.function_name.region,
             python=python,
             node_modules=self._node_modules,
+            python_modules=self._python_modules,
         )
         if not spec.argv and (not self.spawner.can_fork(python) or spec.wrapper):
-            paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path]
+            paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path, spec.modules]
             if any(paths):
                 spec.variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
             if spec.wrapper:

@@ -33,10 +33,13 @@ class LaunchSpec(NamedTuple):
     root: str  # the code directory
     path: tuple[str, ...]  # put at the front of Python's module search path
     variables: dict[str, str]
+    modules: str = ""  # the folder of packages for all Python functions, or an empty text
     wrapper: tuple[str, ...] = ()  # for Python: the command that starts the interpreter, by AWS_LAMBDA_EXEC_WRAPPER
 
 
-def launch_spec(function: Function, handler: str, *, region: str, python: str, node_modules: str = "") -> LaunchSpec:
+def launch_spec(
+    function: Function, handler: str, *, region: str, python: str, node_modules: str = "", python_modules: str = ""
+) -> LaunchSpec:
     """Return the launch spec of a function.
 
     Args:
@@ -45,6 +48,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str, n
         region: the AWS region that the function sees.
         python: path of the interpreter for a Python runtime.
         node_modules: the folder of packages for all Node.js functions, or an empty text.
+        python_modules: the folder of packages for all Python functions, or an empty text.
 
     Raises:
         InvalidRuntimeException: if the runtime is unknown, or its program is not on this machine.
@@ -53,7 +57,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str, n
     root = function.code or os.getcwd()
     if _python.fullmatch(runtime):
         argv: tuple[str, ...] = ()
-        path = (root, *_layer_folders(function, "python", f"python/lib/{runtime}/site-packages"))
+        path = (root, *python_layer_folders(function))
         if function.code is None:
             path = (*path, *(entry for entry in sys.path if entry))
         special = {"PYTHONPATH": os.pathsep.join(path[1:])} if path[1:] else {}
@@ -83,7 +87,7 @@ def launch_spec(function: Function, handler: str, *, region: str, python: str, n
     if path and "PYTHONPATH" in function.environment:
         path = (root, *filter(None, function.environment["PYTHONPATH"].split(os.pathsep)))
     wrapper = _wrapper(function, root)
-    return LaunchSpec(python, wrapper + argv if argv else (), handler, root, path, variables, wrapper)
+    return LaunchSpec(python, wrapper + argv if argv else (), handler, root, path, variables, python_modules, wrapper)
 
 
 def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
@@ -107,6 +111,11 @@ def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
         "TZ": ":UTC",
         "_LAMBDA_TELEMETRY_LOG_FD": str(LOG_FD),
     }
+
+
+def python_layer_folders(function: Function) -> tuple[str, ...]:
+    """Return the folders of the layers in which Python modules are searched for."""
+    return _layer_folders(function, "python", f"python/lib/{function.runtime or OWN_RUNTIME}/site-packages")
 
 
 def node_layer_folders(function: Function) -> tuple[str, ...]:

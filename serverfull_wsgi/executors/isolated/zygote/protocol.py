@@ -76,6 +76,8 @@ class StartRequest(NamedTuple):
     tmp: str  # the directory for temporary files
     keep: list[str]  # directories that stay visible if they are below /tmp
     base: str  # the directory that is removed with the server
+    hides_packages: bool  # a fork can import the packages of AWS's runtime only, and not all of the interpreter's
+    modules: str  # the folder of packages for all Python functions, or an empty text
     own_proc: bool
     private_tmp: bool
 

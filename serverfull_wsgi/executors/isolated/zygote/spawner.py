@@ -218,6 +218,8 @@ class Spawner:
         if not self.own_tmp:
             env.setdefault("TMPDIR", tmp)
         node_path = spec.variables.get("NODE_PATH", "").split(os.pathsep)
+        folders = (spec.root, *function.layers, *spec.path, *node_path, spec.modules)
+        visible = {*folders, os.path.dirname(spec.python)}
         limits = {"CORE": 0, "NOFILE": OPEN_FILES}
         if group is None:
             limits["DATA"] = int(function.memory_size) * MIB + HEADROOM
@@ -230,8 +232,10 @@ class Spawner:
             path=spec.path,
             limits=limits,
             tmp=tmp,
-            keep=sorted({spec.root, *function.layers, *spec.path, *node_path, os.path.dirname(spec.python)}),
+            keep=sorted(filter(None, visible)),
             base=self.base,
+            hides_packages=function.code is not None,
+            modules=spec.modules,
             own_proc=self.own_proc,
             private_tmp=self.own_tmp,
         )

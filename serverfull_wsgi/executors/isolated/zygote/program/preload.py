@@ -20,6 +20,7 @@ FIRST_WITH_THREAD = 12  # from Python 3.12 on, AWS's client polls in a thread
 _of_client: set[str] = set()  # names of modules
 _of_client_with_thread: set[str] = set()
 _of_functions: set[str] = set()  # likewise with the modules to preload; empty if there are none
+finders_at_start: list[object] = []  # of ``sys.meta_path``, before a module of a function is imported
 _hidden: list[types.ModuleType] = []  # kept, so that nothing is freed
 
 
@@ -28,6 +29,7 @@ def preload(modules: list[str]) -> tuple[bool, str]:
 
     Return whether the interpreter has the client, and why a fork cannot be an environment (empty if it can).
     """
+    finders_at_start[:] = sys.meta_path
     try:
         if not importlib.util.find_spec("runtime_client"):
             return False, "there is no awslambdaric for this interpreter"

@@ -15,6 +15,7 @@ from typing import Any
 from ...sandbox import linux
 from ..protocol import StartRequest
 from .child import COUNTER_FD
+from .packages import restrict_imports
 from .preload import hide_modules
 
 
@@ -50,6 +51,8 @@ def run_client(request: StartRequest) -> None:
     client = lambda_runtime_client.runtime_client = importlib.import_module("runtime_client")
     client.initialize_client(lambda_runtime_client._user_agent())
     _count_events(lambda_runtime_client.LambdaRuntimeClient)
+    if request.hides_packages:
+        restrict_imports(request.path, request.modules)
     sys.argv = [runtime.__file__, request.handler]
     runtime.main(sys.argv)
 
