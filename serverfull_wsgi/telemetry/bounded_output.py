@@ -47,7 +47,8 @@ _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE}  # b
 
 def describe_lost(count: int) -> str:
     """Return the line that stands for ``count`` lost lines."""
-    return f"{count} line{'' if count == 1 else 's'} of output were dropped, because nothing read the output"
+    lines = "1 line of output was" if count == 1 else f"{count} lines of output were"
+    return f"{lines} dropped, because nothing read the output"
 
 
 class BoundedBytes(io.RawIOBase):
@@ -104,7 +105,12 @@ class BoundedBytes(io.RawIOBase):
         return len(data)
 
     def _is_loss_written(self) -> bool:
-        """Write the number of lost lines. Return False if there is still no room."""
+        """Write the number of lost lines. Return False if there is still no room.
+
+        A short note may fit where no whole line does, and the next line would wait again. So the file is polled first.
+        """
+        if not self._has_room(0):
+            return False
         note = f"{self.describe_lost(self.lost)}\n".encode()
         if not self._write_now(memoryview(b"\n" + note if self._is_in_line else note)):
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -67,6 +68,7 @@ def load_app() -> Application:
     try:
         application = create_app()
         if _is_gunicorn():
+            _bound_gunicorns_log()
             worker = _current_worker()
             if worker:
                 _prepare(worker, application)
@@ -78,6 +80,15 @@ def load_app() -> Application:
         return application
     except ConfigurationError as error:
         raise _startup_error(error) from None
+
+
+def _bound_gunicorns_log() -> None:
+    """Let gunicorn's own log, which may have a line for each request, not wait for its reader either."""
+    bound_output()
+    for name in ("gunicorn.error", "gunicorn.access"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(output_of(handler.stream))
 
 
 def _is_gunicorn() -> bool:
