@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-GAP = 5.0  # seconds between two observations, after which the second one starts anew; a tick may wait for the gate
+LEAST = 3.0  # seconds: a few observations may by chance all meet short transactions of one process that change nothing
+MOST = 1.0  # seconds between two observations that count: after a pause of the whole machine the holder was paused too
 
 
 class Signs(NamedTuple):
@@ -35,21 +36,21 @@ class HungHolder:
     Args:
         lock: the file with the lock.
         files: files that a process writes while it works inside the lock.
-        seconds: time without a sign of life after which the holder counts as hung.
+        seconds: time without a sign of life after which the holder counts as hung; at least `LEAST`.
     """
 
     def __init__(self, lock: Path, files: Sequence[Path], seconds: float) -> None:
-        self._lock, self._files, self._seconds = lock, files, seconds
+        self._lock, self._files, self.seconds = lock, files, max(seconds, LEAST)
         self._signs: Signs | None = None
-        self._since = self._observed = 0.0
+        self._quiet = self._observed = 0.0  # seconds without a sign, and the time of the last observation
 
     def observe(self) -> int | None:
         """Observe the lock, which is usually free. Return the process id of its holder if the holder hangs."""
         now, signs = time.monotonic(), self._present_signs()
-        if signs is None or signs != self._signs or now - self._observed > GAP:
-            self._since = now
+        is_quiet = signs is not None and signs == self._signs
+        self._quiet = self._quiet + min(now - self._observed, MOST) if is_quiet else 0.0
         self._signs, self._observed = signs, now
-        return signs.pid if signs is not None and now - self._since >= self._seconds else None
+        return signs.pid if signs is not None and self._quiet >= self.seconds else None
 
     def _present_signs(self) -> Signs | None:
         pid = holder(self._lock)

@@ -130,7 +130,7 @@ class Session:
                 self._last_error = str(error)
 
     def _end_hung_holder(self) -> None:
-        """Kill the process that holds the store's gate, if it has shown no sign of life for the time of a lease."""
+        """Kill the process that holds the store's gate, if it has shown no sign of life for the length of a lease."""
         pid = self._hung_holder.observe()
         if pid is not None and self._hung_holder.end(pid):
             self._logger.error(
@@ -138,7 +138,7 @@ class Session:
                 "could be accepted or run; it was killed",
                 pid,
                 self.store.path,
-                self._options.lease,
+                self._hung_holder.seconds,
             )
 
     def _tick(self) -> None:
