@@ -3,10 +3,13 @@
 import contextlib
 import http.client
 import json
+import resource
 import signal
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from serverfull_wsgi import ConfigurationError, Settings
 from tests.support.servers import gunicorn, serving
 from tests.support.waiting import wait_until
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc and TCP_INFO are Linux's")
 PATH = "/2015-03-31/functions/{}/invocations"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n"
 SHORT = {"SERVERFULL_CLIENT_TIMEOUT": "1"}
@@ -147,6 +151,7 @@ def test_a_client_that_sends_a_byte_at_a_time_is_disconnected(how, tmp_path):
         assert wait_until(is_answered) == b"HTTP/1.1 408"
 
 
+@LINUX
 @pytest.mark.parametrize("how", ONE_OF_EACH)
 def test_a_client_that_does_not_read_is_disconnected(how, tmp_path):
     with HOW[how](tmp_path, **SHORT) as server, connect(server, 4096) as sock:
@@ -300,6 +305,28 @@ class TestProtocol:
         with HOW[how](tmp_path, **LONG) as server, connect(server) as sock:
             sock.sendall(request_)
             assert response(sock)[0] == status
+
+
+@pytest.mark.parametrize("how", ONE_OF_EACH)
+@pytest.mark.parametrize("line", [f"{'x' * 4000}", f"X{'(' * 3000}: 1"], ids=["request line", "header"])
+def test_a_malformed_request_adds_little_to_the_log(how, line, tmp_path):
+    with HOW[how](tmp_path) as server, connect(server) as sock:
+        before = len(server.output())
+        head = f"{line}\r\n\r\n" if "(" not in line else f"{HEAD.format('hello')}{line}\r\n\r\n"
+        sock.sendall(head.encode())
+        assert response(sock)[0] == 400
+        wait_until(lambda: "Invalid request" in server.output())
+        assert len(server.output()) - before < 500
+
+
+@LINUX
+def test_a_worker_without_descriptors_drops_idle_clients(tmp_path):
+    with THREADED["serve"](tmp_path, **LONG) as server, contextlib.ExitStack() as clients:
+        (worker,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        resource.prlimit(int(worker), resource.RLIMIT_NOFILE, (60, 60))
+        for _ in range(200):
+            clients.enter_context(connect(server))
+        assert [call(server)[0] for _ in range(5)] == [200] * 5
 
 
 def test_a_streaming_application_sends_each_piece_at_once(tmp_path):

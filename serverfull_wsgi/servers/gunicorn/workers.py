@@ -32,6 +32,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import re
 import selectors
 import socket
@@ -46,6 +47,7 @@ from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.errors import ConfigurationError, RequestTimeoutException
 from serverfull_wsgi.servers.gunicorn.connections import Connection, DeadlineSocket
 from serverfull_wsgi.settings.settings import Settings
+from serverfull_wsgi.telemetry.logs import clipped
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.requests import new_ids
 
@@ -67,6 +69,7 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
 
     def run(self) -> None:
         self._timeout = _timeout(self)
+        self.log.error_log.addFilter(_clip_evidence)
         self._waiting: dict[Connection, None] = {}  # receiving or sending, in the main thread
         self._lingering: dict[socket.socket, float] = {}  # closed; the end of their time
         self._next_look = 0.0
@@ -86,7 +89,10 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
             accepted, client = listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._drop_slowest()
+                if self._lingering:
+                    self._end_lingering(next(iter(self._lingering)))
+                else:
+                    self._drop_slowest()
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return
@@ -281,6 +287,7 @@ class SyncWorker(sync.SyncWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         self._timeout = _timeout(self)
+        self.log.error_log.addFilter(_clip_evidence)
         super().run()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
@@ -312,6 +319,15 @@ def _timeout(worker: ThreadWorker | SyncWorker) -> float:
         return Settings.from_environ().client_timeout
     except ConfigurationError:  # of other settings, which an application made in code does not use
         return Settings().client_timeout
+
+
+def _clip_evidence(record: logging.LogRecord) -> bool:
+    """Shorten parts of a client's request in gunicorn's log lines about malformed requests and failures."""
+    if isinstance(record.msg, str) and record.msg.startswith(("Invalid request from ", "Error handling request ")):
+        record.msg = clipped(record.msg)
+        if isinstance(record.args, tuple):
+            record.args = tuple(clipped(value) if isinstance(value, str) else value for value in record.args)
+    return True
 
 
 def _can_buffer(cfg: Any) -> bool:
