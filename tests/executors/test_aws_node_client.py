@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.aws_node_client import COMPARED, Pair, missing, reference
 
-pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")]
 
 SOURCE = (COMPARED / "handlers.js").read_text()
 _, *HANDLERS = re.findall(r"^exports\.(\w+) =", SOURCE, re.MULTILINE)

