@@ -4,16 +4,12 @@ gunicorn's own gthread worker gives a connection to a thread at once, and the th
 clients stop eight threads. In `ThreadWorker` the main thread waits for all clients, and a thread has a connection only
 between the end of a request and the end of its handler::
 
-              accept
-                │                                      ┌──────────── kept alive ◀──────────────┐
-                ▼                                      ▼                                        │
-    main      receiving ── request complete ──┐     sending ── all sent ── gunicorn: keep-alive, or closing
-    thread:     │   ▲                          │        ▲ │                                         │
-                │   └── next request ◀─────────┼────────┼─┼──────────────────────────────────────── ┘
-                │                              ▼        │ │
-    pool:       │                           handle ─────┘ │     bytes that the kernel does not take are kept
-                ▼                                         ▼
-              deadline: 408, closed                     deadline: disconnected
+    accept ──▶ receiving ── complete ──▶ handling ──▶ sending ── all sent ──▶ kept alive or closing
+                ▲  │                   (pool: a thread)  │                         │
+                │  └─ deadline: 408, closing             └─ deadline: closed       │
+                └───────────────────── the next request ───────────────────────────┘
+
+The main thread makes all these changes. In `sending` it sends the bytes that the kernel did not take from the thread.
 
 - Health checks have a pool of one thread of their own. They are answered while all other threads run handlers.
 - If `worker_connections` are open, or `MAX_MEMORY` is used, the connection that has made no progress for the longest
