@@ -70,6 +70,7 @@ ZYGOTE = [
     *sorted((ISOLATED / "zygote/program").glob("*.py")),
     *(ISOLATED / folder / "__init__.py" for folder in (".", "zygote", "sandbox")),
     ISOLATED / "zygote/protocol.py",
+    ISOLATED / "runtimes/packages.py",
     ISOLATED / "sandbox/linux.py",
 ]
 

@@ -20,7 +20,7 @@ from serverfull_wsgi.executors.isolated.descriptors import environments_that_fit
 from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment, EventLost
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
-from serverfull_wsgi.executors.isolated.runtimes.launch import BOOTSTRAP, LaunchSpec, launch_spec
+from serverfull_wsgi.executors.isolated.runtimes.launch import BOOTSTRAP, PACKAGES, LaunchSpec, launch_spec
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
@@ -288,12 +288,12 @@ class _OpenExecutor:
             python_modules=self._python_modules,
         )
         if not spec.argv and (not self.spawner.can_fork(python) or spec.wrapper):
-            paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path, spec.modules]
+            paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path]
             if any(paths):
                 spec.variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-            if spec.wrapper:
-                return spec._replace(argv=(*spec.wrapper, python, "-u", BOOTSTRAP))
-            return spec._replace(argv=(python, "-u", "-m", "awslambdaric", handler))
+            if function.code is not None:
+                spec.variables[PACKAGES] = self.spawner.packages_of(spec)
+            return spec._replace(argv=(*spec.wrapper, python, "-u", BOOTSTRAP))
         return spec
 
     def close(self) -> None:

@@ -116,6 +116,33 @@ def test_a_function_without_a_code_directory_sees_the_servers_packages(executor)
     assert result(executor, it).startswith("Hello")
 
 
+@pytest.fixture
+def unforked(tmp_path):
+    """Return a code directory with a wrapper script, which starts an interpreter that is not forked."""
+    (tmp_path / "wrapper").write_text(
+        '#!/bin/sh\nexport PYTHONPATH="$PYTHONPATH:$LAMBDA_TASK_ROOT/wrapped"\nexec "$@"\n'
+    )
+    (tmp_path / "wrapper").chmod(0o755)
+    (tmp_path / "wrapped").mkdir()
+    (tmp_path / "wrapped/of_wrapper.py").write_text("PLACE = 'wrapper'")
+    (tmp_path / "handlers.py").write_text(CODE)
+    return tmp_path
+
+
+def test_an_interpreter_that_a_wrapper_starts_hides_the_same_packages(executor, unforked):
+    environment = {"AWS_LAMBDA_EXEC_WRAPPER": str(unforked / "wrapper")}
+    names = {
+        "of_wrapper": "wrapper",
+        "everywhere": "shared",
+        "boto3": "interpreter",
+        "click": "ModuleNotFoundError",
+        "werkzeug": "ModuleNotFoundError",
+        "importlib.metadata": "interpreter",
+    }
+    wrapped = function("handlers.imported", code=unforked, name="wrapped", environment=environment)
+    assert result(executor, wrapped, list(names)) == names
+
+
 def python(code, **environ):
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -128,8 +155,8 @@ def python(code, **environ):
 
 
 WITHOUT_BOTO3 = """
-from serverfull_wsgi.executors.isolated.zygote.program.packages import restrict_imports
-restrict_imports([], "")
+from serverfull_wsgi.executors.isolated.runtimes.packages import restrict_imports
+restrict_imports([], "", [])
 for name in ("boto3", "botocore", "boto3", "click_"):
     try:
         __import__(name)

@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")  # of a Python environment that a wrapper script starts
 OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of the server's own interpreter
 LOG_FD = 3  # the telemetry descriptor
+PACKAGES = "_SERVERFULL_PACKAGES"  # the variable by which `BOOTSTRAP` gets its arguments
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
 _python = re.compile(r"python3\.[0-9]{1,2}")
 _node = re.compile(r"nodejs[0-9]{1,2}\.x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import logging
 import os
 import shutil
@@ -137,6 +138,11 @@ class Spawner:
                 reason = f"{path} cannot be a zygote: {hello.exec_reason}"
         self._logger.warning("functions with runtime %s run under the server's %s: %s", runtime, OWN_RUNTIME, reason)
         return sys.executable
+
+    def packages_of(self, spec: LaunchSpec) -> str:
+        """Return the arguments with which an interpreter that is not forked hides the server's packages."""
+        arguments = {"preload": list(self._preload), "client": list(self.client_path)}
+        return json.dumps({**arguments, "modules": spec.modules})
 
     def can_fork(self, python: str) -> bool:
         """Return whether forks of this interpreter's zygote can become Python environments.

@@ -23,6 +23,6 @@ if __name__ == "__main__":
     sys.path.pop(0)  # this folder: functions must not import its modules
     load(PACKAGE_FOLDER)
     has_client, exec_reason = importlib.import_module(f"{NAME}.zygote.program.preload").preload(sys.argv[2:])
-    packages = importlib.import_module(f"{NAME}.zygote.program.packages")
+    packages = importlib.import_module(f"{NAME}.runtimes.packages")
     packages.find_packages(sys.argv[2:])
     importlib.import_module(f"{NAME}.zygote.program.fork_server").main(int(sys.argv[1]), has_client, exec_reason)

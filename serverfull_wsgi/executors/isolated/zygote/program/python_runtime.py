@@ -12,11 +12,11 @@ import time
 import types
 from typing import Any
 
+from ...runtimes.packages import restrict_imports
 from ...sandbox import linux
 from ..protocol import StartRequest
 from .child import COUNTER_FD
-from .packages import restrict_imports
-from .preload import hide_modules
+from .preload import finders_at_start, hide_modules
 
 
 def load_libraries() -> None:
@@ -52,7 +52,7 @@ def run_client(request: StartRequest) -> None:
     client.initialize_client(lambda_runtime_client._user_agent())
     _count_events(lambda_runtime_client.LambdaRuntimeClient)
     if request.hides_packages:
-        restrict_imports(request.path, request.modules)
+        restrict_imports(request.path, request.modules, finders_at_start)
     sys.argv = [runtime.__file__, request.handler]
     runtime.main(sys.argv)
 

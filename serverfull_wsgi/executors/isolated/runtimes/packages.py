@@ -19,8 +19,6 @@ from collections.abc import Iterable, Iterator
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from typing import Any
 
-from .preload import finders_at_start
-
 _LIBRARY = os.path.dirname(os.__file__)
 _CURE = (
     "boto3 is not installed for this function, and AWS's Python runtimes bring it: install boto3 for the server, in a "
@@ -68,18 +66,19 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def restrict_imports(own: Iterable[str], modules: str) -> None:
-    """Leave the packages that the module's docstring lists, in a fork whose client has been imported.
+def restrict_imports(own: Iterable[str], modules: str, finders: Iterable[object]) -> None:
+    """Leave the packages that the module's docstring lists, in a process that has imported AWS's client.
 
     Args:
         own: the folders of the function and its layers.
         modules: the folder of SERVERFULL_PYTHON_MODULES, or an empty text.
+        finders: ``sys.meta_path`` as it was when the interpreter started.
     """
     folders = set(own)
     installed = [path for path in sys.path if path not in folders and not _is_library(path)]
     sys.path[:] = [path for path in sys.path if path not in installed]
     of_python = (BuiltinImporter, FrozenImporter, PathFinder)  # and not of .pth files, as of editable installations
-    sys.meta_path[:] = [finder for finder in sys.meta_path if finder in of_python or finder not in finders_at_start]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder in of_python or finder not in finders]
     sys.meta_path.append(_Finder(installed, modules))
 
 
