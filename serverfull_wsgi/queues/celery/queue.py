@@ -113,12 +113,12 @@ class CeleryQueue:
         options = broker.redis_consumer_options(self._lease) if broker.is_redis(self.url) else {}
         app = broker.celery_app(self.url, self.name, options)
 
-        @app.task(bind=True, name=broker.EVENT_TASK)  # type: ignore[untyped-decorator]
+        @app.task(bind=True, name=broker.EVENT_TASK, shared=False)  # type: ignore[untyped-decorator]
         def event(task: Task, message: Mapping[str, Any]) -> None:
             with self._handler(task, start) as handler:
                 handler.handle_event(EventMessage.from_json(message), task.request)
 
-        @app.task(bind=True, name=broker.RECORD_TASK)  # type: ignore[untyped-decorator]
+        @app.task(bind=True, name=broker.RECORD_TASK, shared=False)  # type: ignore[untyped-decorator]
         def record(task: Task, message: Mapping[str, Any]) -> None:
             with self._handler(task, start) as handler:
                 handler.handle_record(RecordMessage.from_json(message))

@@ -99,3 +99,10 @@ def test_a_message_returns_to_the_queue_if_the_application_cannot_start():
     with pytest.raises(exceptions.Reject, match="no such directory") as raised:
         consumer.tasks["serverfull.event"]({"version": 1})
     assert raised.value.requeue
+
+
+def test_two_consumers_in_one_process_have_tasks_of_their_own():
+    consumers = [CeleryQueue(f"amqp://nowhere{n}//").consumer(lambda: None, close=lambda: None) for n in range(2)]
+    first, second = (consumer.tasks["serverfull.event"] for consumer in consumers)
+    assert (first.app, second.app) == tuple(consumers)
+    assert first.run is not second.run

@@ -135,7 +135,7 @@ def decode(data: bytes) -> Any:
     """Return the message that was sent as ``data``.
 
     >>> decode(encode(SpareRequest(Place(["/sys/fs/cgroup/a/cgroup.procs"], True))))
-    SpareRequest(place=Place(cgroups=['/sys/fs/cgroup/a/cgroup.procs'], namespaces=True))
+    SpareRequest(place=Place(cgroups=['/sys/fs/cgroup/a/cgroup.procs'], namespaces=True, hidden_groups=False))
     """
     fields = json.loads(data)
     kind = _TYPES[fields.pop("type")]
