@@ -1,6 +1,6 @@
 """A bearer token in front of the functions: a WSGI middleware around the application.
 
-Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
+Run it, after ``pip install .`` in a checkout, from the checkout's directory:
 
     INVOKE_TOKEN=change-me SERVERFULL_FUNCTIONS=hello=examples.hello.handler \
         gunicorn --threads 8 examples.bearer_auth:app

@@ -1,6 +1,6 @@
 """A fetcher of your own: each file ``NAME.py`` of a directory serves its ``handler`` as the function NAME.
 
-Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
+Run it, after ``pip install .`` in a checkout, from the checkout's directory:
 
     mkdir -p functions
     echo 'def handler(event, context): return event' > functions/echo.py

@@ -1,6 +1,6 @@
 """Lambda functions in a Django project: the functions are below ``/lambda``, and the pages stay as they are.
 
-Run it, with ``pip install serverfull-wsgi django``, from the directory that holds ``examples``:
+Run it, after ``pip install . django`` in a checkout, from the checkout's directory:
 
     gunicorn --threads 8 examples.django_mount:application
 

@@ -1,6 +1,6 @@
 """Lambda functions in a Flask application: the functions are below ``/lambda``, and the pages stay as they are.
 
-Run it, with ``pip install serverfull-wsgi flask``, from the directory that holds ``examples``:
+Run it, after ``pip install . flask`` in a checkout, from the checkout's directory:
 
     gunicorn --threads 8 examples.flask_mount:app
 

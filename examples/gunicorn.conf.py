@@ -1,6 +1,6 @@
 """A gunicorn configuration for functions: threads that keep connections, a clean stop, the loopback only.
 
-Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
+Run it, after ``pip install .`` in a checkout, from the checkout's directory:
 
     SERVERFULL_FUNCTIONS=hello=examples.hello.handler gunicorn --config examples/gunicorn.conf.py serverfull_wsgi:app
 

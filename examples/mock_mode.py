@@ -1,6 +1,6 @@
 """Mock mode: every function answers and none runs. A caller can request the documented errors.
 
-Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
+Run it, after ``pip install .`` in a checkout, from the checkout's directory:
 
     python -m examples.mock_mode
 

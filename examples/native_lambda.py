@@ -1,6 +1,6 @@
 """One program for two places: an HTTP server on your own machine, and a native function on AWS Lambda.
 
-Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
+Run it, after ``pip install .`` in a checkout, from the checkout's directory:
 
     python -m examples.native_lambda
 

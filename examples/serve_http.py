@@ -1,6 +1,6 @@
 """A program that serves its functions itself: several functions, one in two versions, and an alias.
 
-Run it, with ``pip install serverfull-wsgi``, from the directory that holds ``examples``:
+Run it, after ``pip install .`` in a checkout, from the checkout's directory:
 
     python -m examples.serve_http
 

@@ -7,7 +7,7 @@ Make a file of keys that only you can read. The first key may do everything, the
     printf 'serverfull_functions = hello\nserverfull_actions = invoke\n' >> keys
     chmod 600 keys
 
-Run it, with ``pip install serverfull-wsgi``, in the same directory:
+Run it, after ``pip install .`` in a checkout, from the checkout's directory, with the file there:
 
     gunicorn --threads 8 examples.sigv4:app
 

@@ -46,7 +46,9 @@ _SERVERFULL_COMPLETE=fish_source serverfull | source
 ```
 
 Modules are found in the working directory and on `PYTHONPATH`. A command that is refused prints one message and exits
-with status 1.
+with status 1, and with status 2 if its options are not valid. `serverfull serve` exits with status 4 if the application
+cannot be loaded, such as a function that cannot be imported, and with status 3 if a worker fails at its start for
+another reason.
 """
 
 

@@ -24,9 +24,11 @@ INTRODUCTION = """\
 
 # Settings
 
-Settings are environment variables. `Settings.from_mapping({...})` takes a mapping with the same names. They are checked
-together when the program starts: one message names every bad value. An empty variable counts as not set. A name
-that is not a setting is logged as a warning, with the most similar name.
+Settings are environment variables. `Settings.from_mapping({...})` takes a mapping with the same names. Their
+values are checked together when the program starts, and one message names every bad value. The entries of
+`SERVERFULL_FUNCTIONS` and `SERVERFULL_ALIASES`, and the files that settings name, are read after that, so their
+mistakes have messages of their own. An empty variable counts as not set. A name that is not a setting is logged as a
+warning, with the most similar name.
 """
 
 

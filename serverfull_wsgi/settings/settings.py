@@ -65,7 +65,7 @@ class Settings:
         "REGION",
         DEFAULT_REGION,
         read.matching(r"[a-z]{2}(-[a-z]+)+-\d\Z", "Must be an AWS region, such as us-east-1."),
-        "the region in the functions' ARNs",
+        "the region in the functions' ARNs, and the one region for which signatures are valid: callers sign for it",
         shown="`AWS_REGION`, else `us-east-1`",
     )
     account_id: str = setting(
