@@ -105,6 +105,12 @@ def test_requirements_that_nothing_has_are_one_warning(warnings, tmp_path):
     ]
 
 
+def test_functions_with_the_same_code_are_one_warning(tmp_path):
+    (tmp_path / "requirements.txt").write_text("requests")
+    (line,) = runtime_warnings([Function("a.b", f"f{n}", code=str(tmp_path)) for n in range(5)], "", ())
+    assert line.startswith("f0, f1, f2 and 2 more: requirements.txt names requests, but neither ")
+
+
 @pytest.mark.parametrize("place", ["", "layer/python/", f"layer/python/lib/{OWN_RUNTIME}/site-packages/", "shared/"])
 def test_requirements_of_the_code_a_layer_or_the_shared_folder_are_no_warning(warnings, tmp_path, place):
     installed = ["requests-2.32.0.dist-info/METADATA", "yaml/__init__.py", "aws_lambda_powertools/__init__.py"]
@@ -113,7 +119,7 @@ def test_requirements_of_the_code_a_layer_or_the_shared_folder_are_no_warning(wa
 
 
 def test_requirements_that_are_preloaded_are_no_warning(warnings):
-    names = ["requests", "yaml", "PyYAML", "aws_lambda_powertools"]
+    names = ["requests.adapters", "yaml", "aws_lambda_powertools"]
     assert warnings(preload=names, **REQUIREMENTS) == []
 
 

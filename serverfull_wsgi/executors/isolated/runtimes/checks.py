@@ -61,12 +61,16 @@ def runtime_warnings(functions: Iterable[Function], python_modules: str, preload
     lines += [line for function in isolated if (line := _missing_bootstrap(function))]
     shared = [python_modules] if python_modules else []
     has_boto3 = bool(importlib.util.find_spec("boto3")) or _has(shared, "boto3")
+    by_place: dict[tuple[object, ...], list[Function]] = {}
     for function in python:
+        by_place.setdefault((function.code, function.runtime, *function.layers), []).append(function)
+    for those in by_place.values():  # functions of one place have the same packages
+        function = those[0]
         folders = [str(function.code), *python_layer_folders(function), *shared]
-        lines += _missing_requirements(function, folders, {*preload, *(_BOTO3 if has_boto3 else ())})
+        lines += _missing_requirements(those, folders, {*preload, *(_BOTO3 if has_boto3 else ())})
         if not has_boto3 and not _has(folders, "boto3") and _imports_boto3(str(function.code)):
             lines.append(
-                f"{function.name}: no boto3 here; AWS's runtimes bring boto3. Install it for the server, in a layer or "
+                f"{_named(those)}: no boto3 here; AWS's runtimes bring boto3. Install it for the server, in a layer or "
                 f"in {function.code}, or set SERVERFULL_PYTHON_MODULES to a folder in which pip has installed it"
             )
     return lines
@@ -124,23 +128,24 @@ def _has(folders: Iterable[str], name: str) -> bool:
     return any(os.path.exists(os.path.join(folder, name)) for folder in folders)
 
 
-def _missing_requirements(function: Function, folders: list[str], provided: Collection[str]) -> list[str]:
-    """Return a line if the function's requirements.txt names distributions that none of the folders has."""
+def _missing_requirements(functions: list[Function], folders: list[str], provided: Collection[str]) -> list[str]:
+    """Return a line if requirements.txt in the functions' code names distributions that none of the folders has."""
+    code = str(functions[0].code)
     try:
-        text = Path(str(function.code), "requirements.txt").read_text(encoding="utf-8", errors="replace")
+        text = Path(code, "requirements.txt").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    installed = {name for folder in folders for name in _installed(folder)}
-    known = {_normal(name) for name in provided}
+    present = {name for folder in folders for name in _installed(folder)}
+    present |= {_normal(name.partition(".")[0]) for name in (*provided, "awslambdaric")}
     missing = [
         name
         for name in _requirements(text)
-        if _normal(name) not in installed | known and _normal(_PACKAGES.get(_normal(name), name)) not in installed
+        if not {_normal(name), _normal(_PACKAGES.get(_normal(name), name))} & present
     ]
     if not missing:
         return []
     return [
-        f"{function.name}: requirements.txt names {', '.join(missing)}, but neither {function.code} nor a layer has "
+        f"{_named(functions)}: requirements.txt names {', '.join(missing)}, but neither {code} nor a layer has "
         "them; run 'sam build', or 'pip install -r requirements.txt -t .' there"
     ]
 
