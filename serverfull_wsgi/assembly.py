@@ -354,7 +354,7 @@ def _declares_functions(path: str) -> bool:
 
 
 def _from_template(settings: Settings, path: str) -> ListableFetcher:
-    with needs_extra("sam", f"SERVERFULL_TEMPLATE={path}"):
+    with needs_extra("sam", f"SERVERFULL_TEMPLATE={path}" if settings.template else f"the template {path}"):
         from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
         from serverfull_wsgi.fetchers.sam.parameters import parse_layers, parse_parameters
     parameters = parse_parameters(settings.template_parameters)

@@ -83,9 +83,9 @@ def redrive(request_id: str | None, failed: bool) -> None:
 
 @events.command()
 @click.option("--state", type=click.Choice(EVENT_STATES[2:]), default=None, help="Only events in this state.")
-@click.confirmation_option(prompt="Remove finished events and their history?")
+@click.confirmation_option(prompt="Remove ended events and their history?")
 def purge(state: str | None) -> None:
-    """Remove finished events.
+    """Remove ended events.
 
     An event with a record that is still to be delivered stays.
     """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -15,6 +17,7 @@ import click
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly import (
+    NO_FUNCTIONS,
     configure_logging,
     create_app,
     import_application,
@@ -32,7 +35,7 @@ from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.protocols import Checkable, StorageAdvisor
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
-from serverfull_wsgi.servers.gunicorn.hooks import timeout_warnings
+from serverfull_wsgi.servers.gunicorn.hooks import counted, drain_warnings, timeout_warnings
 from serverfull_wsgi.servers.gunicorn.start import serve
 from serverfull_wsgi.servers.native.bootstrap import start_lambda
 from serverfull_wsgi.settings.settings import Settings
@@ -125,11 +128,12 @@ def serve_(ctx: click.Context, target: str | None, env_vars: str) -> None:
 def check(target: str | None) -> None:
     """Check settings, functions and event storage.
 
-    Creates no files. The exit status is 1 if there is a problem.
+    Creates no files. The exit status is 1 if there is a problem, or if the settings name no function.
     """
-    application = _application(target, quiet=True, creates_files=False)
-    if isinstance(application.queue, Checkable):
-        application.queue.check_place()
+    with _printed_warnings():
+        application = _application(target, quiet=True, creates_files=False)
+        if isinstance(application.queue, Checkable):
+            application.queue.check_place()
     if isinstance(application.queue, StorageAdvisor):
         for line in application.queue.storage_warnings():
             click.echo(f"warning: {line}", err=True)
@@ -139,11 +143,31 @@ def check(target: str | None) -> None:
     settings = Settings.from_environ()
     sdk = sdk_warnings(functions, node_modules_path(settings))
     lacking = runtime_warnings(functions, python_modules_path(settings), settings.zygote_preload)
-    for line in [*notes, *timeout_warnings(functions), *sdk, *lacking]:
+    for line in [*notes, *timeout_warnings(functions), *drain_warnings(settings), *sdk, *lacking]:
         click.echo(f"warning: {line}", err=True)
     if problems := reporting(fetcher).problems():
         raise ConfigurationError("these functions cannot run:\n" + "\n".join(problems))
-    click.echo(f"ok: {len(functions)} function{'' if len(functions) == 1 else 's'}")
+    if not functions and not target:  # a fetcher of an application's own may find functions later
+        raise ConfigurationError(NO_FUNCTIONS)
+    click.echo(f"ok: {counted(function.name for function in functions)}")
+
+
+@contextlib.contextmanager
+def _printed_warnings() -> Iterator[None]:
+    """Print warnings of the server's log as `check` prints its own. `check` raises `NO_FUNCTIONS` itself."""
+
+    def print_warning(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        if record.msg is not NO_FUNCTIONS:
+            click.echo(f"warning: {record.getMessage()}", err=True)
+        return False
+
+    LOGGER.addFilter(print_warning)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(print_warning)
 
 
 @main.command()

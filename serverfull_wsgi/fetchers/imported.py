@@ -68,6 +68,9 @@ def parse_entries(text: str, setting: str) -> dict[str, str]:
 def _load(name: str, target: str, setting: str) -> FunctionLike:
     entry = f"{setting}: entry '{name}={target}'"
     handler_string = target.replace(":", ".")
+    parts = handler_string.replace("/", ".").split(".")
+    if len(parts) < 2 or not all(parts):
+        raise ConfigurationError(f"{entry}: {target!r} does not name a module and a function; write module.function")
     try:
         handler = load_handler(handler_string)
     except RuntimeFault as fault:

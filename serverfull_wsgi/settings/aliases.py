@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 
 from serverfull_wsgi.settings.fields import PREFIX
 
+PREFIX_SIMILARITY = 0.85  # SERVERFUL and SERVER_FUL have more, SERVERLESS has 0.7
+
 # Synonyms, each with the name it stands for. They are the Go original's and stay.
 SYNONYMS = {
     "RUNTIME_LOGGING_LEVEL": "RUNTIME_LOGGER_LEVEL",  # its README has the one, its code the other
@@ -68,9 +70,27 @@ def notices(given: Mapping[str, str], names: Collection[str]) -> list[str]:
             close = difflib.get_close_matches(name, [*names, *SYNONYMS], n=1)
             hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
             lines.append(f"{key} is not a setting{hint}")
+    lines += [line for key in sorted(given) if (line := _misspelt_prefix(key, names))]
     if f"{PREFIX}REPLAY_GUARD" in given and f"{PREFIX}CREDENTIALS_FILE" not in given:
         lines.append(f"{PREFIX}REPLAY_GUARD has no effect without {PREFIX}CREDENTIALS_FILE")
     return lines
+
+
+def _misspelt_prefix(key: str, names: Collection[str]) -> str:
+    """Return a line if ``key`` is the name of a setting after a text like the prefix, otherwise an empty text.
+
+    >>> _misspelt_prefix("SERVERFUL_FUNCTIONS", ["FUNCTIONS"])
+    'SERVERFUL_FUNCTIONS is not a setting; did you mean SERVERFULL_FUNCTIONS?'
+    >>> _misspelt_prefix("AWS_REGION", ["REGION"])
+    ''
+    """
+    if key.startswith(PREFIX):
+        return ""
+    name = max((name for name in names if key.upper().endswith(name)), key=len, default="")
+    prefix = key.upper().removesuffix(name).replace("_", "")
+    if not name or difflib.SequenceMatcher(None, prefix, PREFIX.strip("_")).ratio() < PREFIX_SIMILARITY:
+        return ""
+    return f"{key} is not a setting; did you mean {PREFIX}{name}?"
 
 
 def _renamed(old: str, given: Mapping[str, str]) -> str:

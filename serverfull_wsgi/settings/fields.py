@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 from collections.abc import Callable, Mapping
@@ -72,12 +73,12 @@ def text(env: MappingEnv, name: str, default: Any) -> Any:
 
 def switch(env: MappingEnv, name: str, default: Any) -> Any:
     """Read a boolean: true, yes, on, 1, or their opposites."""
-    return env.bool(name, default)
+    return _parsed(env, "bool", name, default, "Must be true, yes, on, 1, or false, no, off, 0.")
 
 
 def integer(env: MappingEnv, name: str, default: Any) -> Any:
     """Read an integer."""
-    return env.int(name, default)
+    return _parsed(env, "int", name, default, "Must be an integer.")
 
 
 def choice(*choices: str) -> Reader:
@@ -102,12 +103,19 @@ def matching(pattern: str, rule: str) -> Reader:
 def at_least(least: float, kind: str = "int") -> Reader:
     """Make a reader of a number, ``int`` or ``float``, that is not below ``least``."""
     check = validate.Range(min=least, error="Must be {min} or more.")
-    return lambda env, name, default: getattr(env, kind)(name, default, validate=check)
+    rule = f"Must be {'an integer' if kind == 'int' else 'a number'}, {least} or more."
+    return lambda env, name, default: _parsed(env, kind, name, default, rule, validate=check)
+
+
+def _parsed(env: MappingEnv, kind: str, name: str, default: Any, rule: str, **more: Any) -> Any:
+    """Read a value of a type of environs; ``rule`` is the error message for a text that is not of this type."""
+    return getattr(env, kind)(name, default, error_messages={"invalid": rule}, **more)
 
 
 def level(env: MappingEnv, name: str, default: Any) -> Any:
     """Read a level of `logging`, by name or number."""
-    return env.log_level(name, default)
+    given = env.str(name, "", validate=_check_level)
+    return _level_number(given) if given else default
 
 
 def stats_output(env: MappingEnv, name: str, default: Any) -> Any:
@@ -118,13 +126,13 @@ def stats_output(env: MappingEnv, name: str, default: Any) -> Any:
 
 def address(env: MappingEnv, name: str, default: Any) -> Any:
     """Read ``HOST:PORT`` as a pair of host and port."""
-    given = env.str(name, "{}:{}".format(*default), validate=check_address)
+    given = env.str(name, "{}:{}".format(*default), validate=_address_check("localhost:8125"))
     return parse_address(given) if given else default
 
 
 def address_text(env: MappingEnv, name: str, default: Any) -> Any:
     """Read ``HOST:PORT`` and return the text."""
-    return env.str(name, default, validate=check_address)
+    return env.str(name, default, validate=_address_check("127.0.0.1:8080"))
 
 
 def tags(env: MappingEnv, name: str, default: Any) -> Any:
@@ -161,7 +169,8 @@ def delays(least: int) -> Reader:
     def check(text: str) -> None:
         words = text.split()
         if len(words) < least or not all(re.fullmatch(r"\d{1,6}(\.\d+)?", word) for word in words):
-            raise ValidationError(f"Must be {least} or more numbers of seconds, separated by spaces.")
+            count = "one number" if least == 1 else f"{least} numbers"
+            raise ValidationError(f"Must be at least {count} of seconds, separated by spaces.")
 
     def read(env: MappingEnv, name: str, default: Any) -> Any:
         given = env.str(name, " ".join(map(str, default)), validate=check)
@@ -184,12 +193,26 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def check_address(text: str) -> None:
-    """Raise `ValidationError` if ``text`` is not ``HOST:PORT``."""
-    try:
-        parse_address(text)
-    except ValueError:
-        raise ValidationError("Must be HOST:PORT, such as localhost:8125.") from None
+def _address_check(example: str) -> Callable[[str], None]:
+    """Return a check that raises `ValidationError` if a text is not ``HOST:PORT``, such as ``example``."""
+
+    def check(text: str) -> None:
+        try:
+            parse_address(text)
+        except ValueError:
+            raise ValidationError(f"Must be HOST:PORT, such as {example}.") from None
+
+    return check
+
+
+def _level_number(text: str) -> int | None:
+    number = int(text) if text.isdecimal() else logging.getLevelName(text.upper())
+    return number if isinstance(number, int) else None
+
+
+def _check_level(text: str) -> None:
+    if _level_number(text) is None:
+        raise ValidationError("Must be DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number.")
 
 
 def _words(text: str | None) -> tuple[str, ...]:
@@ -204,24 +227,24 @@ def _check_ascii(text: str) -> None:
 def _check_modules(text: str) -> None:
     for name in _words(text):
         if not all(part.isidentifier() for part in name.split(".")):
-            raise ValidationError(f"Must be module names separated by commas; {name!r} is not a valid one.")
+            raise ValidationError(f"Must be module names separated by commas; {name!r} is not a module name.")
 
 
 def _check_origins(text: str) -> None:
     for origin in _words(text):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+", origin):
             raise ValidationError(
-                f"Must be origins separated by commas, such as http://localhost:3000 without a path; {origin!r} is not."
+                f"Must be origins such as http://localhost:3000, separated by commas; {origin!r} is not an origin."
             )
 
 
 def _check_hosts(text: str) -> None:
     for host in _words(text):
         if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host):
-            raise ValidationError(f"Must be names of hosts separated by commas, without ports; {host!r} is not one.")
+            raise ValidationError(f"Must be host names without ports, separated by commas; {host!r} is not one.")
 
 
 def _check_signals(text: str) -> None:
     for number in text.split():
         if not number.isdigit() or int(number) not in set(signal.Signals):
-            raise ValidationError(f"Must be signal numbers separated by spaces; {number} is not a valid one.")
+            raise ValidationError(f"Must be signal numbers separated by spaces; {number!r} is not a signal number.")

@@ -179,7 +179,7 @@ class Settings:
         "EVENTS_QUEUE_NAME", "serverfull", read.text, "events in a broker: the name of the queue"
     )
     events_retention: float = setting(
-        "EVENTS_RETENTION", 86_400.0, read.at_least(0, "float"), "seconds for which finished events can be listed"
+        "EVENTS_RETENTION", 86_400.0, read.at_least(0, "float"), "seconds for which ended events can be listed"
     )
     events_max_bytes: int = setting(
         "EVENTS_MAX_BYTES",

@@ -177,6 +177,27 @@ def test_check_prints_the_number_of_functions():
     assert serverfull("check").stdout == "ok: 4 functions\n"
 
 
+def test_check_counts_versions_of_a_function_once():
+    assert serverfull("check", SERVERFULL_FUNCTIONS="a=json.dumps, a:1=json.dumps").stdout == "ok: 1 function\n"
+
+
+def test_check_fails_without_functions(tmp_path):
+    result = serverfull("check", SERVERFULL_FUNCTIONS="", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: serving no functions; name some with SERVERFULL_FUNCTIONS=")
+
+
+def test_check_prints_warnings_of_the_settings_as_it_prints_its_own():
+    result = serverfull("check", SERVERFULL_LAYERS="a=b", SERVERFULL_NOTHING="1", SERVERFULL_DRAIN="30")
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [
+        "warning: SERVERFULL_NOTHING is not a setting",
+        "warning: SERVERFULL_LAYERS has no effect: there is no template",
+        "warning: SERVERFULL_DRAIN=30 is not below gunicorn's --graceful-timeout (30 s), so a stop may cut off running "
+        "events; raise --graceful-timeout or lower SERVERFULL_DRAIN",
+    ]
+
+
 def test_check_warns_of_functions_that_a_stop_cuts_off():
     result = serverfull("check", "--app", "tests.support.site:application")
     assert "warning: function 'describe' may run for 60 s, but a stop cuts it off after 30 s" in result.stderr
@@ -284,6 +305,12 @@ def test_check_fails_if_events_cannot_be_kept(tmp_path):
     assert result.returncode == 1
     store = f"{tmp_path}/file/data/events.sqlite3"
     assert f"the event store {store} cannot be opened: {tmp_path}/file is not a directory" in result.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no file can be created in Linux's /proc")
+@pytest.mark.parametrize("directory", ["/proc/x", "/proc/x/y", "/proc"])
+def test_check_reports_a_data_directory_that_cannot_be_created(directory):
+    _check_and_serve_refuse("cannot be opened: ", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=directory)
 
 
 def test_check_creates_no_files(tmp_path):
@@ -506,10 +533,28 @@ def test_serve_exits_with_status_0_on_the_configured_signals(tmp_path, number):
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize("address", ["127.0.0.1:notaport", "127.0.0.1:99999", "[::1]:x", ":-1"])
+def test_serve_refuses_an_address_without_a_valid_port_in_one_line(address):
+    result = serverfull("serve", "--bind", address)
+    assert result.returncode == 1
+    assert result.stderr.strip().startswith("Error: the address of --bind: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("start", [["-m", "serverfull_wsgi", "serve"], ["-m", "gunicorn", "serverfull_wsgi:app"]])
+def test_a_drain_time_that_a_stop_cuts_off_is_one_warning(start, tmp_path):
+    port = free_port()
+    environ = {**clean_environ(), "SERVERFULL_FUNCTIONS": FUNCTIONS, "SERVERFULL_DRAIN": "10"}
+    options = ["--bind", f"127.0.0.1:{port}", "--graceful-timeout", "8", "--workers", "2"]
+    with running(Server([*start, *options], tmp_path / "log", port=port, env=environ)) as server:
+        wait_until(lambda: "SERVERFULL_DRAIN=10 is not below" in server.log.read_text())
+    assert server.log.read_text().count("is not below gunicorn's --graceful-timeout (8 s)") == 1
+
+
 def test_serve_refuses_bad_settings_before_gunicorn_starts():
     result = serverfull("serve", SERVERFULL_MOCK="perhaps")
     assert result.returncode == 1
-    assert result.stderr == "Error: SERVERFULL_MOCK='perhaps': Not a valid boolean.\n"
+    assert result.stderr == "Error: SERVERFULL_MOCK='perhaps': Must be true, yes, on, 1, or false, no, off, 0.\n"
 
 
 def test_serve_fails_to_start_when_a_function_cannot_be_imported():

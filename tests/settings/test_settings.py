@@ -149,7 +149,15 @@ def test_one_error_lists_every_bad_value_with_its_name():
         of(**BAD)
     lines = str(caught.value).splitlines()
     assert [line.partition("=")[0] for line in lines] == sorted(f"SERVERFULL_{name}" for name in BAD)
-    assert "SERVERFULL_MOCK='maybe': Not a valid boolean." in lines
+    for line in (
+        "SERVERFULL_MOCK='maybe': Must be true, yes, on, 1, or false, no, off, 0.",
+        "SERVERFULL_MOCK_SEED='x': Must be an integer.",
+        "SERVERFULL_DRAIN='long': Must be a number, 0 or more.",
+        "SERVERFULL_RUNTIME_LOGGER_LEVEL='LOUD': Must be DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number.",
+        "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS='8080x': Must be HOST:PORT, such as 127.0.0.1:8080.",
+        "SERVERFULL_RUNTIME_STATS_ADDRESS='collector:99999': Must be HOST:PORT, such as localhost:8125.",
+    ):
+        assert line in lines
 
 
 @pytest.mark.parametrize("url", ["amq://guest:se@cret@broker/", "amqp//guest:secret@broker/", "guest:secret@broker"])
@@ -161,6 +169,17 @@ def test_an_error_does_not_show_the_password_of_a_bad_url(url):
 
 def test_a_misspelt_name_is_logged_with_the_most_similar_name():
     assert of(FUNCTION="a=b.c").notices == ("SERVERFULL_FUNCTION is not a setting; did you mean SERVERFULL_FUNCTIONS?",)
+
+
+@pytest.mark.parametrize("key", ["SERVERFUL_FUNCTIONS", "SERVER_FULL_FUNCTIONS", "serverfull_FUNCTIONS"])
+def test_a_misspelt_prefix_is_logged_with_the_right_name(key):
+    (notice,) = Settings.from_mapping({key: "a=b.c"}).notices
+    assert notice == f"{key} is not a setting; did you mean SERVERFULL_FUNCTIONS?"
+
+
+@pytest.mark.parametrize("key", ["AWS_REGION", "SERVERLESS_REGION", "FUNCTIONS", "PULL_REGION", "SERVER_DATA_DIR"])
+def test_a_variable_of_another_program_is_no_notice(key):
+    assert Settings.from_mapping({key: "us-east-1"}).notices == ()
 
 
 def test_a_replay_guard_without_a_credentials_file_is_logged_as_having_no_effect():
@@ -328,6 +347,10 @@ def test_one_error_lists_every_bad_function():
         ("a=json.dumps", "a:p=9", "alias 'a:p' points to version '9' of 'a', which does not exist"),
         ("a=json.dumps", "b:p=1", "alias 'b:p' points to version '1' of 'b', which does not exist"),
         ("a=json.__doc__", "", "SERVERFULL_FUNCTIONS: entry 'a=json.__doc__': a str cannot be called; name a function"),
+        ("a=handler", "", "'a=handler': 'handler' does not name a module and a function; write module.function"),
+        ("a=app.", "", "'a=app.': 'app.' does not name a module and a function; write module.function"),
+        ("a=:app", "", "'a=:app': ':app' does not name a module and a function; write module.function"),
+        ("a=/app.handler", "", "'/app.handler' does not name a module and a function; write module.function"),
         ("a=tests.support.broken_import.x", "", "the import raised RuntimeError: no database"),
     ],
 )

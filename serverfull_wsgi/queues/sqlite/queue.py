@@ -75,7 +75,7 @@ class SqliteQueue:
         self._session: Session | None = None
 
     def check_place(self) -> None:
-        """Raise `ConfigurationError` if `start` could not open or create the file; change nothing."""
+        """Raise `ConfigurationError` if `start` could not open or create the file. Leave no file behind."""
         check_place(self.path.absolute())
 
     def storage_warnings(self) -> list[str]:

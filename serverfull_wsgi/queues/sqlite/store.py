@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -344,7 +345,7 @@ def _saved_anchor(db: sqlite3.Connection) -> Anchor:
 
 
 def check_place(path: Path) -> None:
-    """Raise `ConfigurationError` if a store cannot be opened or created at ``path``; change nothing."""
+    """Raise `ConfigurationError` if a store cannot be opened or created at ``path``. Leave no file behind."""
     try:
         existing = next(place for place in (path, *path.parents) if place.exists())
     except OSError as error:
@@ -357,6 +358,11 @@ def check_place(path: Path) -> None:
     for place in {existing, directory, *path.parent.glob(f"{path.name}.locks")}:
         if not os.access(place, os.R_OK | os.W_OK | (os.X_OK if place.is_dir() else 0)):
             raise _unusable(path, f"this process may not write to {place}")
+    if existing != path:
+        try:  # `os.access` allows root to write to /proc too
+            os.rmdir(tempfile.mkdtemp(prefix=".serverfull-check-", dir=directory))
+        except OSError as error:
+            raise _unusable(path, f"{directory}: {error.strerror}") from None
     if existing == path:
         schema.check_header(path)
     elif existing == path.parent and _has_log_only(path):

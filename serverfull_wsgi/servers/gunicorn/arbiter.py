@@ -18,7 +18,7 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly import TEMPLATES
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.servers.gunicorn.hooks import log_urls, post_worker_init, worker_exit
+from serverfull_wsgi.servers.gunicorn.hooks import drain_warnings, log_urls, post_worker_init, worker_exit
 from serverfull_wsgi.servers.gunicorn.json_logger import JsonLogger
 from serverfull_wsgi.servers.gunicorn.reloading import BrokenApplication, FileWatcher, paths_of
 from serverfull_wsgi.settings.fields import parse_address
@@ -43,7 +43,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
 
     def __init__(self, load: Callable[[], WSGIApplication], settings: Settings, options: Sequence[str]) -> None:
         self._load = load
-        self._settings = settings
+        self.settings = settings
         self._options = list(options)
         super().__init__("%(prog)s [OPTIONS]", prog="serverfull serve")
 
@@ -67,9 +67,20 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
                     self.cfg.set(name, value)
         if self.cfg.settings["worker_class"].get() not in GTHREAD and arguments.threads is from_environ.threads is None:
             self.cfg.set("threads", 1)  # gunicorn turns sync into gthread if there is more than one thread
+        self._check_address()
         self._check_worker_class()
         self._add_hooks()
         self.chdir()
+
+    def _check_address(self) -> None:
+        """Raise `ConfigurationError` if an address has no valid port. gunicorn would print a stack trace."""
+        try:
+            addresses = self.cfg.address
+        except RuntimeError as error:
+            raise ConfigurationError(f"the address of --bind: {error} Use HOST:PORT or unix:PATH") from error
+        for address in addresses:
+            if isinstance(address, tuple) and not 0 <= address[1] <= 65535:
+                raise ConfigurationError(f"the address of --bind: {address[1]} is not a port; use 0 to 65535")
 
     def _check_worker_class(self) -> None:
         """Raise `ConfigurationError` if the worker class cannot be imported. gunicorn would print a stack trace."""
@@ -91,7 +102,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             if isinstance(worker.wsgi, Application) and (worker.age == 1 or self.cfg.reload):
                 log_urls(worker.wsgi, worker.sockets)
             post_worker_init(worker)
-            worker.client_timeout = self._settings.client_timeout
+            worker.client_timeout = self.settings.client_timeout
             if users_init is not post_worker_init:
                 users_init(worker)
             if self.cfg.reload and not self.cfg.preload_app:
@@ -106,13 +117,13 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         self.cfg.set("worker_exit", run_exit)
 
     def _defaults(self) -> dict[str, Any]:
-        host, port = parse_address(self._settings.httpserver_address)
+        host, port = parse_address(self.settings.httpserver_address)
         return {
             "bind": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"],
             "worker_class": "gthread",
             "workers": 1,  # limits are per process, so with one process they are the server's
             "threads": THREADS,
-            **({"logger_class": JsonLogger} if self._settings.logger_format == "JSON" else {}),
+            **({"logger_class": JsonLogger} if self.settings.logger_format == "JSON" else {}),
             "control_socket_disable": True,  # gunicorn would make a socket in the user's home directory
         }
 
@@ -141,15 +152,15 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
 
     def _watched_paths(self, wsgi: WSGIApplication) -> list[str]:
         if isinstance(wsgi, BrokenApplication):
-            return [*wsgi.paths, *([self._settings.template] if self._settings.template else TEMPLATES)]
+            return [*wsgi.paths, *([self.settings.template] if self.settings.template else TEMPLATES)]
         return [path for application in applications_in(wsgi) for path in paths_of(application)]
 
     def run(self) -> None:
-        _DrainingArbiter(self, self._settings.signals).run()
+        _DrainingArbiter(self, self.settings.signals).run()
 
     def _ignore_interrupts(self) -> None:
         """Ignore SIGINT in a worker. Ctrl-C sends it to all processes, but only the arbiter stops the workers."""
-        if signal.SIGINT in self._settings.signals and threading.current_thread() is threading.main_thread():
+        if signal.SIGINT in self.settings.signals and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -163,6 +174,8 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
 
     def __init__(self, server: Server, signals: Sequence[int]) -> None:
         super().__init__(server)
+        for line in drain_warnings(server.settings, server.cfg.graceful_timeout):
+            LOGGER.warning("%s", line)
         self._draining = {signal.Signals(number) for number in signals}
         for number in {signal.SIGTERM, signal.SIGINT} | self._draining:
             name = self.SIG_NAMES[number]

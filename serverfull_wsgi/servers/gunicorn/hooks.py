@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import list_functions
+from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 SHOWN_URLS = 20  # they fit on a screen
@@ -98,6 +99,23 @@ def warn_of_timeouts(application: Application, cfg: Any) -> None:
             LOGGER.warning("%s", line)
 
 
+def drain_warnings(settings: Settings, graceful: float = 30) -> list[str]:
+    """Return a line if running events have no time to end before gunicorn's ``--graceful-timeout``.
+
+    >>> drain_warnings(Settings(drain=30))[0]
+    "SERVERFULL_DRAIN=30 is not below gunicorn's --graceful-timeout (30 s), so a stop may cut off running events; \
+raise --graceful-timeout or lower SERVERFULL_DRAIN"
+    >>> drain_warnings(Settings())
+    []
+    """
+    if settings.drain < graceful:
+        return []
+    return [
+        f"SERVERFULL_DRAIN={settings.drain:g} is not below gunicorn's --graceful-timeout ({graceful:g} s), so a stop "
+        "may cut off running events; raise --graceful-timeout or lower SERVERFULL_DRAIN"
+    ]
+
+
 def timeout_warnings(functions: Sequence[Function], killed: float = 0, graceful: float = 30) -> list[str]:
     """Return one line about all functions that may run for longer than a stop waits, and one for a sync worker.
 
@@ -150,5 +168,14 @@ def log_urls(application: Application, listeners: Sequence[object]) -> None:
     lines = [f"POST {origin}{INVOKE_PREFIX}{quote(name)}{INVOKE_SUFFIX}" for name in names[:SHOWN_URLS]]
     if len(names) > SHOWN_URLS:
         lines.append(f"and {len(names) - SHOWN_URLS} more; 'serverfull functions' lists all of them")
-    count = f"{len(names)} function{'' if len(names) == 1 else 's'}"
-    LOGGER.info("%s", "\n".join([f"serving {count} at {base}", *lines]))
+    LOGGER.info("%s", "\n".join([f"serving {counted(names)} at {base}", *lines]))
+
+
+def counted(names: Iterable[str]) -> str:
+    """Return the number of functions in words. Versions of a function count once.
+
+    >>> counted(["hello", "hello", "resize"]), counted(["hello"])
+    ('2 functions', '1 function')
+    """
+    number = len(set(names))
+    return f"{number} function{'' if number == 1 else 's'}"

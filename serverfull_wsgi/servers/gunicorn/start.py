@@ -14,8 +14,9 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.protocols import Fetcher
-from serverfull_wsgi.servers.gunicorn.hooks import seconds_left_of, warn_of_timeouts
+from serverfull_wsgi.servers.gunicorn.hooks import drain_warnings, seconds_left_of, warn_of_timeouts
 from serverfull_wsgi.settings.settings import Settings
+from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import bound_output, output_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def load_app() -> Application:
     Raises `ConfigurationError`, or gunicorn's AppImportError under gunicorn, which prints it without a traceback.
     """
     try:
-        application = create_app()
+        settings = Settings.from_environ()
+        application = create_app(settings)
         if _is_gunicorn():
             _bound_gunicorns_log()
             worker = _current_worker()
@@ -75,6 +77,8 @@ def load_app() -> Application:
             is_first = worker is None or worker.age == 1  # one warning for all workers
             if is_first and (cfg := _command_line()):
                 warn_of_timeouts(application, cfg)
+                for line in drain_warnings(settings, cfg.graceful_timeout):
+                    LOGGER.warning("%s", line)
         if _is_worker():
             application.start()
         return application
@@ -108,7 +112,7 @@ def _startup_error(error: ConfigurationError) -> Exception:
         return error
     from gunicorn.errors import AppImportError
 
-    return AppImportError(f"serverfull_wsgi cannot start:\n{error}")  # type: ignore[no-any-return]
+    return AppImportError(f"serverfull cannot start:\n{error}")  # type: ignore[no-any-return]
 
 
 def _current_worker() -> Any:

@@ -664,14 +664,19 @@ def test_native_mode_refuses_a_function_with_a_code_directory():
     assert "Error: function 'Beside' has a code directory, which native mode cannot run" in result.stderr
 
 
-@pytest.mark.parametrize("setting", [{"SERVERFULL_TEMPLATE": "template.yaml"}, {}])
-def test_without_pyyaml_one_line_names_the_setting_and_the_cure(setting):
+@pytest.mark.parametrize(
+    ("setting", "origin"),
+    [
+        ({"SERVERFULL_TEMPLATE": "template.yaml"}, "SERVERFULL_TEMPLATE=template.yaml"),
+        ({}, "the template template.yaml"),
+    ],
+    ids=["set", "found"],
+)
+def test_without_pyyaml_one_line_names_the_template_and_the_cure(setting, origin):
     code = "import sys; sys.modules['yaml'] = None; from serverfull_wsgi.__main__ import main; main()"
     result = serverfull("check", cwd=ROOT / "examples/sam_project", code=code, **setting)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == (
-        "Error: SERVERFULL_TEMPLATE=template.yaml needs PyYAML: pip install 'serverfull-wsgi[sam]'"
-    )
+    assert result.stderr.splitlines()[-1] == (f"Error: {origin} needs PyYAML: pip install 'serverfull-wsgi[sam]'")
 
 
 def zipped(folder):
