@@ -134,7 +134,7 @@ def test_an_environment_that_cannot_open_leaves_no_descriptors_or_files():
             gc.collect()
             if executor.statistics().environments > 1:
                 break
-            assert descriptors() == before
+            wait_until(lambda: descriptors() <= before)  # threads of other tests open files for a moment
             if more == 1:  # later environments may have started, and the next one keeps their files
                 assert os.listdir(executor.statistics().directory) == folders
         assert failed
