@@ -55,13 +55,18 @@ def stop(process):
     process.communicate("")
 
 
+def send(number, pids):
+    """Send a signal to processes, of which some may have ended."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def kill_all(process):
     """Kill a server process with all its descendants, of which none can react to the end of another."""
     pids = [process.pid, *descendants(process.pid)]
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        send(number, pids)
     process.wait()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
@@ -91,14 +96,12 @@ def test_a_start_removes_what_a_killed_server_left_and_nothing_of_others(start, 
 def test_a_directory_that_only_processes_of_a_killed_server_hold_is_kept(start, tmp_path):
     process, directory = start()
     zygotes = descendants(process.pid)
-    for pid in zygotes:
-        os.kill(pid, signal.SIGSTOP)
+    send(signal.SIGSTOP, zygotes)
     process.kill()
     process.wait()
     start()
     assert os.path.isdir(directory)
-    for pid in zygotes:
-        os.kill(pid, signal.SIGCONT)
+    send(signal.SIGCONT, zygotes)
     wait_until(lambda: not os.path.exists(directory))
 
 
