@@ -628,6 +628,7 @@ def test_a_server_with_an_invalid_file_of_keys_does_not_start(keys, tmp_path):
 def test_the_settings_configure_the_authentication(keys):
     keys.write(ADA)
     more = {"REGION": "eu-west-1", "ACCOUNT_ID": "111122223333", "HEALTHCHECK": "/alive", "REPLAY_GUARD": "5"}
+    more["EVENTS"] = "memory"
     application = create_app(
         Settings.from_mapping(settings(keys, **{f"SERVERFULL_{name}": value for name, value in more.items()}))
     )

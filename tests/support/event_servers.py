@@ -128,8 +128,11 @@ class EventServers:
         return self.folder / f"log{self._logs}"
 
     @contextlib.contextmanager
-    def worker(self, **environ):
-        """Run ``serverfull worker``; the block starts once the worker accepts its role."""
+    def worker(self, statuses=(0,), **environ):
+        """Run ``serverfull worker``; the block starts once the worker accepts its role.
+
+        At the end the exit status is one of ``statuses``.
+        """
         environ = {"SERVERFULL_RUNTIME_LOGGER_LEVEL": "INFO", **environ}
         server = self._server(["-m", "serverfull_wsgi", "worker"], environ)
         try:

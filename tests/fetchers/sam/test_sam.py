@@ -471,6 +471,7 @@ def test_any_template_is_served_or_refused_with_a_cure(tmp_path_factory, propert
 
 
 def of(**values):
+    values = {"EVENTS": "memory", **values}
     return Settings.from_mapping({f"SERVERFULL_{name}": value for name, value in values.items()})
 
 

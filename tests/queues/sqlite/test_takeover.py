@@ -111,7 +111,8 @@ def test_web_processes_run_the_events_of_a_worker_that_hangs(servers, battery):
 
 def test_another_process_runs_the_events_of_one_whose_interpreter_is_held(servers, battery):
     """A13: a handler that lets no other thread of its process run."""
-    with servers.gunicorn("--workers", "2", *GTHREAD, **HUNG), servers.worker(**HUNG) as worker:
+    ends = (0, -signal.SIGKILL)  # another process kills this one if it hangs inside a transaction
+    with servers.gunicorn("--workers", "2", *GTHREAD, **HUNG), servers.worker(ends, **HUNG) as worker:
         wait_for_leader(servers, worker)
         held = servers.accept("hold", 15)
         wait_until(lambda: servers.noted("began"))
