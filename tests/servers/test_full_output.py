@@ -86,9 +86,11 @@ class Unread:
         self.read()
         self.process.terminate()
         try:
-            assert self.process.wait(30) == 0
+            # A worker that gets the signal while it starts misses it; gunicorn then ends it after 30 s.
+            assert self.process.wait(60) == 0
         finally:
             self.process.kill()
+            self.process.wait()
             os.close(self._reader)
             os.close(self._writer)
 
