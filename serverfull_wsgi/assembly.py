@@ -28,7 +28,7 @@ from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting
+from serverfull_wsgi.fetchers.abilities import is_listable, list_functions, logical_ids, reporting
 from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mock_values import RandomValues
@@ -167,13 +167,20 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         sandbox=settings.sandbox,
         preload=settings.zygote_preload,
         drain=settings.drain,
-        eager=isolate,
+        eager=isolate or _requires_namespaces(settings, fetcher),
         environment=_file_variables(settings),
         overrides=_overrides(settings, fetcher) if fetcher else {},
         node_modules=node_modules_path(settings),
         python_modules=python_modules_path(settings),
     )
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
+
+
+def _requires_namespaces(settings: Settings, fetcher: Fetcher | None) -> bool:
+    """Return whether a start without namespaces must be refused: isolated functions would fail at each call."""
+    if settings.sandbox != "namespaces" or settings.mock or fetcher is None or not is_listable(fetcher):
+        return False
+    return any(function.code is not None for function in fetcher.functions())
 
 
 def node_modules_path(settings: Settings) -> str:

@@ -9,7 +9,7 @@ A request names a function. A `Fetcher` returns the `Function` (which). An `Exec
 
 Each of these protocols has the methods that every implementation needs. An ability that only some implementations have
 is a protocol of its own, and the application tests for it with `isinstance`: `ListableFetcher`, `ReportingFetcher`,
-`CheckingExecutor`, `Startable`, `Closable`, `ShutdownAware`, `Checkable`, `EventLog`.
+`CheckingExecutor`, `SandboxCheckable`, `Startable`, `Closable`, `ShutdownAware`, `Checkable`, `EventLog`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ReportingFetcher(Protocol):
 class Executor(Protocol):
     """Runs functions (how).
 
-    An executor may also be `Startable`, `Closable`, `ShutdownAware` and a `CheckingExecutor`.
+    An executor may also be `Startable`, `Closable`, `ShutdownAware`, `SandboxCheckable` and a `CheckingExecutor`.
     """
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
@@ -107,6 +107,18 @@ class CheckingExecutor(Protocol):
 
     def check(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError`, with a line for each function that this executor would refuse to run."""
+        ...
+
+
+@runtime_checkable
+class SandboxCheckable(Protocol):
+    """An executor that can test the machine's means of isolation, for ``serverfull check``."""
+
+    def check_sandbox(self, functions: Iterable[Function]) -> None:
+        """Raise `ConfigurationError` if this machine cannot isolate one of ``functions`` as required.
+
+        The test may start a process, and leaves none.
+        """
         ...
 
 

@@ -106,20 +106,20 @@ class Application:
         self._logger = logger
         self.healthcheck = healthcheck
         self._metrics = None if stats is None or isinstance(stats, NullStats) else Metrics(stats)
-        self._executor: Executor = executor or ChoosingExecutor(
+        self.executor: Executor = executor or ChoosingExecutor(
             InProcessExecutor(logger=logger, stats=stats), ProcessExecutor(logger=logger), logger=logger
         )
         self.queue = queue or MemoryQueue(logger=logger, metrics=self._metrics)
         self.dispatcher = Dispatcher(
             MockingFetcher(fetcher) if mock and not isinstance(fetcher, MockingFetcher) else fetcher,
-            self._executor,
+            self.executor,
             self.queue,
             region=region,
             account_id=account_id,
             logger=logger,
             metrics=self._metrics,
         )
-        _check_functions(self.dispatcher.fetcher, self._executor)
+        _check_functions(self.dispatcher.fetcher, self.executor)
         self._invoke = Invoke(self.dispatcher, mock=mock)
         self._rules = [
             Rule(f"{INVOKE_PREFIX}<FunctionName>{INVOKE_SUFFIX}", methods=["POST"], endpoint=self._invoke),
@@ -260,7 +260,7 @@ class Application:
                 raise RuntimeError("the application is closed in this process; make a new one")
             if self._parts is None:
                 bound_output()
-                self._parts = _Parts(self._rules, self._metrics, self._executor, self.queue, self.dispatcher)
+                self._parts = _Parts(self._rules, self._metrics, self.executor, self.queue, self.dispatcher)
             self._parts.open()
             self._is_started = True
 
@@ -271,8 +271,8 @@ class Application:
         in which the server still sends responses. A function that runs after them, or after the drain time, is
         stopped, and its caller receives a 500.
         """
-        if isinstance(self._executor, ShutdownAware):
-            self._executor.watch_shutdown(seconds_left)
+        if isinstance(self.executor, ShutdownAware):
+            self.executor.watch_shutdown(seconds_left)
 
     def close(self) -> None:
         """Close the application for good: refuse new events, and let accepted events end as far as their time allows.

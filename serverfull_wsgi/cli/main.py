@@ -33,7 +33,7 @@ from serverfull_wsgi.executors.isolated.runtimes.checks import runtime_warnings
 from serverfull_wsgi.executors.isolated.runtimes.node_sdk import sdk_warnings
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
-from serverfull_wsgi.protocols import Checkable, StorageAdvisor
+from serverfull_wsgi.protocols import Checkable, SandboxCheckable, StorageAdvisor
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.servers.gunicorn.hooks import counted, drain_warnings, timeout_warnings
 from serverfull_wsgi.servers.gunicorn.start import serve
@@ -134,6 +134,8 @@ def check(target: str | None) -> None:
         application = _application(target, quiet=True, creates_files=False)
         if isinstance(application.queue, Checkable):
             application.queue.check_place()
+        if isinstance(application.executor, SandboxCheckable):
+            application.executor.check_sandbox(list_functions(application.dispatcher.fetcher))
     if isinstance(application.queue, StorageAdvisor):
         for line in application.queue.storage_warnings():
             click.echo(f"warning: {line}", err=True)

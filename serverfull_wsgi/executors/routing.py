@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.handlers import handler_string
-from serverfull_wsgi.protocols import Closable, Executor, ShutdownAware, Startable
+from serverfull_wsgi.protocols import Closable, Executor, SandboxCheckable, ShutdownAware, Startable
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 
@@ -69,6 +69,12 @@ class ChoosingExecutor:
                 problems.append(str(error))
         if problems:
             raise ConfigurationError("\n".join(problems))
+
+    def check_sandbox(self, functions: Iterable[Function]) -> None:
+        """Raise `ConfigurationError` if functions run isolated and the machine cannot; see `SandboxCheckable`."""
+        isolated = [function for function in functions if self.choice(function) is self._isolated]
+        if isolated and isinstance(self._isolated, SandboxCheckable):
+            self._isolated.check_sandbox(isolated)
 
     def _warn_once(self, function: Function) -> None:
         key = function.name, function.version

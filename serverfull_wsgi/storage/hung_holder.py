@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from serverfull_wsgi.storage.locks import holder
+
 LEAST = 3.0  # seconds: a few observations may by chance all meet short transactions of one process that change nothing
 MOST = 1.0  # seconds between two observations that count: after a pause of the whole machine the holder was paused too
 
@@ -73,24 +75,6 @@ class HungHolder:
         finally:
             os.close(fd)
         return True
-
-
-def holder(lock: Path) -> int | None:
-    """Return the id of the process with an exclusive ``flock`` on the file; None if there is none, or it is unknown.
-
-    Source of the format: https://man7.org/linux/man-pages/man5/proc_locks.5.html. Other systems have no such file.
-    """
-    try:
-        status = lock.stat()
-        file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-        for line in Path("/proc/locks").read_text().splitlines():
-            fields = line.split()
-            if fields[1:2] == ["FLOCK"] and fields[3:4] == ["WRITE"] and fields[5] == file:
-                pid = int(fields[4])
-                return pid if pid > 0 else None  # 0 or -1: a process of another pid namespace
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
 
 
 def _waits_for_disk(pid: int) -> bool:

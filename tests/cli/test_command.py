@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -291,6 +292,53 @@ def test_check_reports_a_data_directory_that_cannot_be_written(tmp_path):
         result = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=60, check=False)
         assert result.returncode != 0
         assert f"the event store {tmp_path}/events.sqlite3 cannot be opened: " in result.stderr + result.stdout
+
+
+TEMPLATE = """
+Resources:
+  Hello: {Type: AWS::Serverless::Function, Properties: {Runtime: python3.11, Handler: hello.handler, CodeUri: code}}
+"""
+WITHOUT_NAMESPACES = [
+    *["unshare", "--user", "--map-root-user", "sh", "-c"],
+    *['echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"],
+]
+
+
+@pytest.mark.parametrize("source", ["a template", "SERVERFULL_EXECUTOR=process"])
+def test_check_reports_namespaces_that_the_machine_does_not_allow(source, tmp_path):
+    if not (shutil.which("unshare") and subprocess.run([*WITHOUT_NAMESPACES, "true"], check=False).returncode == 0):
+        pytest.skip("this machine allows no namespaces")
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/hello.py").write_text("def handler(event, context):\n    return 1\n")
+    environ = {**clean_environ(), "SERVERFULL_SANDBOX": "namespaces", "SERVERFULL_EVENTS": "memory"}
+    if source == "a template":
+        environ["SERVERFULL_TEMPLATE"] = str(tmp_path / "template.yaml")
+    else:
+        environ |= {"SERVERFULL_FUNCTIONS": FUNCTIONS, "SERVERFULL_EXECUTOR": "process"}
+    for name in ("check", "serve"):
+        argv = [*WITHOUT_NAMESPACES, sys.executable, "-m", "serverfull_wsgi", name]
+        result = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=60, check=False)
+        assert result.returncode != 0, name
+        assert "SERVERFULL_SANDBOX=namespaces: this machine does not allow namespaces" in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize("state", ["in use", "stopped"])
+def test_check_reports_the_events_of_another_application(state, tmp_path):
+    environ = {"SERVERFULL_EVENTS": "", "SERVERFULL_DATA_DIR": str(tmp_path)}
+    with serving(tmp_path / "log", **environ, SERVERFULL_EVENTS_OWNER="orders") as server:
+        if state == "in use":
+            message = "belongs to the application 'orders' and is in use, and this application is 'billing'"
+            _check_and_serve_refuse(message, **environ, SERVERFULL_EVENTS_OWNER="billing")
+            return
+        assert serverfull("check", **environ, SERVERFULL_EVENTS_OWNER="orders").returncode == 0
+        event = {"X-Amz-Invocation-Type": "Event"}
+        OverSocket(server).request("POST", "/2015-03-31/functions/broken/invocations", headers=event)
+    message = "belongs to the application 'orders' and has 1 of its events, and this application is 'billing'"
+    before = {path.name for path in tmp_path.iterdir()}
+    _check_and_serve_refuse(message, **environ, SERVERFULL_EVENTS_OWNER="billing")
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert serverfull("check", **environ, SERVERFULL_EVENTS_OWNER="orders").returncode == 0
 
 
 def test_check_accepts_a_store_in_use(tmp_path):

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -93,6 +93,10 @@ class ProcessExecutor:
         if self._eager:
             self._open()
 
+    def check_sandbox(self, functions: Iterable[Function]) -> None:
+        """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
+        Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger).check()
+
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         opened = self._opened
         if opened is None or opened.pid != os.getpid():
@@ -109,7 +113,12 @@ class ProcessExecutor:
                 spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger)
                 spawner.start()
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
-                pools.start()
+                try:
+                    pools.start()
+                except BaseException:  # no more threads can be made
+                    pools.close()
+                    spawner.close()
+                    raise
                 self._opened = _OpenExecutor(
                     pid,
                     spawner,

@@ -76,7 +76,7 @@ class SqliteQueue:
 
     def check_place(self) -> None:
         """Raise `ConfigurationError` if `start` could not open or create the file. Leave no file behind."""
-        check_place(self.path.absolute())
+        check_place(self.path.absolute(), self._options.owner)
 
     def storage_warnings(self) -> list[str]:
         """Return a warning if other users of the machine can read the file; see `StorageAdvisor`."""

@@ -122,6 +122,16 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     return db
 
 
+def connect_without_files(path: Path) -> sqlite3.Connection:
+    """Return a connection for reading that makes no file beside the store.
+
+    If the store's log has no index, or there is no log, nothing has the store open. SQLite then reads the file alone.
+    """
+    if all(path.with_name(f"{path.name}{suffix}").exists() for suffix in ("-wal", "-shm")):
+        return connect_for_reading(path)
+    return _connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+
+
 def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, uri=uri)
     db.text_factory = lambda text: text.decode(errors="replace")  # the checksum finds damaged text

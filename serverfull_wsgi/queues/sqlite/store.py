@@ -24,12 +24,12 @@ from serverfull_wsgi.storage.clock import Anchor, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
 from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T, Write
 from serverfull_wsgi.storage.hung_holder import HungHolder
-from serverfull_wsgi.storage.locks import FileLock, Gate
+from serverfull_wsgi.storage.locks import FileLock, Gate, is_locked
 from serverfull_wsgi.storage.progress import Progress
 from serverfull_wsgi.storage.sqlite_errors import is_disk_full
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-WRITING, OPENING = "writing", "opening"  # files in the directory of locks: the gate, and the progress of a check
+USERS, WRITING, OPENING = "users", "writing", "opening"  # in the directory of locks: users, gate, progress of a check
 OLDER_VERSIONS = range(1, schema.FIRST_WITH_LEASE)
 OLDER_LEADER_PAUSE = 0.1  # seconds between two attempts to exclude a leader of an older version
 OLDER_LEADER = (
@@ -57,7 +57,7 @@ class Store:
             self.locks = path.with_name(f"{path.name}.locks")
             private_files.make_directory(path.parent)
             self.locks.mkdir(exist_ok=True, mode=0o700)
-            self._users, self._gate = FileLock(self.locks / "users"), Gate(self.locks / WRITING)
+            self._users, self._gate = FileLock(self.locks / USERS), Gate(self.locks / WRITING)
             self._older_leader = FileLock(self.locks / "dispatching")
             self._progress = Progress(self.locks / OPENING)
             try:
@@ -344,8 +344,8 @@ def _saved_anchor(db: sqlite3.Connection) -> Anchor:
     return anchor
 
 
-def check_place(path: Path) -> None:
-    """Raise `ConfigurationError` if a store cannot be opened or created at ``path``. Leave no file behind."""
+def check_place(path: Path, owner: str | None) -> None:
+    """Raise `ConfigurationError` if ``owner`` cannot open or create a store at ``path``. Leave no file behind."""
     try:
         existing = next(place for place in (path, *path.parents) if place.exists())
     except OSError as error:
@@ -365,6 +365,7 @@ def check_place(path: Path) -> None:
             raise _unusable(path, f"{directory}: {error.strerror}") from None
     if existing == path:
         schema.check_header(path)
+        _check_owner(path, owner)
     elif existing == path.parent and _has_log_only(path):
         raise _log_only(path)
 
@@ -399,8 +400,27 @@ def _unusable(path: Path, reason: object) -> ConfigurationError:
     )
 
 
-def _set_owner(db: sqlite3.Connection, owner: str, is_first: bool, path: Path) -> None:
-    """Write the application that the store belongs to. Raises `ConfigurationError` if another one still uses it."""
+def _check_owner(path: Path, owner: str | None) -> None:
+    """Raise `ConfigurationError` if another application uses the store at ``path``.
+
+    A store that cannot be read here is left to the start, which restores it from its log.
+    """
+    if owner is None:
+        return
+    try:
+        with contextlib.closing(schema.connect_without_files(path)) as db:
+            _refuse_other_owner(db, owner, not _is_in_use(path), path)
+    except sqlite3.Error:
+        return
+
+
+def _is_in_use(path: Path) -> bool:
+    """Return whether a server has the store open, as far as Linux shows locks of files."""
+    return is_locked(path.with_name(f"{path.name}.locks") / USERS)
+
+
+def _refuse_other_owner(db: sqlite3.Connection, owner: str, is_first: bool, path: Path) -> None:
+    """Raise `ConfigurationError` if the store belongs to another application that still uses it."""
     row = db.execute("SELECT value FROM about WHERE name = 'owner'").fetchone()
     if row and row[0] != owner:
         waiting = db.execute("SELECT count(*) FROM event WHERE due IS NOT NULL").fetchone()[0]
@@ -411,4 +431,9 @@ def _set_owner(db: sqlite3.Connection, owner: str, is_first: bool, path: Path) -
                 f"{owner!r}: each would run the other's events. Set another SERVERFULL_DATA_DIR, or "
                 f"SERVERFULL_EVENTS_OWNER={row[0]} if both are the same application"
             )
+
+
+def _set_owner(db: sqlite3.Connection, owner: str, is_first: bool, path: Path) -> None:
+    """Write the application that the store belongs to. Raises `ConfigurationError` if another one still uses it."""
+    _refuse_other_owner(db, owner, is_first, path)
     db.execute("INSERT OR REPLACE INTO about VALUES ('owner', ?)", (owner,))

@@ -8,11 +8,13 @@ import resource
 import shutil
 import sys
 import tempfile
+import threading
 
 import pytest
 
 from serverfull_wsgi import ConfigurationError, Function, ServiceError
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
+from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 from tests.support.isolated import (
     FUNCTIONS,
     executing,
@@ -150,3 +152,18 @@ def test_a_function_with_too_many_variables_fails_alone():
         assert result(executor, function())["pid"] == before["pid"]
         assert result(executor, function(name="another"))
         wait_until(lambda: executor.statistics().environments == 2)
+
+
+def test_an_executor_that_cannot_start_its_threads_leaves_no_process(monkeypatch):
+    start, before = threading.Thread.start, (set(descendants(os.getpid())), set(os.listdir(tempfile.gettempdir())))
+
+    def start_some(thread):
+        if thread.name == "serverfull-temporary-files":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    with pytest.raises(RuntimeError, match="new thread"), executing():
+        pass
+    assert set(descendants(os.getpid())) <= before[0]
+    assert {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("serverfull-")} <= before[1]

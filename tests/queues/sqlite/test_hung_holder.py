@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serverfull_wsgi import EventConfig, Invocation, Outcome, ServiceException, SqliteQueue
-from serverfull_wsgi.storage.hung_holder import holder
+from serverfull_wsgi.storage.locks import holder
 from tests.support.event_store import NAME
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until

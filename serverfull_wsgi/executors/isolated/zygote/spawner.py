@@ -61,8 +61,7 @@ class Spawner:
             ConfigurationError: if the machine cannot isolate as ``sandbox`` requires, or the zygote does not start.
             OSError: if no process or file can be made.
         """
-        if sys.platform != "linux":
-            raise ConfigurationError("isolated functions need Linux; run functions in the server's process instead")
+        _check_platform()
         self.client_path = _client_path()
         for path in remove_abandoned():
             self._logger.info("removed %s, which a server left that was killed", path)
@@ -71,26 +70,41 @@ class Spawner:
         self._locks = [lock, *(fd for path in self.groups.parents if (fd := hold(path)) is not None)]
         try:
             support = self.zygote(sys.executable).hello.sandbox
-        except OSError:
+            self._check_support(support)
+        except (OSError, ConfigurationError):
             self.close()
             raise
         except ZygoteDied:
             self.close()
-            raise ConfigurationError(
-                f"the zygote, from which environments are forked, does not start: {sys.executable} ended or took too "
-                "long; the server's standard error has its message. Check the modules in SERVERFULL_ZYGOTE_PRELOAD: "
-                f"{','.join(self._preload) or 'none'}"
-            ) from None
-        if self._sandbox == "namespaces" and support.namespaces:
-            self.close()
-            raise ConfigurationError(
-                f"SERVERFULL_SANDBOX=namespaces: this machine does not allow namespaces ({support.namespaces}); enable "
-                "user namespaces, or set SERVERFULL_SANDBOX=auto to use the isolation that works"
-            )
+            raise self._start_failure() from None
         if self._sandbox != "process":
             self.namespaces, self.own_proc, self.own_tmp, self.hides_groups = (not reason for reason in support)
         self._log_isolation(support)
         self._request_spare(self.zygote(sys.executable))
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` if `start` would raise it. Start a zygote for that, and end it."""
+        _check_platform()
+        try:
+            zygote = ZygoteClient(sys.executable, self._preload, _client_path(), inherited=())
+        except ZygoteDied:
+            raise self._start_failure() from None
+        zygote.close()
+        self._check_support(zygote.hello.sandbox)
+
+    def _check_support(self, support: SandboxSupport) -> None:
+        if self._sandbox == "namespaces" and support.namespaces:
+            raise ConfigurationError(
+                f"SERVERFULL_SANDBOX=namespaces: this machine does not allow namespaces ({support.namespaces}); enable "
+                "user namespaces, or set SERVERFULL_SANDBOX=auto to use the isolation that works"
+            )
+
+    def _start_failure(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"the zygote, from which environments are forked, does not start: {sys.executable} ended or took too "
+            "long; the server's standard error has its message. Check the modules in SERVERFULL_ZYGOTE_PRELOAD: "
+            f"{','.join(self._preload) or 'none'}"
+        )
 
     def _log_isolation(self, support: SandboxSupport) -> None:
         reasons = {reason for reason in support if reason} if self._sandbox != "process" else {"not requested"}
@@ -318,6 +332,11 @@ class Spawner:
         locks, self._locks = self._locks, []
         for fd in locks:
             os.close(fd)
+
+
+def _check_platform() -> None:
+    if sys.platform != "linux":
+        raise ConfigurationError("isolated functions need Linux; run functions in the server's process instead")
 
 
 def _client_path() -> tuple[str, ...]:
