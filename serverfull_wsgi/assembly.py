@@ -28,12 +28,12 @@ from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.abilities import is_listable, list_functions, logical_ids, reporting
+from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting
 from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mock_values import RandomValues
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
-from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, ListableFetcher
+from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, ListableFetcher, is_listable
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.settings.settings import Settings
