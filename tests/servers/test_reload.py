@@ -1,15 +1,17 @@
 """``serverfull serve --reload``: changed code is served, and code that cannot be loaded is answered with 500."""
 
+import copy
 import http.client
 import json
 import os
 import shutil
 import sys
+import time
 from contextlib import closing, contextmanager
 
 import pytest
 
-from serverfull_wsgi.servers.gunicorn.reloading import snapshot
+from serverfull_wsgi.servers.gunicorn.reloading import CLOCK_TICK, Loads, snapshot
 from tests.support.isolated import needs_client
 from tests.support.servers import Server, free_port
 from tests.support.waiting import wait_until
@@ -123,6 +125,36 @@ def test_an_application_built_in_code_is_mended_where_its_stack_trace_points(pro
         project.answers(2)
 
 
+SAVED_WHILE_IT_IS_LOADED = """
+import pathlib
+def handler(event, context):
+    return "old"
+pathlib.Path(__file__).write_text({!r})
+"""
+
+
+def test_a_module_that_changes_while_it_is_loaded_is_loaded_again(project):
+    project.write("orders.py", SAVED_WHILE_IT_IS_LOADED.format(GOOD.format("new")))
+    with project.serve(SERVERFULL_FUNCTIONS="orders=orders.handler"):
+        project.answers("new")
+
+
+MADE_WHILE_IT_IS_MISSED = """
+import pathlib
+try:
+    from parts import handler
+except ImportError:
+    pathlib.Path(__file__).with_name("parts.py").write_text({!r})
+    raise
+"""
+
+
+def test_a_missing_module_that_is_made_while_the_application_is_loaded_is_found(project):
+    project.write("orders.py", MADE_WHILE_IT_IS_MISSED.format(GOOD.format("new")))
+    with project.serve(SERVERFULL_FUNCTIONS="orders=orders.handler"):
+        project.answers("new")
+
+
 @needs_client
 def test_the_code_and_the_template_of_isolated_functions_are_watched(project):
     pytest.importorskip("yaml")
@@ -149,6 +181,34 @@ def test_a_code_folder_that_is_built_later_is_served(project):
         wait_until(lambda: (project.call("Orders") or (0,))[0] == 409)
         project.write("code/app.py", GOOD.format("built"))
         project.answers("built", "Orders")
+
+
+def test_an_application_that_writes_code_at_each_load_is_loaded_twice(tmp_path):
+    code, loads = tmp_path / "parser.py", Loads()
+
+    def load():
+        loads.begin()
+        code.write_text("generated")
+        return loads.find_change([str(code)])
+
+    assert [load(), load(), load()] == [str(code), None, str(code)]
+
+
+def test_each_worker_that_loads_during_a_change_loads_once_more(tmp_path):
+    code, server = tmp_path / "app.py", Loads()
+    workers = [copy.copy(server), copy.copy(server)]
+    for worker in workers:
+        worker.begin()
+    code.touch()
+    assert [worker.find_change([str(code)]) for worker in workers] == [str(code), str(code)]
+
+
+def test_code_that_was_changed_before_the_load_is_loaded_once(tmp_path):
+    code, loads = tmp_path / "app.py", Loads()
+    code.touch()
+    wait_until(lambda: time.time_ns() > code.stat().st_ctime_ns + 2 * CLOCK_TICK)
+    loads.begin()
+    assert loads.find_change([str(code), str(tmp_path / "missing")]) is None
 
 
 # The files that are watched

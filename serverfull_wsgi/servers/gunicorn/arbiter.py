@@ -20,7 +20,7 @@ from serverfull_wsgi.assembly import TEMPLATES
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.servers.gunicorn.hooks import drain_warnings, log_urls, post_worker_init, worker_exit
 from serverfull_wsgi.servers.gunicorn.json_logger import JsonLogger
-from serverfull_wsgi.servers.gunicorn.reloading import BrokenApplication, FileWatcher, paths_of
+from serverfull_wsgi.servers.gunicorn.reloading import BrokenApplication, FileWatcher, Loads, paths_of
 from serverfull_wsgi.settings.fields import parse_address
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -45,6 +45,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         self._load = load
         self.settings = settings
         self._options = list(options)
+        self._loads = Loads()
         super().__init__("%(prog)s [OPTIONS]", prog="serverfull serve")
 
     def load_config(self) -> None:
@@ -106,7 +107,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
             if users_init is not post_worker_init:
                 users_init(worker)
             if self.cfg.reload and not self.cfg.preload_app:
-                FileWatcher(self._watched_paths(worker.wsgi)).start()
+                FileWatcher(self._watched_paths(worker.wsgi), self._loads).start()
 
         def run_exit(server: Arbiter, worker: Worker) -> None:
             worker_exit(server, worker)
@@ -140,6 +141,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
 
     def _load_or_explain(self) -> WSGIApplication:
         """Return the application, or a `BrokenApplication` if its code cannot be loaded: its author is at work."""
+        self._loads.begin()
         try:
             application = self._load()
             _start(application)
