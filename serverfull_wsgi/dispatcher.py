@@ -20,7 +20,7 @@ from serverfull_wsgi.errors import (
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
-from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher
+from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, IsolatingExecutor
 from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -99,6 +99,10 @@ class Dispatcher:
         if principal is None or principal.startswith("arn:"):
             return principal or "anonymous"
         return f"arn:{partition_of(self._region)}:iam::{self._account_id}:user/{principal}"
+
+    def is_isolated(self, function: Function) -> bool:
+        """Return whether ``function`` runs in a process of its own."""
+        return isinstance(self._executor, IsolatingExecutor) and self._executor.is_isolated(function)
 
     def invoke(self, invocation: Invocation, age: float | None = None) -> Outcome:
         """Find the function and run it to its end.

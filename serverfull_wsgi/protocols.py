@@ -123,6 +123,15 @@ class SandboxCheckable(Protocol):
 
 
 @runtime_checkable
+class IsolatingExecutor(Protocol):
+    """An executor that runs functions in processes of their own."""
+
+    def is_isolated(self, function: Function) -> bool:
+        """Return whether ``function`` runs in a process of its own, and not in a thread of the caller's process."""
+        ...
+
+
+@runtime_checkable
 class Startable(Protocol):
     """A part that opens resources in each process that uses it."""
 

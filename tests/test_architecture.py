@@ -39,7 +39,7 @@ LAYERS = [
     {"api"},
     {"assembly"},  # the one module that names concrete classes
     {"servers"},
-    {"hooks", "workers", "cli", "celery"},  # entry points
+    {"front", "hooks", "workers", "cli", "celery"},  # entry points
     {"__init__"},
     {"__main__"},
 ]

@@ -38,6 +38,9 @@ class ChoosingExecutor:
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         return self.choice(function).execute(function, invocation)
 
+    def is_isolated(self, function: Function) -> bool:
+        return self.choice(function) is self._isolated
+
     def choice(self, function: Function) -> Executor:
         """Return the executor for ``function``.
 

@@ -3,10 +3,13 @@
 A client sends an ordinary HTTP request. The function receives an event that describes the request, and returns a result
 that describes the answer::
 
-    HTTP request ──▶ route ──▶ event ──▶ Dispatcher.invoke ──▶ Outcome ──▶ HTTP answer
-                              formats                                   formats
+    WSGI environ ──▶ location ──▶ endpoint ──▶ event ──▶ Dispatcher ──▶ Outcome ──▶ answer ──▶ WSGI response
+        front        locations   route_table  formats                              formats         front
 
 There are five kinds of such events and results: function URLs, REST APIs (payload 1.0), HTTP APIs with payload 1.0 or
 2.0, and target groups of load balancers. `formats` has one module for each kind. Its functions are pure: clock,
-randomness, WSGI and the route table stay outside. So far the package has the formats only. No route is served yet.
+randomness, WSGI and the route table stay outside.
+
+`sites` describes what is served: a site is an API, a function URL or a load balancer, with its endpoints. `gateway` has
+the steps of one request. A request is assigned to its site before any authentication, on its raw path and Host.
 """

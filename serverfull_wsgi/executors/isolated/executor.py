@@ -97,6 +97,9 @@ class ProcessExecutor:
         """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
         Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger).check()
 
+    def is_isolated(self, function: Function) -> bool:
+        return True
+
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         opened = self._opened
         if opened is None or opened.pid != os.getpid():

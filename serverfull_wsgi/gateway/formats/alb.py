@@ -27,6 +27,11 @@ def _page(title: str) -> bytes:
 _PAGES = {
     Refusal.FUNCTION_ERROR: Page(502, _page("502 Bad Gateway"), content_type="text/html"),
     Refusal.TOO_LARGE: Page(413, _page("413 Request Entity Too Large"), content_type="text/html"),
+    # Inferred: a target that does not answer is a bad gateway, and a name without a load balancer has no target.
+    Refusal.BAD_REQUEST: Page(400, _page("400 Bad Request"), content_type="text/html"),
+    Refusal.THROTTLED: Page(502, _page("502 Bad Gateway"), content_type="text/html"),
+    Refusal.NOT_RUN: Page(502, _page("502 Bad Gateway"), content_type="text/html"),
+    Refusal.UNKNOWN_API: Page(503, _page("503 Service Temporarily Unavailable"), content_type="text/html"),
 }
 
 
@@ -37,10 +42,12 @@ class TargetGroup:
     Args:
         arn: the ARN of the target group.
         has_multi_value_headers: True if the attribute ``lambda.multi_value_headers.enabled`` is on.
+        function: the target, as ``name`` or ``name:qualifier``. Events do not have it.
     """
 
     arn: str = f"arn:aws:elasticloadbalancing:us-east-1:{DEFAULT_ACCOUNT_ID}:targetgroup/local/0000000000000000"
     has_multi_value_headers: bool = False
+    function: str = ""
 
 
 GROUP = TargetGroup()
@@ -131,12 +138,12 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     """Return the page of a load balancer for a request that the function does not answer.
 
     Args:
-        refusal: the reason; one of FUNCTION_ERROR and TOO_LARGE. Other paths belong to the listener's rules.
+        refusal: the reason; any but NO_ROUTE and TIMEOUT. A target group has each path, and no timeout of its own.
         request: the request.
         context: not used; each kind has the same parameters.
 
     Raises:
-        ValueError: for any other refusal.
+        ValueError: for these two.
 
     >>> refuse(Refusal.FUNCTION_ERROR).headers
     [('Content-Type', 'text/html'), ('Content-Length', '122'), ('Server', 'awselb/2.0')]

@@ -58,6 +58,8 @@ class Refusal(Enum):
     FUNCTION_ERROR = "function error"  # or its own timeout, or a result that cannot be used
     TIMEOUT = "timeout"  # the gateway's own
     TOO_LARGE = "too large"  # the request's body
+    THROTTLED = "throttled"  # the function may not run now
+    NOT_RUN = "not run"  # the function does not exist or cannot run, or a configured feature is not served
 
 
 class BadResult(Exception):

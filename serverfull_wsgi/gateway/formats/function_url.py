@@ -22,6 +22,10 @@ _PAGES = {
     Refusal.FUNCTION_ERROR: Page(502, b"Internal Server Error"),
     # Inferred: the documentation gives the status only.
     Refusal.TOO_LARGE: Page(413, b'{"Message":"Request Entity Too Large"}', "RequestEntityTooLargeException"),
+    Refusal.THROTTLED: Page(429, b'{"Message":"Rate Exceeded"}', "TooManyRequestsException"),
+    # Inferred.
+    Refusal.BAD_REQUEST: Page(400, b'{"Message":"Bad Request"}', "BadRequestException"),
+    Refusal.NOT_RUN: Page(500, b'{"Message":"Internal Server Error"}', "InternalServerErrorException"),
 }
 
 
@@ -124,12 +128,12 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     """Return the answer to a request that the function does not answer.
 
     Args:
-        refusal: the reason; one of UNKNOWN_API, FUNCTION_ERROR and TOO_LARGE. A URL has no timeout of its own.
+        refusal: the reason; any but NO_ROUTE and TIMEOUT. A URL has one route, and no timeout of its own.
         request: the request.
         context: the ids of the request.
 
     Raises:
-        ValueError: for any other refusal.
+        ValueError: for these two.
 
     >>> refuse(Refusal.UNKNOWN_API).body
     b'{"Message":null}'

@@ -20,6 +20,9 @@ _PAGES = {
     Refusal.FUNCTION_ERROR: Page(500, b'{"message":"Internal Server Error"}'),
     Refusal.TIMEOUT: Page(503, b'{"message":"Service Unavailable"}'),
     Refusal.TOO_LARGE: Page(413, b'{"message":"Request Entity Too Large"}'),
+    # The next two are inferred.
+    Refusal.THROTTLED: Page(503, b'{"message":"Service Unavailable"}'),
+    Refusal.NOT_RUN: Page(500, b'{"message":"Internal Server Error"}'),
 }
 
 _broken_escape = re.compile(r"%(?![0-9A-Fa-f]{2})")

@@ -73,6 +73,7 @@ class Route:
 
     Args:
         key: method and path template, such as ``"GET /pets/{id}"`` or ``"ANY /{proxy+}"``, or ``"$default"``.
+        function: the function behind the route, as ``name`` or ``name:qualifier``. Events do not have it.
         stage: the stage of the route.
         resource_id: the id of the resource, in the events of REST APIs.
         operation_name: the ``operationId`` of an OpenAPI document, in the events of REST APIs.
@@ -82,6 +83,7 @@ class Route:
     """
 
     key: str = "$default"
+    function: str = ""
     stage: Stage = field(default_factory=Stage)
     resource_id: str = "000000"
     operation_name: str | None = None

@@ -32,9 +32,12 @@ _PAGES = {
     Refusal.NO_ROUTE: Page(403, b'{"message":"Missing Authentication Token"}', "MissingAuthenticationTokenException"),
     Refusal.UNKNOWN_API: Page(403, b'{"message":"Forbidden"}', "ForbiddenException"),  # inferred: on AWS DNS fails
     Refusal.FUNCTION_ERROR: _FAILED,
-    # The error types of the next two are inferred.
+    # The error types of the next two are inferred, and so are the last three.
     Refusal.TIMEOUT: Page(504, b'{"message": "Endpoint request timed out"}', "InternalServerErrorException"),
     Refusal.TOO_LARGE: Page(413, b'{"message":"Request Too Long"}', "RequestTooLargeException"),
+    Refusal.BAD_REQUEST: Page(400, b'{"message":"Bad Request"}', "BadRequestException"),
+    Refusal.THROTTLED: Page(500, b'{"message": "Internal server error"}', "InternalServerErrorException"),
+    Refusal.NOT_RUN: Page(500, b'{"message": "Internal server error"}', "InternalServerErrorException"),
 }
 
 
@@ -175,12 +178,9 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     """Return the answer to a request that the function does not answer. It has no X-Amzn-Trace-Id.
 
     Args:
-        refusal: the reason; any but BAD_REQUEST.
+        refusal: the reason.
         request: the request.
         context: the ids of the request.
-
-    Raises:
-        ValueError: for BAD_REQUEST.
 
     >>> refuse(Refusal.NO_ROUTE).body
     b'{"message":"Missing Authentication Token"}'

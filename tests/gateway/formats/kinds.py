@@ -44,7 +44,7 @@ def answer(kind, result, sent=None, **stage):
 def route(kind, key="ANY /{proxy+}", **stage):
     if kind.startswith("ALB"):
         return MULTI if kind == "ALB+" else TargetGroup()
-    return Route(key, Stage(**stage))
+    return Route(key, stage=Stage(**stage))
 
 
 def absent(members, *names):

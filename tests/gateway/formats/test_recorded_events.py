@@ -77,7 +77,7 @@ def test_the_event_of_a_rest_api():
         "cookie": "session=abc123; theme=dark",
         "x-probe": "second",
     }
-    assert rest_v1.event(SENT, Route("ANY /{proxy+}", LIVE, resource_id="al6gqb"), CONTEXT) == {
+    assert rest_v1.event(SENT, Route("ANY /{proxy+}", stage=LIVE, resource_id="al6gqb"), CONTEXT) == {
         "resource": "/{proxy+}",
         "path": "/capture/space%20value",
         "httpMethod": "POST",
@@ -124,7 +124,7 @@ def test_the_event_of_a_rest_api():
 
 
 def test_the_event_of_an_http_api_with_payload_2_0():
-    assert http_v2.event(SENT, Route("$default", Stage(account_id="111122223333")), CONTEXT) == {
+    assert http_v2.event(SENT, Route("$default", stage=Stage(account_id="111122223333")), CONTEXT) == {
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": "/capture/space value",
@@ -303,7 +303,7 @@ def test_an_http_api_refuses_a_path_with_a_broken_escape(path):
     ],
 )
 def test_a_rest_api_passes_the_path_on_and_takes_the_last_slash_off_the_parameter(sent, parameter):
-    members = rest_v1.event(request(path=sent), Route("ANY /{proxy+}", Stage("test")))
+    members = rest_v1.event(request(path=sent), Route("ANY /{proxy+}", stage=Stage("test")))
     assert members["path"] == sent
     assert members["requestContext"]["path"] == f"/test{sent}"
     assert members["pathParameters"] == {"proxy": parameter.removeprefix("/")}

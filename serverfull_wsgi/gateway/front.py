@@ -1,0 +1,117 @@
+"""The front: the WSGI side of the gateway."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, http_v2
+from serverfull_wsgi.gateway.gateway import Gateway, new_context
+from serverfull_wsgi.gateway.locations import Location, Locations
+from serverfull_wsgi.gateway.requests import Networks, request_of
+from serverfull_wsgi.gateway.sites import Site
+from serverfull_wsgi.server_exits import raised_by_server
+from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.wsgi.requests import discard_body, raw_path, read_body
+from serverfull_wsgi.wsgi.responses import NO_BODY
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class SiteServer:
+    """Serves sites in a WSGI application.
+
+    Args:
+        gateway: answers the requests.
+        start: opens the parts that a call needs, before each call; it does nothing if they are open.
+        locations: finds the site that a request addresses; None to serve ``root`` under every path.
+        root: the site under every path.
+        proxies: the networks of trusted proxies.
+        logger: receives a line with the stack trace of each error of the server.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        start: Callable[[], object],
+        *,
+        locations: Locations | None = None,
+        root: Site | None = None,
+        proxies: Networks = (),
+        logger: logging.Logger = LOGGER,
+    ) -> None:
+        self._gateway = gateway
+        self._start = start
+        self._locations = locations
+        self._root = root.at_root() if root else None
+        self._proxies = proxies
+        self._logger = logger
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request to the site at the root, or to a location."""
+        location = self.locate(environ)
+        return self.respond(location or Location(None, "/", http_v2), environ, start_response)
+
+    def locate(self, environ: WSGIEnvironment) -> Location | None:
+        """Return the location that a request addresses, or None for a request to another part of the server."""
+        path = raw_path(environ)
+        if self._root is not None:
+            return Location(self._root, path or "/", self._root.format)
+        if self._locations is None:
+            return None
+        return self._locations.find(environ.get("HTTP_HOST", ""), path or "/")
+
+    def respond(self, location: Location, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request to a location. The only exceptions that this raises are exits of the server."""
+        request = request_of(environ, location.path, self._proxies)
+        body = _Body(environ)
+        answer = self._answer(location, request, body)
+        body.discard()
+        return send(answer, start_response)
+
+    def _answer(self, location: Location, request: HttpRequest, body: _Body) -> Answer:
+        if location.site is None:
+            return location.format.refuse(Refusal.UNKNOWN_API, request, new_context(request))
+        try:
+            self._start()
+            return self._gateway.answer(location.site, request, body.read)
+        except BaseException as error:  # raised by a user's fetcher or executor, which may even call sys.exit()
+            if raised_by_server(error):
+                raise
+            context = new_context(request)
+            self._logger.exception("request failed", extra={"request_id": context.request_id})
+            return location.format.refuse(Refusal.NOT_RUN, request, context)
+
+
+class _Body:
+    """The body of a request, which is read once."""
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+        self._is_read = False
+
+    def read(self, limit: int) -> bytes:
+        """Return the body. Raises as `read_body`, which drops the body that it refuses."""
+        self._is_read = True
+        return read_body(self._environ, limit)
+
+    def discard(self) -> None:
+        """Read and drop a body that was not read: a client that cannot finish sending does not read its answer."""
+        if not self._is_read:
+            discard_body(self._environ)
+
+
+def send(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+    """Send an answer as a WSGI response."""
+    start_response(f"{answer.status} {_phrase(answer.status)}", answer.headers)
+    return [answer.body] if answer.body else NO_BODY
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # a status that no standard names needs no phrase, and some clients need one
+        return "Status"

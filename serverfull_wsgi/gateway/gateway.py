@@ -1,0 +1,179 @@
+"""The gateway: from an HTTP request to a function's call and back.
+
+One request::
+
+    HttpRequest ──▶ preflight?  answered from the CORS configuration, without a function
+         │
+         ▼
+    find endpoint       none: the refusal of the kind
+         │
+         ▼
+    read body           over the kind's limit: 413
+         │
+         ▼
+    event ──▶ Dispatcher ──▶ Outcome ──▶ answer ──▶ CORS headers
+                  └ longer than the gateway's timeout: the call runs on, and its result is dropped
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+
+from serverfull_wsgi.dispatcher import Dispatcher
+from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError, TooManyRequestsException
+from serverfull_wsgi.gateway import cors
+from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext
+from serverfull_wsgi.gateway.formats.http_api import is_valid_path
+from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
+from serverfull_wsgi.telemetry.logs import clipped
+from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
+
+ReadBody = Callable[[int], bytes]  # limit in bytes -> the whole body; raises `TooLarge` and `ServiceError`
+
+
+class Gateway:
+    """Answers HTTP requests to sites by calls of functions.
+
+    Args:
+        dispatcher: finds and runs the functions.
+        has_timeouts: False to let a call take as long as its function's timeout allows.
+        logger: receives a line for each function whose result cannot be sent, and for each refused request.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, *, has_timeouts: bool = True, logger: logging.Logger | None = None
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._has_timeouts = has_timeouts
+        self._logger = logger or dispatcher.logger
+
+    def answer(self, site: Site, request: HttpRequest, read_body: ReadBody) -> Answer:
+        """Return the answer to a request. No request and no function makes this raise.
+
+        Args:
+            site: the site that the request addresses.
+            request: the request without its body, and without the stage in its path.
+            read_body: reads the body.
+        """
+        if site.cors is not None and cors.is_preflight(request):
+            lines = cors.preflight_headers(site.cors, request)
+            return Answer(site.preflight_status, [*lines, *_length(site.preflight_status)], b"")
+        answer = self._answer(site, request, read_body, new_context(request))
+        return answer if site.cors is None else cors.shared(answer, site.cors, request)
+
+    def _answer(self, site: Site, request: HttpRequest, read_body: ReadBody, context: RequestContext) -> Answer:
+        if site.kind == HTTP_API and not is_valid_path(request.path):
+            return site.format.refuse(Refusal.BAD_REQUEST, request, context)
+        endpoint = site.find(request.method, request.path)
+        if endpoint is None:
+            return site.format.refuse(Refusal.NO_ROUTE, request, context)
+        if endpoint.unsupported:
+            self._log(endpoint, context, f"this server does not support its {endpoint.unsupported}")
+            return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
+        try:
+            request = request._replace(body=read_body(endpoint.format.BODY_LIMIT))
+        except TooLarge:
+            return endpoint.format.refuse(Refusal.TOO_LARGE, request, context)
+        except InvalidRequestContentException:
+            return endpoint.format.refuse(Refusal.BAD_REQUEST, request, context)
+        return self._call(endpoint, request, context)
+
+    def _call(self, endpoint: Endpoint, request: HttpRequest, context: RequestContext) -> Answer:
+        format, route = endpoint.format, endpoint.route
+        payload = json.dumps(format.event(request, route, context), ensure_ascii=False).encode("utf-8", "replace")
+        if len(payload) > PAYLOAD_LIMIT:
+            return format.refuse(Refusal.TOO_LARGE, request, context)
+        try:
+            invocation = Invocation(
+                self._dispatcher.name(route.function), payload, context.request_id, trace_id=_trace(request, context)
+            )
+            function = self._dispatcher.check(invocation)
+            outcome = self._run(function, invocation, endpoint.timeout)
+        except TooManyRequestsException as error:
+            self._log(endpoint, context, error.evidence)
+            return format.refuse(Refusal.THROTTLED, request, context)
+        except ServiceError as error:
+            self._log(endpoint, context, error.evidence)
+            return format.refuse(Refusal.NOT_RUN, request, context)
+        if outcome is None:
+            self._log(endpoint, context, f"no result after {endpoint.timeout:g} s; the call runs on without a client")
+            return format.refuse(Refusal.TIMEOUT, request, context)
+        answer = format.answer(outcome, request, route, context)
+        if answer.reason is not None:
+            self._log(endpoint, context, f"{answer.reason.code}: {answer.reason.detail}")
+        return answer
+
+    def _run(self, function: Function, invocation: Invocation, timeout: float | None) -> Outcome | None:
+        """Run a function, and return None if it takes longer than ``timeout`` seconds.
+
+        Only a function in a process of its own can be left alone. A handler in this process holds this thread.
+        """
+        if (
+            timeout is None
+            or not self._has_timeouts
+            or function.timeout <= timeout
+            or not self._dispatcher.is_isolated(function)
+        ):
+            return self._dispatcher.run(function, invocation)
+        return _Call(lambda: self._dispatcher.run(function, invocation)).result(timeout)
+
+    def _log(self, endpoint: Endpoint, context: RequestContext, reason: str) -> None:
+        fields = {"request_id": context.request_id, "function_name": endpoint.route.function}
+        self._logger.warning("HTTP request not answered by its function: %s", clipped(reason), extra=fields)
+
+
+class _Call:
+    """A call in a thread of its own, whose caller may stop waiting."""
+
+    def __init__(self, call: Callable[[], Outcome]) -> None:
+        self._call = call
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name="serverfull-gateway", daemon=True
+        )
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._call()
+        except BaseException as error:
+            self._error = error
+
+    def result(self, timeout: float) -> Outcome | None:
+        """Start the call, and return its outcome, or None after ``timeout`` seconds. Raises what the call raises."""
+        self._thread.start()
+        self._thread.join(timeout)
+        if self._error is not None:
+            raise self._error
+        return self._outcome
+
+
+def new_context(request: HttpRequest) -> RequestContext:
+    """Return new ids for a request, and the time. A well-formed root of the client's trace is kept."""
+    ids = new_ids()
+    extended = base64.b64encode(os.urandom(11)).decode()  # 15 characters and "="
+    root = trace_id(_sent_trace(request), ids.trace).partition(";")[0]
+    return RequestContext(ids.request_id, extended, root, time.time())
+
+
+def _trace(request: HttpRequest, context: RequestContext) -> str:
+    """Return the trace id of the call: the client's well-formed fields, with the root of the context."""
+    sent = (_sent_trace(request) or "").split(";")
+    others = [field for field in sent if not field.strip().startswith("Root=")]
+    return trace_id(";".join([context.trace_id, *others]), "")
+
+
+def _sent_trace(request: HttpRequest) -> str | None:
+    return next((value for name, value in request.headers if name.lower() == "x-amzn-trace-id"), None)
+
+
+def _length(status: int) -> list[tuple[str, str]]:
+    return [] if status == 204 else [("Content-Length", "0")]

@@ -1,0 +1,107 @@
+"""Locations: which site a request addresses, by its Host or by the beginning of its path.
+
+    =====================================================  ==========================================
+    request                                                site, and the path for it
+    =====================================================  ==========================================
+    ``Host: pets.execute-api.localhost``, ``/prod/cats``   API ``pets``, stage ``prod``: ``/cats``
+    ``/_aws/execute-api/pets/prod/cats``                   the same
+    ``Host: web.lambda-url.localhost``, ``/cats``          URL of the function ``web``: ``/cats``
+    ``/_aws/lambda-url/web/cats``                          the same
+    ``/_aws/elb/web/cats``                                 load balancer ``web``: ``/cats``
+    =====================================================  ==========================================
+
+The decision needs the raw path and the Host only. It is made before any authentication, so a public route never reaches
+another part of the server, and nothing else is served under the host of a site. An HTTP API with the stage ``$default``
+has no stage in the path under its Host, and the segment ``$default`` in the other form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.gateway.formats import alb, function_url, http_v2
+from serverfull_wsgi.gateway.sites import Format, Site
+
+FORMS = ("hosts", "paths")
+
+_host = re.compile(r"([^.:]+)\.(execute-api|lambda-url)\.", re.IGNORECASE)
+_path = re.compile(r"/_aws/(execute-api|lambda-url|elb)/([^/]+)(/[^/]*)?")
+_SERVICES = {"REST API": "execute-api", "HTTP API": "execute-api", "function URL": "lambda-url", "load balancer": "elb"}
+_FORMATS: dict[str, Format] = {"execute-api": http_v2, "lambda-url": function_url, "elb": alb}
+
+
+class Location(NamedTuple):
+    """The site that a request addresses.
+
+    Args:
+        site: the site; None if there is none of this name, or the path does not begin with its stage.
+        path: the path for the site, percent-encoded.
+        format: the format in which a request without a site is refused.
+    """
+
+    site: Site | None
+    path: str
+    format: Format
+
+
+class Locations:
+    """The sites of a server by their names.
+
+    Args:
+        sites: the sites.
+        forms: ``hosts``, ``paths``, or both: the forms of addresses that are served.
+
+    Raises:
+        ConfigurationError: for an unknown form, and for two sites of one service with the same name.
+    """
+
+    def __init__(self, sites: Iterable[Site], forms: Collection[str] = FORMS) -> None:
+        if unknown := set(forms) - set(FORMS):
+            raise ConfigurationError(f"the form {min(unknown)!r} is not one of {', '.join(FORMS)}")
+        self._forms = forms
+        self._sites: dict[tuple[str, str], Site] = {}
+        for site in sites:
+            service = _SERVICES[site.kind]
+            for name in {name.lower() for name in site.names}:
+                if self._sites.setdefault((service, name), site) is not site:
+                    other = self._sites[service, name]
+                    raise ConfigurationError(
+                        f"{other.kind} {other.names[0]!r} and {site.kind} {site.names[0]!r} would both be served as "
+                        f"{name!r}, since case does not count; rename one"
+                    )
+
+    def find(self, host: str, path: str) -> Location | None:
+        """Return the location of a request, or None for a request to another part of the server.
+
+        Args:
+            host: the Host header; the port does not count.
+            path: the path, percent-encoded.
+        """
+        if "hosts" in self._forms and (match := _host.match(host)):
+            name, service = match.groups()
+            return self._located(service.lower(), name, path, is_host=True)
+        if "paths" in self._forms and (match := _path.match(path)):
+            service, name, stage = match.groups()
+            start = match.end() if stage is None else match.start(3)
+            return self._located(service, unquote(name), path[start:] or "/", is_host=False)
+        return None
+
+    def _located(self, service: str, name: str, path: str, is_host: bool) -> Location:
+        site = self._sites.get((service, name.lower()))
+        format = _FORMATS[service] if site is None else site.format
+        if site is None:
+            return Location(None, path, format)
+        stage = site.stage
+        if not stage and service == "execute-api" and not is_host:
+            stage = "$default"
+        if not stage:
+            return Location(site, path, format)
+        path = "/" + path.lstrip("/") if site.kind == "REST API" else path  # as recorded: //stage is /stage
+        first, slash, rest = path[1:].partition("/")
+        if unquote(first) != stage:
+            return Location(None, path, format)
+        return Location(site, slash + rest or "/", format)

@@ -1,0 +1,124 @@
+"""Sites: the APIs, function URLs and load balancers that are served over plain HTTP.
+
+A site has one or more names, the format of its events and answers, and endpoints. An endpoint is the end of a route: a
+function with everything that happens between the request and its call. The functions `rest_api`, `http_api`,
+`function_url` and `load_balancer` make sites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+from serverfull_wsgi.domain import Outcome
+from serverfull_wsgi.gateway.cors import Cors
+from serverfull_wsgi.gateway.formats import (
+    Answer,
+    HttpRequest,
+    Refusal,
+    RequestContext,
+    TargetGroup,
+    alb,
+    http_v2,
+    rest_v1,
+)
+from serverfull_wsgi.gateway.formats import function_url as url_format
+from serverfull_wsgi.gateway.route_table import RouteTable
+
+
+class Format(Protocol):
+    """A module of `gateway.formats`. ``route`` is a `Route`, and a `TargetGroup` for a load balancer."""
+
+    @property
+    def BODY_LIMIT(self) -> int: ...  # noqa: N802  (a constant of the module)
+
+    @property
+    def TIMEOUT(self) -> float | None: ...  # noqa: N802
+
+    def event(self, request: HttpRequest, route: Any, context: RequestContext, /) -> dict[str, Any]: ...
+
+    def answer(self, outcome: Outcome, request: HttpRequest, route: Any, context: RequestContext, /) -> Answer: ...
+
+    def refuse(self, refusal: Refusal, request: HttpRequest, context: RequestContext, /) -> Answer: ...
+
+
+class Endpoint(NamedTuple):
+    """The end of a route.
+
+    Args:
+        route: the route with its function: a `Route`, or the `TargetGroup` of a load balancer.
+        format: the format of event and answer.
+        timeout: seconds after which the gateway answers in the place of the function; None for no such limit.
+        unsupported: the feature that the configuration asks for and that is not served, such as an authorizer. Then
+            each request is refused. Empty for none.
+    """
+
+    route: Any
+    format: Format
+    timeout: float | None = None
+    unsupported: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """An API, a function URL or a load balancer.
+
+    Args:
+        kind: ``"REST API"``, ``"HTTP API"``, ``"function URL"`` or ``"load balancer"``, for messages.
+        names: the names of the site in a URL, such as logical id and name. Case does not count.
+        format: the format of answers to requests that no endpoint matches.
+        endpoints: the endpoints by route key.
+        find: returns the endpoint for method and path, or None.
+        stage: the first segment of a request's path; empty if the path has no stage.
+        cors: the CORS configuration, or None.
+        preflight_status: the status of answers to preflight requests.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    format: Format
+    endpoints: Mapping[str, Endpoint] = field(repr=False)
+    find: Callable[[str, str], Endpoint | None] = field(repr=False)
+    stage: str = ""
+    cors: Cors | None = None
+    preflight_status: int = 204
+
+    def at_root(self) -> Site:
+        """Return the site as a custom domain serves it: paths and events have no stage."""
+        if not self.stage:
+            return self
+        endpoints = {
+            key: endpoint._replace(route=replace(endpoint.route, stage=replace(endpoint.route.stage, is_in_path=False)))
+            for key, endpoint in self.endpoints.items()
+        }
+        table = RouteTable(endpoints, is_rest=self.kind == REST_API)
+        return replace(self, endpoints=endpoints, find=table.find, stage="")
+
+
+REST_API, HTTP_API = "REST API", "HTTP API"
+
+
+def http_api(
+    names: tuple[str, ...], endpoints: Mapping[str, Endpoint], stage: str = "$default", *, cors: Cors | None = None
+) -> Site:
+    """Return an HTTP API. The routes of its endpoints have the stage ``stage``."""
+    in_path = "" if stage == "$default" else stage
+    return Site(HTTP_API, names, http_v2, endpoints, RouteTable(endpoints).find, in_path, cors)
+
+
+def rest_api(names: tuple[str, ...], endpoints: Mapping[str, Endpoint], stage: str = rest_v1.DEFAULT_STAGE) -> Site:
+    """Return a REST API. The routes of its endpoints have the stage ``stage``."""
+    return Site(REST_API, names, rest_v1, endpoints, RouteTable(endpoints, is_rest=True).find, stage)
+
+
+def function_url(names: tuple[str, ...], endpoint: Endpoint, *, cors: Cors | None = None) -> Site:
+    """Return the URL of a function: each method and path is a call of it."""
+    endpoints = {endpoint.route.key: endpoint}
+    return Site("function URL", names, url_format, endpoints, lambda *_: endpoint, cors=cors, preflight_status=200)
+
+
+def load_balancer(name: str, group: TargetGroup) -> Site:
+    """Return a load balancer with one target group: each method and path is a call of its function."""
+    endpoint = Endpoint(group, alb)
+    return Site("load balancer", (name,), alb, {"$default": endpoint}, lambda *_: endpoint)

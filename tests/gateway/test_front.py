@@ -1,0 +1,191 @@
+"""HTTP requests to the routes of an API in a WSGI client, from the request to the function and back."""
+
+import base64
+import json
+import threading
+
+import pytest
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
+
+from serverfull_wsgi import Application, ConfigurationError, Function, StaticFetcher
+from serverfull_wsgi.front import Front, Route
+
+pytestmark = pytest.mark.quick
+
+
+def echo(event, context):
+    return {"event": event, "id": context.aws_request_id}
+
+
+def fail(event, context):
+    raise ValueError("boom")
+
+
+FUNCTIONS = {
+    "echo": echo,
+    "fail": fail,
+    "wrong": lambda event, context: {"statusCode": 700},
+    "created": lambda event, context: {
+        "statusCode": 201,
+        "headers": {"x-color": "red", "connection": "close"},
+        "cookies": ["a=1", "b=2"],
+        "body": base64.b64encode(b"\x00\xff").decode(),
+        "isBase64Encoded": True,
+    },
+}
+ROUTES = [
+    Route("GET /pets/{id}", "echo"),
+    Route("ANY /echo/{proxy+}", "echo"),
+    Route("POST /pets", "created"),
+    Route("GET /fail", "fail"),
+    Route("GET /wrong", "wrong"),
+    Route("GET /missing", "nobody"),
+    Route("GET /version", "echo:7"),
+]
+
+
+@pytest.fixture(scope="module")
+def client():
+    application = Application(StaticFetcher(FUNCTIONS))
+    yield Client(Front(application, ROUTES), use_cookies=False)
+    application.close()
+
+
+def test_a_request_runs_the_function_of_its_route(client):
+    response = client.get("/pets/7%2F8?color=red&color=blue", headers={"Cookie": "a=1; b=2", "X-Flag": "on"})
+    event = response.json["event"]
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+    assert (event["routeKey"], event["rawPath"], event["pathParameters"]) == (
+        "GET /pets/{id}",
+        "/pets/7/8",
+        {"id": "7/8"},
+    )
+    assert event["queryStringParameters"] == {"color": "red,blue"}
+    assert (event["cookies"], event["headers"]["x-flag"]) == (["a=1", "b=2"], "on")
+    assert event["requestContext"]["stage"] == "$default"
+
+
+def test_the_invocation_has_an_id_of_its_own(client):
+    response = client.get("/pets/7")
+    assert response.headers["Apigw-Requestid"] == response.json["event"]["requestContext"]["requestId"]
+    assert len(response.json["id"]) == 36
+
+
+def test_a_body_reaches_the_function(client):
+    event = client.post("/echo/x", data=b"\xff\x00", headers={"Content-Type": "image/png"}).json["event"]
+    assert (event["body"], event["isBase64Encoded"]) == ("/wA=", True)
+    event = client.post("/echo/x", json={"a": 1}).json["event"]
+    assert (json.loads(event["body"]), event["isBase64Encoded"]) == ({"a": 1}, False)
+
+
+def test_status_headers_cookies_and_bytes_reach_the_client(client):
+    response = client.post("/pets")
+    assert (response.status, response.data) == ("201 Created", b"\x00\xff")
+    assert response.headers.getlist("Set-Cookie") == ["a=1", "b=2"]
+    assert response.headers["X-Color"] == "red"
+    assert "Connection" not in response.headers
+
+
+REFUSED = [  # method, path, status, message
+    ("GET", "/", 404, "Not Found"),
+    ("PUT", "/pets", 404, "Not Found"),
+    ("GET", "/pets/1/2", 404, "Not Found"),
+    ("GET", "/pets/%25zz", 400, "Bad Request"),
+    ("GET", "/fail", 500, "Internal Server Error"),
+    ("GET", "/wrong", 500, "Internal Server Error"),
+    ("GET", "/missing", 500, "Internal Server Error"),
+    ("GET", "/version", 500, "Internal Server Error"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status", "message"), REFUSED)
+def test_a_request_without_a_result_has_the_answer_of_an_http_api(client, method, path, status, message):
+    response = client.open(path, method=method)
+    assert (response.status_code, response.json) == (status, {"message": message})
+    assert len(response.headers["Apigw-Requestid"]) == 16
+
+
+def test_the_log_has_the_reason_why_a_result_was_not_sent(client, caplog):
+    client.get("/wrong")
+    assert "bad_status: statusCode is 700" in caplog.text
+
+
+def test_the_lambda_api_is_not_served_beside_the_routes(client):
+    response = client.post("/2015-03-31/functions/echo/invocations", data=b"{}")
+    assert (response.status_code, response.json) == (404, {"message": "Not Found"})
+
+
+def test_a_body_over_the_limit_is_refused(client):
+    response = client.post("/pets", data=b"x" * (10 * 1024 * 1024 + 1))
+    assert (response.status_code, response.json) == (413, {"message": "Request Entity Too Large"})
+
+
+def test_an_event_over_the_limit_is_refused(client):
+    response = client.post("/pets", data=b"x" * (7 * 1024 * 1024), headers={"Content-Type": "text/plain"})
+    assert response.status_code == 413
+
+
+def test_the_clients_trace_reaches_the_function():
+    application = Application(StaticFetcher({"echo": lambda event, context: context.client_context}))
+    seen = []
+    application.dispatcher.fetcher = StaticFetcher({"echo": lambda event, context: seen.append(event["headers"])})
+    trace = "Root=1-6a5145a8-536f3e792f6be9b44c1f46fa"
+    Client(Front(application, [Route("$default", "echo")])).get("/", headers={"X-Amzn-Trace-Id": trace})
+    assert seen[0]["x-amzn-trace-id"] == trace
+    application.close()
+
+
+def test_a_handler_in_the_servers_process_is_waited_for_beyond_the_gateways_timeout(monkeypatch):
+    monkeypatch.setattr("serverfull_wsgi.gateway.formats.http_v2.TIMEOUT", 0.01)
+    threads = []
+
+    def slow(event, context):
+        threads.append(threading.current_thread())
+        threading.Event().wait(0.05)
+        return "done"
+
+    application = Application(StaticFetcher({"slow": Function(slow, timeout=60)}))
+    assert Client(Front(application, [Route("$default", "slow")])).get("/").data == b"done"
+    assert threads == [threading.current_thread()]
+    application.close()
+
+
+def test_a_trusted_proxy_gives_the_clients_address():
+    application = Application(StaticFetcher({"echo": lambda event, context: event}))
+    front = Client(Front(application, [Route("$default", "echo")], trusted_proxies=["10.0.0.0/8"]))
+    headers = {"X-Forwarded-For": "192.0.2.1, 192.0.2.7, 10.0.0.2", "X-Forwarded-Proto": "https"}
+    for peer, source, sent in (
+        ("10.0.0.1", "192.0.2.7", "192.0.2.1, 192.0.2.7"),
+        ("198.51.100.1", "198.51.100.1", "192.0.2.1, 192.0.2.7, 10.0.0.2, 198.51.100.1"),
+    ):
+        event = front.get("/", headers=headers, environ_base={"REMOTE_ADDR": peer}).json
+        assert event["requestContext"]["http"]["sourceIp"] == source
+        assert event["headers"]["x-forwarded-for"] == sent
+        assert event["headers"]["x-forwarded-proto"] == ("https" if peer == "10.0.0.1" else "http")
+    application.close()
+
+
+BAD_ROUTES = [
+    ([Route("GET /a")], "has no function"),
+    ([Route("GET /a", "echo"), Route("GET /a", "fail")], "two routes 'GET /a'"),
+    ([Route("GET a", "echo")], "must begin with '/'"),
+]
+
+
+@pytest.mark.parametrize(("routes", "message"), BAD_ROUTES)
+def test_routes_that_cannot_be_served_are_refused(routes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Front(Application(StaticFetcher(FUNCTIONS)), routes)
+
+
+def test_a_bad_proxy_is_refused():
+    with pytest.raises(ConfigurationError, match="'ten' is not an address or network"):
+        Front(Application(StaticFetcher(FUNCTIONS)), ROUTES, trusted_proxies=["ten"])
+
+
+def test_a_mounted_front_serves_the_paths_below_its_mount():
+    application = Application(StaticFetcher({"echo": lambda event, context: event["rawPath"]}))
+    mounted = DispatcherMiddleware(lambda *_: [], {"/shop": Front(application, [Route("$default", "echo")])})
+    assert Client(mounted).get("/shop/pets/a%20b").text == "/pets/a b"
+    application.close()
