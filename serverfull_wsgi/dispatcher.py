@@ -20,7 +20,7 @@ from serverfull_wsgi.errors import (
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
-from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, IsolatingExecutor
+from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, IsolatingExecutor, RoutingFetcher
 from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -53,6 +53,7 @@ class Dispatcher:
         metrics: Metrics | None = None,
     ) -> None:
         self.fetcher = fetcher
+        self._fetch_for = fetcher.fetch_for if isinstance(fetcher, RoutingFetcher) else None
         self._executor = executor
         self._queue = queue
         self._region = region
@@ -69,12 +70,17 @@ class Dispatcher:
 
         Raises as `resolve`, and `InvalidRequestContentException` if the payload is not valid JSON.
         """
-        function = self.resolve(invocation.function_name, invocation.principal)
+        function = self.resolve(invocation.function_name, invocation.principal, invocation.request_id)
         invocation.event  # noqa: B018  (parses the payload once, for the executor too)
         return function
 
-    def resolve(self, name: FunctionName, principal: str | None = None) -> Function:
-        """Return the function of this name. ``principal`` is the caller's name for the error message.
+    def resolve(self, name: FunctionName, principal: str | None = None, request_id: str = "") -> Function:
+        """Return the function of this name.
+
+        Args:
+            name: the function as the caller addressed it.
+            principal: the caller's name for the error message.
+            request_id: decides between the versions of an alias with weights.
 
         Raises:
             ResourceNotFoundException: if there is no such function, or it belongs to another region.
@@ -90,6 +96,8 @@ class Dispatcher:
                 f"{name.arn} because it belongs to another account than this server's ({self._account_id})"
             )
         try:
+            if self._fetch_for:
+                return as_function(self._fetch_for(name.name, name.qualifier or LATEST, request_id), name.name)
             return as_function(self.fetcher.fetch(name.name, name.qualifier or LATEST), name.name)
         except NotFoundError:
             raise ResourceNotFoundException(f"Function not found: {name.qualified_arn}") from None

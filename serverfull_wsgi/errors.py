@@ -7,6 +7,7 @@
     └── ServiceError                     the error response to one request, in AWS's words
         ├── ValidationException              400
         ├── InvalidParameterValueException   400
+        │   └── UntypedInvalidParameterValue
         ├── InvalidRequestContentException   400
         ├── SerializationException           400
         ├── AccessDeniedException            403
@@ -15,6 +16,7 @@
         ├── UnknownRequestMockError          404
         ├── RequestTimeoutException          408
         ├── ResourceConflictException        409
+        ├── PreconditionFailedException      412
         ├── RequestEntityTooLargeException   413
         ├── TooManyRequestsException         429
         │   └── ZeroReservedConcurrency
@@ -128,6 +130,12 @@ class InvalidParameterValueException(ServiceError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class UntypedInvalidParameterValue(InvalidParameterValueException):
+    """The same error in the few cases in which AWS's body has no "Type"."""
+
+    fault = None
+
+
 class InvalidRequestContentException(ServiceError):
     """A body that is not valid JSON or not complete, or a client context that is not valid."""
 
@@ -198,6 +206,13 @@ class ResourceConflictException(ServiceError):
 
     code = "ResourceConflictException"
     status = HTTPStatus.CONFLICT
+
+
+class PreconditionFailedException(ServiceError):
+    """A RevisionId that is not the latest one."""
+
+    code = "PreconditionFailedException"
+    status = HTTPStatus.PRECONDITION_FAILED
 
 
 class RequestEntityTooLargeException(ServiceError):

@@ -8,8 +8,9 @@ A request names a function. A `Fetcher` returns the `Function` (which). An `Exec
 (how). It runs now, or an `EventQueue` keeps the `Invocation` for later (when).
 
 Each of these protocols has the methods that every implementation needs. An ability that only some implementations have
-is a protocol of its own, and the application tests for it with `isinstance`: `ListableFetcher`, `ReportingFetcher`,
-`CheckingExecutor`, `SandboxCheckable`, `Startable`, `Closable`, `ShutdownAware`, `Checkable`, `EventLog`.
+is a protocol of its own, and the application tests for it with `isinstance`: `ListableFetcher`, `RoutingFetcher`,
+`ReportingFetcher`, `CheckingExecutor`, `SandboxCheckable`, `Startable`, `Closable`, `ShutdownAware`, `Checkable`,
+`EventLog`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,15 @@ class ListableFetcher(Fetcher, Protocol):
 
         Raises `ConfigurationError` if the functions cannot be listed.
         """
+        ...
+
+
+@runtime_checkable
+class RoutingFetcher(Fetcher, Protocol):
+    """A fetcher whose aliases choose between versions by weight, for each request."""
+
+    def fetch_for(self, name: str, qualifier: str, request_id: str) -> FunctionLike:
+        """Return the function for one request: the same version in every attempt to run it. Raises as `fetch`."""
         ...
 
 

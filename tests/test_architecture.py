@@ -30,6 +30,7 @@ LAYERS = [
     {"protocols"},  # the interfaces of the parts
     {"handlers", "auth.principal", "gateway.formats"},
     {"telemetry", "storage"},
+    {"registry"},  # functions that are deployed
     {"events"},  # rules of asynchronous invocations
     {"fetchers", "executors", "queues"},  # which, how, when
     {"dispatcher"},

@@ -42,6 +42,14 @@ class BadPackage(Exception):
     """A package that cannot be used. The message has the reason and the cure."""
 
 
+class DamagedArchive(BadPackage):
+    """An archive that is not a zip archive, or whose files cannot be read from it."""
+
+
+class UnzippedTooLarge(BadPackage):
+    """An archive whose files are over `UNZIPPED_LIMIT` together."""
+
+
 class Packages:
     """The packages of one process. Each archive is unpacked once, to a directory that only this user can read.
 
@@ -100,20 +108,16 @@ class Packages:
                     with contextlib.suppress(
                         OSError
                     ):  # the cache cannot be used, so a directory of this process will do
-                        return self._cache.get(_digest(file), lambda directory: _unpack(file, directory))
+                        return self._cache.get(_digest(file), lambda directory: unpack(file, directory))
                 directory = self._new_directory()
                 try:
-                    _unpack(file, directory)
+                    unpack(file, directory)
                 except BaseException:
                     shutil.rmtree(directory, ignore_errors=True)
                     raise
                 return str(directory)
-        except zipfile.BadZipFile as error:
-            raise BadPackage(f"not a valid zip archive: {error}; pack it again") from None
         except OSError as error:
             raise BadPackage(f"the archive cannot be unpacked: {error.strerror or error}; pack it again") from None
-        except (EOFError, RuntimeError, NotImplementedError, ValueError, zlib.error, lzma.LZMAError) as error:
-            raise BadPackage(f"the archive cannot be unpacked: {error}; pack it again with zip") from None
 
     def _new_directory(self) -> Path:
         if self._root is None:
@@ -158,13 +162,45 @@ def _digest(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _unpack(file: BinaryIO, directory: Path) -> None:
-    """Unpack an archive to an empty directory, after a check of all its entries."""
-    size = file.seek(0, os.SEEK_END)
-    if _count_entries(file, size) > ENTRY_LIMIT:
-        _refuse_count()
-    with zipfile.ZipFile(file) as archive:
-        _extract(archive, _checked_entries(archive, size), directory)
+def unpack(file: BinaryIO, directory: Path, *, is_sealed: bool = False) -> None:
+    """Unpack an archive to an empty directory, after a check of all its entries.
+
+    Args:
+        file: the archive.
+        directory: the empty directory.
+        is_sealed: True to make all files and folders read-only, and to refuse paths that differ in case only, which
+            would be one file on some file systems.
+
+    Raises:
+        BadPackage: if an entry is not safe.
+        DamagedArchive: if the archive cannot be read.
+        UnzippedTooLarge: if its files are too large.
+        OSError: if the files cannot be written.
+    """
+    try:
+        size = file.seek(0, os.SEEK_END)
+        if _count_entries(file, size) > ENTRY_LIMIT:
+            _refuse_count()
+        with zipfile.ZipFile(file) as archive:
+            entries = _checked_entries(archive, size)
+            if is_sealed:
+                _check_cases(entries)
+            _extract(archive, entries, directory)
+    except zipfile.BadZipFile as error:
+        raise DamagedArchive(f"not a valid zip archive: {error}; pack it again") from None
+    except (EOFError, RuntimeError, NotImplementedError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise DamagedArchive(f"the archive cannot be unpacked: {error}; pack it again with zip") from None
+    if is_sealed:
+        _make_read_only(directory)
+
+
+def _make_read_only(directory: Path) -> None:
+    for folder, _, names, fd in os.fwalk(directory, topdown=False):
+        for name in names:
+            mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+            if stat.S_ISREG(mode):
+                os.chmod(name, stat.S_IMODE(mode) & 0o555 | 0o400, dir_fd=fd)
+        os.chmod(folder, 0o555)  # noqa: S103  (a folder above keeps others out)
 
 
 def _count_entries(file: BinaryIO, size: int) -> int:
@@ -219,7 +255,9 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
             _refuse(f"{path!r} is not a file, a directory or a link")
         total += info.file_size
         if max(total, size) > UNZIPPED_LIMIT:
-            _refuse(f"its unzipped size is over AWS's limit of {UNZIPPED_LIMIT:,} bytes", "remove files from it")
+            raise UnzippedTooLarge(
+                f"its unzipped size is over AWS's limit of {UNZIPPED_LIMIT:,} bytes; remove files from it"
+            )
         if path:
             entries[path] = info
     _check_overlaps(archive)
@@ -228,6 +266,15 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
         if any(str(parent) in links for parent in Path(path).parents):
             _refuse(f"{path!r} is inside a link")
     return entries
+
+
+def _check_cases(entries: dict[str, zipfile.ZipInfo]) -> None:
+    """Refuse two paths, or two folders of paths, that differ in case only."""
+    seen: dict[str, str] = {}
+    for path in entries:
+        for part in (path, *map(str, Path(path).parents)):
+            if seen.setdefault(part.casefold(), part) != part:
+                _refuse(f"{seen[part.casefold()]!r} and {part!r} differ in case only", "rename one of them")
 
 
 def _path(name: str) -> str:

@@ -14,6 +14,7 @@ power failure. A process that finds no other user of the cache deletes the archi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -56,7 +57,7 @@ class PackageCache:
         """
         if self._may_create:
             self._open()
-        target = self._directory / f"{_FORMAT}{digest}"
+        target = self.path(digest)
         if not self._is_safe(target):
             if not self._may_create:
                 raise FileNotFoundError(f"{target} does not exist")
@@ -64,6 +65,10 @@ class PackageCache:
         if self._may_create:
             os.utime(target)
         return str(target)
+
+    def path(self, digest: str) -> Path:
+        """Return the directory that an archive has, or will have."""
+        return self._directory / f"{_FORMAT}{digest}"
 
     def _open(self) -> None:
         """Create the directory, and delete unused archives. Later calls do nothing."""
@@ -100,7 +105,7 @@ class PackageCache:
                 new.rename(target)
                 sync_directory(self._directory)
             except BaseException:
-                shutil.rmtree(new, ignore_errors=True)
+                _remove(new)
                 raise
         finally:
             self._unpacking.release()
@@ -119,4 +124,12 @@ class PackageCache:
     def _delete_rests(self) -> None:
         """Delete the directories of processes that were killed while they made or deleted them."""
         for path in self._directory.glob(".[no][el][wd]-*"):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(directory: Path) -> None:
+    """Delete a directory whose folders may be read-only."""
+    with contextlib.suppress(OSError):
+        for _, _, _, fd in os.fwalk(directory):
+            os.fchmod(fd, 0o700)
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,119 @@
+"""Code packages: zip archives, named by their SHA-256, and unpacked once on a machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from serverfull_wsgi.errors import InvalidParameterValueException, RequestEntityTooLargeException, ServiceException
+from serverfull_wsgi.registry.objects import DirectoryStore
+from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, DamagedArchive, UnzippedTooLarge, unpack
+from serverfull_wsgi.storage.package_cache import PackageCache
+from serverfull_wsgi.telemetry.scope import LOGGER
+
+# Recorded from AWS: "Zipped size must be smaller than 52428800 bytes", "Unzipped size must be smaller than …".
+ZIPPED_LIMIT = 52_428_800  # bytes, of an archive in a request; one in S3 has no limit of its own
+NOT_A_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
+FOLDER = "code"
+_CHUNK = 1 << 20  # bytes
+
+
+class Package(NamedTuple):
+    """A package that is stored, checked and unpacked."""
+
+    sha256: str  # hexadecimal
+    size: int  # bytes, zipped
+
+    @property
+    def code_sha256(self) -> str:
+        """AWS's CodeSha256: Base64."""
+        return b64encode(bytes.fromhex(self.sha256)).decode("ascii")
+
+
+class PackageStore:
+    """The packages of a registry.
+
+    Args:
+        store: keeps the archives.
+        cache: keeps the unpacked archives of this machine.
+    """
+
+    def __init__(self, store: DirectoryStore, cache: PackageCache) -> None:
+        self._store, self._cache = store, cache
+        self._known: dict[str, str] = {}  # the directories of packages that this process has used
+
+    def add(self, file: BinaryIO, *, limit: int = ZIPPED_LIMIT) -> Package:
+        """Check an archive, write it to the store, and unpack it. The package is on the disk after this.
+
+        Raises:
+            RequestEntityTooLargeException: if the archive is larger than ``limit``.
+            InvalidParameterValueException: if it cannot be unpacked safely, or is too large then.
+        """
+        size = file.seek(0, os.SEEK_END)
+        if size > limit:
+            raise RequestEntityTooLargeException(f"Zipped size must be smaller than {limit} bytes")
+        sha256 = _digest(file)
+        try:
+            self._unpack(file, sha256)
+        except UnzippedTooLarge:
+            raise InvalidParameterValueException(f"Unzipped size must be smaller than {UNZIPPED_LIMIT} bytes") from None
+        except DamagedArchive:
+            raise InvalidParameterValueException(NOT_A_ZIP) from None
+        except BadPackage as reason:
+            raise InvalidParameterValueException(f"{NOT_A_ZIP} The archive is refused: {reason}.") from None
+        file.seek(0)
+        self._store.put_file(f"{FOLDER}/{sha256}", file)
+        return Package(sha256, size)
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Return the archive as it was uploaded. Raises FileNotFoundError."""
+        return self._store.open(f"{FOLDER}/{sha256}")
+
+    def directory(self, sha256: str) -> str:
+        """Return the directory of the unpacked package. The first use on a machine unpacks it.
+
+        Raises `ServiceException` if the package is lost or damaged.
+        """
+        if sha256 in self._known:
+            return self._known[sha256]
+        try:
+            return self._cached(sha256, lambda directory: self._unpack_stored(sha256, directory))
+        except (OSError, BadPackage) as error:
+            LOGGER.error("registry: cannot unpack the package %s: %s", sha256, error)
+            raise ServiceException from error
+
+    def path(self, sha256: str) -> str:
+        """Return the directory that the unpacked package has, or will have."""
+        return str(self._cache.path(sha256))
+
+    def _unpack(self, file: BinaryIO, sha256: str) -> None:
+        self._cached(sha256, lambda directory: unpack(file, directory, is_sealed=True))
+
+    def _cached(self, sha256: str, make: Callable[[Path], None]) -> str:
+        with self._lock():  # the cache's locks hold between processes
+            path = self._known[sha256] = self._cache.get(sha256, make)
+            return path
+
+    def _lock(self) -> threading.Lock:
+        """Return the lock. Its first use creates it, since gevent replaces `threading.Lock` after the constructor."""
+        lock: threading.Lock = self.__dict__.setdefault("_unpacking", threading.Lock())
+        return lock
+
+    def _unpack_stored(self, sha256: str, directory: Path) -> None:
+        with self.open(sha256) as file:
+            if _digest(file) != sha256:
+                raise BadPackage(f"the package {sha256} is damaged; restore it from a backup, or deploy it again")
+            unpack(file, directory, is_sealed=True)
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
