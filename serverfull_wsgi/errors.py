@@ -32,9 +32,12 @@ of AWS's service model.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import ClassVar
+
+from serverfull_wsgi.evidence import reason
 
 
 class ServerfullError(Exception):
@@ -76,14 +79,16 @@ class ServiceError(ServerfullError):
     message_key: ClassVar[str] = "message"
     fault: ClassVar[str | None] = "User"  # the body's "Type"; None where AWS sends none
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, quoted: Iterable[str] = ()) -> None:
+        """Keep the message. ``quoted`` are the parts of it that a caller wrote and that may be long."""
         super().__init__(message)
         self.message = message
+        self._quoted = tuple(quoted)
 
     @property
     def evidence(self) -> str:
-        """The reason for the server's log. It may be more exact than the message, and a caller may have written it."""
-        return self.message
+        """The reason for the server's log, with long values of the caller clipped. It may be more exact."""
+        return reason(self.message, self._quoted)
 
     def members(self) -> dict[str, str]:
         """Return the members of the body, in AWS's order."""
@@ -114,8 +119,18 @@ Member must satisfy enum value set: [None, Tail]
     def __init__(self, violations: Sequence[str]) -> None:
         count = len(violations)
         noun = "error" if count == 1 else "errors"
-        super().__init__(f"{count} validation {noun} detected: {'; '.join(violations)}")
+        super().__init__(f"{count} validation {noun} detected: {'; '.join(violations)}", quoted=_values(violations))
         self.violations = tuple(violations)
+
+
+def _values(violations: Sequence[str]) -> Iterator[str]:
+    """Return the values in these texts of broken constraints."""
+    for text in violations:
+        if found := _violation.fullmatch(text):
+            yield found[1]
+
+
+_violation = re.compile(r"Value '(.*)' at '[^']*' failed to satisfy constraint: .*", re.DOTALL)
 
 
 def violation(value: str, member: str, rule: str) -> str:
@@ -184,7 +199,8 @@ class UnknownRequestMockError(ServiceError):
 
     def __init__(self, wanted: str, choices: Sequence[str]) -> None:
         known = ", ".join(choices) if choices else "none; list them with Function(handler, errors=[...])"
-        super().__init__(f"Unknown mock error '{wanted}'. Choose with the X-Error-Type header from: {known}")
+        message = f"Unknown mock error '{wanted}'. Choose with the X-Error-Type header from: {known}"
+        super().__init__(message, quoted=[wanted])
         self.choices = tuple(choices)
 
 

@@ -58,12 +58,15 @@ class EventConfig:
 
 
 def masked_target(target: object) -> object:
-    """Return a target as logs and look-ups show it: a URL without its user info, query and fragment.
+    """Return a target as logs and look-ups show it: of a URL the host, the port, and the first part of its path.
 
-    These may be passwords and tokens. Any other target is returned as it is.
+    User info, query, fragment and the rest of the path may be passwords and tokens, and so may a first part that is not
+    a word in lower case. Any other target is returned as it is.
 
     >>> masked_target("https://user:password@example.com:8443/failed?token=secret")
     'https://***@example.com:8443/failed?***'
+    >>> masked_target("https://hooks.example.com/services/T024BE7LD/secret")
+    'https://hooks.example.com/services/***'
     >>> masked_target("clean-up")
     'clean-up'
     """
@@ -73,9 +76,16 @@ def masked_target(target: object) -> object:
     _, at, host = authority.rpartition("@")
     if not re.fullmatch(r"[^:]*(:\d*)?|\[[^\]]*\](:\d*)?", host):  # a password with a slash ends the authority early
         return f"{scheme}***"
-    return f"{scheme}{'***@' if at else ''}{host}{path}{rest and rest[0] + '***'}"
+    return f"{scheme}{'***@' if at else ''}{host}{_masked_path(path)}{rest and rest[0] + '***'}"
 
 
+def _masked_path(path: str) -> str:
+    first, slash, others = path[1:].partition("/")
+    shown = first if _word.fullmatch(first) else "***"
+    return f"{path[:1]}{shown}{slash}{others and '***'}"
+
+
+_word = re.compile(r"[a-z_-]{0,20}")  # a token of this form and length is unlikely
 _url = re.compile(r"([a-z][a-z0-9+.-]*://)([^/?#]*)([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _target = re.compile(
     r"https?://[^/\s]\S*|arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+|sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+"

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.quick
 
 PACKAGE = Path(serverfull_wsgi.__file__).parent
 LAYERS = [
+    {"evidence"},  # values of callers in log lines
     {"errors"},  # every error of the service, and its form on the wire
     {
         "names",

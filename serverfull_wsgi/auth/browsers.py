@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from serverfull_wsgi.auth.exposure import is_address, is_bind_exposed, is_exposed
 from serverfull_wsgi.auth.principal import PRINCIPAL
 from serverfull_wsgi.errors import AccessDeniedException
-from serverfull_wsgi.telemetry.logs import clipped
+from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.wsgi.requests import discard_body
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.auth.principal import PRINCIPAL
-from serverfull_wsgi.telemetry.logs import clipped
+from serverfull_wsgi.evidence import clipped
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -12,10 +12,11 @@ import logging
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from serverfull_wsgi.event_config import masked_target
 from serverfull_wsgi.events.records import DEAD_LETTER, ERROR_LENGTH, function_name
@@ -154,6 +155,8 @@ def _send_to_webhook(delivery: Delivery) -> None:
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float = TIMEOUT) -> int:
     """Post ``body`` and return the response's status. The response's body is not read.
 
+    The user info of the URL, ``user:password@``, is sent as HTTP's basic authentication.
+
     ``timeout`` is in seconds: once to connect, and again for the whole exchange, however slowly bytes arrive.
 
     Raises:
@@ -170,8 +173,16 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float = TIM
         _shut_down_after(timeout, sock),
     ):
         connection.sock = _with_tls(sock, connection.host) if is_https else sock
-        connection.request("POST", path, body, dict(headers))
+        connection.request("POST", path, body, {**headers, **_basic_authentication(parts)})
         return connection.getresponse().status
+
+
+def _basic_authentication(url: SplitResult) -> dict[str, str]:
+    """Return the header for the user info of a URL, whose special characters are percent-encoded (RFC 7617)."""
+    if url.username is None:
+        return {}
+    user_info = unquote_to_bytes(url.username) + b":" + unquote_to_bytes(url.password or "")
+    return {"Authorization": f"Basic {b64encode(user_info).decode()}"}
 
 
 def _with_tls(sock: socket.socket, host: str) -> socket.socket:

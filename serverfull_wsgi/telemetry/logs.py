@@ -45,18 +45,6 @@ def configure(logger: logging.Logger, *, output: str, level: int | str, format: 
         line_formatters[logger] = formatter
 
 
-EVIDENCE_LENGTH = 200  # characters: enough for an ARN, and a request cannot fill the log
-
-
-def clipped(text: str) -> str:
-    """Return ``text``, a value that a caller sent, with at most `EVIDENCE_LENGTH` characters.
-
-    >>> len(clipped("x" * 1000)), clipped("short")
-    (200, 'short')
-    """
-    return text if len(text) <= EVIDENCE_LENGTH else text[: EVIDENCE_LENGTH - 1] + "…"
-
-
 class _OutputHandler(logging.Handler):
     """A log handler for the real standard output or error: no handler of a function can redirect the server's log."""
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.auth.principal import PRINCIPAL
 from serverfull_wsgi.errors import ServiceError
-from serverfull_wsgi.telemetry.logs import clipped, is_dropped
+from serverfull_wsgi.evidence import clipped
+from serverfull_wsgi.telemetry.logs import is_dropped
 from serverfull_wsgi.wsgi.requests import function_in_path
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def refuse(
     """Log one line about a refused request, and send ``error`` as its response."""
     if logger.isEnabledFor(logging.INFO) and not is_dropped(logger):
         fields = log_fields(environ, request_id)
-        logger.info("request refused: %s: %s", error.code, clipped(error.evidence), extra=fields)
+        logger.info("request refused: %s: %s", error.code, error.evidence, extra=fields)
     return render(error, request_id, environ, start_response)
 
 

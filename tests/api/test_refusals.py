@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -131,9 +132,27 @@ def test_a_request_adds_little_to_the_log(caplog, sent, signed):
     with caplog.at_level(logging.INFO):
         call(application, sent.environ())
     for record in refusals(caplog):
-        assert len(record.getMessage()) < 300
+        assert len(record.getMessage()) < 1_100
+        assert max(map(len, re.findall("x+", record.getMessage())), default=0) <= 200
         assert all(len(str(value)) <= 200 for value in fields(record).values())
     assert len(refusals(caplog)) <= 1
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("sent", "end"),
+    [
+        (Sent("POST", PATH.format("hello"), {"Origin": "http://" + "x" * 900}), "…' may not send unauthenticated"),
+        (Sent("POST", PATH.format("hello"), host="x" * 900), "or name the host in SERVERFULL_ALLOWED_HOSTS."),
+        (Sent("POST", PATH.format("x" * 900)), "…' at 'functionName' failed to satisfy constraint: Member must have"),
+        (Sent("POST", PATH.format("hello"), {"X-Amz-Log-Type": "x" * 900}), "satisfy enum value set: [None, Tail]"),
+    ],
+)
+def test_the_servers_own_words_of_a_refusal_are_logged_whole(caplog, sent, end):
+    with caplog.at_level(logging.INFO):
+        call(site.application, sent.environ())
+    (record,) = refusals(caplog)
+    assert end in record.getMessage()
 
 
 @pytest.mark.quick

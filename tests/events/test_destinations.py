@@ -92,6 +92,24 @@ def test_a_webhook_with_https_needs_a_valid_certificate(tmp_path, monkeypatch):
     assert (headers["Host"], headers["X-Mine"], body) == (url[8:-5], "1", b"{}")
 
 
+@pytest.mark.parametrize(
+    ("user_info", "header"),
+    [
+        ("", None),
+        ("user:s3cret@", "Basic dXNlcjpzM2NyZXQ="),
+        ("user@", "Basic dXNlcjo="),
+        ("us%40er:a%3Ab%2Fc@", "Basic dXNAZXI6YTpiL2M="),
+        ("gr%C3%BCezi:s3cret@", "Basic Z3LDvGV6aTpzM2NyZXQ="),
+    ],
+)
+def test_a_webhook_receives_the_user_info_of_its_url(user_info, header):
+    with contextlib.closing(Webhook()) as webhook:
+        url = webhook.url.replace("http://", f"http://{user_info}")
+        assert destinations.post(url, b"{}", {}) == 200
+    ((headers, _),) = webhook.accepted
+    assert (headers["Authorization"], headers["Host"]) == (header, webhook.url.split("/")[2])
+
+
 @pytest.mark.battery
 @pytest.mark.skipif(not WHOLE, reason="takes several timeouts: in the battery only")
 @pytest.mark.parametrize("response", [RESPONSE, b""], ids=["slow", "silent"])

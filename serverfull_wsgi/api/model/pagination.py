@@ -77,5 +77,6 @@ def _key_of(marker: str, example: Any) -> Any:
     except (ValueError, RecursionError):
         key = None
     if type(key) not in (str, int) or (example != [] and type(key) is not type(example)):
-        raise InvalidParameterValueException(f"The marker '{marker}' is not valid. Use the NextMarker of a response.")
+        message = f"The marker '{marker}' is not valid. Use the NextMarker of a response."
+        raise InvalidParameterValueException(message, quoted=[marker])
     return key

@@ -95,7 +95,8 @@ def check_runtime(operation: str, parameters: Mapping[str, Any]) -> None:
     if operation in RUNTIME_OPERATIONS and runtime is not None and runtime not in known:
         raise InvalidParameterValueException(
             f"Value {runtime} at 'runtime' failed to satisfy constraint: "
-            f"Member must satisfy enum value set: [{', '.join(known)}] or be a valid ARN"
+            f"Member must satisfy enum value set: [{', '.join(known)}] or be a valid ARN",
+            quoted=[runtime],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from serverfull_wsgi.errors import ServiceError
@@ -36,13 +37,13 @@ class InvalidSignatureException(ServiceError):
     status = HTTPStatus.FORBIDDEN
     fault = None
 
-    def __init__(self, message: str, evidence: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, evidence: str = "", *, quoted: Iterable[str] = ()) -> None:
+        super().__init__(message, quoted=quoted)
         self._evidence = evidence
 
     @property
     def evidence(self) -> str:
-        return self._evidence or self.message
+        return self._evidence or super().evidence
 
 
 class UnrecognizedClientException(ServiceError):

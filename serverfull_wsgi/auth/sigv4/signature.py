@@ -35,7 +35,8 @@ def check_scope(fields: SignatureFields, region: str, service: str) -> None:
     """Raise `InvalidSignatureException` for a signature of another day, region or service."""
     day, signed_region, signed_service, terminator = fields.scope
     if signed_region != region:
-        raise InvalidSignatureException(f"Credential should be scoped to a valid region, not '{signed_region}'.")
+        message = f"Credential should be scoped to a valid region, not '{signed_region}'."
+        raise InvalidSignatureException(message, quoted=[signed_region])
     if signed_service != service:
         raise InvalidSignatureException(f"Credential should be scoped to correct service: '{service}'.")
     if terminator != TERMINATOR:
@@ -43,7 +44,8 @@ def check_scope(fields: SignatureFields, region: str, service: str) -> None:
     if day != fields.date[:8]:
         raise InvalidSignatureException(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
-            f"'{day}' != '{fields.date[:8]}', from '{fields.date}'."
+            f"'{day}' != '{fields.date[:8]}', from '{fields.date}'.",
+            quoted=[day],
         )
 
 
@@ -91,9 +93,11 @@ def check_signed_headers(fields: SignatureFields, headers: Mapping[str, str]) ->
     if "host" not in names:
         raise InvalidSignatureException("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     if unsigned := sorted(name for name in headers if name.startswith("x-amz-") and name not in names):
-        raise InvalidSignatureException(f"Headers that are present must be signed: {', '.join(unsigned)}.")
+        shown = ", ".join(unsigned)
+        raise InvalidSignatureException(f"Headers that are present must be signed: {shown}.", quoted=[shown])
     if absent := [name for name in names if name not in headers]:
-        raise InvalidSignatureException(f"Headers that are signed must be present: {', '.join(absent)}.")
+        shown = ", ".join(absent)
+        raise InvalidSignatureException(f"Headers that are signed must be present: {shown}.", quoted=[shown])
 
 
 def check_payload(headers: Mapping[str, str], digest: str) -> None:

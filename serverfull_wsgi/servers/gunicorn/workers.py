@@ -41,9 +41,9 @@ from gunicorn.workers import gthread, sync
 
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.errors import ConfigurationError, RequestTimeoutException
+from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.servers.gunicorn.connections import Connection, DeadlineSocket
 from serverfull_wsgi.settings.settings import Settings
-from serverfull_wsgi.telemetry.logs import clipped
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.requests import new_ids
 
