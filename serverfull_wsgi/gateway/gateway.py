@@ -30,7 +30,7 @@ from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError, TooManyRequestsException
 from serverfull_wsgi.gateway import cors
-from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext
+from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, answers
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
 from serverfull_wsgi.telemetry.logs import clipped
@@ -75,6 +75,8 @@ class Gateway:
         endpoint = site.find(request.method, request.path)
         if endpoint is None:
             return site.format.refuse(Refusal.NO_ROUTE, request, context)
+        if endpoint.fixed is not None:
+            return answers.complete(request, 200, list(endpoint.fixed), b"{}\n", "application/json")
         if endpoint.unsupported:
             self._log(endpoint, context, f"this server does not support its {endpoint.unsupported}")
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)

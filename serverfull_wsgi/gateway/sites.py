@@ -52,12 +52,14 @@ class Endpoint(NamedTuple):
         timeout: seconds after which the gateway answers in the place of the function; None for no such limit.
         unsupported: the feature that the configuration asks for and that is not served, such as an authorizer. Then
             each request is refused. Empty for none.
+        fixed: the headers of a fixed answer with the body ``{}``, in the place of a function's; None for none.
     """
 
     route: Any
     format: Format
     timeout: float | None = None
     unsupported: str = ""
+    fixed: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ class SamFetcher(StaticFetcher):
         strict: if True, a function with a value that only AWS has cannot run. Otherwise the function starts with a
             stand-in, such as ``unresolved:Table.StreamArn``, and `notes` has a warning.
 
+    Attributes:
+        template: the template.
+        resolver: resolves the template's values.
+
     Raises:
         ConfigurationError: if the file is not a template, declares no function, or uses a FunctionName twice; and if
             the template does not have or does not allow a parameter. The message has file and line.
@@ -59,9 +63,9 @@ class SamFetcher(StaticFetcher):
         self._refused: dict[str, list[str]] = {}
         self._logical_ids: dict[str, str] = {}
         try:
-            self._template = template = Template(path)
+            self.template = template = Template(path)
             check_parameters(template.parameters, values)
-            self._resolver = Resolver(
+            self.resolver = Resolver(
                 parameters=template.parameters,
                 mappings=template.mappings,
                 conditions=template.conditions,
@@ -71,7 +75,7 @@ class SamFetcher(StaticFetcher):
                 account_id=account_id,
                 strict=strict,
             )
-            self._code = CodeLocator(template, self._resolver, layers or {}, cache)
+            self._code = CodeLocator(template, self.resolver, layers or {}, cache)
             self._notes = Notes(template)
             functions, aliases = self._read(self._code)
             self._add_notes()
@@ -85,22 +89,22 @@ class SamFetcher(StaticFetcher):
         functions: dict[str, Function] = {}
         aliases: dict[str, str] = {}
         renamed: list[DeclaredFunction] = []
-        event_resources = EventResources(self._template, self._resolver)
-        for id in self._template.of_type(*FUNCTION_TYPES):
+        event_resources = EventResources(self.template, self.resolver)
+        for id in self.template.of_type(*FUNCTION_TYPES):
             try:
-                if not self._resolver.is_created(id):
+                if not self.resolver.is_created(id):
                     continue
             except Unresolvable as reason:
-                self._refused[id] = [f"{self._template.location(id)}.Condition: {reason}"]
+                self._refused[id] = [f"{self.template.location(id)}.Condition: {reason}"]
                 continue
-            declared = read_function(self._template, self._resolver, code, event_resources, self._notes, id)
+            declared = read_function(self.template, self.resolver, code, event_resources, self._notes, id)
             name = declared.function.name
             self._logical_ids[name] = id
             if name != declared.declared_name:
                 renamed.append(declared)
             elif name in functions or name in self._refused:
                 raise ConfigurationError(
-                    f"{self._template.location(id)}: another function has the name {name!r}; rename one of them"
+                    f"{self.template.location(id)}: another function has the name {name!r}; rename one of them"
                 )
             else:
                 self._add(declared, functions, aliases)
@@ -125,8 +129,8 @@ class SamFetcher(StaticFetcher):
 
     def _check_names(self, values: Mapping[str, str]) -> None:
         """Raise `ConfigurationError` for a value that nothing in the template can use."""
-        template = self._template
-        unknown = [name for name in values if name != "AWS::StackName" and not self._resolver.is_name(name)]
+        template = self.template
+        unknown = [name for name in values if name != "AWS::StackName" and not self.resolver.is_name(name)]
         if unknown:
             raise ConfigurationError(
                 f"{SETTING}: {template.path} has no {', '.join(map(repr, unknown))}; its parameters are: "
@@ -148,7 +152,7 @@ class SamFetcher(StaticFetcher):
 
     def _for_callers(self, line: str) -> str:
         """Return a problem's line without the template's directory, which callers must not see."""
-        return os.path.basename(self._template.path) + line.removeprefix(self._template.path)
+        return os.path.basename(self.template.path) + line.removeprefix(self.template.path)
 
     def refused(self) -> dict[str, list[str]]:
         """Return the functions that cannot run, by name, each with the lines that give the reasons."""
@@ -157,9 +161,9 @@ class SamFetcher(StaticFetcher):
     def problems(self) -> list[str]:
         """Return one line for each reason, over all functions, and for each resource without a Type."""
         lines = [line for problems in self._refused.values() for line in problems]
-        for id, resource in self._template.resources.items():
+        for id, resource in self.template.resources.items():
             if not isinstance(resource, dict) or "Type" not in resource:
-                lines.append(f"{self._template.location(id)}: is not a resource with a Type; write the resource out")
+                lines.append(f"{self.template.location(id)}: is not a resource with a Type; write the resource out")
         return list(dict.fromkeys(lines))
 
     def notes(self) -> list[str]:
@@ -167,12 +171,12 @@ class SamFetcher(StaticFetcher):
         return self._notes.lines() + self._code.unused_layers()
 
     def _add_notes(self) -> None:
-        for id, property in self._resolver.generated_names.items():
+        for id, property in self.resolver.generated_names.items():
             self._notes.add(id, property, f"is missing, so AWS would generate a name; {_name_here(id)}")
-        for id, name in self._resolver.generated_roles.items():
+        for id, name in self.resolver.generated_roles.items():
             self._notes.add(id, "Role", f"is missing, so AWS would generate a role; {_name_here(name)}")
-        add_unserved(self._template, self._resolver, self._notes)
-        add_unknown_names(self._template, self._notes)
+        add_unserved(self.template, self.resolver, self._notes)
+        add_unknown_names(self.template, self._notes)
 
     def logical_ids(self) -> dict[str, str]:
         """Return the logical ids of the functions, by name."""
@@ -180,7 +184,7 @@ class SamFetcher(StaticFetcher):
 
     def watched_paths(self) -> list[str]:
         """Return the template and the packages that it names, with those that do not exist yet."""
-        return [self._template.path, *self._code.packages]
+        return [self.template.path, *self._code.packages]
 
 
 def _name_here(name: str) -> str:

@@ -46,6 +46,11 @@ class Properties:
         if line not in self.problems:
             self.problems.append(line)
 
+    def has_problem(self, path: str) -> bool:
+        """Return whether a property that was read, or a property inside of it, has a problem."""
+        start = f"{self._location}.{path}"
+        return any(line.startswith((f"{start}:", f"{start}.")) for line in self.problems)
+
     def value(self, path: str) -> Any:
         """Return a property without intrinsic functions, or None if it is absent.
 

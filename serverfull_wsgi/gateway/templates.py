@@ -1,0 +1,273 @@
+"""Sites of a SAM template: the APIs and function URLs that its functions have.
+
+    ========================================  =====================================================
+    in the template                           site
+    ========================================  =====================================================
+    event ``Api``, ``AWS::Serverless::Api``   REST API; ``ServerlessRestApi`` if the event names none
+    event ``HttpApi``, ``…::HttpApi``         HTTP API; ``ServerlessHttpApi`` if the event names none
+    ``FunctionUrlConfig``                     function URL
+    ========================================  =====================================================
+
+Whatever restricts the callers of a route and is not served here makes the route refuse each request: an authorizer, an
+API key, an IAM signature, a resource policy. `TemplateSites.warnings` has a line for each.
+
+Source: the specification of AWS SAM, and its translator's rules for paths, stages and CORS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
+from serverfull_wsgi.fetchers.sam.parameters import Unresolvable
+from serverfull_wsgi.fetchers.sam.properties import Properties
+from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, merge_globals
+from serverfull_wsgi.gateway import sites
+from serverfull_wsgi.gateway.cors import Cors
+from serverfull_wsgi.gateway.formats import Route, Stage, function_url, http_v1, http_v2, rest_v1
+from serverfull_wsgi.gateway.route_table import METHODS
+from serverfull_wsgi.gateway.sites import Endpoint, Format, Site
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
+
+REST, HTTP = "AWS::Serverless::Api", "AWS::Serverless::HttpApi"
+_IMPLICIT = {REST: "ServerlessRestApi", HTTP: "ServerlessHttpApi"}
+_GLOBALS = {REST: "Api", HTTP: "HttpApi"}
+_API_REFERENCE = {REST: "RestApiId", HTTP: "ApiId"}
+_EVENTS = {"Api": REST, "HttpApi": HTTP}
+_OPEN = ("", "NONE")  # values of Authorizer and AuthType that let each caller in
+
+
+@dataclass
+class _Api:
+    """An API while its routes are collected."""
+
+    type: str
+    id: str
+    properties: Properties
+    stage: Stage
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+
+
+class TemplateSites:
+    """The sites of the functions of a template.
+
+    Args:
+        fetcher: has the template, and the functions by their names.
+        account_id: the account in events.
+
+    Attributes:
+        sites: the sites. An API without routes is not among them.
+        warnings: one line for each property that has no effect, or because of which a route refuses its requests.
+    """
+
+    def __init__(self, fetcher: SamFetcher, *, account_id: str = DEFAULT_ACCOUNT_ID) -> None:
+        self._template, self._resolver = fetcher.template, fetcher.resolver
+        self._names = {id: name for name, id in fetcher.logical_ids().items()}
+        self._account_id = account_id
+        self._warnings: list[str] = []
+        self._apis = {id: api for type in (REST, HTTP) for id, api in self._declared(type)}
+        self.sites: list[Site] = []
+        for id, name in self._names.items():
+            if self._template.resources[id].get("Type") == SERVERLESS_FUNCTION:
+                self._add_function(id, name)
+        for api in self._apis.values():
+            if api.endpoints:
+                self.sites.append(self._site(api))
+        self.warnings = list(dict.fromkeys(self._warnings))
+
+    def _properties(self, id: str, extra: Any = None) -> Properties:
+        own = self._template.resources[id].get("Properties")
+        return Properties(self._template.location(id), merge_globals(extra, own or {}), self._resolver)
+
+    def _declared(self, type: str) -> Iterator[tuple[str, _Api]]:
+        common = self._template.globals.get(_GLOBALS[type]) or {}
+        for id in self._template.of_type(type):
+            try:
+                if not self._resolver.is_created(id):
+                    continue
+            except Unresolvable as reason:
+                self._warnings.append(f"{self._template.location(id)}.Condition: {reason}; the API is not served")
+                continue
+            yield id, self._api(type, id, self._properties(id, common))
+
+    def _api(self, type: str, id: str, properties: Properties) -> _Api:
+        variables = properties.value("Variables" if type == REST else "StageVariables") or {}
+        binary = properties.value("BinaryMediaTypes") or []
+        stage = Stage(
+            properties.text("StageName") or (rest_v1.DEFAULT_STAGE if type == REST else "$default"),
+            id.lower(),
+            self._account_id,
+            variables={str(name): str(value) for name, value in _mapping(variables).items()},
+            binary_media_types=[str(each).replace("~1", "/") for each in binary if isinstance(binary, list)],
+        )
+        return _Api(type, id, properties, stage)
+
+    def _add_function(self, id: str, name: str) -> None:
+        properties = self._properties(id)
+        alias = properties.text("AutoPublishAlias")
+        function = f"{name}:{alias}" if alias else name
+        for event in properties.mapping("Events"):
+            type = _EVENTS.get(properties.text(f"Events.{event}.Type"))
+            if type is not None:
+                self._add_event(type, properties, id, event, function)
+        if properties.mapping("FunctionUrlConfig"):
+            self.sites.append(self._url(properties, id, name, function))
+        self._warnings += [line for line in properties.problems if ".Events." in line or ".FunctionUrlConfig" in line]
+
+    def _add_event(self, type: str, properties: Properties, id: str, event: str, function: str) -> None:
+        path = f"Events.{event}.Properties"
+        api = self._api_of(type, properties, f"{path}.{_API_REFERENCE[type]}", id, event)
+        key = _key(type, properties.text(f"{path}.Method"), properties.text(f"{path}.Path"))
+        if api is None or key is None:
+            self._warnings.append(f"{self._template.location(id)}.{path}: is not served; give it a Path and a Method")
+            return
+        version = properties.text(f"{path}.PayloadFormatVersion") or "2.0"
+        format: Format = rest_v1 if type == REST else http_v1 if version == "1.0" else http_v2
+        timeout = (properties.number(f"{path}.TimeoutInMillis") or 0) / 1000
+        unsupported = self._unsupported(api, properties, f"{path}.Auth")
+        if unsupported:
+            self._warn_refused(id, f"Events.{event}", unsupported)
+        route = Route(key, function, api.stage)
+        if key in api.endpoints:
+            self._warnings.append(
+                f"{self._template.location(id)}.{path}: another event has the route {key!r}; remove one"
+            )
+            return
+        api.endpoints[key] = Endpoint(route, format, timeout or format.TIMEOUT, unsupported)
+
+    def _api_of(self, type: str, properties: Properties, path: str, id: str, event: str) -> _Api | None:
+        """Return the API of an event: the one that it refers to, or the implicit one."""
+        declared = self._template.resources[id]["Properties"]["Events"][event].get("Properties")
+        reference = _mapping(declared).get(_API_REFERENCE[type])
+        name = reference.get("Ref", "") if isinstance(reference, dict) else reference
+        if name is None:
+            name = _IMPLICIT[type]
+            if name not in self._apis:
+                common = self._template.globals.get(_GLOBALS[type]) or {}
+                location = f"{self._template.path}:1: {name}"
+                self._apis[name] = self._api(type, name, Properties(location, common, self._resolver))
+        return self._apis.get(name) if isinstance(name, str) else None
+
+    def _unsupported(self, api: _Api, properties: Properties, path: str) -> str:
+        """Return the first feature that restricts the callers of a route and is not served, or an empty text."""
+        of_api, own = api.properties.mapping("Auth"), properties.mapping(path)
+        if api.properties.has_problem("Auth") or properties.has_problem(path):
+            return "an Auth that cannot be resolved"
+        authorizer = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))
+        if authorizer not in _OPEN:
+            return f"authorizer {str(authorizer)!r}"
+        if own.get("ApiKeyRequired", of_api.get("ApiKeyRequired", False)) not in (False, "false"):
+            return "ApiKeyRequired"
+        if "ResourcePolicy" in of_api or "ResourcePolicy" in own:
+            return "ResourcePolicy"
+        domain = api.properties.mapping("Domain")
+        return "mutual TLS" if "MutualTlsAuthentication" in domain or api.properties.has_problem("Domain") else ""
+
+    def _url(self, properties: Properties, id: str, name: str, function: str) -> Site:
+        auth = properties.text("FunctionUrlConfig.AuthType")
+        unsupported = "" if auth == "NONE" else f"AuthType {auth or 'without a value'}"
+        if unsupported:
+            self._warn_refused(id, "FunctionUrlConfig", unsupported)
+        stage = Stage("$default", name.lower(), self._account_id)
+        endpoint = Endpoint(Route(function=function, stage=stage), function_url, None, unsupported)
+        cors = _cors(properties.value("FunctionUrlConfig.Cors"))
+        return sites.function_url(tuple(dict.fromkeys((name, id))), endpoint, cors=cors)
+
+    def _site(self, api: _Api) -> Site:
+        names = tuple(dict.fromkeys(name for name in (api.id, api.properties.text("Name")) if name))
+        if api.type == HTTP:
+            cors = _cors(api.properties.value("CorsConfiguration"))
+            return sites.http_api(names, api.endpoints, api.stage.name, cors=cors)
+        return sites.rest_api(names, {**_preflights(api), **api.endpoints}, api.stage.name)
+
+    def _warn_refused(self, id: str, path: str, feature: str) -> None:
+        self._warnings.append(
+            f"{self._template.location(id)}.{path}: {feature} is not supported here, so each request is refused with "
+            "500; remove it to let every caller in"
+        )
+
+
+def _key(type: str, method: str, path: str) -> str | None:
+    """Return the route key of an event, or None if it has none.
+
+    >>> _key(REST, "any", "/pets/"), _key(HTTP, "", "")
+    ('ANY /pets', '$default')
+    """
+    method = (
+        (method or ("ANY" if type == HTTP else ""))
+        .upper()
+        .replace("X-AMAZON-APIGATEWAY-ANY-METHOD", "ANY")
+        .replace("*", "ANY")
+    )
+    if not path:
+        return "$default" if type == HTTP and method == "ANY" else None
+    if path == "$default" and type == HTTP:
+        return path
+    path = "/" + path.strip("/") if path != "/" else path
+    return f"{method} {path}" if method in METHODS else None
+
+
+def _cors(value: Any) -> Cors | None:
+    """Return the configuration of CorsConfiguration or of a function URL's Cors; True allows each origin."""
+    if value in (None, False, "false", {}):
+        return None
+    if value in (True, "true"):
+        return Cors(("*",))
+    members = _mapping(value)
+    age = str(members.get("MaxAge"))
+    return Cors(
+        _texts(members.get("AllowOrigins")),
+        _texts(members.get("AllowMethods")),
+        _texts(members.get("AllowHeaders")),
+        _texts(members.get("ExposeHeaders")),
+        int(age) if age.isascii() and age.isdigit() else None,
+        members.get("AllowCredentials") in (True, "true"),
+    )
+
+
+def _preflights(api: _Api) -> Mapping[str, Endpoint]:
+    """Return the OPTIONS routes that SAM's Cors adds to each path of a REST API that has none.
+
+    The answer is fixed. Values are written with quotes inside of the quotes, such as ``"'*'"``.
+    """
+    value = api.properties.value("Cors")
+    if value is None or value is False:
+        return {}
+    members = _mapping(value) if isinstance(value, dict) else {"AllowOrigin": value}
+    methods: dict[str, set[str]] = {}
+    for key in api.endpoints:
+        method, _, path = key.partition(" ")
+        methods.setdefault(path, set()).add(method)
+    routes: dict[str, Endpoint] = {}
+    for path, of_path in methods.items():
+        if of_path & {"ANY", "OPTIONS"} and f"OPTIONS {path}" in api.endpoints:
+            continue
+        allowed = set(METHODS) - {"ANY"} if "ANY" in of_path else of_path | {"OPTIONS"}
+        lines = [
+            ("Access-Control-Allow-Origin", _unquoted(members.get("AllowOrigin", "*"))),
+            ("Access-Control-Allow-Methods", _unquoted(members.get("AllowMethods", ",".join(sorted(allowed))))),
+        ]
+        for name in ("AllowHeaders", "MaxAge"):
+            if members.get(name) is not None:
+                header = "Access-Control-Allow-Headers" if name == "AllowHeaders" else "Access-Control-Max-Age"
+                lines.append((header, _unquoted(members[name])))
+        if members.get("AllowCredentials") in (True, "true"):
+            lines.append(("Access-Control-Allow-Credentials", "true"))
+        key = f"OPTIONS {path}"
+        routes[key] = Endpoint(Route(key, stage=api.stage), rest_v1, fixed=tuple(lines))
+    return routes
+
+
+def _unquoted(value: Any) -> str:
+    return str(value).strip("'")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    values: Iterable[Any] = value if isinstance(value, list) else () if value is None else (value,)
+    return tuple(map(str, values))

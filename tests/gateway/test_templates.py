@@ -1,0 +1,201 @@
+"""APIs and function URLs of SAM templates: which routes there are, and which of them refuse their requests."""
+
+import pytest
+
+pytest.importorskip("yaml")
+
+from serverfull_wsgi import SamFetcher
+from serverfull_wsgi.gateway.templates import TemplateSites
+
+FUNCTION = """
+  Pets:
+    Type: AWS::Serverless::Function
+    Properties:
+      Handler: app.handler
+      Runtime: python3.12
+      InlineCode: "def handler(event, context): return event"
+"""
+
+
+@pytest.fixture
+def sites_of(tmp_path):
+    def read(function, resources="", globals="", parameters=None):
+        template = tmp_path / "template.yaml"
+        body = f"Transform: AWS::Serverless-2016-10-31\n{globals}\nResources:\n{resources}{FUNCTION}"
+        template.write_text(body + "".join(f"      {line}\n" for line in function.strip("\n").splitlines()))
+        return TemplateSites(SamFetcher(str(template), parameters))
+
+    return read
+
+
+def routes(site):
+    return {key: endpoint.route.function for key, endpoint in site.endpoints.items()}
+
+
+EVENTS = [  # type, properties, kind, names, route, stage in the path
+    ("Api", "{Path: /pets, Method: get}", "REST API", ("ServerlessRestApi",), "GET /pets", "Prod"),
+    ("Api", "{Path: /pets/, Method: any}", "REST API", ("ServerlessRestApi",), "ANY /pets", "Prod"),
+    ("Api", "{Path: /, Method: POST}", "REST API", ("ServerlessRestApi",), "POST /", "Prod"),
+    ("HttpApi", "{Path: '/{proxy+}', Method: ANY}", "HTTP API", ("ServerlessHttpApi",), "ANY /{proxy+}", ""),
+    ("HttpApi", "{Path: /pets}", "HTTP API", ("ServerlessHttpApi",), "ANY /pets", ""),
+    ("HttpApi", "{}", "HTTP API", ("ServerlessHttpApi",), "$default", ""),
+]
+
+
+@pytest.mark.parametrize(("type", "properties", "kind", "names", "route", "stage"), EVENTS)
+def test_an_event_without_an_api_is_a_route_of_the_implicit_api(type, properties, kind, names, route, stage, sites_of):
+    found = sites_of(f"Events: {{A: {{Type: {type}, Properties: {properties}}}}}")
+    (site,) = found.sites
+    assert (site.kind, site.names, routes(site), site.stage) == (kind, names, {route: "Pets"}, stage)
+    assert found.warnings == []
+
+
+def test_an_event_without_properties_is_the_default_route_of_an_http_api(sites_of):
+    (site,) = sites_of("Events: {A: {Type: HttpApi}}").sites
+    assert routes(site) == {"$default": "Pets"}
+
+
+API = """
+  Shop:
+    Type: AWS::Serverless::Api
+    Properties: {StageName: !Ref Stage, Name: shop-api, BinaryMediaTypes: [image~1png], Variables: {table: pets}}
+"""
+
+
+def test_an_api_of_the_template_gives_stage_names_and_types(sites_of):
+    found = sites_of(
+        "AutoPublishAlias: live\nEvents: {A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: !Ref Shop}}}",
+        API,
+        "Parameters: {Stage: {Type: String, Default: dev}}",
+    )
+    (site,) = found.sites
+    stage = site.endpoints["GET /a"].route.stage
+    assert (site.names, site.stage, routes(site)) == (("Shop", "shop-api"), "dev", {"GET /a": "Pets:live"})
+    assert (stage.name, list(stage.binary_media_types), dict(stage.variables)) == (
+        "dev",
+        ["image/png"],
+        {"table": "pets"},
+    )
+
+
+def test_payload_version_and_timeout_are_those_of_the_event(sites_of):
+    properties = "{Path: /a, Method: GET, PayloadFormatVersion: '1.0', TimeoutInMillis: 5000}"
+    (site,) = sites_of(f"Events: {{A: {{Type: HttpApi, Properties: {properties}}}}}").sites
+    endpoint = site.endpoints["GET /a"]
+    assert (endpoint.format.__name__.rpartition(".")[2], endpoint.timeout) == ("http_v1", 5.0)
+
+
+def test_a_function_url_has_the_names_of_its_function(sites_of):
+    found = sites_of(
+        "FunctionName: pets-fn\nFunctionUrlConfig: {AuthType: NONE, Cors: {AllowOrigins: ['https://a.example'], "
+        "AllowMethods: [GET], MaxAge: 300, AllowCredentials: true}}"
+    )
+    (site,) = found.sites
+    assert (site.kind, site.names, routes(site)) == ("function URL", ("pets-fn", "Pets"), {"$default": "pets-fn"})
+    assert (site.cors.origins, site.cors.methods, site.cors.max_age, site.cors.is_credentialed) == (
+        ("https://a.example",),
+        ("GET",),
+        300,
+        True,
+    )
+
+
+def unsupported(found):
+    (site,) = found.sites
+    (endpoint,) = site.endpoints.values()
+    return endpoint.unsupported
+
+
+RESTRICTED = [  # the function's property, the resources, Globals
+    ("FunctionUrlConfig: {AuthType: AWS_IAM}", "", ""),
+    ("FunctionUrlConfig: {Cors: {}}", "", ""),
+    ("FunctionUrlConfig: {AuthType: !Ref Unknown}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: Mine}}}}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: AWS_IAM}}}}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: !Ref Unknown}}}}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: !Ref Unknown}}}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {ApiKeyRequired: true}}}}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {ResourcePolicy: {}}}}}", "", ""),
+    (
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
+        "",
+        "Globals: {Api: {Auth: {ApiKeyRequired: true}}}",
+    ),
+    (
+        "Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET}}}",
+        "",
+        "Globals: {HttpApi: {Auth: {DefaultAuthorizer: Mine}}}",
+    ),
+    (
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: !Ref Shop}}}",
+        "\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: a, Auth: !Ref Unknown}}",
+        "",
+    ),
+    (
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: !Ref Shop}}}",
+        "\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: a, Domain: {MutualTlsAuthentication: {}}}}",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("function", "resources", "globals"), RESTRICTED)
+def test_a_route_with_a_restriction_that_is_not_supported_refuses_and_is_warned_about(
+    function, resources, globals, sites_of
+):
+    found = sites_of(function, resources, globals)
+    assert unsupported(found)
+    assert "each request is refused" in "\n".join(found.warnings)
+
+
+OPEN = [
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: NONE}}}}", ""),
+    (
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
+        "Globals: {Api: {Auth: {ApiKeyRequired: false}}}",
+    ),
+    (
+        "Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET, Auth: {Authorizer: NONE}}}}",
+        "Globals: {HttpApi: {Auth: {DefaultAuthorizer: Mine}}}",
+    ),
+    ("FunctionUrlConfig: {AuthType: NONE}", ""),
+]
+
+
+@pytest.mark.parametrize(("function", "globals"), OPEN)
+def test_a_route_that_lets_every_caller_in_is_served(function, globals, sites_of):
+    assert unsupported(sites_of(function, globals=globals)) == ""
+
+
+def test_sam_adds_preflights_to_the_paths_of_a_rest_api(sites_of):
+    found = sites_of(
+        "Events:\n"
+        "  A: {Type: Api, Properties: {Path: /a, Method: GET}}\n"
+        "  B: {Type: Api, Properties: {Path: /a, Method: POST}}\n"
+        "  C: {Type: Api, Properties: {Path: /b, Method: OPTIONS}}\n",
+        globals="Globals: {Api: {Cors: {AllowOrigin: \"'https://a.example'\", AllowHeaders: \"'X-A'\", "
+        "MaxAge: \"'600'\"}}}",
+    )
+    (site,) = found.sites
+    assert dict(site.endpoints["OPTIONS /a"].fixed) == {
+        "Access-Control-Allow-Origin": "https://a.example",
+        "Access-Control-Allow-Methods": "GET,OPTIONS,POST",
+        "Access-Control-Allow-Headers": "X-A",
+        "Access-Control-Max-Age": "600",
+    }
+    assert site.endpoints["OPTIONS /b"].route.function == "Pets"
+
+
+NOT_SERVED = [
+    "Events: {A: {Type: Api, Properties: {Path: /a}}}",
+    "Events: {A: {Type: Api, Properties: {Path: /a, Method: FETCH}}}",
+    "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: !GetAtt Other.Id}}}",
+    "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: elsewhere}}}",
+]
+
+
+@pytest.mark.parametrize("function", NOT_SERVED)
+def test_an_event_that_is_no_route_here_is_warned_about(function, sites_of):
+    found = sites_of(function)
+    assert found.sites == []
+    assert "is not served" in "\n".join(found.warnings)
