@@ -86,8 +86,7 @@ class Unread:
         self.read()
         self.process.terminate()
         try:
-            # A worker that gets the signal while it starts misses it; gunicorn then ends it after 30 s.
-            assert self.process.wait(60) == 0
+            assert self.process.wait(20) == 0
         finally:
             self.process.kill()
             self.process.wait()

@@ -60,6 +60,13 @@ def write(step, event):
     with open("notes", "a") as notes:
         notes.write(f"{step} {event}\\n")
 """,
+    "signalled.py": """
+import os
+
+def post_fork(server, worker):
+    if worker.age == 1:  # it has no signal handlers of its own yet
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+""",
     "bare.py": """
 def application(environ, start_response):
     environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -86,15 +93,16 @@ class Project:
         argv = ["-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}", "--no-control-socket", *options]
         return self._server(argv, port)
 
-    def serve(self, *options):
+    def serve(self, *options, **environ):
         port = free_port()
-        return self._server(["-m", "serverfull_wsgi", "serve", *options], port)
+        return self._server(["-m", "serverfull_wsgi", "serve", *options], port, **environ)
 
-    def _server(self, argv, port):
+    def _server(self, argv, port, **environ):
         settings = {
             "SERVERFULL_FUNCTIONS": FUNCTIONS,
             "SERVERFULL_EVENTS_WORKERS": "2",
             "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}",
+            **environ,
         }
         return running(Server(argv, self.folder / "log", port=port, env=settings, cwd=self.folder))
 
@@ -348,6 +356,14 @@ def test_a_users_hooks_run_beside_the_hooks_of_the_command(project):
         server.stop()
     assert project.noted("started").count("hook") == 1
     assert sorted(project.noted("ended")) == sorted([*EVENTS, "hook"])
+
+
+@pytest.mark.parametrize("options", [[], ["--preload"], ["--reload"]], ids=" ".join)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_that_is_stopped_before_it_has_signal_handlers_ends(number, options, project):
+    with project.serve("-c", "signalled.py", *options, SIGNAL=str(int(number))) as server:
+        wait_until(lambda: server.output().count("Booting worker") == 2)
+        assert server.output().count("Worker exiting") == 1
 
 
 def accept(port, ids):

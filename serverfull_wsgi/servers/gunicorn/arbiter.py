@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ GTHREAD = ("gthread", "serverfull_wsgi.workers.ThreadWorker")
 THREADS = 64
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from _typeshed.wsgi import WSGIApplication
 
 
@@ -100,6 +103,7 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
 
         def run_init(worker: Worker) -> None:
             self._ignore_interrupts()
+            self._arbiter.send_early_stops()
             if isinstance(worker.wsgi, Application) and (worker.age == 1 or self.cfg.reload):
                 log_urls(worker.wsgi, worker.sockets)
             post_worker_init(worker)
@@ -158,7 +162,8 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         return [path for application in applications_in(wsgi) for path in paths_of(application)]
 
     def run(self) -> None:
-        _DrainingArbiter(self, self.settings.signals).run()
+        self._arbiter = _DrainingArbiter(self, self.settings.signals)
+        self._arbiter.run()
 
     def _ignore_interrupts(self) -> None:
         """Ignore SIGINT in a worker. Ctrl-C sends it to all processes, but only the arbiter stops the workers."""
@@ -172,10 +177,15 @@ def _start(wsgi: WSGIApplication) -> None:
 
 
 class _DrainingArbiter(Arbiter):  # type: ignore[misc]
-    """An arbiter that finishes running calls on the configured signals. Other SIGTERM and SIGINT stop it at once."""
+    """An arbiter that finishes running calls on the configured signals. Other SIGTERM and SIGINT stop it at once.
+
+    Its workers get each signal. A worker of gunicorn alone has the arbiter's signal handlers until it sets its own. A
+    stop in that time is lost, and the arbiter waits for the worker until the graceful timeout ends.
+    """
 
     def __init__(self, server: Server, signals: Sequence[int]) -> None:
         super().__init__(server)
+        self._early_stops: list[int] = []  # signals that a worker got before it had its own handlers
         for line in drain_warnings(server.settings, server.cfg.graceful_timeout):
             LOGGER.warning("%s", line)
         self._draining = {signal.Signals(number) for number in signals}
@@ -187,6 +197,17 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
         super().init_signals()
         for number in self._draining:
             signal.signal(number, self.signal)
+
+    def signal(self, sig: int, frame: FrameType | None) -> None:
+        if os.getpid() == self.pid:
+            super().signal(sig, frame)
+        elif sig in (signal.SIGTERM, signal.SIGQUIT):  # the arbiter's orders to its workers
+            self._early_stops.append(sig)
+
+    def send_early_stops(self) -> None:
+        """Send the signals again that this worker process got before it had its own handlers."""
+        for number in self._early_stops:
+            os.kill(os.getpid(), number)
 
     def _drain(self) -> None:
         raise StopIteration  # gunicorn's own SIGTERM handler does the same
