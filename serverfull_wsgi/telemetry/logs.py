@@ -16,7 +16,7 @@ from typing import Any
 
 from serverfull_wsgi.telemetry.bounded_output import BoundedBytes, BoundedText, describe_lost
 from serverfull_wsgi.telemetry.scope import InvocationScope
-from serverfull_wsgi.telemetry.stdio import line_formatters, output_of, real_stream, write_quietly
+from serverfull_wsgi.telemetry.stdio import flush_stdout, line_formatters, output_of, real_stream, write_quietly
 from serverfull_wsgi.telemetry.tail_handler import TailHandler
 from serverfull_wsgi.timestamps import timestamp
 
@@ -67,6 +67,8 @@ class _OutputHandler(logging.Handler):
 
     def write(self, line: str) -> None:
         """Write a formatted line, to the process's first stream if the present one is closed."""
+        if self._output == "stderr":
+            flush_stdout()
         stream: Any = real_stream(self._output)
         if type(stream) is BoundedText and _write_line(stream, line + "\n"):
             return

@@ -129,6 +129,13 @@ def output_of(stream: TextIO) -> TextIO:
     return bounded(stream) if _is_bounded else stream
 
 
+def flush_stdout() -> None:
+    """Write what Python buffers of standard output. Lines of standard error come after it, as on AWS."""
+    if (routed := _routed["stdout"]) is not None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            routed.out.flush()
+
+
 def write_quietly(stream: TextIO, text: str) -> bool:
     """Write text. Escape characters outside the stream's encoding, ignore I/O errors, return False if it is closed."""
     try:
@@ -233,6 +240,8 @@ class RoutedStream(io.TextIOBase):
 
     def write_output(self, scope: InvocationScope, text: str) -> None:
         """Write text of an invocation to the server's output, unchanged or in the form of the server's log."""
+        if self is _routed["stderr"]:
+            flush_stdout()
         formatter = None if self.retired else line_formatters.get(scope.logger)
         if formatter is None:
             write_quietly(self.out, text)
@@ -293,6 +302,8 @@ class RoutedBuffer(io.RawIOBase):
         if scope is not None and scope.logger in line_formatters:
             self._text.write_output(scope, bytes(data).decode("utf-8", "backslashreplace"))
             return len(data)
+        if scope is not None and self._text is _routed["stderr"]:
+            flush_stdout()
         with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: the stream has no binary layer
             self._text.out.flush()  # earlier text comes first
             self._text.out.buffer.write(data)

@@ -301,6 +301,30 @@ def test_the_binary_layer_can_be_wrapped_and_passed_to_a_process(call, capfdbina
     assert b"a process\n" in printed
 
 
+STANDARD_ERROR = {
+    "text": lambda: print("second", file=sys.stderr),
+    "bytes": lambda: sys.stderr.buffer.write(b"second\n"),
+    "log": lambda: logging.getLogger("tests.server").error("second"),
+}
+
+
+@pytest.mark.parametrize("write", STANDARD_ERROR.values(), ids=STANDARD_ERROR)
+def test_standard_error_keeps_its_place_in_a_file_with_buffered_standard_output(write, call, tmp_path, monkeypatch):
+    configure(logging.getLogger("tests.server"), output="STDERR", level="ERROR", format="TEXT")
+
+    def handler(event, context):
+        print("first")
+        write()
+        print("third")
+
+    with open(tmp_path / "log", "a") as stdout, open(tmp_path / "log", "a", buffering=1) as stderr:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        call(handler)
+    lines = (tmp_path / "log").read_text().split()
+    assert [line for line in lines if line in ("first", "second", "third")] == ["first", "second", "third"]
+
+
 def test_a_character_outside_the_outputs_encoding_is_escaped(call):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
 
