@@ -33,7 +33,7 @@ from serverfull_wsgi.gateway import cors
 from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, answers
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
-from serverfull_wsgi.telemetry.logs import clipped
+from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
 
 ReadBody = Callable[[int], bytes]  # limit in bytes -> the whole body; raises `TooLarge` and `ServiceError`
