@@ -30,14 +30,24 @@ from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting
 from serverfull_wsgi.fetchers.chain import ChainFetcher
+from serverfull_wsgi.fetchers.fallback import FallbackFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.mock_values import RandomValues
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
+from serverfull_wsgi.fetchers.registry import RegistryFetcher
+from serverfull_wsgi.fetchers.sam.parameters import parse_layers
+from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, ListableFetcher, is_listable
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
+from serverfull_wsgi.registry.account import Account
+from serverfull_wsgi.registry.layers import Layers
+from serverfull_wsgi.registry.objects import DirectoryStore
+from serverfull_wsgi.registry.packages import PackageStore
+from serverfull_wsgi.registry.registry import Registry
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.settings.variable_files import FOR_ALL, overrides_of, read_dotenv, read_sam_variables
+from serverfull_wsgi.storage.archives import Packages
 from serverfull_wsgi.storage.package_cache import PackageCache
 from serverfull_wsgi.storage.private_files import readable_by_others
 from serverfull_wsgi.telemetry.logs import configure
@@ -88,7 +98,9 @@ def create_app(
     _logged_notices.clear()
     log_notices(settings)
     stats = create_stats(settings)
-    fetcher = create_fetcher(settings, fetcher)
+    configured = fetcher or _configured_fetcher(settings)
+    registry = create_registry(settings, configured)
+    fetcher = _mocked(settings, _with_registry(configured, registry) if registry else configured)
     return Application(
         fetcher,
         healthcheck=settings.healthcheck,
@@ -306,13 +318,58 @@ def log_notices(settings: Settings) -> None:
 
 def create_fetcher(settings: Settings, fetcher: Fetcher | None = None) -> Fetcher:
     """Return ``fetcher``, or the one that the settings describe; wrapped in a `MockingFetcher` in mock mode."""
-    fetcher = fetcher or _configured_fetcher(settings)
+    return _mocked(settings, fetcher or _configured_fetcher(settings))
+
+
+def _mocked(settings: Settings, fetcher: Fetcher) -> Fetcher:
     LOGGER.disabled = False  # `logging.config` in a function's module disables every logger that it does not name
     if not settings.mock:
         return fetcher
     if settings.mock_values == "random":
         return MockingFetcher(fetcher, RandomValues(settings.mock_seed))
     return MockingFetcher(fetcher)
+
+
+def create_registry(settings: Settings, configured: Fetcher) -> Registry | None:
+    """Return the registry of SERVERFULL_REGISTRY, or None if the setting is empty.
+
+    ``configured`` has the functions of the configuration, whose names cannot be deployed. Raises `ConfigurationError`.
+    """
+    if not settings.registry:
+        return None
+    origin = f"SERVERFULL_REGISTRY={settings.registry}"
+    if "://" in settings.registry:
+        raise ConfigurationError(f"{origin}: only a directory is supported; name a directory on a local disk")
+    store = DirectoryStore(Path(settings.registry))
+    try:
+        store.check()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{origin}: {error}") from None
+    cache = package_cache(settings)
+    return Registry(
+        store,
+        PackageStore(store, cache),
+        Account(settings.region, settings.account_id),
+        layers=Layers(parse_layers(settings.layers), Packages(cache)),
+        is_served_elsewhere=FallbackFetcher(configured, StaticFetcher({})).is_configured,
+    )
+
+
+def package_cache(settings: Settings) -> PackageCache:
+    """Return the cache of unpacked archives."""
+    return PackageCache(Path(settings.data_dir, "packages").absolute(), may_create=settings.creates_files)
+
+
+def _with_registry(configured: Fetcher, registry: Registry) -> Fetcher:
+    """Return the functions of the configuration and those of the registry. Log a warning for names that both have."""
+    fetcher = FallbackFetcher(configured, RegistryFetcher(registry))
+    if hidden := [name for name in registry.names() if fetcher.is_configured(name)]:
+        LOGGER.warning(
+            "registry: %s %s deployed, but the configuration's function of this name is served; rename or delete one",
+            ", ".join(hidden),
+            "is" if len(hidden) == 1 else "are",
+        )
+    return fetcher
 
 
 def _configured_fetcher(settings: Settings) -> Fetcher:
@@ -324,7 +381,7 @@ def _configured_fetcher(settings: Settings) -> Fetcher:
     if template:
         fetchers.append(_from_template(settings, template))
     for name, value in (("TEMPLATE_PARAMETERS", settings.template_parameters), ("LAYERS", settings.layers)):
-        if value and not template:
+        if value and not template and not (name == "LAYERS" and settings.registry):
             LOGGER.warning("SERVERFULL_%s has no effect: there is no template", name)
     fetcher = fetchers[0] if len(fetchers) == 1 else ChainFetcher(fetchers)
     for note in reporting(fetcher).notes():
@@ -332,7 +389,7 @@ def _configured_fetcher(settings: Settings) -> Fetcher:
     if refused := reporting(fetcher).refused():
         names = ", ".join(refused)
         LOGGER.warning("%s cannot run: calls are answered with 409; 'serverfull check' lists the reasons", names)
-    if not fetcher.functions() and not refused:
+    if not fetcher.functions() and not refused and not settings.registry:
         LOGGER.warning(NO_FUNCTIONS)
     return fetcher
 
@@ -363,7 +420,7 @@ def _declares_functions(path: str) -> bool:
 def _from_template(settings: Settings, path: str) -> ListableFetcher:
     with needs_extra("sam", f"SERVERFULL_TEMPLATE={path}" if settings.template else f"the template {path}"):
         from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
-        from serverfull_wsgi.fetchers.sam.parameters import parse_layers, parse_parameters
+        from serverfull_wsgi.fetchers.sam.parameters import parse_parameters
     parameters = parse_parameters(settings.template_parameters)
     return SamFetcher(
         path,
@@ -371,7 +428,7 @@ def _from_template(settings: Settings, path: str) -> ListableFetcher:
         region=settings.region,
         account_id=settings.account_id,
         layers=parse_layers(settings.layers),
-        cache=PackageCache(Path(settings.data_dir, "packages").absolute(), may_create=settings.creates_files),
+        cache=package_cache(settings),
         strict=settings.template_strict,
     )
 

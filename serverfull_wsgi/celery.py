@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly import configure_logging, create_app, import_application, log_notices
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.fetchers.abilities import list_functions
+from serverfull_wsgi.fetchers.abilities import function_names
 from serverfull_wsgi.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _application(settings: Settings) -> Application:
         log_notices(settings)
         return application
     application = create_app(settings)
-    if not list_functions(application.dispatcher.fetcher):
+    if not function_names(application.dispatcher.fetcher):
         raise ConfigurationError(
             "the worker has no functions: give it the settings of the server (SERVERFULL_FUNCTIONS, "
             "SERVERFULL_TEMPLATE), or SERVERFULL_APPLICATION=MODULE:APPLICATION for an application built in code"

@@ -27,6 +27,7 @@ from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperat
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
+from serverfull_wsgi.fetchers.abilities import configured_functions
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.protocols import (
@@ -345,9 +346,9 @@ def _reset_in_child(application: Application) -> Callable[[], None]:
 
 
 def _check_functions(fetcher: Fetcher, executor: Executor) -> None:
-    """Raise `ConfigurationError` if ``executor`` would refuse a listed function at every call."""
+    """Raise `ConfigurationError` if ``executor`` would refuse a configured function at every call."""
     if isinstance(executor, CheckingExecutor) and is_listable(fetcher):
-        executor.check(fetcher.functions())
+        executor.check(configured_functions(fetcher))
 
 
 def _invoked_name(environ: WSGIEnvironment) -> str:

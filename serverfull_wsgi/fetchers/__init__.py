@@ -10,18 +10,23 @@ returns a `Function` or raises `NotFoundError`:
 | static | a dictionary in Python code |
 | imported | the setting SERVERFULL_FUNCTIONS |
 | sam | a SAM or CloudFormation template |
+| registry | a registry: deployed through the management API |
 | chain | several other fetchers |
+| fallback | a fetcher, and a second one for all other names |
 | mocking, mock_values | another fetcher, with made-up results (mock mode) |
 
-Two abilities are optional, each with a protocol in `domain`:
+Some abilities are optional, each with a protocol in `protocols`:
 
 - A `ListableFetcher` lists its functions. The server then checks them at its start, and the command line shows them.
 - A `ReportingFetcher` also has functions that exist and cannot run, such as a template's function with a runtime that
   is not supported. ``fetch`` raises `ResourceConflictException` for them, ``problems()`` gives operators the reasons.
 
+- A `RoutingFetcher` has aliases that choose between versions, for each request.
+
 Invariants:
 
 - ``functions()`` lists the functions that ``fetch`` returns, each version once, without aliases.
-- These fetchers import and read everything when they are made, so that ``fetch`` is a dictionary look-up.
+- These fetchers, except for the registry's, import and read everything when they are made, so that ``fetch`` is a
+  dictionary look-up.
 - A wrapper takes a fetcher and is one. It has the abilities of the fetcher in it (see `abilities`).
 """

@@ -23,6 +23,21 @@ def list_functions(fetcher: Fetcher) -> list[Function]:
     return list(fetcher.functions())
 
 
+def configured_functions(fetcher: Fetcher) -> list[Function]:
+    """Return the functions that are known when the process starts: all, but those of a registry.
+
+    Raises `ConfigurationError` if the fetcher cannot list functions.
+    """
+    configured = getattr(fetcher, "configured_functions", None)
+    return list(configured()) if callable(configured) else list_functions(fetcher)
+
+
+def function_names(fetcher: Fetcher) -> list[str]:
+    """Return the names of all functions, each once. Raises `ConfigurationError` if the fetcher cannot list them."""
+    names = getattr(fetcher, "names", None)
+    return list(names()) if callable(names) else list(dict.fromkeys(one.name for one in list_functions(fetcher)))
+
+
 def find_function(fetcher: Fetcher, target: str) -> Function:
     """Return the function of a name, or of ``name:qualifier``.
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from serverfull_wsgi.domain import UNSET, Function, as_function
 from serverfull_wsgi.errors import UnknownRequestMockError
-from serverfull_wsgi.fetchers.abilities import is_reporting
+from serverfull_wsgi.fetchers.abilities import configured_functions, is_reporting
 from serverfull_wsgi.fetchers.mock_values import json_ready, return_annotation, zero
 from serverfull_wsgi.names import LATEST
-from serverfull_wsgi.protocols import Fetcher, is_listable
+from serverfull_wsgi.protocols import Fetcher, RoutingFetcher, is_listable
 
 MakeValue = Callable[[Any], Any]  # from a return annotation to a value of that type
 
@@ -42,6 +42,11 @@ class MockingFetcher:
         # Attributes, because from Python 3.12 on isinstance() with a protocol does not see methods of __getattr__
         if is_listable(fetcher):
             self.functions = lambda: [self._mocked(function) for function in fetcher.functions()]
+            self.configured_functions = lambda: [self._mocked(function) for function in configured_functions(fetcher)]
+        if isinstance(fetcher, RoutingFetcher):
+            self.fetch_for = lambda name, qualifier, request_id: self._mocked(
+                as_function(fetcher.fetch_for(name, qualifier, request_id), name)
+            )
         if is_reporting(fetcher):
             self.refused, self.problems, self.notes = fetcher.refused, fetcher.problems, fetcher.notes
 

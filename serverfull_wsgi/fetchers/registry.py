@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -29,14 +29,11 @@ class RegistryFetcher:
 
     Args:
         registry: the registry.
-        layers: the directories of layers by the ARN of their version.
         draw: returns the number from 0 to 1 that decides between the versions of an alias, from a request id.
     """
 
-    def __init__(
-        self, registry: Registry, layers: Mapping[str, str] | None = None, *, draw: Callable[[str], float] = draw_of
-    ) -> None:
-        self._registry, self._layers, self._draw = registry, layers or {}, draw
+    def __init__(self, registry: Registry, *, draw: Callable[[str], float] = draw_of) -> None:
+        self._registry, self._draw = registry, draw
         self._entries: dict[str, _Entry] = {}
 
     def fetch(self, name: str, qualifier: str = LATEST) -> Function:
@@ -88,10 +85,16 @@ class RegistryFetcher:
             document, configuration = self._registry.configuration(name, version)
         except ResourceNotFoundException:
             raise _not_found(name, qualifier) from None
-        return self._function(document, configuration, self._registry.packages.directory(package_of(configuration)))
+        code = self._registry.packages.directory(package_of(configuration))
+        layers = [self._registry.layers.directory(layer["Arn"]) for layer in configuration.get("Layers", ())]
+        return _function(document, configuration, code, layers)
+
+    def names(self) -> list[str]:
+        """Return the names of all functions. No document is read."""
+        return self._registry.names()
 
     def functions(self) -> list[Function]:
-        """Return every version of every function. Packages are not unpacked."""
+        """Return every version of every function, without layers. Packages are not unpacked."""
         found = []
         for name in self._registry.names():
             if (read := self._registry.read(name)) is None:  # it was deleted meanwhile
@@ -99,26 +102,27 @@ class RegistryFetcher:
             document, _ = read
             for configuration in (document["latest"], *document["versions"].values()):
                 path = self._registry.packages.path(package_of(configuration))
-                found.append(self._function(document, configuration, path))
+                found.append(_function(document, configuration, path, ()))
         return found
 
-    def _function(self, document: Document, configuration: Configuration, code: str) -> Function:
-        target = configuration.get("DeadLetterConfig", {}).get("TargetArn")
-        layers = [layer["Arn"] for layer in configuration.get("Layers", ())]
-        return Function(
-            configuration["Handler"],
-            document["name"],
-            version=configuration["Version"],
-            timeout=configuration["Timeout"],
-            memory_size=configuration["MemorySize"],
-            description=configuration["Description"],
-            code=code,
-            runtime=configuration["Runtime"],
-            environment=configuration.get("Environment", {}).get("Variables", {}),
-            layers=[self._layers[arn] for arn in layers if arn in self._layers],
-            event_config=EventConfig(dead_letter=target) if target else None,
-            logging_config=logging_config_of(configuration["LoggingConfig"]),
-        )
+
+def _function(document: Document, configuration: Configuration, code: str, layers: Sequence[str]) -> Function:
+    """Return the function of a stored configuration, whose package is unpacked in ``code``."""
+    target = configuration.get("DeadLetterConfig", {}).get("TargetArn")
+    return Function(
+        configuration["Handler"],
+        document["name"],
+        version=configuration["Version"],
+        timeout=configuration["Timeout"],
+        memory_size=configuration["MemorySize"],
+        description=configuration["Description"],
+        code=code,
+        runtime=configuration["Runtime"],
+        environment=configuration.get("Environment", {}).get("Variables", {}),
+        layers=layers,
+        event_config=EventConfig(dead_letter=target) if target else None,
+        logging_config=logging_config_of(configuration["LoggingConfig"]),
+    )
 
 
 class _Entry(NamedTuple):

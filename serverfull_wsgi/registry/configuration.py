@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
@@ -37,7 +37,7 @@ REFUSED = (  # members of a request that this server cannot put in force
 _RUNTIMES = "python3.8 and later, nodejs16.x and later, provided, provided.al2, provided.al2023 and go1.x"
 _versioned = re.compile(r"python(\d+)\.(\d+)|nodejs(\d+)?(?:\.\S+)?", re.ASCII)
 
-Layers = Mapping[str, int]  # the size in bytes of each layer that this server has, by the ARN of its version
+SizeOf = Callable[[str], int | None]  # the bytes of a layer by the ARN of its version; None for an unknown layer
 
 
 class EnvironmentTooLarge(InvalidParameterValueException):
@@ -49,7 +49,7 @@ class EnvironmentTooLarge(InvalidParameterValueException):
 
 
 def new_configuration(
-    name: str, request: Mapping[str, Any], package: Package, account: Account, layers: Layers
+    name: str, request: Mapping[str, Any], package: Package, account: Account, layer_size: SizeOf
 ) -> Configuration:
     """Return the configuration of a new function, without RevisionId and LastModified.
 
@@ -58,7 +58,7 @@ def new_configuration(
         request: the members of CreateFunction.
         package: the function's package.
         account: the account of the function.
-        layers: the layers that this server has.
+        layer_size: returns the size of a layer that this server has.
 
     Raises:
         InvalidParameterValueException: for members that cannot be in force.
@@ -86,7 +86,7 @@ def new_configuration(
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": log_group_name(name)},
     }
     with_code = with_package(defaults, package, request.get("Architectures"))
-    return changed_configuration(with_code, request, account, layers)
+    return changed_configuration(with_code, request, account, layer_size)
 
 
 def with_package(configuration: Configuration, package: Package, architectures: list[str] | None) -> Configuration:
@@ -96,7 +96,7 @@ def with_package(configuration: Configuration, package: Package, architectures: 
 
 
 def changed_configuration(
-    old: Configuration, request: Mapping[str, Any], account: Account, layers: Layers
+    old: Configuration, request: Mapping[str, Any], account: Account, layer_size: SizeOf
 ) -> Configuration:
     """Return a configuration with the members that a request gives.
 
@@ -128,7 +128,7 @@ def changed_configuration(
     if "VpcConfig" in request:
         _set_vpc(new, request["VpcConfig"])
     if "Layers" in request:
-        _set(new, "Layers", _layers(request["Layers"], account, layers))
+        _set(new, "Layers", _layers(request["Layers"], account, layer_size))
     return new
 
 
@@ -229,7 +229,7 @@ def _set_vpc(configuration: Configuration, given: Mapping[str, Any]) -> None:
         }
 
 
-def _layers(arns: list[str], account: Account, layers: Layers) -> list[dict[str, Any]]:
+def _layers(arns: list[str], account: Account, layer_size: SizeOf) -> list[dict[str, Any]]:
     """Return the layers of a function in the form of an answer."""
     if len(arns) > LAYER_LIMIT:
         raise InvalidParameterValueException(f"Cannot reference more than {LAYER_LIMIT} layers.")
@@ -242,12 +242,14 @@ def _layers(arns: list[str], account: Account, layers: Layers) -> list[dict[str,
                 f"{seen[layer]} and {arn} are versions of the same layer."
             )
         seen[layer] = arn
+    sizes = {}
     for arn in arns:
         if arn.split(":")[3] != account.region:
             raise InvalidParameterValueException(
                 "Layers are not in the same region as the function. "
                 f"Layers are expected to be in region {account.region}."
             )
-        if arn not in layers:
+        if (size := layer_size(arn)) is None:
             raise InvalidParameterValueException(f"Layer version {arn} does not exist.")
-    return [{"Arn": arn, "CodeSize": layers[arn]} for arn in arns]
+        sizes[arn] = size
+    return [{"Arn": arn, "CodeSize": size} for arn, size in sizes.items()]

@@ -10,7 +10,7 @@ from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.registry import views
 from serverfull_wsgi.registry.account import Account
 from serverfull_wsgi.registry.configuration import (
-    Layers,
+    SizeOf,
     changed_configuration,
     new_configuration,
     refuse_members,
@@ -41,7 +41,7 @@ def create(
     request: Mapping[str, Any],
     package: Package | None,
     account: Account,
-    layers: Layers,
+    layer_size: SizeOf,
 ) -> Change:
     """Create a function, and its version 1 if the request says ``Publish``.
 
@@ -60,7 +60,7 @@ def create(
         raise InvalidParameterValueException(NO_CODE)
     check_count(request.get("Tags", {}))
     refuse_members(request.get("Code", {}))
-    configuration = _stamped(new_configuration(name, request, package, account, layers), moment)
+    configuration = _stamped(new_configuration(name, request, package, account, layer_size), moment)
     new = Document(
         format=FORMAT,
         name=name,
@@ -108,11 +108,11 @@ def update_code(
 
 
 def update_configuration(
-    document: Document, moment: Moment, *, request: Mapping[str, Any], account: Account, layers: Layers
+    document: Document, moment: Moment, *, request: Mapping[str, Any], account: Account, layer_size: SizeOf
 ) -> Change:
     """Change the members of a function's configuration that the request has. Raises as `update_code`."""
     check_revision(document["latest"], request)
-    latest = _stamped(changed_configuration(document["latest"], request, account, layers), moment)
+    latest = _stamped(changed_configuration(document["latest"], request, account, layer_size), moment)
     answer = views.in_progress(latest, account.arn(document["name"]), moment.new_id())
     return Change(_with_latest(document, latest), answer)
 

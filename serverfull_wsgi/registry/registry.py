@@ -17,7 +17,6 @@ from serverfull_wsgi.errors import ResourceConflictException, ResourceNotFoundEx
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.registry import aliases, concurrency, functions, tags, versions, views
 from serverfull_wsgi.registry.account import Account
-from serverfull_wsgi.registry.configuration import Layers
 from serverfull_wsgi.registry.documents import (
     BadDocument,
     Change,
@@ -32,6 +31,7 @@ from serverfull_wsgi.registry.documents import (
     package_of,
     packages_of,
 )
+from serverfull_wsgi.registry.layers import Layers
 from serverfull_wsgi.registry.objects import Busy, Changed, DirectoryStore, Missing, Stored
 from serverfull_wsgi.registry.packages import FOLDER as CODE
 from serverfull_wsgi.registry.packages import Package, PackageStore
@@ -79,7 +79,8 @@ class Registry:
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self.packages, self.account = packages, account
-        self._store, self._layers, self._is_served_elsewhere = store, layers or {}, is_served_elsewhere
+        self.layers = layers or Layers({})
+        self._store, self._is_served_elsewhere = store, is_served_elsewhere
         self._logger, self._clock, self._new_id = logger, clock, new_id
 
     # Reading
@@ -210,7 +211,12 @@ class Registry:
     ) -> dict[str, Any]:
         """Create a function. Raises as `functions.create`."""
         create = partial(
-            functions.create, name=name, request=request, package=package, account=self.account, layers=self._layers
+            functions.create,
+            name=name,
+            request=request,
+            package=package,
+            account=self.account,
+            layer_size=self.layers.size,
         )
         return self.change(name, create, by, "CreateFunction")
 
@@ -221,7 +227,9 @@ class Registry:
 
     def update_configuration(self, name: str, request: Mapping[str, Any], by: str) -> dict[str, Any]:
         """Change a function's configuration. Raises as `functions.update_configuration`."""
-        update = partial(functions.update_configuration, request=request, account=self.account, layers=self._layers)
+        update = partial(
+            functions.update_configuration, request=request, account=self.account, layer_size=self.layers.size
+        )
         return self._change_existing(name, update, by, "UpdateFunctionConfiguration")
 
     def delete_function(self, name: str, qualifier: str | None, by: str) -> None:

@@ -332,6 +332,7 @@ class Settings:
     )
 
     env_vars: str = ""  # the file of the option --env-vars
+    registry: str = ""  # the directory of the registry
     # Not settings
     notices: tuple[str, ...] = ()  # warnings about variables, for the log
     creates_files: bool = True  # False for a command that only looks: archives are then unpacked for a moment

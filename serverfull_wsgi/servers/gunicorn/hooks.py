@@ -14,7 +14,7 @@ from serverfull_wsgi.api.application import INVOKE_PREFIX, INVOKE_SUFFIX, Applic
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.fetchers.abilities import list_functions
+from serverfull_wsgi.fetchers.abilities import configured_functions, function_names
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -95,7 +95,9 @@ def warn_of_timeouts(application: Application, cfg: Any) -> None:
     """Log a warning if functions have longer timeouts than ``cfg``, a gunicorn configuration, allows."""
     with contextlib.suppress(ConfigurationError):  # of a fetcher that cannot list its functions
         killed = cfg.timeout if cfg.worker_class_str == "sync" else 0
-        for line in timeout_warnings(list_functions(application.dispatcher.fetcher), killed, cfg.graceful_timeout):
+        for line in timeout_warnings(
+            configured_functions(application.dispatcher.fetcher), killed, cfg.graceful_timeout
+        ):
             LOGGER.warning("%s", line)
 
 
@@ -160,7 +162,7 @@ def log_urls(application: Application, listeners: Sequence[object]) -> None:
     """Log the URL of each function at the first of a server's listeners, whose ``str`` is the listener's URL."""
     base = str(listeners[0])
     try:
-        names = list(dict.fromkeys(function.name for function in list_functions(application.dispatcher.fetcher)))
+        names = function_names(application.dispatcher.fetcher)
     except ConfigurationError:  # of a fetcher that cannot list its functions
         LOGGER.info("serving functions at %s", base)
         return

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.errors import ConfigurationError, ServiceException
-from serverfull_wsgi.fetchers.abilities import list_functions, watched_paths
+from serverfull_wsgi.fetchers.abilities import configured_functions, watched_paths
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.requests import new_ids
 from serverfull_wsgi.wsgi.responses import render
@@ -102,7 +102,7 @@ def paths_of(application: Application) -> list[str]:
     fetcher = application.dispatcher.fetcher
     paths = watched_paths(fetcher)
     try:
-        functions = list_functions(fetcher)
+        functions = configured_functions(fetcher)
     except ConfigurationError:  # of a fetcher that cannot list its functions
         return paths
     return [*paths, *(path for function in functions for path in (function.code, *function.layers) if path)]
