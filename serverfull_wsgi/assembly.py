@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ from serverfull_wsgi.registry.layers import Layers
 from serverfull_wsgi.registry.objects import DirectoryStore
 from serverfull_wsgi.registry.packages import PackageStore
 from serverfull_wsgi.registry.registry import Registry
+from serverfull_wsgi.registry.s3_source import S3Source
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.settings.variable_files import FOR_ALL, overrides_of, read_dotenv, read_sam_variables
 from serverfull_wsgi.storage.archives import Packages
@@ -345,19 +347,19 @@ def create_registry(settings: Settings, configured: Fetcher) -> Registry | None:
         store.check()
     except ConfigurationError as error:
         raise ConfigurationError(f"{origin}: {error}") from None
-    cache = package_cache(settings)
+    source = S3Source(settings.region) if importlib.util.find_spec("boto3") else None
     return Registry(
         store,
-        PackageStore(store, cache),
+        PackageStore(store, _package_cache(settings, "deployed"), source),
         Account(settings.region, settings.account_id),
-        layers=Layers(parse_layers(settings.layers), Packages(cache)),
+        layers=Layers(parse_layers(settings.layers), Packages(_package_cache(settings, "packages"))),
         is_served_elsewhere=FallbackFetcher(configured, StaticFetcher({})).is_configured,
     )
 
 
-def package_cache(settings: Settings) -> PackageCache:
-    """Return the cache of unpacked archives."""
-    return PackageCache(Path(settings.data_dir, "packages").absolute(), may_create=settings.creates_files)
+def _package_cache(settings: Settings, folder: str) -> PackageCache:
+    """Return the cache of unpacked archives in a folder of the data directory."""
+    return PackageCache(Path(settings.data_dir, folder).absolute(), may_create=settings.creates_files)
 
 
 def _with_registry(configured: Fetcher, registry: Registry) -> Fetcher:
@@ -428,7 +430,7 @@ def _from_template(settings: Settings, path: str) -> ListableFetcher:
         region=settings.region,
         account_id=settings.account_id,
         layers=parse_layers(settings.layers),
-        cache=package_cache(settings),
+        cache=_package_cache(settings, "packages"),
         strict=settings.template_strict,
     )
 

@@ -204,7 +204,9 @@ class DirectoryStore:
         Returns:
             The sizes of the deleted objects in bytes, by key.
         """
-        deleted = {}
+        deleted: dict[str, int] = {}
+        if not self.path.is_dir():
+            return deleted
         with self.locked():
             kept = used()
             for key in self.list(folder).keys() - kept:

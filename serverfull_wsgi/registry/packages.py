@@ -8,10 +8,11 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, NoReturn
 
 from serverfull_wsgi.errors import InvalidParameterValueException, RequestEntityTooLargeException, ServiceException
 from serverfull_wsgi.registry.objects import DirectoryStore
+from serverfull_wsgi.registry.s3_source import S3Source
 from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, DamagedArchive, UnzippedTooLarge, unpack
 from serverfull_wsgi.storage.package_cache import PackageCache
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -41,33 +42,64 @@ class PackageStore:
     Args:
         store: keeps the archives.
         cache: keeps the unpacked archives of this machine.
+        source: copies packages from S3; None if boto3 is not installed.
     """
 
-    def __init__(self, store: DirectoryStore, cache: PackageCache) -> None:
-        self._store, self._cache = store, cache
+    def __init__(self, store: DirectoryStore, cache: PackageCache, source: S3Source | None = None) -> None:
+        self._store, self._cache, self._source = store, cache, source
         self._known: dict[str, str] = {}  # the directories of packages that this process has used
 
     def add(self, file: BinaryIO, *, limit: int = ZIPPED_LIMIT) -> Package:
-        """Check an archive, write it to the store, and unpack it. The package is on the disk after this.
+        """Check an archive, unpack it, and write it to the store. The package is on the disk after this.
+
+        Raises as `check`.
+        """
+        package = self.check(file, limit=limit)
+        file.seek(0)
+        try:
+            self._store.put_file(f"{FOLDER}/{package.sha256}", file)
+        except OSError as error:
+            _fail(f"write the package {package.sha256}", error)
+        return package
+
+    def fetch(self, bucket: str, key: str, version: str | None = None, *, dry_run: bool = False) -> Package:
+        """Copy a package from S3, as `add` does, or check it for a dry run. Later changes of the object have no effect.
+
+        Raises as `check`, and as `S3Source.download`.
+        """
+        if self._source is None:
+            raise InvalidParameterValueException(
+                "Code in S3 needs boto3 on this server: pip install 'serverfull-wsgi[aws]'; or send a ZipFile"
+            )
+        with self._source.download(bucket, key, version) as file:
+            return (self.check if dry_run else self.add)(file, limit=UNZIPPED_LIMIT)
+
+    def check(self, file: BinaryIO, *, limit: int = ZIPPED_LIMIT) -> Package:
+        """Check an archive, and unpack it to the machine's cache. The store is not changed.
+
+        Args:
+            file: the archive, at any position.
+            limit: its greatest length in bytes.
 
         Raises:
             RequestEntityTooLargeException: if the archive is larger than ``limit``.
             InvalidParameterValueException: if it cannot be unpacked safely, or is too large then.
+            ServiceException: if the files cannot be written.
         """
         size = file.seek(0, os.SEEK_END)
         if size > limit:
             raise RequestEntityTooLargeException(f"Zipped size must be smaller than {limit} bytes")
         sha256 = _digest(file)
         try:
-            self._unpack(file, sha256)
+            self._cached(sha256, lambda directory: unpack(file, directory, is_sealed=True))
         except UnzippedTooLarge:
             raise InvalidParameterValueException(f"Unzipped size must be smaller than {UNZIPPED_LIMIT} bytes") from None
         except DamagedArchive:
             raise InvalidParameterValueException(NOT_A_ZIP) from None
         except BadPackage as reason:
             raise InvalidParameterValueException(f"{NOT_A_ZIP} The archive is refused: {reason}.") from None
-        file.seek(0)
-        self._store.put_file(f"{FOLDER}/{sha256}", file)
+        except OSError as error:
+            _fail(f"unpack the package {sha256}", error)
         return Package(sha256, size)
 
     def open(self, sha256: str) -> BinaryIO:
@@ -84,15 +116,11 @@ class PackageStore:
         try:
             return self._cached(sha256, lambda directory: self._unpack_stored(sha256, directory))
         except (OSError, BadPackage) as error:
-            LOGGER.error("registry: cannot unpack the package %s: %s", sha256, error)
-            raise ServiceException from error
+            _fail(f"unpack the package {sha256}", error)
 
     def path(self, sha256: str) -> str:
         """Return the directory that the unpacked package has, or will have."""
         return str(self._cache.path(sha256))
-
-    def _unpack(self, file: BinaryIO, sha256: str) -> None:
-        self._cached(sha256, lambda directory: unpack(file, directory, is_sealed=True))
 
     def _cached(self, sha256: str, make: Callable[[Path], None]) -> str:
         with self._lock():  # the cache's locks hold between processes
@@ -109,6 +137,12 @@ class PackageStore:
             if _digest(file) != sha256:
                 raise BadPackage(f"the package {sha256} is damaged; restore it from a backup, or deploy it again")
             unpack(file, directory, is_sealed=True)
+
+
+def _fail(action: str, error: Exception) -> NoReturn:
+    """Log the reason of a failure, and raise `ServiceException`, whose message does not reveal it."""
+    LOGGER.error("registry: cannot %s: %s", action, error)
+    raise ServiceException from error
 
 
 def _digest(file: BinaryIO) -> str:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from serverfull_wsgi.errors import ResourceConflictException, ResourceNotFoundException, ServiceException
 from serverfull_wsgi.names import LATEST
-from serverfull_wsgi.registry import aliases, concurrency, functions, tags, versions, views
+from serverfull_wsgi.registry import aliases, concurrency, functions, rollback, tags, versions, views
 from serverfull_wsgi.registry.account import Account
 from serverfull_wsgi.registry.documents import (
     BadDocument,
@@ -158,6 +158,15 @@ class Registry:
             except ResourceNotFoundException:  # it was deleted meanwhile
                 continue
 
+    def account_usage(self) -> dict[str, int]:
+        """Return the AccountUsage of GetAccountSettings: the bytes of the packages of all versions, and a count."""
+        sizes, names = 0, self.names()
+        for name in names:
+            if (found := self.read(name)) is not None:
+                document, _ = found
+                sizes += sum(each["CodeSize"] for each in (document["latest"], *document["versions"].values()))
+        return {"TotalCodeSize": sizes, "FunctionCount": len(names)}
+
     def alias(self, name: str, alias: str) -> dict[str, Any]:
         """Return the answer of GetAlias. Raises `ResourceNotFoundException`."""
         found = self.read(name)
@@ -284,6 +293,38 @@ class Registry:
         """Return the answer of GetFunctionConcurrency. Raises `ResourceNotFoundException`."""
         reserved = self.get(name)["reserved"]
         return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
+
+    # Operators
+
+    def roll_back(self, name: str, revision: int | None, by: str) -> None:
+        """Return a function to one of its last revisions; None for the one before the last.
+
+        Raises `ResourceNotFoundException`, and `ConfigurationError` if there is no such revision.
+        """
+
+        def change(document: Document, moment: Moment) -> Change:
+            # If the history is newer than the document, the function has changed, and the write is tried again.
+            return rollback.roll_back(document, moment, history=self.history(name), revision=revision)
+
+        self._change_existing(name, change, by, "rollback")
+
+    def prune(self) -> dict[str, int]:
+        """Delete the packages that no version and none of the last revisions needs. Return their sizes by SHA-256.
+
+        Packages that were written in the last hour stay.
+        """
+        try:
+            deleted = self._store.delete_unused(CODE, self._used, self._clock() - PRUNE_GRACE)
+        except (OSError, Busy) as error:
+            self._fail("delete unused packages", error)
+        return {key.partition("/")[2]: size for key, size in deleted.items()}
+
+    def _used(self) -> set[str]:
+        used: set[str] = set()
+        for name in self.names():
+            if (stored := self._stored(name)) is not None:
+                used |= packages_of(self._decode(name, stored), decode_history(stored.body))
+        return {f"{CODE}/{package}" for package in used}
 
     # Changing
 
