@@ -85,6 +85,16 @@ def error_message(outcome: Outcome) -> str:
     return str(message)[:ERROR_LENGTH]
 
 
+def error_text(outcome: Outcome) -> str:
+    """Return the type and message of a function error, for people, or its whole payload; at most 1,024 letters."""
+    message = error_message(outcome)
+    try:
+        kind = json.loads(outcome.payload)["errorType"]
+    except (ValueError, LookupError, TypeError):
+        return message
+    return f"{kind}: {message}"[:ERROR_LENGTH] if kind else message
+
+
 def function_name(arn: str) -> FunctionName:
     """Return the name of an event's function from its ARN, which always has region and account."""
     return FunctionName.parse(arn)

@@ -17,7 +17,7 @@ from serverfull_wsgi.events.records import (
     DestinationRecord,
     EndedEvent,
     destination_records,
-    error_message,
+    error_text,
     function_name,
 )
 from serverfull_wsgi.events.retry_policy import Counts, Delays, Failure, Limits
@@ -116,7 +116,7 @@ class EventRunner:
             return _Result(Failure.THROTTLE, None, f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
         if outcome.function_error is None:
             return _Result(None, outcome)
-        return _Result(Failure.FUNCTION_ERROR, outcome, error_message(outcome))
+        return _Result(Failure.FUNCTION_ERROR, outcome, error_text(outcome))
 
     def _end(
         self,

@@ -29,11 +29,11 @@ from contextvars import copy_context
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError, TooManyRequestsException
+from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.gateway import cors
 from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, answers
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
-from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
 
 ReadBody = Callable[[int], bytes]  # limit in bytes -> the whole body; raises `TooLarge` and `ServiceError`

@@ -1,13 +1,15 @@
 """The command ``serverfull``, and gunicorn's output if the application cannot start."""
 
 import json
+import os
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
+from urllib.request import urlopen
 
 import pytest
 from gunicorn.config import KNOWN_SETTINGS
@@ -522,6 +524,44 @@ def test_serve_refuses_an_argument_with_the_options_that_may_be_meant(argument):
         f"Error: serverfull serve does not take the argument {argument!r}; --app MODULE:APPLICATION names an "
         "application, and SERVERFULL_TEMPLATE=FILE names a template"
     )
+
+
+def test_serve_prints_gunicorns_configuration():
+    result = serverfull("serve", "--workers", "3", "--print-config")
+    assert result.returncode == 0
+    assert re.search(r"^workers += 3$", result.stdout, re.MULTILINE)
+
+
+def test_serve_refuses_gunicorns_check_and_names_its_own(tmp_path):
+    result = serverfull("serve", "--check-config", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "data"))
+    assert result.returncode == 1
+    assert result.stderr.strip() == "Error: serverfull serve does not take --check-config; run 'serverfull check'"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_imports_functions_from_gunicorns_python_path(tmp_path):
+    (tmp_path / "on_the_path.py").write_text("def handler(event, context):\n    return 'found'\n")
+    argv = ["--pythonpath", str(tmp_path)]
+    with serving(tmp_path / "log", *argv, SERVERFULL_FUNCTIONS="it=on_the_path.handler") as server:
+        assert call(server, "it") == b'"found"'
+
+
+def test_serve_runs_in_the_background_as_gunicorn_does(tmp_path):
+    port = free_port()
+    argv = ["--daemon", "--pid", str(tmp_path / "pid"), "--bind", f"127.0.0.1:{port}"]
+    result = serverfull("serve", *argv, SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "data"))
+    assert result.returncode == 0
+    pid = int(wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+    try:
+        assert wait_until(lambda: _answer(port)) == b"."
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not (tmp_path / "pid").exists())
+
+
+def _answer(port):
+    with suppress(OSError):
+        return urlopen(f"http://127.0.0.1:{port}/healthcheck").read()
 
 
 def without_gevent(name):

@@ -14,6 +14,7 @@ import os
 import re
 
 from serverfull_wsgi.executors.isolated.runtime_api.gil import yield_gil
+from serverfull_wsgi.telemetry.logs import is_dropped
 from serverfull_wsgi.telemetry.tail import Tail
 
 LOGGED = 256 * 1024  # bytes of one invocation's output in the server's log, so that no function fills the log
@@ -33,6 +34,8 @@ _LEVELS = {0x12: logging.WARNING, 0x13: logging.WARNING, **dict.fromkeys((*_ERRO
 class Output:
     """The reader of the pipe ``fd``, which must not block. Lines go to ``logger``, and all bytes to the tail.
 
+    If the server's log has the output NULL, no records are made.
+
     Its memory is bounded: it logs at most `LOGGED` bytes of an invocation, and counts the rest. Its share of the
     interpreter is bounded too: it pauses for the server's other threads, and a function that writes faster waits for
     room in the pipe.
@@ -50,7 +53,7 @@ class Output:
 
     def start_invocation(self, fields: dict[str, str], tail: Tail | None) -> None:
         """Attribute the output from now on to an invocation, by ``fields`` in the server's log and by ``tail``."""
-        self._fields, self._tail = fields, tail
+        self._fields, self._tail, self._is_dropped = fields, tail, is_dropped(self._logger)
         self._logged = self._dropped = 0
 
     def read(self) -> bool:
@@ -111,6 +114,8 @@ class Output:
         """Copy text to the tail, and its lines to the log; if ``whole``, all lines in one record, as a stack trace."""
         if self._tail is not None:
             self._tail.write_bytes(text)
+        if self._is_dropped:
+            return
         room = LOGGED - self._logged
         self._logged += min(len(text), room)
         self._dropped += max(0, len(text) - room)

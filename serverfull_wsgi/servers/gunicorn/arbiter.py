@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import Application as GunicornApplication
-from gunicorn.app.base import get_default_config_file
+from gunicorn.app.base import BaseApplication, get_default_config_file
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
 from gunicorn.util import load_class
@@ -37,7 +38,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no types
+class _Draining(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """The last class whose `run` gunicorn's applications call: it runs the arbiter."""
+
+    settings: Settings
+
+    def run(self) -> None:
+        self._arbiter = _DrainingArbiter(self, self.settings.signals)
+        self._arbiter.run()
+
+
+class Server(GunicornApplication, _Draining):  # type: ignore[misc]
     """gunicorn for the application that ``load`` returns.
 
     The order of precedence is gunicorn's own, the strongest first: ``options``, GUNICORN_CMD_ARGS, the configuration
@@ -162,8 +173,13 @@ class Server(GunicornApplication):  # type: ignore[misc]  # gunicorn has no type
         return [path for application in applications_in(wsgi) for path in paths_of(application)]
 
     def run(self) -> None:
-        self._arbiter = _DrainingArbiter(self, self.settings.signals)
-        self._arbiter.run()
+        """Run gunicorn, as its options require. To check the application, gunicorn would open the event store."""
+        if self.cfg.check_config:
+            raise ConfigurationError("serverfull serve does not take --check-config; run 'serverfull check'")
+        if self.cfg.print_config:
+            sys.stdout.write(f"{self.cfg}\n")
+            return
+        super().run()
 
     def _ignore_interrupts(self) -> None:
         """Ignore SIGINT in a worker. Ctrl-C sends it to all processes, but only the arbiter stops the workers."""
@@ -183,7 +199,7 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
     stop in that time is lost, and the arbiter waits for the worker until the graceful timeout ends.
     """
 
-    def __init__(self, server: Server, signals: Sequence[int]) -> None:
+    def __init__(self, server: _Draining, signals: Sequence[int]) -> None:
         super().__init__(server)
         self._early_stops: list[int] = []  # signals that a worker got before it had its own handlers
         for line in drain_warnings(server.settings, server.cfg.graceful_timeout):

@@ -87,7 +87,11 @@ def test_a_throttle_does_not_count_as_an_attempt(serve, collector, battery):
         "A8 throttled by a real executor's cap", throttles=[note["throttles"], broken["throttles"]], retries_eaten=0
     )
     assert (note["state"], note["attempts"], note["result"]) == ("succeeded", 1, "7")
-    assert (broken["condition"], broken["attempts"], broken["lastError"]) == ("RetriesExhausted", 3, "no good")
+    assert (broken["condition"], broken["attempts"], broken["lastError"]) == (
+        "RetriesExhausted",
+        3,
+        "ValueError: no good",
+    )
     throttled = [line for line in collector.waiting() if ".Throttles:" in line]
     assert throttled.count("serverfull.note.Throttles:1|c") == note["throttles"]
     assert throttled.count("serverfull.broken.Throttles:1|c") == broken["throttles"]

@@ -7,6 +7,8 @@ import os
 import pytest
 
 from serverfull_wsgi.executors.isolated.output import LOGGED, Output, decode_output
+from serverfull_wsgi.telemetry.logs import configure
+from serverfull_wsgi.telemetry.tail import Tail
 
 pytestmark = pytest.mark.quick
 
@@ -46,6 +48,24 @@ def test_a_long_line_that_arrives_in_pieces_is_one_record(caplog):
     assert [record.getMessage() for record in caplog.records] == ["a" * 30_000 + "b" * 30_000, "next"]
     os.close(reader)
     os.close(writer)
+
+
+def test_the_output_null_makes_no_records(monkeypatch):
+    logger, records = logging.getLogger("output.null"), []
+    configure(logger, output="NULL", level="INFO", format="TEXT")
+    monkeypatch.setattr(logger, "handle", records.append)
+    tail = Tail()
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    output = Output(reader, logger)
+    output.start_invocation({}, tail)
+    os.write(writer, b"printed\n" + frame(b"[ERROR]\ttime\tid\tbroken\n"))
+    while output.read():
+        pass
+    output.end_invocation()
+    os.close(reader)
+    os.close(writer)
+    assert records == []
+    assert bytes(tail) == b"printed\n[ERROR]\ttime\tid\tbroken\n"
 
 
 def frame(text, kind=0x03):

@@ -52,7 +52,7 @@ def test_a_failing_function_is_tried_three_times_with_one_request_id(servers):
         wait_until(lambda: servers.event(id)["state"] == "failed")
         event = servers.event(id)
     assert servers.noted("ran") == [id] * 3
-    assert (event["attempts"], event["condition"], event["lastError"]) == (3, "RetriesExhausted", "no good")
+    assert (event["attempts"], event["condition"], event["lastError"]) == (3, "RetriesExhausted", "ValueError: no good")
     assert json.loads(event["result"])["errorType"] == "ValueError"
 
 
