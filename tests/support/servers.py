@@ -1,6 +1,7 @@
 """Real servers: child processes on free ports of the loopback."""
 
 import contextlib
+import functools
 import http.client
 import itertools
 import os
@@ -66,21 +67,23 @@ class Server:
 class Ports:
     """A block of ports that belongs to one test process.
 
-    tox runs several Pythons side by side. A port that is free now may be taken by another run a moment later, and then
+    tox and pytest-xdist run several processes side by side. A port that is free now may be taken by another run a moment later, and then
     the tests of one run would call the server of another. The block's first port stays bound and so marks the block.
     """
 
-    BLOCKS = range(10_000, 32_000, 1_000)  # below the ports that Linux gives to outgoing connections
-
-    def __init__(self):
-        held = socket.socket()
-        block = next(port for port in self.BLOCKS if _bound(held, port))
-        held.detach()  # stays open, and so bound, until this process ends
-        self._ports = itertools.cycle(range(block + 1, block + self.BLOCKS.step))
+    BLOCKS = range(10_000, 32_000, 200)  # below the ports that Linux gives to outgoing connections
 
     def free(self):
         with socket.socket() as sock:
             return next(port for port in self._ports if _bound(sock, port))
+
+    @functools.cached_property
+    def _ports(self):
+        """The ports of a block that no other process has. The first one stays bound until this process ends."""
+        held = socket.socket()
+        block = next(port for port in self.BLOCKS if _bound(held, port))
+        held.detach()
+        return itertools.cycle(range(block + 1, block + self.BLOCKS.step))
 
 
 def _bound(sock, port):
