@@ -67,8 +67,9 @@ class Server:
 class Ports:
     """A block of ports that belongs to one test process.
 
-    tox and pytest-xdist run several processes side by side. A port that is free now may be taken by another run a moment later, and then
-    the tests of one run would call the server of another. The block's first port stays bound and so marks the block.
+    tox and pytest-xdist run several processes side by side. A port that is free now may be taken by another process a
+    moment later, and then the tests of one would call the server of another. The block's first port stays bound and so
+    marks the block.
     """
 
     BLOCKS = range(10_000, 32_000, 200)  # below the ports that Linux gives to outgoing connections
