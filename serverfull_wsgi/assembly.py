@@ -5,6 +5,7 @@
     Settings ──> create_stats ──> create_fetcher ───────────────┐
                               ├─> create_executor ──────────────┼──> Application
                               ├─> create_queue ─────────────────┤
+                              ├─> create_sites ─────────────────┤
                               └─> create_authentication ────────┘
 """
 
@@ -16,6 +17,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +26,13 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
+from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting
+from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting, template_fetchers
 from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.fallback import FallbackFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
@@ -38,6 +41,11 @@ from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.registry import RegistryFetcher
 from serverfull_wsgi.fetchers.sam.parameters import parse_layers
 from serverfull_wsgi.fetchers.static import StaticFetcher
+from serverfull_wsgi.gateway.configuration import choose, parse_load_balancers, parse_routes
+from serverfull_wsgi.gateway.front import SiteServer
+from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.locations import Locations
+from serverfull_wsgi.gateway.requests import parse_proxies
 from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, ListableFetcher, is_listable
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
@@ -68,6 +76,7 @@ NO_LOG = (
     "('rabbitmqctl list_queues', 'celery -A serverfull_wsgi.celery inspect active'), and a failed event is sent "
     "to its on_failure or dead_letter target"
 )
+ROOT = ("root",)  # the value of `Settings.front` that serves one API under every path
 TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
 EXTRAS = {  # the extras of setup.py that whole modules need: the package's name, and the modules it and its own import
     "celery": ("Celery", {"celery", "kombu", "redis"}),
@@ -115,9 +124,45 @@ def create_app(
         admin=settings.admin,
         allowed_origins=settings.allowed_origins,
         allowed_hosts=settings.allowed_hosts,
+        sites=create_sites(settings, fetcher),
         region=settings.region,
         account_id=settings.account_id,
     )
+
+
+def at_root(settings: Settings, api: str = "") -> Settings:
+    """Return settings that serve one API under every path; ``api`` is its name, empty for SERVERFULL_FRONT_API."""
+    return replace(settings, front=ROOT, front_api=api or settings.front_api)
+
+
+def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher], SiteServer] | None:
+    """Return a function that makes the server of APIs, function URLs and load balancers; None if they are off.
+
+    Warnings about routes of a template are logged. Raises `ConfigurationError`.
+    """
+    if not settings.front:
+        for name, value in (("ROUTES", settings.routes), ("ALB", settings.load_balancers)):
+            if value:
+                LOGGER.warning("SERVERFULL_%s has no effect without SERVERFULL_FRONT or 'serverfull serve --api'", name)
+        return None
+    sites = [parse_routes(settings.routes, settings.account_id)] if settings.routes else []
+    sites += parse_load_balancers(settings.load_balancers, settings.region, settings.account_id)
+    for template in template_fetchers(fetcher):
+        from serverfull_wsgi.gateway.templates import TemplateSites  # needs the extra `sam`, which the template used
+
+        found = TemplateSites(template, account_id=settings.account_id)
+        sites += found.sites
+        for line in found.warnings:
+            LOGGER.warning("%s", line)
+    proxies = parse_proxies(settings.trusted_proxies)
+
+    def server(dispatcher: Dispatcher) -> SiteServer:
+        gateway = Gateway(dispatcher, timeout=settings.front_timeout)
+        if settings.front == ROOT:
+            return SiteServer(gateway, root=choose(sites, settings.front_api), proxies=proxies)
+        return SiteServer(gateway, locations=Locations(sites, settings.front), proxies=proxies)
+
+    return server
 
 
 def import_application(target: str, origin: str) -> Application:
@@ -432,6 +477,7 @@ def _from_template(settings: Settings, path: str) -> ListableFetcher:
         layers=parse_layers(settings.layers),
         cache=_package_cache(settings, "packages"),
         strict=settings.template_strict,
+        has_front=bool(settings.front),
     )
 
 

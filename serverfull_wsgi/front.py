@@ -10,20 +10,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.assembly import at_root
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.gateway.formats import Route, http_v2
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.requests import parse_proxies
 from serverfull_wsgi.gateway.sites import Endpoint, http_api
+from serverfull_wsgi.servers.gunicorn.start import load_app
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-__all__ = ["Front", "Route"]
+    app: Application
+
+__all__ = ["Front", "Route", "app"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = load_app(at_root)
+    return value
 
 
 class Front:
@@ -36,7 +47,7 @@ class Front:
         application: has the functions.
         routes: the routes, each with its function, such as ``Route("GET /pets/{id}", "pets")``.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded headers count, such as ``10.0.0.0/8``.
-        has_timeouts: False to let a call take as long as its function's timeout allows, not 30 seconds at most.
+        timeout: seconds after which the API answers in the place of a function; None for AWS's 30, 0 for no limit.
 
     Raises:
         ConfigurationError: for a route that no API could have, for two routes that match the same requests, and for a
@@ -49,11 +60,11 @@ class Front:
         routes: Iterable[Route],
         *,
         trusted_proxies: Iterable[str] = (),
-        has_timeouts: bool = True,
+        timeout: float | None = None,
     ) -> None:
         self.serverfull_application = application  # for the hooks of a server
         self._server = SiteServer(
-            Gateway(application.dispatcher, has_timeouts=has_timeouts),
+            Gateway(application.dispatcher, timeout=timeout),
             application.start,
             root=http_api(("routes",), _endpoints(routes)),
             proxies=parse_proxies(trusted_proxies),

@@ -29,6 +29,7 @@ from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.abilities import configured_functions
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
+from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.protocols import (
     Backlog,
@@ -78,6 +79,8 @@ class Application:
             may use it, unless ``authentication`` restricts it to callers with the action ``operate``.
         allowed_origins: further origins whose web pages may send unauthenticated requests.
         allowed_hosts: further names of a server that listens on the loopback only, without ports.
+        sites: makes, from the dispatcher, the server of APIs and function URLs. Every caller may use these, without
+            ``authentication``. None for no sites.
         region: the region of the functions' ARNs.
         account_id: the account of the functions' ARNs.
 
@@ -100,6 +103,7 @@ class Application:
         admin: bool = False,
         allowed_origins: Collection[str] = (),
         allowed_hosts: Collection[str] = (),
+        sites: Callable[[Dispatcher], SiteServer] | None = None,
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
     ) -> None:
@@ -138,6 +142,7 @@ class Application:
         os.register_at_fork(after_in_child=_reset_in_child(self))
         self._entry: WSGIApplication = authentication(self._respond) if authentication else self._respond
         self.has_authentication = authentication is not None
+        self.sites = sites(self.dispatcher) if sites else None
         self._browsers = BrowserGuard(allowed_origins, allowed_hosts)
         self._may_be_exposed = not self.has_authentication  # until a hook or the first request shows the address
 
@@ -148,6 +153,10 @@ class Application:
             except BaseException:
                 message = "cannot start the application: the request fails, and the next request tries again"
                 return self._render_failure(message, new_ids().request_id, environ, start_response)
+        if self.sites is not None and environ.get("PATH_INFO") != self.healthcheck:
+            location = self.sites.locate(environ)
+            if location is not None:
+                return self.sites.respond(location, environ, start_response)
         return self._entry(environ, start_response)
 
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -18,6 +18,7 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly import (
     NO_FUNCTIONS,
+    at_root,
     configure_logging,
     create_app,
     import_application,
@@ -102,8 +103,15 @@ def main() -> None:
 @main.command(name="serve", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @_APP
 @_ENV_VARS
+@click.option(
+    "--api",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME]",
+    help="Serve an API of the template, or SERVERFULL_ROUTES, at / instead of the Lambda API.",
+)
 @click.pass_context
-def serve_(ctx: click.Context, target: str | None, env_vars: str) -> None:
+def serve_(ctx: click.Context, target: str | None, env_vars: str, api: str | None) -> None:
     """Serve the functions over HTTP with gunicorn.
 
     Further options are gunicorn's own. These are used most:
@@ -120,7 +128,9 @@ def serve_(ctx: click.Context, target: str | None, env_vars: str) -> None:
     --access-logfile -         Log each request.
     -c, --config FILE          Read more options from a Python file.
     """
-    serve(lambda: _served(target, env_vars), Settings.from_environ(), ctx.args)
+    if target and api is not None:
+        raise click.UsageError("--api serves an API of the settings, and --app has an application of its own; use one")
+    serve(lambda: _served(target, env_vars, api), Settings.from_environ(), ctx.args)
 
 
 @main.command()
@@ -276,9 +286,11 @@ def _settings(target: str | None, env_vars: str) -> Settings:
     return replace(Settings.from_environ(), env_vars=env_vars)
 
 
-def _served(target: str | None, env_vars: str) -> WSGIApplication:
-    """Return the WSGI callable of ``--app``, or the application of the settings."""
+def _served(target: str | None, env_vars: str, api: str | None) -> WSGIApplication:
+    """Return the WSGI callable of ``--app``, or the application of the settings; ``api`` is served at ``/``."""
     settings = _settings(target, env_vars)
+    if api is not None:
+        settings = at_root(settings, api)
     if target is None:
         return create_app(settings)
     wsgi = import_wsgi(target, f"--app {target}")

@@ -6,12 +6,15 @@ wrapper that passes the methods on with ``__getattr__``, which `isinstance` does
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from serverfull_wsgi.domain import Function, as_function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.protocols import Fetcher, ReportingFetcher, is_listable
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 
 
 def list_functions(fetcher: Fetcher) -> list[Function]:
@@ -82,6 +85,12 @@ def watched_paths(fetcher: Fetcher) -> list[str]:
     """Return the files and code folders in which a change makes the fetcher's functions out of date."""
     watched = getattr(fetcher, "watched_paths", None)
     return list(watched()) if callable(watched) else []
+
+
+def template_fetchers(fetcher: Fetcher) -> list[SamFetcher]:
+    """Return the fetchers of templates among this fetcher and those inside of it."""
+    found = getattr(fetcher, "template_fetchers", None)
+    return list(found()) if callable(found) else []
 
 
 class _NothingToReport:

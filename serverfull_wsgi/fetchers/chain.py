@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from serverfull_wsgi.domain import Function, FunctionLike
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
-from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting, watched_paths
+from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting, template_fetchers, watched_paths
 from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.protocols import ListableFetcher
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 
 
 class ChainFetcher:
@@ -62,6 +66,10 @@ class ChainFetcher:
     def logical_ids(self) -> dict[str, str]:
         """Return the logical ids of the functions of templates, by name."""
         return {name: id for fetcher in self._fetchers for name, id in logical_ids(fetcher).items()}
+
+    def template_fetchers(self) -> list[SamFetcher]:
+        """Return the fetchers of templates among the fetchers."""
+        return [found for fetcher in self._fetchers for found in template_fetchers(fetcher)]
 
     def watched_paths(self) -> list[str]:
         """Return the files and code folders in which a change makes a function out of date."""

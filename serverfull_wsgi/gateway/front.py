@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, http_v2
 from serverfull_wsgi.gateway.gateway import Gateway, new_context
-from serverfull_wsgi.gateway.locations import Location, Locations
+from serverfull_wsgi.gateway.locations import Location, Locations, shown
 from serverfull_wsgi.gateway.requests import Networks, request_of
 from serverfull_wsgi.gateway.sites import Site
 from serverfull_wsgi.server_exits import raised_by_server
@@ -36,7 +36,7 @@ class SiteServer:
     def __init__(
         self,
         gateway: Gateway,
-        start: Callable[[], object],
+        start: Callable[[], object] = lambda: None,
         *,
         locations: Locations | None = None,
         root: Site | None = None,
@@ -63,6 +63,12 @@ class SiteServer:
         if self._locations is None:
             return None
         return self._locations.find(environ.get("HTTP_HOST", ""), path or "/")
+
+    def urls(self, origin: str) -> list[str]:
+        """Return a line for each route: its method and its URL below ``origin``, such as ``http://127.0.0.1:8080``."""
+        if self._root is not None:
+            return [f"{method} {origin}{path}" for method, path in map(shown, self._root.endpoints)]
+        return [] if self._locations is None else self._locations.urls(origin)
 
     def respond(self, location: Location, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request to a location. The only exceptions that this raises are exits of the server."""

@@ -44,15 +44,15 @@ class Gateway:
 
     Args:
         dispatcher: finds and runs the functions.
-        has_timeouts: False to let a call take as long as its function's timeout allows.
+        timeout: seconds after which an API answers in the place of a function; None for AWS's limits, 0 for no limit.
         logger: receives a line for each function whose result cannot be sent, and for each refused request.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, *, has_timeouts: bool = True, logger: logging.Logger | None = None
+        self, dispatcher: Dispatcher, *, timeout: float | None = None, logger: logging.Logger | None = None
     ) -> None:
         self._dispatcher = dispatcher
-        self._has_timeouts = has_timeouts
+        self._timeout = timeout
         self._logger = logger or dispatcher.logger
 
     def answer(self, site: Site, request: HttpRequest, read_body: ReadBody) -> Answer:
@@ -98,7 +98,8 @@ class Gateway:
                 self._dispatcher.name(route.function), payload, context.request_id, trace_id=_trace(request, context)
             )
             function = self._dispatcher.check(invocation)
-            outcome = self._run(function, invocation, endpoint.timeout)
+            timeout = endpoint.timeout if self._timeout is None or endpoint.timeout is None else self._timeout
+            outcome = self._run(function, invocation, timeout)
         except TooManyRequestsException as error:
             self._log(endpoint, context, error.evidence)
             return format.refuse(Refusal.THROTTLED, request, context)
@@ -106,7 +107,7 @@ class Gateway:
             self._log(endpoint, context, error.evidence)
             return format.refuse(Refusal.NOT_RUN, request, context)
         if outcome is None:
-            self._log(endpoint, context, f"no result after {endpoint.timeout:g} s; the call runs on without a client")
+            self._log(endpoint, context, f"no result after {timeout:g} s; the call runs on without a client")
             return format.refuse(Refusal.TIMEOUT, request, context)
         answer = format.answer(outcome, request, route, context)
         if answer.reason is not None:
@@ -118,12 +119,7 @@ class Gateway:
 
         Only a function in a process of its own can be left alone. A handler in this process holds this thread.
         """
-        if (
-            timeout is None
-            or not self._has_timeouts
-            or function.timeout <= timeout
-            or not self._dispatcher.is_isolated(function)
-        ):
+        if not timeout or function.timeout <= timeout or not self._dispatcher.is_isolated(function):
             return self._dispatcher.run(function, invocation)
         return _Call(lambda: self._dispatcher.run(function, invocation)).result(timeout)
 

@@ -90,6 +90,21 @@ class Locations:
             return self._located(service, unquote(name), path[start:] or "/", is_host=False)
         return None
 
+    def urls(self, origin: str) -> list[str]:
+        """Return a line for each route: its method and its URL below ``origin``, such as ``http://127.0.0.1:8080``."""
+        lines = []
+        for (service, name), site in self._sites.items():
+            if name != site.names[0].lower():
+                continue
+            stage = f"/{site.stage or '$default'}" if service == "execute-api" else ""
+            start = f"{origin}/_aws/{service}/{site.names[0]}{stage}"
+            if "paths" not in self._forms:
+                scheme, _, authority = origin.rpartition("://")
+                in_path = f"/{site.stage}" if site.stage else ""
+                start = f"{scheme}://{site.names[0]}.{service}.{authority}{in_path}"
+            lines += [f"{method} {start}{path}" for method, path in map(shown, site.endpoints)]
+        return lines
+
     def _located(self, service: str, name: str, path: str, is_host: bool) -> Location:
         site = self._sites.get((service, name.lower()))
         format = _FORMATS[service] if site is None else site.format
@@ -105,3 +120,13 @@ class Locations:
         if unquote(first) != stage:
             return Location(None, path, format)
         return Location(site, slash + rest or "/", format)
+
+
+def shown(key: str) -> tuple[str, str]:
+    """Return method and path of a route key for a list of URLs.
+
+    >>> shown("GET /pets/{id}"), shown("$default")
+    (('GET', '/pets/{id}'), ('ANY', '/{proxy+}'))
+    """
+    method, _, path = key.partition(" ")
+    return (method, path) if path else ("ANY", "/{proxy+}")

@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any, TypeVar
 
 from environs import Env, ValidationError, validate
@@ -155,6 +156,26 @@ def hosts(env: MappingEnv, name: str, default: Any) -> Any:
     return tuple(host.strip("[]") for host in _words(env.str(name, "", validate=_check_hosts))) or default
 
 
+def words(*choices: str) -> Reader:
+    """Make a reader of some of these words, separated by commas or spaces."""
+
+    def check(text: str) -> None:
+        if unknown := set(_words(text)) - set(choices):
+            raise ValidationError(f"Must be among {', '.join(choices)}, not {min(unknown)!r}.")
+
+    return lambda env, name, default: _words(env.str(name, "", validate=check)) or default
+
+
+def networks(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read IP addresses and networks that are separated by commas or spaces."""
+    return _words(env.str(name, "", validate=_check_networks)) or default
+
+
+def optional_seconds(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read a number of seconds, 0 or more; None if it is not given."""
+    return at_least(0, "float")(env, name, default) if PREFIX + name in env.given else default
+
+
 def signals(env: MappingEnv, name: str, default: Any) -> Any:
     """Read signal numbers that are separated by spaces; return none of them if ``SIGNALS_INSTALLED`` is NONE."""
     if choice("OS", "NONE")(env, "RUNTIME_SIGNALS_INSTALLED", "OS") == "NONE":
@@ -236,6 +257,14 @@ def _check_origins(text: str) -> None:
             raise ValidationError(
                 f"Must be origins such as http://localhost:3000, separated by commas; {origin!r} is not an origin."
             )
+
+
+def _check_networks(text: str) -> None:
+    for word in _words(text):
+        try:
+            ip_network(word)
+        except ValueError as error:
+            raise ValidationError(f"Must be addresses and networks such as 10.0.0.0/8: {error}.") from None
 
 
 def _check_hosts(text: str) -> None:

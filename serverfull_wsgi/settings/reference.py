@@ -14,6 +14,7 @@ SECTIONS = {  # the first field of each section, with its title
     "mock": "Mock mode",
     "executor": "Isolated processes",
     "events": "Events",
+    "front": "Functions behind HTTP",
     "credentials_file": "Security",
     "httpserver_address": "Server",
     "logger_output": "Logs",

@@ -235,6 +235,45 @@ class Settings:
         "serve `/serverfull/events`, to callers with the action `operate` if requests are signed, else to every caller",
     )
 
+    # Functions behind HTTP
+    front: tuple[str, ...] = setting(
+        "FRONT",
+        (),
+        read.words("hosts", "paths"),
+        "`hosts`, `paths` or `hosts, paths`: serve the APIs and function URLs of the template, `SERVERFULL_ROUTES` and "
+        "`SERVERFULL_ALB` under these forms of addresses, to every caller",
+        shown="none",
+    )
+    front_api: str = setting(
+        "FRONT_API", "", read.text, "the API that `serverfull serve --api` and `serverfull_wsgi.front:app` serve at `/`"
+    )
+    routes: str = setting(
+        "ROUTES",
+        "",
+        read.text,
+        "`GET /pets/{id}=pets, ANY /{proxy+}=web:prod, …`: routes to functions, separated by commas or line breaks",
+    )
+    load_balancers: str = setting(
+        "ALB",
+        "",
+        read.text,
+        "`name=function, name=function:alias:multi, …`: load balancers, each with its function",
+    )
+    front_timeout: float | None = setting(
+        "FRONT_TIMEOUT",
+        None,
+        read.optional_seconds,
+        "seconds after which an API answers in the place of a function; `0` for no limit",
+        shown="29 for REST APIs, 30 for HTTP APIs",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        "TRUSTED_PROXIES",
+        (),
+        read.networks,
+        "addresses and networks, such as `10.0.0.0/8`, separated by commas, of proxies whose `X-Forwarded-…` headers "
+        "count for requests to APIs and function URLs",
+    )
+
     # Security
     credentials_file: str = setting(
         "CREDENTIALS_FILE",

@@ -38,6 +38,7 @@ class SamFetcher(StaticFetcher):
         cache: keeps unpacked archives for later starts; None to unpack them for this process only.
         strict: if True, a function with a value that only AWS has cannot run. Otherwise the function starts with a
             stand-in, such as ``unresolved:Table.StreamArn``, and `notes` has a warning.
+        has_front: True if the APIs and function URLs of the template are served. Otherwise `notes` has a warning.
 
     Attributes:
         template: the template.
@@ -58,6 +59,7 @@ class SamFetcher(StaticFetcher):
         layers: Mapping[str, str] | None = None,
         cache: PackageCache | None = None,
         strict: bool = False,
+        has_front: bool = False,
     ) -> None:
         values = dict(parameters or {})
         self._refused: dict[str, list[str]] = {}
@@ -78,7 +80,7 @@ class SamFetcher(StaticFetcher):
             self._code = CodeLocator(template, self.resolver, layers or {}, cache)
             self._notes = Notes(template)
             functions, aliases = self._read(self._code)
-            self._add_notes()
+            self._add_notes(has_front)
         except RecursionError:
             raise ConfigurationError(f"{path}:1: the template is nested too deeply; write it flatter") from None
         super().__init__(functions, aliases)
@@ -170,17 +172,21 @@ class SamFetcher(StaticFetcher):
         """Return one warning for each subject: generated names, features that are not served, and unknown names."""
         return self._notes.lines() + self._code.unused_layers()
 
-    def _add_notes(self) -> None:
+    def _add_notes(self, has_front: bool) -> None:
         for id, property in self.resolver.generated_names.items():
             self._notes.add(id, property, f"is missing, so AWS would generate a name; {_name_here(id)}")
         for id, name in self.resolver.generated_roles.items():
             self._notes.add(id, "Role", f"is missing, so AWS would generate a role; {_name_here(name)}")
-        add_unserved(self.template, self.resolver, self._notes)
+        add_unserved(self.template, self.resolver, self._notes, has_front=has_front)
         add_unknown_names(self.template, self._notes)
 
     def logical_ids(self) -> dict[str, str]:
         """Return the logical ids of the functions, by name."""
         return dict(self._logical_ids)
+
+    def template_fetchers(self) -> list[SamFetcher]:
+        """Return this fetcher; see `abilities.template_fetchers`."""
+        return [self]
 
     def watched_paths(self) -> list[str]:
         """Return the template and the packages that it names, with those that do not exist yet."""

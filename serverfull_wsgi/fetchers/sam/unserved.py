@@ -30,6 +30,8 @@ _TMP_SIZE = "512"  # MiB of /tmp without EphemeralStorage
 _TYPE_LIKENESS = 0.9  # of a misspelt function type: other services have types that are less similar
 _UNKNOWN: Any = object()  # a value that cannot be resolved; the feature may be on
 _INSTEAD = "invoke the function instead"
+_WITH_FRONT = "are served by 'serverfull serve --api', or with SERVERFULL_FRONT; without them, invoke the function"
+_HTTP_EVENTS = ("Api", "HttpApi")
 
 
 def _is_any(value: Any) -> bool:
@@ -64,7 +66,7 @@ _FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "EphemeralStorage": (_unless(_TMP_SIZE), "the size of /tmp is not limited; limit the file system of the server"),
     "FileSystemConfigs": (_is_any, "no file system is mounted; mount it at the same path of this machine"),
     "FunctionScalingConfig": (_is_any, "scaling is not configured here; SERVERFULL_MAX_CONCURRENCY is the limit"),
-    "FunctionUrlConfig": (_is_any, f"function URLs are not served; {_INSTEAD}"),
+    "FunctionUrlConfig": (_is_any, f"function URLs {_WITH_FRONT}"),
     "ProvisionedConcurrencyConfig": (_is_any, "no environments start in advance; the first call starts one"),
     "RecursiveLoop": (
         _unless("Terminate"),
@@ -95,8 +97,11 @@ _RESOURCES = {
 }
 
 
-def add_unserved(template: Template, resolver: Resolver, notes: Notes) -> None:
-    """Add a warning for each feature that the template uses and that is not served here."""
+def add_unserved(template: Template, resolver: Resolver, notes: Notes, *, has_front: bool) -> None:
+    """Add a warning for each feature that the template uses and that is not served here.
+
+    With a front, APIs and function URLs are served, and the front has warnings of its own about them.
+    """
     for id, resource in template.resources.items():
         if not isinstance(resource, dict) or not _may_be_created(resolver, id):
             continue
@@ -104,7 +109,8 @@ def add_unserved(template: Template, resolver: Resolver, notes: Notes) -> None:
         values = properties if isinstance(properties, dict) else {}
         if type in FUNCTION_TYPES:
             for path, text in _features(values, resolver):
-                notes.add(id, path, text)
+                if not has_front or not text.endswith(_WITH_FRONT):
+                    notes.add(id, path, text)
         elif type in _RESOURCES:
             notes.add(id, "", _RESOURCES[type])
         elif type == "AWS::Lambda::Permission" and str(values.get("Principal")).endswith(".amazonaws.com"):
@@ -122,7 +128,8 @@ def _features(properties: dict[str, Any], resolver: Resolver) -> Iterator[tuple[
     for name, event in events.items() if isinstance(events, dict) else ():
         type = event.get("Type") if isinstance(event, dict) else None
         if isinstance(type, str) and type in EVENT_TYPES:
-            yield f"Events.{name}", f"events of type {type} are not served; {_INSTEAD}"
+            effect = _WITH_FRONT if type in _HTTP_EVENTS else f"are not served; {_INSTEAD}"
+            yield f"Events.{name}", f"events of type {type} {effect}"
 
 
 def _resolved(resolver: Resolver, value: Any) -> Any:

@@ -171,6 +171,10 @@ def log_urls(application: Application, listeners: Sequence[object]) -> None:
     if len(names) > SHOWN_URLS:
         lines.append(f"and {len(names) - SHOWN_URLS} more; 'serverfull functions' lists all of them")
     LOGGER.info("%s", "\n".join([f"serving {counted(names)} at {base}", *lines]))
+    if application.sites is not None:
+        urls = application.sites.urls(origin)
+        more = [f"and {len(urls) - SHOWN_URLS} more"] if len(urls) > SHOWN_URLS else []
+        LOGGER.info("%s", "\n".join(["serving these routes to every caller:", *urls[:SHOWN_URLS], *more]))
 
 
 def counted(names: Iterable[str]) -> str:

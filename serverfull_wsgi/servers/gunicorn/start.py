@@ -59,15 +59,15 @@ def serve(load: Callable[[], WSGIApplication], settings: Settings, options: Sequ
     Server(load, settings, options).run()
 
 
-def load_app() -> Application:
+def load_app(adapt: Callable[[Settings], Settings] = lambda settings: settings) -> Application:
     """Return the application of the environment variables, for ``gunicorn serverfull_wsgi:app`` or another server.
 
-    Under gunicorn, hooks may be missing. This therefore also does their work.
+    Under gunicorn, hooks may be missing. This therefore also does their work. ``adapt`` changes the settings.
 
     Raises `ConfigurationError`, or gunicorn's AppImportError under gunicorn, which prints it without a traceback.
     """
     try:
-        settings = Settings.from_environ()
+        settings = adapt(Settings.from_environ())
         application = create_app(settings)
         if _is_gunicorn():
             _bound_gunicorns_log()

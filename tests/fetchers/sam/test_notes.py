@@ -37,8 +37,12 @@ SERVED = "x86_64" if OTHER == "arm64" else "arm64"
 @pytest.mark.parametrize(
     ("properties", "path", "text"),
     [
-        ("Events: {Get: {Type: Api, Properties: {Path: /, Method: get}}}", "Events.Get", "events of type Api are not "),
-        ("Events: {Get: {Type: HttpApi}}", "Events.Get", "events of type HttpApi are not served; invoke the function"),
+        (
+            "Events: {Get: {Type: Api, Properties: {Path: /, Method: get}}}",
+            "Events.Get",
+            "events of type Api are served ",
+        ),
+        ("Events: {Get: {Type: HttpApi}}", "Events.Get", "events of type HttpApi are served by "),
         ("Events: {Daily: {Type: Schedule}}", "Events.Daily", "events of type Schedule are not served"),
         ("Events: {Daily: {Type: ScheduleV2}}", "Events.Daily", "events of type ScheduleV2 are not served"),
         ("Events: {Queue: {Type: SQS}}", "Events.Queue", "events of type SQS are not served"),
@@ -46,7 +50,7 @@ SERVED = "x86_64" if OTHER == "arm64" else "arm64"
         ("Events: {Files: {Type: S3}}", "Events.Files", "events of type S3 are not served"),
         ("Events: {Changes: {Type: DynamoDB}}", "Events.Changes", "events of type DynamoDB are not served"),
         ("Events: {Rule: {Type: EventBridgeRule}}", "Events.Rule", "events of type EventBridgeRule are not served"),
-        ("FunctionUrlConfig: {AuthType: NONE}", "FunctionUrlConfig", "function URLs are not served"),
+        ("FunctionUrlConfig: {AuthType: NONE}", "FunctionUrlConfig", "function URLs are served by "),
         ("ReservedConcurrentExecutions: 0", "ReservedConcurrentExecutions", "concurrency is not reserved"),
         ("FileSystemConfigs: [{Arn: a, LocalMountPath: /mnt}]", "FileSystemConfigs", "no file system is mounted"),
         ("VpcConfig: {SubnetIds: [!Ref Lost]}", "VpcConfig", "the function uses the network of this machine"),

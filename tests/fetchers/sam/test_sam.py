@@ -305,7 +305,8 @@ def test_names_that_aws_would_generate_are_noted(load):
     assert load("api.yaml").notes() == [
         "api.yaml:73: UsersTable.TableName: is missing, so AWS would generate a name; the name here is 'UsersTable'; "
         f"set {SETTING}='UsersTable=…' for another name",
-        "api.yaml:26: ListUsers.Events.Get: events of type Api are not served; invoke the function instead",
+        "api.yaml:26: ListUsers.Events.Get: events of type Api are served by 'serverfull serve --api', or with "
+        "SERVERFULL_FRONT; without them, invoke the function",
     ]
     assert load("imports.yaml").notes() == [
         "imports.yaml:50: Machine: state machines are not run; invoke the function instead",
