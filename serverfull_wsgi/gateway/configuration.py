@@ -63,23 +63,27 @@ def parse_load_balancers(text: str, region: str = DEFAULT_REGION, account_id: st
     return list(found.values())
 
 
-def choose(apis: list[Site], name: str) -> Site:
-    """Return the API to serve at the root: the one of this name, or the only one.
+def choose(sites: list[Site], name: str) -> Site:
+    """Return the site to serve at the root: the one of this name, or the only API, or the only site.
 
-    Raises `ConfigurationError` with the names of all APIs.
+    Raises `ConfigurationError` with the names of all sites.
     """
-    names = ", ".join(site.names[0] for site in apis)
-    if not apis:
+    if not sites:
         raise ConfigurationError(
             "there is no API to serve: no function of a template has an event Api or HttpApi, or a function URL; set "
             "SERVERFULL_ROUTES='GET /path=function'"
         )
-    chosen = [site for site in apis if not name or name.lower() in map(str.lower, site.names)]
+    if name:
+        chosen = [site for site in sites if name.lower() in map(str.lower, site.names)]
+    else:
+        chosen = [site for site in sites if site.is_api] or sites
     if len(chosen) == 1:
         return chosen[0]
-    problem = f"there is no API {name!r}" if name else f"there are {len(apis)} APIs"
-    cure = "choose one with SERVERFULL_FRONT_API or 'serverfull serve --api NAME'"
-    raise ConfigurationError(f"{problem}; {cure}: {names}")
+    names = ", ".join(f"{site.names[0]} ({site.kind})" for site in chosen or sites)
+    problem = f"there is no API {name!r}" if not chosen else f"there are {len(chosen)} APIs to serve"
+    raise ConfigurationError(
+        f"{problem}; choose one with SERVERFULL_FRONT_API or 'serverfull serve --api NAME': {names}"
+    )
 
 
 def _entries(text: str) -> list[str]:

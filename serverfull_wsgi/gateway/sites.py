@@ -86,6 +86,11 @@ class Site:
     cors: Cors | None = None
     preflight_status: int = 204
 
+    @property
+    def is_api(self) -> bool:
+        """True for an API of API Gateway, which has routes of its own."""
+        return self.kind in (REST_API, HTTP_API)
+
     def at_root(self) -> Site:
         """Return the site as a custom domain serves it: paths and events have no stage."""
         if not self.stage:

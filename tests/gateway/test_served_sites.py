@@ -149,7 +149,7 @@ def test_one_api_is_served_at_the_root_without_its_stage_and_without_the_lambda_
 
 
 def test_several_apis_and_no_choice_refuse_the_start_with_their_names(served):
-    with pytest.raises(ConfigurationError, match=r"there are 4 APIs.*ServerlessRestApi"):
+    with pytest.raises(ConfigurationError, match=r"there are 2 APIs.*ServerlessRestApi \(REST API\)"):
         served(at_root)
     with pytest.raises(ConfigurationError, match="there is no API 'shop'"):
         served(lambda settings: at_root(settings, "shop"))
