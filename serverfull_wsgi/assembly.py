@@ -127,6 +127,7 @@ def create_app(
         sites=create_sites(settings, fetcher),
         region=settings.region,
         account_id=settings.account_id,
+        data_dir=settings.data_dir,
     )
 
 

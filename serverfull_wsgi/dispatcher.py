@@ -1,6 +1,7 @@
 """The dispatcher joins fetcher, executor and queue. Every entry point calls it, and none calls its parts.
 
 invoke ──▶ check ──▶ run ─────▶ Executor.execute ──▶ REPORT line, metrics ──▶ Outcome      now
+                      └ in a place, if the function has a reserved concurrency
 accept ──▶ check ──▶ EventQueue.put ──▶ request id                                         later: invoke
 """
 
@@ -10,6 +11,7 @@ import logging
 from hashlib import blake2b
 from uuid import uuid4
 
+from serverfull_wsgi.concurrency import ReservedConcurrency
 from serverfull_wsgi.domain import Function, Invocation, Outcome, as_function
 from serverfull_wsgi.errors import (
     AccessDeniedException,
@@ -21,6 +23,7 @@ from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.events.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
 from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, IsolatingExecutor, RoutingFetcher
+from serverfull_wsgi.storage.place_locks import Place
 from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -37,6 +40,7 @@ class Dispatcher:
         queue: keeps events.
         region: the server's region, for names without one. Functions of other regions are refused.
         account_id: the server's account, for names without one. Functions of other accounts are refused.
+        concurrency: limits the invocations of functions with a reserved concurrency.
         logger: receives a REPORT line for each invocation.
         metrics: receives counts and durations; None for no metrics.
     """
@@ -49,6 +53,7 @@ class Dispatcher:
         *,
         region: str,
         account_id: str,
+        concurrency: ReservedConcurrency,
         logger: logging.Logger = LOGGER,
         metrics: Metrics | None = None,
     ) -> None:
@@ -58,6 +63,7 @@ class Dispatcher:
         self._queue = queue
         self._region = region
         self._account_id = account_id
+        self._concurrency = concurrency
         self.logger = logger
         self._metrics = metrics
 
@@ -123,8 +129,10 @@ class Dispatcher:
     def run(self, function: Function, invocation: Invocation, age: float | None = None) -> Outcome:
         """Run a function that `check` returned, log its REPORT line and count it.
 
-        ``age`` is the seconds since an event was accepted; None for a synchronous call. Raises as `Executor.execute`.
+        ``age`` is the seconds since an event was accepted; None for a synchronous call. Raises as `Executor.execute`,
+        and as `ReservedConcurrency.acquire`.
         """
+        place = None if function.reserved is None else self._acquire_place(function)
         concurrent = self._metrics.mark_started(invocation) if self._metrics else 0
         try:
             outcome = self._executor.execute(function, invocation)
@@ -134,8 +142,17 @@ class Dispatcher:
         finally:
             if self._metrics:
                 self._metrics.mark_ended(invocation)
+            if place is not None:
+                self._concurrency.release(place)
         self._report(function, invocation, outcome, concurrent, age)
         return outcome
+
+    def _acquire_place(self, function: Function) -> Place:
+        try:
+            return self._concurrency.acquire(function)
+        except TooManyRequestsException:
+            self._count(function.name, "Throttles")
+            raise
 
     def _report(
         self, function: Function, invocation: Invocation, outcome: Outcome, concurrent: int, age: float | None

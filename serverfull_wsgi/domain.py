@@ -24,6 +24,7 @@ UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # "not giv
 
 Handler = Callable[[Any, Any], Any]  # handler(event, context) -> any value that JSON can represent
 
+CONCURRENCY_LIMIT = 1_000_000  # invocations at the same time; AWS's accounts begin with 1,000
 TIMEOUT_LIMIT = 100_000_000  # seconds (3 years): the operating system's timers accept it; AWS's limit is 900
 
 
@@ -53,6 +54,8 @@ class Function:
             imports it from the module that defines it.
         is_mocked: True if ``handler`` only imitates ``source``, as in mock mode. It then runs in the server's own
             process, and needs neither ``code`` nor ``environment``.
+        reserved: the reserved concurrency: the most invocations at the same time, of all versions together, over all
+            processes of the machine. 0 stops the function, None is no limit.
 
     Raises:
         ConfigurationError: for values that no function can have.
@@ -78,6 +81,7 @@ class Function:
     handler_string: str = ""
     is_mocked: bool = False
     logging_config: LoggingConfig | None = None
+    reserved: int | None = field(default=None, compare=False)  # a new limit makes no environment outdated
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):
@@ -90,6 +94,8 @@ class Function:
             self._refuse("version", self.version, "$LATEST, or letters, digits, '-' and '_'")
         if self.code is not None and not os.path.isabs(self.code):
             self._refuse("code", self.code, "the absolute path of a directory, or None")
+        if self.reserved is not None and not _is_count(self.reserved):
+            self._refuse("reserved", self.reserved, f"a whole number from 0 to {CONCURRENCY_LIMIT:,}, or None")
         self._check_environment()
         for error in self.errors:
             if not isinstance(error, BaseException) and not (
@@ -129,6 +135,10 @@ def as_function(function: FunctionLike, name: str) -> Function:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= CONCURRENCY_LIMIT
 
 
 class Invocation:

@@ -9,13 +9,13 @@ A request names a function. A `Fetcher` returns the `Function` (which). An `Exec
 
 Each of these protocols has the methods that every implementation needs. An ability that only some implementations have
 is a protocol of its own, and the application tests for it with `isinstance`: `ListableFetcher`, `RoutingFetcher`,
-`ReportingFetcher`, `CheckingExecutor`, `SandboxCheckable`, `Startable`, `Closable`, `ShutdownAware`, `Checkable`,
-`EventLog`.
+`ReportingFetcher`, `CheckingExecutor`, `SandboxCheckable`, `PlaceSharing`, `Startable`, `Closable`, `ShutdownAware`,
+`Checkable`, `EventLog`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from serverfull_wsgi.domain import Function, FunctionLike, Invocation, Outcome
@@ -100,7 +100,8 @@ class ReportingFetcher(Protocol):
 class Executor(Protocol):
     """Runs functions (how).
 
-    An executor may also be `Startable`, `Closable`, `ShutdownAware`, `SandboxCheckable` and a `CheckingExecutor`.
+    An executor may also be `Startable`, `Closable`, `ShutdownAware`, `SandboxCheckable`, `PlaceSharing` and a
+    `CheckingExecutor`.
     """
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
@@ -174,6 +175,23 @@ class ShutdownAware(Protocol):
         ``seconds_left()`` returns None while the server runs, and after a stop the seconds in which the server still
         sends responses.
         """
+        ...
+
+
+class SharedPlaces(Protocol):
+    """Counted places that the processes of a machine share; see `storage.place_locks`."""
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the descriptors that a child process has to keep open, so that it keeps this process's places."""
+        ...
+
+
+@runtime_checkable
+class PlaceSharing(Protocol):
+    """An executor whose processes can outlive the server's process for a moment, and then still count."""
+
+    def share_places(self, places: SharedPlaces) -> None:
+        """Have the executor's processes keep the server's places until they have ended. Called before `start`."""
         ...
 
 

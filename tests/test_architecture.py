@@ -32,7 +32,7 @@ LAYERS = [
     {"handlers", "auth.principal", "gateway.formats"},
     {"telemetry", "storage"},
     {"registry"},  # functions that are deployed
-    {"events"},  # rules of asynchronous invocations
+    {"events", "concurrency"},  # rules of asynchronous and of simultaneous invocations
     {"fetchers", "executors", "queues"},  # which, how, when
     {"dispatcher"},
     {"wsgi", "settings"},

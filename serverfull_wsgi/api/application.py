@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -21,13 +22,15 @@ from serverfull_wsgi.auth.authorize import authorize
 from serverfull_wsgi.auth.browsers import BrowserGuard
 from serverfull_wsgi.auth.exposure import EXPOSED, exposed_address, is_bind_exposed
 from serverfull_wsgi.auth.principal import OPERATE
+from serverfull_wsgi.concurrency import ReservedConcurrency
 from serverfull_wsgi.console.events import event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
+from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
-from serverfull_wsgi.fetchers.abilities import configured_functions
+from serverfull_wsgi.fetchers.abilities import configured_functions, has_deployed_functions
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
@@ -38,12 +41,14 @@ from serverfull_wsgi.protocols import (
     EventQueue,
     Executor,
     Fetcher,
+    PlaceSharing,
     ShutdownAware,
     Startable,
     is_listable,
 )
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.server_exits import raised_by_server
+from serverfull_wsgi.storage.place_locks import PlaceLocks
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import bound_output
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+PLACES = "concurrency"  # the file of the places of reserved concurrency, in the data directory
 INVOKE_PREFIX, INVOKE_SUFFIX = "/2015-03-31/functions/", "/invocations"
 
 
@@ -83,6 +89,8 @@ class Application:
             ``authentication``. None for no sites.
         region: the region of the functions' ARNs.
         account_id: the account of the functions' ARNs.
+        data_dir: a directory that the processes of the machine share. The reserved concurrency of functions holds over
+            all of them. None: it holds for each process.
 
     Raises:
         ConfigurationError: if the fetcher lists a function that the executor cannot run.
@@ -106,6 +114,7 @@ class Application:
         sites: Callable[[Dispatcher], SiteServer] | None = None,
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
+        data_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         logger = logger or LOGGER
         self._logger = logger
@@ -114,6 +123,10 @@ class Application:
         self.executor: Executor = executor or ChoosingExecutor(
             InProcessExecutor(logger=logger, stats=stats), ProcessExecutor(logger=logger), logger=logger
         )
+        places = PlaceLocks(None if data_dir is None else Path(data_dir, PLACES).absolute(), logger)
+        self._concurrency = ReservedConcurrency(places, logger)
+        if isinstance(self.executor, PlaceSharing):
+            self.executor.share_places(places)
         self.queue = queue or MemoryQueue(logger=logger, metrics=self._metrics)
         self.dispatcher = Dispatcher(
             MockingFetcher(fetcher) if mock and not isinstance(fetcher, MockingFetcher) else fetcher,
@@ -121,10 +134,12 @@ class Application:
             self.queue,
             region=region,
             account_id=account_id,
+            concurrency=self._concurrency,
             logger=logger,
             metrics=self._metrics,
         )
-        _check_functions(self.dispatcher.fetcher, self.executor)
+        functions = _checked_functions(self.dispatcher.fetcher, self.executor)
+        self._may_reserve = has_deployed_functions(fetcher) or any(function.reserved for function in functions)
         self._invoke = Invoke(self.dispatcher, mock=mock)
         self._rules = [
             Rule(f"{INVOKE_PREFIX}<FunctionName>{INVOKE_SUFFIX}", methods=["POST"], endpoint=self._invoke),
@@ -270,7 +285,14 @@ class Application:
                 raise RuntimeError("the application is closed in this process; make a new one")
             if self._parts is None:
                 bound_output()
-                self._parts = _Parts(self._rules, self._metrics, self.executor, self.queue, self.dispatcher)
+                self._parts = _Parts(
+                    self._rules,
+                    self._metrics,
+                    (self._concurrency, self._concurrency.start if self._may_reserve else None),
+                    self.executor,
+                    self.queue,
+                    self.dispatcher,
+                )
             self._parts.open()
             self._is_started = True
 
@@ -301,7 +323,7 @@ class Application:
 
 
 class _Parts:
-    """The parts of an application in one process. They are opened in this order: metrics, executor, queue.
+    """The parts of an application in one process. They are opened in this order: metrics, places, executor, queue.
 
     Each part may use those before it, and parts are closed in the reverse order.
     """
@@ -310,6 +332,7 @@ class _Parts:
         self,
         rules: Iterable[Rule],
         metrics: Metrics | None,
+        concurrency: tuple[ReservedConcurrency, Callable[[], object] | None],
         executor: Executor,
         queue: EventQueue,
         dispatcher: Dispatcher,
@@ -318,6 +341,7 @@ class _Parts:
         self.urls = Map(rules, merge_slashes=False, redirect_defaults=False).bind("localhost")
         self._opened = ExitStack()
         self._unopened: list[tuple[object, Callable[[], object] | None]] = [
+            concurrency,
             (executor, executor.start if isinstance(executor, Startable) else None),
             (queue, partial(queue.start, run=dispatcher.invoke, send=dispatcher.send)),
         ]
@@ -354,10 +378,15 @@ def _reset_in_child(application: Application) -> Callable[[], None]:
     return reset
 
 
-def _check_functions(fetcher: Fetcher, executor: Executor) -> None:
-    """Raise `ConfigurationError` if ``executor`` would refuse a configured function at every call."""
-    if isinstance(executor, CheckingExecutor) and is_listable(fetcher):
-        executor.check(configured_functions(fetcher))
+def _checked_functions(fetcher: Fetcher, executor: Executor) -> list[Function]:
+    """Return the configured functions that ``fetcher`` lists.
+
+    Raises `ConfigurationError` if ``executor`` would refuse one of them at every call.
+    """
+    functions = configured_functions(fetcher) if is_listable(fetcher) else []
+    if isinstance(executor, CheckingExecutor) and functions:
+        executor.check(functions)
+    return functions
 
 
 def _invoked_name(environ: WSGIEnvironment) -> str:

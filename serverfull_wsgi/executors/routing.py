@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.handlers import handler_string
-from serverfull_wsgi.protocols import Closable, Executor, SandboxCheckable, ShutdownAware, Startable
+from serverfull_wsgi.protocols import (
+    Closable,
+    Executor,
+    PlaceSharing,
+    SandboxCheckable,
+    SharedPlaces,
+    ShutdownAware,
+    Startable,
+)
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 
@@ -93,6 +101,11 @@ class ChoosingExecutor:
         """Pass ``seconds_left`` on: isolated invocations end before the server does."""
         if isinstance(self._isolated, ShutdownAware):
             self._isolated.watch_shutdown(seconds_left)
+
+    def share_places(self, places: SharedPlaces) -> None:
+        """Pass ``places`` on: isolated functions run in processes of their own."""
+        if isinstance(self._isolated, PlaceSharing):
+            self._isolated.share_places(places)
 
     def close(self) -> None:
         for executor in (self._in_process, self._isolated):

@@ -35,6 +35,11 @@ def configured_functions(fetcher: Fetcher) -> list[Function]:
     return list(configured()) if callable(configured) else list_functions(fetcher)
 
 
+def has_deployed_functions(fetcher: Fetcher) -> bool:
+    """Return whether the fetcher has functions of a registry, which may change while the process runs."""
+    return callable(getattr(fetcher, "configured_functions", None))
+
+
 def function_names(fetcher: Fetcher) -> list[str]:
     """Return the names of all functions, each once. Raises `ConfigurationError` if the fetcher cannot list them."""
     names = getattr(fetcher, "names", None)

@@ -61,7 +61,9 @@ class MockingFetcher:
         return getattr(self._fetcher, name)
 
     def _mocked(self, function: Function) -> Function:
-        return replace(function, handler=lambda event, context: self._result(function), is_mocked=True)
+        # A mock takes no place of the reserved concurrency, so that it needs no data directory.
+        handler = lambda event, context: self._result(function)  # noqa: E731
+        return replace(function, handler=handler, is_mocked=True, reserved=None)
 
     def _result(self, function: Function) -> Any:
         if function.mock is not UNSET:

@@ -122,6 +122,7 @@ def _function(document: Document, configuration: Configuration, code: str, layer
         layers=layers,
         event_config=EventConfig(dead_letter=target) if target else None,
         logging_config=logging_config_of(configuration["LoggingConfig"]),
+        reserved=document["reserved"],
     )
 
 

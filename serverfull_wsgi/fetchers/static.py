@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from serverfull_wsgi.domain import Function, FunctionLike
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
@@ -24,7 +25,8 @@ class StaticFetcher:
         aliases: versions by ``"name:alias"``, such as ``{"hello:prod": "1"}``.
 
     Raises:
-        ConfigurationError: for a name, version or alias that AWS would refuse, and for an alias of an absent version.
+        ConfigurationError: for a name, version or alias that AWS would refuse, for an alias of an absent version, and
+            for a version with another reserved concurrency than its function's.
 
     >>> hello = lambda event, context: "Hello!"
     >>> fetcher = StaticFetcher({"hello": hello, "hello:1": hello}, aliases={"hello:prod": "1"})
@@ -40,7 +42,18 @@ class StaticFetcher:
         for name, version in list(self._functions):
             if (name, LATEST) not in self._functions:
                 raise ConfigurationError(f"function '{name}:{version}': a version needs its function; add '{name}'")
+            self._functions[name, version] = self._with_reserved_of_latest(name, version)
         self._aliases = dict(self._alias(alias, version) for alias, version in (aliases or {}).items())
+
+    def _with_reserved_of_latest(self, name: str, version: str) -> Function:
+        """Return the version with the reserved concurrency of its function, which all versions share."""
+        function, reserved = self._functions[name, version], self._functions[name, LATEST].reserved
+        if function.reserved not in (None, reserved):
+            raise ConfigurationError(
+                f"function '{name}:{version}': reserved={function.reserved} differs from reserved={reserved} of "
+                f"'{name}'; all versions share the reserved concurrency, so set it on '{name}' only"
+            )
+        return function if function.reserved == reserved else replace(function, reserved=reserved)
 
     def _alias(self, key: str, version: str) -> tuple[tuple[str, str], Function]:
         name, _, alias = key.partition(":")

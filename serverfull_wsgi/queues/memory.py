@@ -10,8 +10,8 @@ import queue
 import threading
 import time
 
-from serverfull_wsgi.domain import Invocation
-from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
+from serverfull_wsgi.domain import Invocation, Outcome
+from serverfull_wsgi.errors import ServiceException, TooManyRequestsException, ZeroReservedConcurrency
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.protocols import Run, Send
 from serverfull_wsgi.server_exits import raised_by_server
@@ -22,11 +22,14 @@ IN_MEMORY = (
     "events (invocation type Event) are stored in this process's memory: a stop waits until they have run, a crash "
     "loses them, and an event that fails is neither retried nor sent to a destination"
 )
+FIRST_DELAY, LONGEST_DELAY = 0.05, 5.0  # seconds before a throttled event is tried again: doubled each time
 STOPPING = "The server is stopping and takes no more events; send this one again."
 
 
 class MemoryQueue:
     """An `EventQueue` in memory. Each event runs once, on a thread of this process; an event that fails is dropped.
+
+    An event whose function is throttled waits on its thread until the function may run.
 
     Args:
         size: events that may wait; `put` raises `TooManyRequestsException` for the next one.
@@ -81,6 +84,7 @@ class _WorkerPool:
         self._unfinished = 0
         self._threads: list[threading.Thread] = []
         self._is_closing = False
+        self._closed = threading.Event()  # the drain time has ended
         self._pid = os.getpid()
 
     def put(self, invocation: Invocation) -> None:
@@ -114,7 +118,7 @@ class _WorkerPool:
 
     def _run_event(self, invocation: Invocation, age: float) -> None:
         try:
-            has_failed = self._run(invocation, age).function_error is not None
+            has_failed = self._run_unthrottled(invocation, age).function_error is not None
         except BaseException as error:  # the function was removed, or its fetcher raised, possibly a SystemExit
             if raised_by_server(error):
                 raise
@@ -124,6 +128,19 @@ class _WorkerPool:
             has_failed = True
         if has_failed:
             self._count_dropped(invocation)
+
+    def _run_unthrottled(self, invocation: Invocation, age: float) -> Outcome:
+        """Run an event. While the function is throttled, wait and run the event again, until the queue is closed."""
+        started, delay = time.monotonic(), FIRST_DELAY
+        while True:
+            try:
+                return self._run(invocation, age + time.monotonic() - started)
+            except ZeroReservedConcurrency:
+                raise
+            except TooManyRequestsException:
+                if self._closed.wait(delay):
+                    raise
+                delay = min(2 * delay, LONGEST_DELAY)
 
     def _count_dropped(self, invocation: Invocation) -> None:
         if self._metrics:
@@ -135,6 +152,7 @@ class _WorkerPool:
         with self._finished:
             self._is_closing = True
             self._finished.wait_for(lambda: not self._unfinished, self._drain)
+        self._closed.set()
         self._drop_waiting()
         for _ in self._threads:
             self._events.put(None)

@@ -1,12 +1,15 @@
 """The queue in memory."""
 
+import contextlib
 import subprocess
 import sys
+import time
 
 import pytest
 
-from serverfull_wsgi import EventConfig, FunctionName, Invocation, MemoryQueue
-from serverfull_wsgi.errors import ServiceException
+from serverfull_wsgi import Application, EventConfig, Function, FunctionName, Invocation, MemoryQueue, StaticFetcher
+from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.quick
 
@@ -35,3 +38,31 @@ os._exit(0)
 
 def test_a_forked_child_does_not_wait_for_the_events_of_its_parent():
     assert subprocess.run([sys.executable, "-c", FORK], timeout=60, check=False).returncode == 0
+
+
+def test_a_throttled_event_waits_until_its_function_may_run():
+    """A function with a reserved concurrency of 1, and a queue of 4 threads."""
+    ran = []
+
+    def handler(event, context):
+        time.sleep(0.02)
+        ran.append(event)
+
+    function = Function(handler, reserved=1)
+    with contextlib.closing(Application(StaticFetcher({"f": function}), queue=MemoryQueue(workers=4))) as application:
+        name = application.dispatcher.name("f")
+        application.start()
+        for number in range(8):
+            application.dispatcher.accept(Invocation(name, b"%d" % number, f"id-{number}"))
+    assert sorted(ran) == list(range(8))
+
+
+def test_the_end_of_the_drain_time_drops_a_throttled_event(caplog):
+    def run(invocation, age):
+        raise TooManyRequestsException
+
+    queue = MemoryQueue(drain=0.1)
+    queue.start(run=run, send=None)
+    queue.put(Invocation(NAME, b"1", "an-id"), EventConfig())
+    queue.close()
+    wait_until(lambda: "event an-id could not run and is lost" in caplog.text)

@@ -1,5 +1,6 @@
 """Functions of a registry run: a change is in force at the next call, and calls by alias follow the weights."""
 
+import contextlib
 import json
 import random
 import sys
@@ -99,6 +100,21 @@ def test_a_deleted_function_is_gone_at_the_next_call_and_can_return(registry):
         with open(f"{fetcher.fetch('hello').code}/app.py") as file:
             assert text in file.read()
         registry.delete_function("hello", None, "tester")
+
+
+def test_a_reserved_concurrency_holds_at_the_next_call_of_every_version(registry):
+    deploy(registry, Publish=True)
+    fetcher = RegistryFetcher(registry)
+    with contextlib.closing(Application(fetcher)) as application:
+        client = Client(application)
+        for executions, status in ((0, 429), (None, 204)):
+            if executions is None:
+                registry.delete_concurrency("hello", "tester")
+            else:
+                registry.put_concurrency("hello", executions, "tester")
+            assert [fetcher.fetch("hello", qualifier).reserved for qualifier in ("$LATEST", "1")] == [executions] * 2
+            headers = {"X-Amz-Invocation-Type": "DryRun"} if executions is None else {}
+            assert client.post("/2015-03-31/functions/hello/invocations", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("qualifier", ["2", "prod", "$latest", "x" * 128])

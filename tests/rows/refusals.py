@@ -71,7 +71,7 @@ ROWS = [
         refusal(409, "ResourceConflictException", "The function is pending"),
     ),
     Row(
-        "a reached limit is a 429 with a Reason and Retry-After",
+        "a function whose reserved concurrency is 0 is a 429 with a Reason and Retry-After",
         Request("reserved"),
         refusal(429, "TooManyRequestsException", "Rate Exceeded.", Retry_After="1")._replace(
             body={
@@ -85,7 +85,11 @@ ROWS = [
         "too many concurrent requests are a 429",
         test="executors/isolated/test_pools.py::test_beyond_the_limit_invocations_are_refused_and_idle_environments_are_evicted",
     ),
-    Row("other limits on rate and concurrency are a 429", reason="Reserved concurrency does not exist"),
+    Row(
+        "more concurrent requests than the reserved concurrency are a 429",
+        test="api/test_reserved_concurrency.py::test_beyond_the_reserved_concurrency_a_call_is_a_429",
+    ),
+    Row("other limits on rate and concurrency are a 429", reason="Reserved concurrency is a limit"),
     Row(
         "a failure of the service is a 500 with Message",
         Request("faulty"),

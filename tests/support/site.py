@@ -7,7 +7,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from serverfull_wsgi import Application, Function, SigV4Middleware, StaticFetcher
-from serverfull_wsgi.errors import InvalidRuntimeException, ResourceConflictException, ZeroReservedConcurrency
+from serverfull_wsgi.errors import InvalidRuntimeException, ResourceConflictException
 from tests.support import handlers
 
 HANDLERS = """hello echo describe broken nameless missing_key caused leave nothing unserialisable marshal large noisy
@@ -16,7 +16,6 @@ chatty slow record"""
 
 REFUSED = {
     "pending": ResourceConflictException("The function is pending"),
-    "reserved": ZeroReservedConcurrency(),
     "outdated": InvalidRuntimeException("No such runtime"),
     "faulty": RuntimeError("the cause is for the log"),
 }
@@ -37,6 +36,7 @@ def make(**options):
     functions |= {
         "hello:1": handlers.version_one,
         "describe:7": Function(handlers.describe, memory_size=512, timeout=60),
+        "reserved": Function(handlers.hello, reserved=0),
         "quick": Function(handlers.slow, timeout=0.01),
         "function": handlers.hello,
         "with.dot": handlers.hello,

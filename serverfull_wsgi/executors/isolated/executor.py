@@ -25,6 +25,7 @@ from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.handlers import handler_string
+from serverfull_wsgi.protocols import SharedPlaces
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 SANDBOXES = ("auto", "process", "namespaces")
@@ -85,6 +86,7 @@ class ProcessExecutor:
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_timeout, self._drain = init_timeout, drain
         self._seconds_left: Callable[[], float | None] = lambda: None
+        self._places: SharedPlaces | None = None
         self._opened: _OpenExecutor | None = None
         self._closed_by = 0  # process id
         _executors.add(self)
@@ -100,6 +102,10 @@ class ProcessExecutor:
     def is_isolated(self, function: Function) -> bool:
         return True
 
+    def share_places(self, places: SharedPlaces) -> None:
+        """See `PlaceSharing`: an environment of a server that was killed ends some milliseconds after it."""
+        self._places = places
+
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         opened = self._opened
         if opened is None or opened.pid != os.getpid():
@@ -113,7 +119,12 @@ class ProcessExecutor:
                 raise ServiceException(STOPPING)
             if self._opened is None or self._opened.pid != pid:
                 limit = self._limit()
-                spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger)
+                spawner = Spawner(
+                    sandbox=self._sandbox,
+                    preload=self._preload,
+                    logger=self._logger,
+                    inherited=self._places.descriptors if self._places else tuple,
+                )
                 spawner.start()
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
                 try:

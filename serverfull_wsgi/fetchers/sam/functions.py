@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from serverfull_wsgi.domain import TIMEOUT_LIMIT, Function
+from serverfull_wsgi.domain import CONCURRENCY_LIMIT, TIMEOUT_LIMIT, Function
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
@@ -71,6 +71,7 @@ def read_function(
         layers=code.of_layers(properties),
         event_config=_event_config(properties, event_resource),
         logging_config=_logging_config(properties),
+        reserved=properties.number("ReservedConcurrentExecutions", least=0, most=CONCURRENCY_LIMIT),
     )
     alias = _alias(properties) if is_serverless else ""
     for source_id, source in ((id, properties), (event_id, event_resource)):

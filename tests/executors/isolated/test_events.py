@@ -7,10 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi import Application, InProcessExecutor, SqliteQueue, StaticFetcher
-from serverfull_wsgi.errors import ZeroReservedConcurrency
 from tests.support.event_servers import GTHREAD, EventServers
-from tests.support.hosts import InProcess
 from tests.support.isolated import needs_client
 from tests.support.waiting import wait_until
 from tests.telemetry.test_metrics import Collector
@@ -95,24 +92,6 @@ def test_a_throttle_does_not_count_as_an_attempt(serve, collector, battery):
     throttled = [line for line in collector.waiting() if ".Throttles:" in line]
     assert throttled.count("serverfull.note.Throttles:1|c") == note["throttles"]
     assert throttled.count("serverfull.broken.Throttles:1|c") == broken["throttles"]
-
-
-class Reserved(InProcessExecutor):
-    """An executor for a function whose reserved concurrency is 0."""
-
-    def execute(self, function, invocation):
-        raise ZeroReservedConcurrency
-
-
-def test_a_reserved_concurrency_of_0_is_recorded_at_once(tmp_path):
-    """A8."""
-    queue = SqliteQueue(tmp_path / "events.sqlite3")
-    with contextlib.closing(Application(StaticFetcher({"note": print}), executor=Reserved(), queue=queue)) as served:
-        target, headers = "/2015-03-31/functions/note/invocations", {"X-Amz-Invocation-Type": "Event"}
-        id = InProcess(served).request("POST", target, b"1", headers).headers["x-amzn-RequestId"]
-        wait_until(lambda: queue.event(id)["state"] == "failed")
-        event = queue.event(id)
-    assert (event["condition"], event["attempts"], event["throttles"]) == ("ZeroReservedConcurrency", 0, 0)
 
 
 def test_a_chain_that_forwards_its_trace_header_is_stopped_after_16_hops(serve, collector, battery):

@@ -51,7 +51,6 @@ SERVED = "x86_64" if OTHER == "arm64" else "arm64"
         ("Events: {Changes: {Type: DynamoDB}}", "Events.Changes", "events of type DynamoDB are not served"),
         ("Events: {Rule: {Type: EventBridgeRule}}", "Events.Rule", "events of type EventBridgeRule are not served"),
         ("FunctionUrlConfig: {AuthType: NONE}", "FunctionUrlConfig", "function URLs are served by "),
-        ("ReservedConcurrentExecutions: 0", "ReservedConcurrentExecutions", "concurrency is not reserved"),
         ("FileSystemConfigs: [{Arn: a, LocalMountPath: /mnt}]", "FileSystemConfigs", "no file system is mounted"),
         ("VpcConfig: {SubnetIds: [!Ref Lost]}", "VpcConfig", "the function uses the network of this machine"),
         ("Tracing: Active", "Tracing", "no traces are sent to X-Ray"),
@@ -265,3 +264,20 @@ def test_the_server_logs_each_warning_at_its_start(tmp_path):
 
 def test_the_example_causes_no_warnings():
     assert SamFetcher(str(ROOT / "examples/sam_project/template.yaml")).notes() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "reserved"), [("0", 0), ("'7'", 7), ("!If [Busy, 5, !Ref AWS::NoValue]", None), ("!Ref Most", 12)]
+)
+def test_the_reserved_concurrency_is_the_functions(load, value, reserved):
+    parameters = "Parameters: {Most: {Type: Number, Default: 12}}\nConditions: {Busy: !Equals [a, b]}\n"
+    fetcher = load(parameters + one(f"ReservedConcurrentExecutions: {value}, AutoPublishAlias: live"))
+    assert [fetcher.fetch("Hello", qualifier).reserved for qualifier in ("$LATEST", "live")] == [reserved] * 2
+    assert fetcher.notes() == []
+
+
+def test_a_reserved_concurrency_that_is_not_a_count_is_a_problem(load):
+    fetcher = load(one("ReservedConcurrentExecutions: -1"))
+    assert fetcher.problems() == [
+        "t.yaml:2: Hello.ReservedConcurrentExecutions: '-1' must be a whole number from 0 to 1,000,000; correct it"
+    ]

@@ -11,7 +11,7 @@ import shutil
 import site
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
@@ -40,10 +40,19 @@ class Spawner:
             the machine allows them.
         preload: names of modules that each zygote imports.
         logger: receives one line about the isolation in effect, and warnings.
+        inherited: returns further descriptors that zygotes and supervisors keep open until they end.
     """
 
-    def __init__(self, *, sandbox: str, preload: Sequence[str], logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        *,
+        sandbox: str,
+        preload: Sequence[str],
+        logger: logging.Logger,
+        inherited: Callable[[], Sequence[int]] = tuple,
+    ) -> None:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
+        self._inherited = inherited
         self._lock = threading.Lock()
         self._starting: dict[str, threading.Lock] = {}  # one per interpreter: a slow one must not delay the others
         self._interpreters: dict[str, str] = {}  # by runtime
@@ -185,7 +194,7 @@ class Spawner:
         with starting:
             if python not in self.zygotes:
                 path = self.client_path if python == sys.executable else ()
-                zygote = ZygoteClient(python, self._preload, path, inherited=self._locks)
+                zygote = ZygoteClient(python, self._preload, path, inherited=[*self._locks, *self._inherited()])
                 with self._lock:
                     if not self._closed:
                         self.zygotes[python] = zygote
