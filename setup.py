@@ -31,6 +31,7 @@ EXTRAS = {
         "pydantic>=2",
         "pytest>=8",
         "pytest-httpserver>=1.1",
+        "pytest-xdist>=3.6",
         "PyYAML>=6",
         "requests-aws4auth>=1.3",
         "sentry-sdk>=2",

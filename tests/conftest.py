@@ -21,8 +21,10 @@ collect_ignore = ["support/broken_syntax.py", "support/broken_import.py", "funct
 
 
 def pytest_collection_modifyitems(items):
-    """Mark each test that records figures of the battery."""
+    """Mark each test that records figures of the battery. Refuse ids that differ in each process of pytest-xdist."""
     for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: the id has an address; give the parameters names")
         if "battery" in item.fixturenames:
             item.add_marker("battery")
 

@@ -93,7 +93,10 @@ class Endless:
         return Endless()
 
 
-@pytest.mark.parametrize("wsgi", [None, print, Application, Endless(), site.prefixed], ids=repr)
+CALLABLES = {"None": None, "print": print, "class": Application, "endless": Endless(), "function": site.prefixed}
+
+
+@pytest.mark.parametrize("wsgi", CALLABLES.values(), ids=CALLABLES)
 def test_a_callable_without_an_application_has_none(wsgi):
     assert applications_in(wsgi) == []
 

@@ -57,7 +57,7 @@ def test_a_stream_of_a_file_on_a_disk_is_not_wrapped(tmp_path):
         assert bounded(file) is file
 
 
-@pytest.mark.parametrize("stream", [None, io.StringIO(), sys], ids=repr)
+@pytest.mark.parametrize("stream", [None, io.StringIO(), sys], ids=["None", "in memory", "module"])
 def test_a_stream_without_a_descriptor_is_not_wrapped(stream):
     assert bounded(stream) is stream
 
