@@ -9,12 +9,14 @@ HERE = Path(__file__).parent
 HOME = ""  # URL of the project's public repository; empty until there is one
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "serverfull_wsgi/__init__.py").read_text(), re.MULTILINE)[1]
 
+GRANIAN = "granian~=2.8.9"  # its worker's interface is private, and may change with each minor version
 EXTRAS = {
     "aws": ["boto3>=1.34"],
     "celery": ["celery[redis]>=5.7"],
     "docs": ["celery[redis]>=5.7", "furo", "myst-parser>=4", "PyYAML>=6", "sphinx>=8"],
     "mock": ["polyfactory>=3"],
     "gevent": ["gevent>=24.11", "packaging"],  # gunicorn's own extra has the same two
+    "granian": [GRANIAN],
     "sam": ["PyYAML>=6"],
     "test": [
         "attrs",
@@ -25,6 +27,7 @@ EXTRAS = {
         "Django>=4.2",
         "Flask>=3",
         "gevent>=24.11",
+        GRANIAN,
         "hypothesis>=6.100",
         "moto[server]>=5",
         "polyfactory>=3",

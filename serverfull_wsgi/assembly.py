@@ -80,6 +80,7 @@ ROOT = ("root",)  # the value of `Settings.front` that serves one API under ever
 TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
 EXTRAS = {  # the extras of setup.py that whole modules need: the package's name, and the modules it and its own import
     "celery": ("Celery", {"celery", "kombu", "redis"}),
+    "granian": ("granian", {"granian"}),
     "sam": ("PyYAML", {"yaml"}),
 }
 _logged_notices: set[str] = set()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from serverfull_wsgi.auth.principal import PRINCIPAL, Principal
 from serverfull_wsgi.names import FunctionName
+from serverfull_wsgi.settings.settings import is_process_variable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -26,3 +27,12 @@ def authorize(environ: WSGIEnvironment, action: str, function: FunctionName | No
         principal = environ[PRINCIPAL] = Principal(str(principal))
     principal.require(action, function)
     return principal.name
+
+
+def is_authenticated(environ: WSGIEnvironment) -> bool:
+    """Return whether middleware or a server in front has authenticated the caller.
+
+    The command granian copies the process's variables into ``environ``. A REMOTE_USER from there is no caller's.
+    """
+    user: str = environ.get("REMOTE_USER", "")
+    return environ.get(PRINCIPAL) is not None or (bool(user) and not is_process_variable("REMOTE_USER", user))

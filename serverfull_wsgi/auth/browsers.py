@@ -24,8 +24,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from serverfull_wsgi.auth.authorize import is_authenticated
 from serverfull_wsgi.auth.exposure import is_address, is_bind_exposed, is_exposed
-from serverfull_wsgi.auth.principal import PRINCIPAL
 from serverfull_wsgi.errors import AccessDeniedException
 from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.wsgi.requests import discard_body
@@ -65,7 +65,7 @@ class BrowserGuard:
         if "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ:
             self._check_origin(environ)
         host: str | None = environ.get("HTTP_HOST")
-        if not self._is_own_host(host, environ.get("SERVER_NAME", "")) and not _is_authenticated(environ):
+        if not self._is_own_host(host, environ.get("SERVER_NAME", "")) and not is_authenticated(environ):
             discard_body(environ)
             raise AccessDeniedException(
                 f"Host '{clipped(host or '')}' is not a name of this server on the loopback. Call it as localhost, or "
@@ -78,7 +78,7 @@ class BrowserGuard:
         if origin is not None and origin.lower() in self._origins:
             return
         is_own = origin is None or _authority(origin) == environ.get("HTTP_HOST", "").lower()
-        if (is_own and site.lower() in OWN_SITES) or _is_authenticated(environ):
+        if (is_own and site.lower() in OWN_SITES) or is_authenticated(environ):
             return
         discard_body(environ)
         sender = f"origin '{clipped(origin)}'" if origin else "another site"
@@ -100,10 +100,6 @@ class BrowserGuard:
         if is_address(server_name) or server_name == "localhost":
             return not is_exposed(server_name)
         return bool(self._hosts)
-
-
-def _is_authenticated(environ: WSGIEnvironment) -> bool:
-    return environ.get(PRINCIPAL) is not None or bool(environ.get("REMOTE_USER"))
 
 
 def _authority(origin: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from serverfull_wsgi.auth.principal import PRINCIPAL
+from serverfull_wsgi.auth.authorize import is_authenticated
 from serverfull_wsgi.evidence import clipped
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def exposed_address(environ: WSGIEnvironment) -> str | None:
     gunicorn sets SERVER_NAME to the listener's address. Other servers set it to a name, which may resolve to anything.
     For these the client's address decides: a client on another machine proves that the server is exposed.
     """
-    if environ.get(PRINCIPAL) is not None or environ.get("REMOTE_USER"):
+    if is_authenticated(environ):
         return None
     host = environ.get("SERVER_NAME", "")
     decisive = host if is_address(host) else environ.get("REMOTE_ADDR", "")

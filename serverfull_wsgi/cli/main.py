@@ -24,6 +24,7 @@ from serverfull_wsgi.assembly import (
     import_application,
     import_wsgi,
     log_notices,
+    needs_extra,
     node_modules_path,
     python_modules_path,
 )
@@ -54,6 +55,8 @@ NO_APPLICATION = (
 )
 
 
+SERVERS = ("gunicorn", "granian")
+GRANIAN = "serverfull_wsgi.workers.GranianWorker"
 SECTIONS = {  # the commands as `--help` shows them
     "Develop": ("serve", "invoke", "functions", "check"),
     "Operate": ("worker", "events"),
@@ -110,8 +113,14 @@ def main() -> None:
     metavar="[NAME]",
     help="Serve an API of the template, or SERVERFULL_ROUTES, at / instead of the Lambda API.",
 )
+@click.option(
+    "--server",
+    type=click.Choice(SERVERS),
+    default="gunicorn",
+    help="HTTP server of the workers: gunicorn's own, or granian, which serves more requests per second.",
+)
 @click.pass_context
-def serve_(ctx: click.Context, target: str | None, env_vars: str, api: str | None) -> None:
+def serve_(ctx: click.Context, target: str | None, env_vars: str, api: str | None, server: str) -> None:
     """Serve the functions over HTTP with gunicorn.
 
     Further options are gunicorn's own. These are used most:
@@ -130,7 +139,19 @@ def serve_(ctx: click.Context, target: str | None, env_vars: str, api: str | Non
     """
     if target and api is not None:
         raise click.UsageError("--api serves an API of the settings, and --app has an application of its own; use one")
-    serve(lambda: _served(target, env_vars, api), Settings.from_environ(), ctx.args)
+    options = [*_worker_class(server, ctx.args), *ctx.args]
+    serve(lambda: _served(target, env_vars, api), Settings.from_environ(), options)
+
+
+def _worker_class(server: str, options: list[str]) -> list[str]:
+    """Return the options of gunicorn that select a ``--server``."""
+    if server == "gunicorn":
+        return []
+    if any(option.startswith(("-k", "--worker-class")) for option in options):
+        raise ConfigurationError(f"--server {server} has a worker class of its own; remove --worker-class or --server")
+    with needs_extra(server, f"--server {server}"):
+        from serverfull_wsgi.servers.gunicorn import granian  # noqa: F401  (to find out whether it is installed)
+    return ["--worker-class", GRANIAN]
 
 
 @main.command()

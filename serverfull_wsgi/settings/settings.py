@@ -413,6 +413,11 @@ SETTINGS: dict[str, Setting] = {field.name: field.metadata["setting"] for field 
 NAMES = [name for it in SETTINGS.values() for name in it.names]
 
 
+def is_process_variable(name: str, value: str) -> bool:
+    """Return whether the process has an environment variable of this name and value."""
+    return os.environ.get(name) == value
+
+
 def _message(errors: Any, given: Mapping[str, str]) -> str:
     lines = [f"{name}={_public(given.get(name, ''))!r}: {' '.join(rules)}" for name, rules in sorted(errors.items())]
     return "\n".join(lines)

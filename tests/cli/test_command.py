@@ -138,7 +138,7 @@ def test_the_help_of_serve_names_options_that_gunicorn_has():
     named = re.findall(r"(--[a-z-]+)", serverfull("serve", "--help").stdout)
     known = {option for setting in KNOWN_SETTINGS for option in setting.cli or ()}
     assert {"--bind", "--workers", "--threads", "--worker-class", "--reload", "--certfile"} <= set(named)
-    assert set(named) - known == {"--app", "--env-vars", "--help"}
+    assert set(named) - known == {"--api", "--app", "--env-vars", "--server", "--help"}
 
 
 COMPLETION = "from serverfull_wsgi.__main__ import main; main(prog_name='serverfull')"
@@ -564,9 +564,9 @@ def _answer(port):
         return urlopen(f"http://127.0.0.1:{port}/healthcheck").read()
 
 
-def without_gevent(name):
-    code = "import sys; sys.modules['gevent'] = None; from serverfull_wsgi.__main__ import main; "
-    argv = [sys.executable, "-c", f"{code} main(['serve', '--worker-class', {name!r}])"]
+def serve_without_extras(*options):
+    code = "import sys; sys.modules.update(gevent=None, granian=None); from serverfull_wsgi.__main__ import main; "
+    argv = [sys.executable, "-c", f"{code} main({['serve', *options]})"]
     return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=clean_environ(), timeout=60, check=False)
 
 
@@ -582,12 +582,24 @@ def without_gevent(name):
     ],
 )
 def test_a_worker_class_that_cannot_be_imported_is_one_line(name, cure):
-    result = without_gevent(name)
+    result = serve_without_extras("--worker-class", name)
     assert result.returncode == 1
     line = result.stderr.strip()
     assert line.startswith(f"Error: the worker class {name!r} cannot be imported: ")
     assert line.endswith(f"; {cure}")
     assert "\n" not in line
+
+
+GRANIAN = "serverfull_wsgi.workers.GranianWorker"
+
+
+@pytest.mark.parametrize(
+    ("options", "origin"), [(["--server", "granian"], "--server granian"), (["--worker-class", GRANIAN], GRANIAN)]
+)
+def test_a_server_that_is_not_installed_is_one_line(options, origin):
+    result = serve_without_extras(*options)
+    assert result.returncode == 1
+    assert result.stderr.strip() == f"Error: {origin} needs granian: pip install 'serverfull-wsgi[granian]'"
 
 
 HOST = """

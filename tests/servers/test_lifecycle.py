@@ -199,7 +199,11 @@ STARTS = {
 # B1
 
 CLIENTS = 4
-WORKERS = {"gthread": ["--worker-class", "gthread", "--threads", "8"], "sync": ["--worker-class", "sync"]}
+WORKERS = {
+    "gthread": ["--worker-class", "gthread", "--threads", "8"],
+    "sync": ["--worker-class", "sync"],
+    "granian": ["--worker-class", "serverfull_wsgi.workers.GranianWorker", "--threads", "8"],
+}
 
 
 class Load:
@@ -273,7 +277,10 @@ def under_reloads(server, count):
     }
 
 
-@pytest.mark.parametrize(("start", "worker"), [("gunicorn", "gthread"), ("gunicorn", "sync"), ("serve", "gthread")])
+RELOADED = [("gunicorn", "gthread"), ("gunicorn", "sync"), ("serve", "gthread"), ("serve", "granian")]
+
+
+@pytest.mark.parametrize(("start", "worker"), RELOADED)
 def test_reloads_lose_no_call_and_no_event(start, worker, project, battery):
     with STARTS[start](project, WORKERS[worker]) as server:
         load, figures = under_reloads(server, share(50_000, 2_000))
@@ -306,12 +313,14 @@ STOPS = [
     ("serve", "sync", signal.SIGTERM),
     ("serve", "sync", signal.SIGINT),
     ("serve with hooks", "sync", signal.SIGINT),
+    ("serve", "granian", signal.SIGTERM),
 ]
 # A sync worker accepts only the call that it runs. Further calls wait in the kernel's queue, which no application can
 # see, and are reset when gunicorn exits. A gthread worker also accepts calls for which no thread is free yet.
 OPTIONS = {
     "gthread": (["--worker-class", "gthread", "--threads", "2"], 5),
     "sync": (["--worker-class", "sync", "--workers", "2"], 2),
+    "granian": (["--server", "granian", "--threads", "2"], 5),
 }
 EVENTS = [f"event-{number}" for number in range(8)]
 

@@ -102,6 +102,7 @@ GUNICORN = {
     "sync": ("--workers", "2"),
     "gthread": _GTHREAD,
     "gevent": ("--worker-class", "gevent"),
+    "granian": ("--worker-class", "serverfull_wsgi.workers.GranianWorker", "--threads", "4"),
     "sync-preload": ("--workers", "2", "--preload"),
     "gthread-preload": (*_GTHREAD, "--preload"),
     "gevent-preload": ("--worker-class", "gevent", "--preload"),

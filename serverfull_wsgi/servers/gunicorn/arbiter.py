@@ -27,7 +27,8 @@ from serverfull_wsgi.settings.fields import parse_address
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-GTHREAD = ("gthread", "serverfull_wsgi.workers.ThreadWorker")
+GRANIAN = "serverfull_wsgi.workers.GranianWorker"
+THREADED = ("gthread", "serverfull_wsgi.workers.ThreadWorker", GRANIAN)
 # Calls at the same time. A thread is made only if all others are busy, so more threads cost idle servers nothing. This
 # is the default number of isolated environments (SERVERFULL_MAX_CONCURRENCY), so that all of them can work.
 THREADS = 64
@@ -80,7 +81,10 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
             for name, value in values.items():
                 if value is not None and name != "args":
                     self.cfg.set(name, value)
-        if self.cfg.settings["worker_class"].get() not in GTHREAD and arguments.threads is from_environ.threads is None:
+        if (
+            self.cfg.settings["worker_class"].get() not in THREADED
+            and arguments.threads is from_environ.threads is None
+        ):
             self.cfg.set("threads", 1)  # gunicorn turns sync into gthread if there is more than one thread
         self._check_address()
         self._check_worker_class()

@@ -22,6 +22,11 @@ from serverfull_wsgi.telemetry.stdio import bound_output, output_of
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+GRANIAN_ALONE = (
+    "the command granian has no hook for the end of a worker: events in memory are lost then, running events run again "
+    "later, and the last log lines may be missing; use 'serverfull serve --server granian'"
+)
+
 
 def start_http(fetcher: Fetcher | None = None, settings: Settings | None = None, options: Sequence[str] = ()) -> None:
     """Serve functions with gunicorn until a signal ends it. Ends by `SystemExit`.
@@ -79,6 +84,10 @@ def load_app(adapt: Callable[[Settings], Settings] = lambda settings: settings) 
                 warn_of_timeouts(application, cfg)
                 for line in drain_warnings(settings, cfg.graceful_timeout):
                     LOGGER.warning("%s", line)
+        if granian := _frame_of("granian.server.mp"):
+            if granian.f_locals.get("worker_id") == 1:  # one warning for all workers
+                LOGGER.warning(GRANIAN_ALONE)
+            application.start()
         if _is_worker():
             application.start()
         return application
@@ -101,10 +110,15 @@ def _is_gunicorn() -> bool:
 
 def _is_worker() -> bool:
     """Return whether a gunicorn worker loads the application. With ``--preload`` the arbiter does, and forks later."""
+    return _frame_of("gunicorn.workers.base") is not None
+
+
+def _frame_of(module: str) -> FrameType | None:
+    """Return the innermost frame of this module that is running, or None."""
     frame: FrameType | None = sys._getframe()
-    while frame and frame.f_globals.get("__name__") != "gunicorn.workers.base":
+    while frame and frame.f_globals.get("__name__") != module:
         frame = frame.f_back
-    return frame is not None
+    return frame
 
 
 def _startup_error(error: ConfigurationError) -> Exception:

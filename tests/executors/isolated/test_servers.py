@@ -30,6 +30,7 @@ WORKERS = {
     "sync": ["--worker-class", "sync"],
     "gthread": ["--worker-class", "gthread", "--threads", "4"],
     "gevent": ["--worker-class", "gevent"],
+    "granian": ["--worker-class", "serverfull_wsgi.workers.GranianWorker", "--threads", "4"],
 }
 
 
@@ -75,7 +76,7 @@ def test_isolated_functions_run_concurrently_and_fail_as_on_aws(server):
     assert b"Status: timeout" in base64.b64decode(late.headers["X-Amz-Log-Result"])
 
 
-@pytest.mark.parametrize("server", [*WORKERS, *(f"{worker}-impatient" for worker in WORKERS)], indirect=True)
+@pytest.mark.parametrize("server", [*WORKERS, "sync-impatient", "gthread-impatient", "gevent-impatient"], indirect=True)
 def test_a_stop_answers_a_long_invocation_with_a_complete_500(server):
     mark = f"mark-{uuid.uuid4()}"
     with ThreadPoolExecutor(1) as pool:
