@@ -233,6 +233,7 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         overrides=_overrides(settings, fetcher) if fetcher else {},
         node_modules=node_modules_path(settings),
         python_modules=python_modules_path(settings),
+        hidden=(settings.data_dir, settings.credentials_file, settings.environment_file),
     )
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
 

@@ -48,6 +48,7 @@ class Function:
         errors: the exceptions that the function documents, classes or instances. Mock mode raises them.
         mock: the result in mock mode: a value, or a callable without parameters that returns one.
         source: the handler before a wrapper replaced it; by default ``handler``.
+        ephemeral_storage: MiB of /tmp, where environments have a root directory of their own.
         logging_config: the format, levels and group of the function's log; for isolated functions only.
         event_config: the retries and destinations of the function's events; None for the defaults.
         handler_string: the Handler string by which an isolated process imports a callable. If empty, the process
@@ -82,6 +83,7 @@ class Function:
     is_mocked: bool = False
     logging_config: LoggingConfig | None = None
     reserved: int | None = field(default=None, compare=False)  # a new limit makes no environment outdated
+    ephemeral_storage: int = 512
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):
@@ -90,6 +92,8 @@ class Function:
             self._refuse("timeout", self.timeout, f"a number of seconds above 0, at most {TIMEOUT_LIMIT:,}")
         if not _is_number(self.memory_size) or not self.memory_size >= 1 or self.memory_size % 1:
             self._refuse("memory_size", self.memory_size, "a whole number of MiB, 1 or more")
+        if not _is_number(self.ephemeral_storage) or not self.ephemeral_storage >= 1 or self.ephemeral_storage % 1:
+            self._refuse("ephemeral_storage", self.ephemeral_storage, "a whole number of MiB, 1 or more")
         if not re.fullmatch(r"\$LATEST|[a-zA-Z0-9-_]{1,128}", self.version):
             self._refuse("version", self.version, "$LATEST, or letters, digits, '-' and '_'")
         if self.code is not None and not os.path.isabs(self.code):

@@ -73,7 +73,7 @@ ZYGOTE = [
     *(ISOLATED / folder / "__init__.py" for folder in (".", "zygote", "sandbox")),
     ISOLATED / "zygote/protocol.py",
     ISOLATED / "runtimes/packages.py",
-    ISOLATED / "sandbox/linux.py",
+    *(ISOLATED / f"sandbox/{name}.py" for name in ("linux", "mounts", "root", "root_template")),
 ]
 
 

@@ -98,9 +98,9 @@ class Settings:
     sandbox: str = setting(
         "SANDBOX",
         "auto",
-        read.choice("auto", "process", "namespaces"),
-        "isolation between these processes: `namespaces`; `process` (no namespaces); "
-        "or `auto`: namespaces if the kernel allows them",
+        read.choice("auto", "process", "namespaces", "root"),
+        "isolation between these processes: `root` (a root directory of its own for each); `namespaces`; "
+        "`process` (no namespaces); or `auto`: namespaces if the kernel allows them",
     )
     max_concurrency: int = setting(
         "MAX_CONCURRENCY",

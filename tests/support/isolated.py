@@ -11,21 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
+from serverfull_wsgi import ConfigurationError, Function, FunctionName, Invocation, ProcessExecutor
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
-from serverfull_wsgi.executors.isolated.zygote.protocol import SPARE_NAME
+from serverfull_wsgi.executors.isolated.zygote.protocol import MOUNT_SERVER_NAME, SPARE_NAME
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.telemetry.scope import LOGGER
 from tests.support.servers import ROOT
 
 FUNCTIONS = ROOT / "tests/functions"
 NAME = "isolated"
-SANDBOXES = ["process", "namespaces"]
+SANDBOXES = ["process", "namespaces", "root"]
 
 needs_client = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
     reason="awslambdaric has wheels for Linux on x86-64 and aarch64 only",
 )
+
+
+def task_root(executor, code=FUNCTIONS):
+    """Return the path of a code directory as its function sees it."""
+    return "/var/task" if executor.sandbox == "root" else str(code)
 
 
 def function(handler="whoami", *, code=FUNCTIONS, timeout=30, **more):
@@ -57,6 +62,7 @@ def result(executor, function, event=None):
 def executing(**options):
     """Return a `ProcessExecutor` that has started; close it at the end."""
     executor = ProcessExecutor(**{"eager": True, **options})
+    executor.sandbox = options.get("sandbox")
     executor.start()
     try:
         yield executor
@@ -81,9 +87,33 @@ def needs_namespaces():
         pytest.skip(f"no namespaces here: {why}")
 
 
+@functools.cache
+def roots():
+    """Return the reason why environments have no root directories of their own here, or an empty text."""
+    try:
+        with executing(sandbox="root"):
+            return ""
+    except ConfigurationError as error:
+        return str(error)
+
+
+def needs_root():
+    """Skip the test on a machine where environments have no root directories of their own."""
+    if why := roots():
+        pytest.skip(why)
+
+
+def needs_sandbox(sandbox):
+    """Skip the test on a machine without this sandbox."""
+    if sandbox == "namespaces":
+        needs_namespaces()
+    if sandbox == "root":
+        needs_root()
+
+
 def population(executor):
     """Return the processes of all environments, without the fork servers and their spare processes."""
-    return [pid for pid in _forked(executor) if _name(pid) not in (SPARE_NAME, "")]
+    return [pid for pid in _forked(executor) if _name(pid) not in (SPARE_NAME, MOUNT_SERVER_NAME, "")]
 
 
 def waiting(executor):

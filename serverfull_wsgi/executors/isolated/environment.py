@@ -89,9 +89,10 @@ class Environment:
         self.output = Output(reader, logger)
         self._poll.register(self._channel.fd, select.POLLIN)
         self._poll.register(reader, select.POLLIN)
-        self._group = spawner.acquire_group(launch_spec.python, int(function.memory_size))
-        self._is_memory_watched = self._group is None or not spawner.hides_groups
-        self._memory = Memory(int(function.memory_size) * MIB, self._group)
+        tmp_size = int(function.ephemeral_storage)
+        self._group = spawner.acquire_group(launch_spec.python, int(function.memory_size), tmp_size)
+        self._is_memory_watched = self._group is None or not spawner.hides_groups or spawner.has_root
+        self._memory = Memory(int(function.memory_size) * MIB, self._group, has_files=spawner.has_root)
         self._weight = CpuWeight(self._group, int(function.memory_size))
         self.used = self._memory_read_at = monotonic()
         with self._channel.supervisor_end as supervisor_end:

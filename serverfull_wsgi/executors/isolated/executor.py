@@ -28,7 +28,7 @@ from serverfull_wsgi.handlers import handler_string
 from serverfull_wsgi.protocols import SharedPlaces
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-SANDBOXES = ("auto", "process", "namespaces")
+SANDBOXES = ("auto", "process", "namespaces", "root")
 
 
 class Statistics(NamedTuple):
@@ -59,6 +59,7 @@ class ProcessExecutor:
         overrides: variables by function name, which win over the function's own.
         node_modules: a folder of packages for all Node.js functions, after their own and those of layers.
         python_modules: the same for Python functions with a code directory.
+        hidden: files and directories of the server that functions with a root directory of their own never see.
 
     `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
@@ -78,10 +79,12 @@ class ProcessExecutor:
         overrides: Mapping[str, Mapping[str, str]] | None = None,
         node_modules: str = "",
         python_modules: str = "",
+        hidden: Sequence[str] = (),
     ) -> None:
         self._environment, self._overrides = environment or {}, overrides or {}
         self._node_modules = node_modules
         self._python_modules = python_modules
+        self._hidden = hidden
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_timeout, self._drain = init_timeout, drain
@@ -124,6 +127,7 @@ class ProcessExecutor:
                     preload=self._preload,
                     logger=self._logger,
                     inherited=self._places.descriptors if self._places else tuple,
+                    hidden=self._hidden,
                 )
                 spawner.start()
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
@@ -309,6 +313,7 @@ class _OpenExecutor:
             python=python,
             node_modules=self._node_modules,
             python_modules=self._python_modules,
+            has_root=self.spawner.has_root,
         )
         if not spec.argv and (not self.spawner.can_fork(python) or spec.wrapper):
             paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path]
@@ -316,7 +321,9 @@ class _OpenExecutor:
                 spec.variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
             if function.code is not None:
                 spec.variables[PACKAGES] = self.spawner.packages_of(spec)
-            return spec._replace(argv=(*spec.wrapper, python, "-u", BOOTSTRAP))
+            return spec._replace(
+                argv=(*spec.wrapper, python, "-u", os.path.join(spec.variables["LAMBDA_RUNTIME_DIR"], BOOTSTRAP))
+            )
         return spec
 
     def close(self) -> None:

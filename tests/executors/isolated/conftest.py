@@ -2,14 +2,12 @@
 
 import pytest
 
-from tests.support.isolated import SANDBOXES, executing, needs_namespaces
+from tests.support.isolated import SANDBOXES, executing, needs_sandbox
 
 
 @pytest.fixture(scope="module", params=SANDBOXES)
 def executor(request):
     """Return an executor; a test that uses it runs at each level of protection."""
-    if request.param == "namespaces":
-        needs_namespaces()
+    needs_sandbox(request.param)
     with executing(sandbox=request.param) as executor:
-        executor.sandbox = request.param
         yield executor

@@ -13,15 +13,15 @@ from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.executors.isolated.zygote import spawner
 from tests.support.isolated import (
-    FUNCTIONS,
     SANDBOXES,
     executing,
     function,
     needs_client,
-    needs_namespaces,
+    needs_sandbox,
     population,
     result,
     run,
+    task_root,
     waiting,
 )
 from tests.support.waiting import wait_until
@@ -102,8 +102,7 @@ os.fork, zygote = fork, os.getpid()
 @pytest.mark.parametrize("which", ["==", "!="], ids=["zygote", "init"])
 @pytest.mark.parametrize("sandbox", SANDBOXES)
 def test_without_room_for_more_processes_the_existing_ones_go_on(sandbox, which, tmp_path, monkeypatch):
-    if sandbox == "namespaces":
-        needs_namespaces()
+    needs_sandbox(sandbox)
     flag = tmp_path / "no_more"
     (tmp_path / "forking.py").write_text(FORKING.format(flag=str(flag), which=which, zygote="zygote"))
     monkeypatch.setattr(spawner, "_client_path", lambda: (str(tmp_path),))
@@ -141,12 +140,11 @@ def test_an_interpreter_that_starts_slowly_delays_no_other(executor, tmp_path, m
 
 @pytest.mark.parametrize("sandbox", SANDBOXES)
 def test_without_a_zygote_that_can_fork_environments_are_executed(sandbox, caplog):
-    if sandbox == "namespaces":
-        needs_namespaces()
+    needs_sandbox(sandbox)
     with caplog.at_level(logging.INFO, "serverfull_wsgi"), executing(preload=["no_such_module"], sandbox=sandbox) as it:
         seen = result(it, function("surroundings"))
         assert run(it, function("evaluate", name="b"), "1 / 0")[1]["errorType"] == "ZeroDivisionError"
-    assert seen["cwd"] == str(FUNCTIONS)
+    assert seen["cwd"] == task_root(it)
     assert "environments start by exec (ModuleNotFoundError: No module named 'no_such_module')" in caplog.text
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warning == "SERVERFULL_ZYGOTE_PRELOAD has no effect: ModuleNotFoundError: No module named 'no_such_module'"

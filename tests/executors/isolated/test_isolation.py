@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.isolated import (
-    FUNCTIONS,
     function,
     needs_client,
     population,
     result,
     run,
+    task_root,
 )
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until
@@ -56,7 +56,7 @@ def test_a_function_cannot_change_the_servers_process(executor):
         os.getcwd(), dict(os.environ), signal.getsignal(signal.SIGTERM), os.getpriority(os.PRIO_PROCESS, 0)
     )  # fmt: skip
     seen = result(executor, function("surroundings", name="unchanged"))
-    assert seen["cwd"] == str(FUNCTIONS)
+    assert seen["cwd"] == task_root(executor)
 
 
 def test_descriptors_are_limited_and_a_fork_bomb_ends_with_its_environment(executor):

@@ -20,7 +20,7 @@ from tests.support.isolated import (
     function,
     marked,
     needs_client,
-    needs_namespaces,
+    needs_sandbox,
     population,
     result,
     run,
@@ -56,8 +56,7 @@ with executing(sandbox=sys.argv[2]) as executor:
 
 @pytest.mark.parametrize("sandbox", SANDBOXES)
 def test_all_processes_end_and_all_files_go_with_a_killed_server(sandbox):
-    if sandbox == "namespaces":
-        needs_namespaces()
+    needs_sandbox(sandbox)
     mark = f"mark-{uuid.uuid4()}"
     argv = [sys.executable, "-c", SERVER, mark, sandbox]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environ()) as server:

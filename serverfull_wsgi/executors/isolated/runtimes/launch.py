@@ -6,14 +6,17 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import InvalidRuntimeException
+from serverfull_wsgi.executors.isolated.sandbox.root import OPT, TASK, Mount
+from serverfull_wsgi.executors.isolated.sandbox.root_template import NODE_MODULES, PYTHON_MODULES, RUNTIME
 from serverfull_wsgi.names import log_group_name
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BOOTSTRAP = os.path.join(HERE, "bootstrap.py")  # of a Python environment that a wrapper script starts
+BOOTSTRAP = "bootstrap.py"  # of the folder of the runtimes: starts a Python environment that is not forked
 OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of the server's own interpreter
 LOG_FD = 3  # the telemetry descriptor
 PACKAGES = "_SERVERFULL_PACKAGES"  # the variable by which `BOOTSTRAP` gets its arguments
@@ -35,11 +38,19 @@ class LaunchSpec(NamedTuple):
     path: tuple[str, ...]  # put at the front of Python's module search path
     variables: dict[str, str]
     modules: str = ""  # the folder of packages for all Python functions, or an empty text
+    mounts: tuple[Mount, ...] = ()  # beside the code and the layers, for a root directory of its own
     wrapper: tuple[str, ...] = ()  # for Python: the command that starts the interpreter, by AWS_LAMBDA_EXEC_WRAPPER
 
 
 def launch_spec(
-    function: Function, handler: str, *, region: str, python: str, node_modules: str = "", python_modules: str = ""
+    function: Function,
+    handler: str,
+    *,
+    region: str,
+    python: str,
+    node_modules: str = "",
+    python_modules: str = "",
+    has_root: bool = False,
 ) -> LaunchSpec:
     """Return the launch spec of a function.
 
@@ -50,6 +61,7 @@ def launch_spec(
         python: path of the interpreter for a Python runtime.
         node_modules: the folder of packages for all Node.js functions, or an empty text.
         python_modules: the folder of packages for all Python functions, or an empty text.
+        has_root: whether the environment has a root directory of its own, with AWS's paths.
 
     Raises:
         InvalidRuntimeException: if the runtime is unknown, or its program is not on this machine.
@@ -75,20 +87,60 @@ def launch_spec(
         raise InvalidRuntimeException(f"The runtime {runtime!r} is not supported; use one of {_RUNTIMES}.")
     variables = {
         **_variables(function, runtime, region),
+        "LAMBDA_RUNTIME_DIR": HERE,
         "PATH": os.pathsep.join(
             dict.fromkeys(filter(None, (*_layer_folders(function, "bin"), program_folder, *_PATH)))
         ),
         "LD_LIBRARY_PATH": os.pathsep.join((root, os.path.join(root, "lib"), *_layer_folders(function, "lib"))),
         "LAMBDA_TASK_ROOT": root,
-        "_HANDLER": handler,
         **special,
-        **_logging_variables(function),
-        **function.environment,
     }
+    wrapper = _wrapper(function, root, has_root=has_root)
+    mounts: tuple[Mount, ...] = ()
+    if has_root:
+        shared = {node_modules: NODE_MODULES, python_modules: PYTHON_MODULES}
+        mounts = tuple(Mount(source, target) for source, target in shared.items() if os.path.isdir(source))
+        seen = Translation({one.source: one.target for one in mounts}, function)
+        variables = {name: seen.paths(value) for name, value in variables.items()}
+        argv, wrapper, path = seen.each(argv), seen.each(wrapper), tuple(dict.fromkeys(seen.each(path)))
+        root, python_modules = seen.path(root), seen.path(python_modules)
+    variables |= {"_HANDLER": handler, **_logging_variables(function), **function.environment}
     if path and "PYTHONPATH" in function.environment:
         path = (root, *filter(None, function.environment["PYTHONPATH"].split(os.pathsep)))
-    wrapper = _wrapper(function, root)
-    return LaunchSpec(python, wrapper + argv if argv else (), handler, root, path, variables, python_modules, wrapper)
+    argv = wrapper + argv if argv else ()
+    return LaunchSpec(python, argv, handler, root, path, variables, python_modules, mounts, wrapper)
+
+
+class Translation:
+    """The paths of an environment with a root directory of its own, by the paths of the server.
+
+    >>> seen = Translation({}, Function("app.handler", code="/srv/app", layers=["/srv/app/layer", "/srv/b"]))
+    >>> seen.path("/srv/app/app.py"), seen.path("/srv/app/layer/bin"), seen.path("/usr/bin/node")
+    ('/var/task/app.py', '/opt/bin', '/usr/bin/node')
+    >>> seen.paths("/srv/b/bin:/srv/app/layer/bin:/bin")
+    '/opt/bin:/bin'
+    """
+
+    def __init__(self, others: Mapping[str, str], function: Function) -> None:
+        places = {HERE: RUNTIME, **others, **dict.fromkeys(function.layers, OPT)}
+        if function.code is not None:
+            places[function.code] = TASK
+        self._places = sorted(places.items(), key=lambda place: -len(place[0]))  # a folder before its parents
+
+    def path(self, path: str) -> str:
+        """Return one path as the environment sees it."""
+        for source, target in self._places:
+            if path == source or path.startswith(source.rstrip("/") + "/"):
+                return target + path[len(source.rstrip("/")) :]
+        return path
+
+    def each(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return several paths."""
+        return tuple(self.path(path) for path in paths)
+
+    def paths(self, text: str) -> str:
+        """Return a list of paths with colons between them, each once."""
+        return os.pathsep.join(dict.fromkeys(self.each(text.split(os.pathsep)))) if "/" in text else text
 
 
 def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
@@ -107,7 +159,6 @@ def _variables(function: Function, runtime: str, region: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": region,
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
-        "LAMBDA_RUNTIME_DIR": HERE,
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "_LAMBDA_TELEMETRY_LOG_FD": str(LOG_FD),
@@ -142,7 +193,7 @@ def _layer_folders(function: Function, *folders: str) -> tuple[str, ...]:
     return tuple(path for path in paths if os.path.isdir(path))
 
 
-def _wrapper(function: Function, root: str) -> tuple[str, ...]:
+def _wrapper(function: Function, root: str, *, has_root: bool) -> tuple[str, ...]:
     """Return the wrapper script of a function, if it has one. Look a path below /opt or /var/task up in its folders.
 
     A script that is missing ends the start as on AWS, with a line in the log and the exit status of a shell.
@@ -154,6 +205,7 @@ def _wrapper(function: Function, root: str) -> tuple[str, ...]:
     candidates = [name]
     for prefix, folders in (("/opt/", (*reversed(function.layers),)), ("/var/task/", (root,))):
         if name.startswith(prefix):
+            candidates = [] if has_root else candidates  # the server's own /opt is invisible
             candidates += [os.path.join(folder, name.removeprefix(prefix)) for folder in folders]
     path = next(filter(os.path.isfile, candidates), None)
     if path is None:

@@ -11,11 +11,13 @@ the search path of a fork therefore has the function's own folders and the stand
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from typing import Any
 
@@ -32,24 +34,65 @@ _distributions: set[str] = set()  # normal names
 
 def find_packages(preloaded: Iterable[str]) -> None:
     """Find the distributions that functions can import; the names of preloaded modules are among them."""
-    waiting = ["boto3"]
     tops = {module.partition(".")[0] for module in preloaded}
-    if tops:
-        by_module = importlib.metadata.packages_distributions()
-        waiting += [name for top in tops for name in by_module.get(top, [])]
-        _names.update(tops)
+    _names.update(tops)
+    for distribution in _with_requirements(["boto3", *_distributions_of(tops)]):
+        _distributions.add(_normal(distribution.metadata["Name"]))
+        _names.update(_modules_of(distribution))
+
+
+def visible_entries(preloaded: Iterable[str]) -> Iterator[str]:
+    """Yield the files and folders that AWS's client and the importable distributions have been installed as."""
+    tops = {module.partition(".")[0] for module in preloaded}
+    seen = set()
+    for distribution in _with_requirements(["awslambdaric", "boto3", *_distributions_of(tops)]):
+        for first in _first_parts(distribution):
+            path = str(distribution.locate_file(first))
+            if first not in ("..", "__pycache__") and path not in seen and os.path.exists(path):
+                seen.add(path)
+                yield path
+    for top in tops:  # a module without a distribution, or of an editable installation
+        with contextlib.suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(top)
+            places = [*(spec.submodule_search_locations or [spec.origin or ""])] if spec else []
+            for path in places:
+                if path not in seen and os.path.isabs(path) and not path.startswith(_LIBRARY + os.sep):
+                    seen.add(path)
+                    yield path
+
+
+def _distributions_of(tops: Collection[str]) -> list[str]:
+    """Return the names of the distributions that have these top-level modules."""
+    if not tops:
+        return []
+    by_module = importlib.metadata.packages_distributions()
+    return [name for top in tops for name in by_module.get(top, [])]
+
+
+def _with_requirements(names: Iterable[str]) -> Iterator[importlib.metadata.Distribution]:
+    """Yield the installed distributions of these names, and all that they require."""
+    waiting, done = list(names), set()
     while waiting:
         name = _normal(waiting.pop())
-        if name in _distributions:
+        if name in done:
             continue
+        done.add(name)
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        _distributions.add(name)
-        _names.update(_modules_of(distribution))
+        yield distribution
         needed = [each for each in distribution.requires or () if "extra ==" not in each]
         waiting += [match[0] for each in needed if (match := _name.match(each))]
+
+
+def _first_parts(distribution: importlib.metadata.Distribution) -> set[str]:
+    """Return the names in the folder of a distribution that it consists of: packages, modules, libraries, metadata."""
+    if distribution.files:
+        return {file.parts[0] for file in distribution.files}
+    metadata = getattr(distribution, "_path", None)  # Debian's packages have no list of files
+    modules = {part for name in _modules_of(distribution) for part in (name, f"{name}.py")}
+    return modules | ({os.path.basename(metadata)} if metadata else set())
 
 
 def _modules_of(distribution: importlib.metadata.Distribution) -> Iterator[str]:

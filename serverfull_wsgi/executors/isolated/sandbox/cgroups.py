@@ -34,10 +34,13 @@ class Group(NamedTuple):
         """Return the files that a process joins the groups by."""
         return [os.path.join(path, "cgroup.procs") for path in self.paths]
 
-    def limit(self, memory_size: int) -> None:
-        """Limit memory to ``memory_size`` MiB, and give CPU in proportion. Raise OSError if memory has no limit."""
+    def limit(self, memory_size: int, tmp_size: int = 0) -> None:
+        """Limit memory to ``memory_size`` MiB, and give CPU in proportion. Raise OSError if memory has no limit.
+
+        ``tmp_size`` MiB more are for files in memory.
+        """
         for path in self.paths:
-            _limit(path, memory_size * 1024 * 1024)
+            _limit(path, (memory_size + tmp_size) * 1024 * 1024)
         self.set_cpu_weight(memory_size)
 
     def set_cpu_weight(self, weight: float) -> None:
@@ -63,6 +66,14 @@ class Group(NamedTuple):
             with contextlib.suppress(OSError), open(os.path.join(path, "memory.stat")) as file:
                 counts = dict(line.split() for line in file)
                 return int(counts.get("active_file", 0)) + int(counts.get("inactive_file", 0))
+        return 0
+
+    def process_bytes(self) -> int:
+        """Return the memory of the group's processes that is not a file's; 0 if the kernel does not show it."""
+        for path in self.paths:
+            with contextlib.suppress(OSError, ValueError), open(os.path.join(path, "memory.stat")) as file:
+                counts = dict(line.split() for line in file)
+                return int(counts.get("anon") or counts.get("rss") or 0)
         return 0
 
     def kill(self) -> None:

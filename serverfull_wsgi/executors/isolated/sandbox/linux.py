@@ -29,20 +29,21 @@ _KILL_TIMEOUT = 5.0  # seconds; a process in I/O that cannot be interrupted is t
 
 
 @lru_cache
-def _libc() -> ctypes.CDLL:
+def libc() -> ctypes.CDLL:
+    """Return the C library."""
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _call(name: str, *arguments: object) -> None:
+def call(name: str, *arguments: object) -> None:
     """Call a function of the C library. Raise OSError if the result is not 0."""
-    if getattr(_libc(), name)(*arguments):
+    if getattr(libc(), name)(*arguments):
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
 def _prctl(option: int, value: int) -> bool:
     zero = ctypes.c_ulong(0)
-    return not _libc().prctl(option, ctypes.c_ulong(value), zero, zero, zero)
+    return not libc().prctl(option, ctypes.c_ulong(value), zero, zero, zero)
 
 
 # This process
@@ -51,7 +52,7 @@ def _prctl(option: int, value: int) -> bool:
 def set_process_name(name: str) -> None:
     """Set the name of this process in lists of processes; the kernel keeps 15 bytes."""
     zero = ctypes.c_ulong(0)
-    _libc().prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()), zero, zero, zero)
+    libc().prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()), zero, zero, zero)
 
 
 def become_subreaper() -> None:
@@ -71,7 +72,7 @@ def drop_privileges() -> None:
         if not _prctl(_PR_CAPBSET_DROP, capability):
             break
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _libc().capset(header, (ctypes.c_uint32 * 6)())
+    libc().capset(header, (ctypes.c_uint32 * 6)())
 
 
 def unshare() -> None:
@@ -79,18 +80,27 @@ def unshare() -> None:
 
     User and group ids keep their values. The caller must have a single thread. Raise OSError if the system refuses.
     """
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWIPC)
+
+
+def _unshare(namespaces: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
-    _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWIPC)
+    call("unshare", namespaces)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
-    _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+    call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+
+
+def unshare_mounts() -> None:
+    """Enter new user and mount namespaces. The caller must have a single thread. Raise OSError if that fails."""
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS)
 
 
 def unshare_cgroups() -> None:
     """Enter a cgroup namespace with the present groups as its roots, if the kernel has such namespaces."""
     with contextlib.suppress(OSError):
-        _call("unshare", _CLONE_NEWCGROUP)
+        call("unshare", _CLONE_NEWCGROUP)
 
 
 def forbid_user_namespaces() -> None:
@@ -104,7 +114,7 @@ def forbid_user_namespaces() -> None:
 
 def mount_proc() -> None:
     """Mount a /proc that shows this process namespace only. Raise OSError in containers that hide parts of /proc."""
-    _call("mount", b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
+    call("mount", b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
 
 
 def hide_groups() -> None:
@@ -120,12 +130,12 @@ def hide_groups() -> None:
     for place in places:
         path = place.encode().decode("unicode_escape").encode("latin-1")  # a space is \\040 in the file
         flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-        _call("mount", b"tmpfs", path, b"tmpfs", flags, b"size=4k,mode=555")
+        call("mount", b"tmpfs", path, b"tmpfs", flags, b"size=4k,mode=555")
 
 
 def bind_mount(source: str, target: str) -> None:
     """Show the directory ``source``, with everything mounted in it, at ``target`` too."""
-    _call("mount", os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None)
+    call("mount", os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None)
 
 
 def mount_private_tmp(source: str, keep: Iterable[str]) -> None:

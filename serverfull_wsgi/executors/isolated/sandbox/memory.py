@@ -21,10 +21,13 @@ class Memory:
     Args:
         limit: bytes that `kill_if_over_limit` allows.
         group: the environment's control group, if it has one.
+        has_files: whether the group also pays for files in memory, which then count neither for the limit nor for the
+            peak. The peak of a group's processes is unknown in that case, and is the highest of the readings.
     """
 
-    def __init__(self, limit: int, group: Group | None) -> None:
-        self._limit, self._group = limit, group
+    def __init__(self, limit: int, group: Group | None, *, has_files: bool = False) -> None:
+        self._limit, self._group, self._has_files = limit, group, has_files
+        self._field = "Pss_Anon" if has_files else "Pss"  # of /proc/PID/smaps_rollup
         self._peak_fd = _open_first(*(group.peak_files() if group else ()))
         self._status_fd = -1
         self._group_peak = -1  # bytes, when last read
@@ -47,13 +50,22 @@ class Memory:
         if group_peak < 0 or group_peak != self._group_peak:
             self._peak_kib = max(self._peak_kib, _process_peak_kib(self._status_fd))
             self._group_peak = group_peak
-            if self._group and group_peak > self._peak_kib * 1024:
+            if self._group and self._has_files:
+                self._peak_kib = max(self._peak_kib, self._group.process_bytes() // 1024)
+            elif self._group and group_peak > self._peak_kib * 1024:
                 self._peak_kib = max(self._peak_kib, (group_peak - self._group.file_cache_bytes()) // 1024)
         return self._peak_kib
 
     def kill_if_over_limit(self, supervisor: int, pid: int) -> None:
         """Kill the function process ``pid`` if it, or all processes below ``supervisor`` together, exceed the limit."""
-        if _private_bytes(pid) > self._limit or self._total_bytes(supervisor) > self._limit:
+        if self._group and self._has_files:
+            if 0 <= _read_number(self._peak_fd) <= self._limit:  # one system call, and the usual case
+                return
+            total = self._group.process_bytes()
+            self._peak_kib = max(self._peak_kib, total // 1024)
+        else:
+            total = max(_private_bytes(pid), self._total_bytes(supervisor))
+        if total > self._limit:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -63,7 +75,7 @@ class Memory:
         if now < self._check_at or not supervisor:
             return 0
         pids = descendants(supervisor)
-        total = sum(map(_proportional_bytes, pids)) if len(pids) > 1 else 0
+        total = sum(_proportional_bytes(pid, self._field) for pid in pids) if len(pids) > 1 else 0
         self._peak_kib = max(self._peak_kib, total // 1024)
         self._check_at = monotonic() + (monotonic() - now) / CHECK_SHARE
         return total
@@ -107,9 +119,9 @@ def _private_bytes(pid: int) -> int:
     return 0
 
 
-def _proportional_bytes(pid: int) -> int:
+def _proportional_bytes(pid: int, field: str) -> int:
     """Return the resident memory of a process, with its share of the pages that it shares with others."""
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup") as file:
         text = file.read()
-        return int(text[text.index("\nPss:") + 5 :].split(None, 1)[0]) * 1024
+        return int(text.partition(f"\n{field}:")[2].split(None, 1)[0]) * 1024
     return _private_bytes(pid)

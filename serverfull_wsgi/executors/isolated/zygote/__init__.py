@@ -14,6 +14,8 @@ Processes::
       | fork
     function process   program/child.py; execs a command, or runs AWS's runtime client in the forked interpreter
 
+    mount server       program/mount_server.py; a child of the zygote, if environments have a root of their own
+
 With namespaces the supervisor is the first process of its process namespace. Without them the supervisor is a
 subreaper: descendants that lose their parent become its children. Both ways no process leaves an environment.
 
@@ -31,9 +33,10 @@ The control channel (-) joins the server process and one environment; its other 
       | ------ END ---------------------------------> | SIGKILL ------> |
       | <----- Ended -------------------------------- |
 
-A start request has three descriptors: the environment's end of the control channel, a pipe for its output, and
-memory in which a Python process counts the events that it has received. If an
-environment cannot be made, Failed arrives in the place of the next message.
+Before a fork the zygote requests a clone of the root template from its mount server, and before it passes a start
+request on, the tree for /tmp. A start request has three descriptors: the environment's end of the control channel, a
+pipe for its output, and memory in which a Python process counts the events that it has received. If an environment
+cannot be made, Failed arrives in the place of the next message.
 
 A spare is an environment that waits for its request. A process can take 10 ms and more to enter its control groups;
 a spare has done so beforehand. A zygote has at most one spare, and forks one after 20 ms without a message. A start
@@ -46,14 +49,15 @@ Ends:
   as above.
 - The supervisor is killed, perhaps by the function. The kernel ends its namespace. Without namespaces the zygote
   inherits the processes and kills them. The server reads the end of the channel, which counts as SIGKILL.
-- The zygote is killed. Its spare ends; running environments go on. The server starts another zygote for the next
-  environment.
+- The zygote is killed. Its spare and its mount server end, with the files in /tmp; running environments go on. The
+  server starts another zygote for the next environment.
 - The server closes the control socket, or dies. The zygote waits for all supervisors, kills those that take too long,
   and removes the temporary directories and control groups of the server.
 
 Invariants: a function process is in its control groups before any code of the function runs. A fork has nothing of
 the server's and nothing of another function's: neither memory, descriptors, variables nor signal handlers.
 
-The program and the modules that it imports (sandbox/linux.py, protocol.py) also run under other interpreters. They need
+The program and the modules that it imports (sandbox/linux.py, sandbox/mounts.py, sandbox/root.py,
+sandbox/root_template.py, protocol.py) also run under other interpreters. They need
 the standard library of Python 3.10 or newer, and import each other by relative names.
 """

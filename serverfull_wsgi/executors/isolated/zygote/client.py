@@ -15,6 +15,7 @@ from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
 from serverfull_wsgi.executors.isolated.zygote.protocol import (
     MESSAGE_LIMIT,
     Hello,
+    RootSpec,
     SpareRequest,
     StartRequest,
     decode,
@@ -39,21 +40,34 @@ class ZygoteClient:
         preload: names of modules that the zygote imports before it forks.
         path: directories for the interpreter's module search path.
         inherited: descriptors that the zygote and its supervisors keep open until they end.
+        root: the arguments for root directories of environments; None without them.
 
     Raises:
         ZygoteDied: if the process ends, or does not send its `Hello` in time.
         OSError: if no process or socket can be made.
     """
 
-    def __init__(self, python: str, preload: Sequence[str], path: Sequence[str], inherited: Sequence[int]) -> None:
+    def __init__(
+        self,
+        python: str,
+        preload: Sequence[str],
+        path: Sequence[str],
+        inherited: Sequence[int],
+        root: RootSpec | None = None,
+    ) -> None:
         self.socket, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with zygote_end:
+            with zygote_end, contextlib.ExitStack() as sockets:
+                mounts = []
+                if root:  # a connection between the zygote and its mount server
+                    mounts = [*map(sockets.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))]
+                fds = [end.fileno() for end in mounts]
+                spec = encode(root).decode() if root else ""
                 self.process = subprocess.Popen(  # noqa: S603  (the interpreter and modules come from the settings)
-                    [python, "-u", PROGRAM, str(zygote_end.fileno()), *preload],
+                    [python, "-u", PROGRAM, str(zygote_end.fileno()), ":".join(map(str, fds)), spec, *preload],
                     env={**_VARIABLES, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[zygote_end.fileno(), *inherited],
+                    pass_fds=[zygote_end.fileno(), *fds, *inherited],
                     start_new_session=True,
                     cwd="/",
                 )

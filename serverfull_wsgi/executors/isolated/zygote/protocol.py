@@ -11,9 +11,12 @@ import json
 import socket
 from typing import Any, NamedTuple
 
+from ..sandbox.root import Root, decode_root
+
 MESSAGE_LIMIT = 1 << 20  # bytes; a start request is the function's variables and little more
 SPARE_NAME = "serverfull wait"  # in lists of processes: a process that waits for a request
 SUPERVISOR_NAME = "serverfull init"  # likewise; at most 15 bytes
+MOUNT_SERVER_NAME = "serverfull root"  # likewise
 COUNTER_SIZE = 8  # bytes of the counter of events: 1 more than the events, 0 if nothing counts
 END = b"end"  # sent to a supervisor, which then ends its environment
 
@@ -25,6 +28,16 @@ class SandboxSupport(NamedTuple):
     proc: str = ""
     tmp: str = ""
     hidden_groups: str = ""
+    root: str = ""
+
+
+class RootSpec(NamedTuple):
+    """The arguments of a root template, for the mount server of a zygote."""
+
+    target: str  # an empty directory
+    preload: list[str]  # names of modules
+    programs: list[str]  # further programs that functions run
+    folders: list[str]  # mount points for functions without a code directory
 
 
 class Place(NamedTuple):
@@ -33,6 +46,7 @@ class Place(NamedTuple):
     cgroups: list[str]  # the cgroup.procs files of its control groups
     namespaces: bool
     hidden_groups: bool = False  # control groups are invisible, so that a function of root cannot leave its own
+    root: str = ""  # the directory that a root directory of its own is mounted on, or an empty text
 
 
 # From a zygote to the server
@@ -80,6 +94,25 @@ class StartRequest(NamedTuple):
     modules: str  # the folder of packages for all Python functions, or an empty text
     own_proc: bool
     private_tmp: bool
+    root: Root | None = None  # the mounts of a root directory of its own
+
+
+# Between a zygote and its mount server
+
+
+class TmpRequest(NamedTuple):
+    """A request for the temporary files at ``path``, with a file system of ``size`` bytes."""
+
+    path: str
+    size: int
+
+
+class MountAnswer(NamedTuple):
+    """The answer of a mount server: the reason why a mount failed, or an empty text with a descriptor."""
+
+    reason: str
+    target: str = ""  # the directory of the root template; in the first answer
+    kept: tuple[str, ...] = ()  # directories of the template below /tmp and /opt; likewise
 
 
 # From an environment to the server, over its control channel
@@ -115,11 +148,14 @@ class Ended(NamedTuple):
 
 
 ChannelMessage = SupervisorStarted | FunctionStarted | ExecFailed | Failed | Ended
-Message = Hello | SpareRequest | StartRequest | ChannelMessage
+Message = Hello | SpareRequest | StartRequest | RootSpec | TmpRequest | MountAnswer | ChannelMessage
 
-_KINDS = (Hello, SpareRequest, StartRequest, SupervisorStarted, FunctionStarted, ExecFailed, Failed, Ended)
+_KINDS = (
+    *(Hello, SpareRequest, StartRequest, RootSpec, TmpRequest, MountAnswer),
+    *(SupervisorStarted, FunctionStarted, ExecFailed, Failed, Ended),
+)
 _TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in _KINDS}
-_NESTED: dict[str, type[Any]] = {"place": Place, "sandbox": SandboxSupport}
+_NESTED: dict[str, Any] = {"place": Place, "sandbox": SandboxSupport, "root": decode_root}
 
 
 def encode(message: Message) -> bytes:
@@ -135,11 +171,13 @@ def decode(data: bytes) -> Any:
     """Return the message that was sent as ``data``.
 
     >>> decode(encode(SpareRequest(Place(["/sys/fs/cgroup/a/cgroup.procs"], True))))
-    SpareRequest(place=Place(cgroups=['/sys/fs/cgroup/a/cgroup.procs'], namespaces=True, hidden_groups=False))
+    SpareRequest(place=Place(cgroups=['/sys/fs/cgroup/a/cgroup.procs'], namespaces=True, hidden_groups=False, root=''))
     """
     fields = json.loads(data)
     kind = _TYPES[fields.pop("type")]
-    return kind(**{name: _NESTED[name](*value) if name in _NESTED else value for name, value in fields.items()})
+    return kind(
+        **{name: _NESTED[name](*value) if name in _NESTED and value else value for name, value in fields.items()}
+    )
 
 
 def send(channel: socket.socket, message: ChannelMessage) -> None:

@@ -10,11 +10,13 @@ import os
 import shutil
 import site
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
+from serverfull_wsgi.executors.isolated.roots import Roots
 from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
@@ -25,7 +27,12 @@ from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteClient, ZygoteDied
-from serverfull_wsgi.executors.isolated.zygote.protocol import Place, SandboxSupport, SpareRequest, StartRequest
+from serverfull_wsgi.executors.isolated.zygote.protocol import (
+    Place,
+    SandboxSupport,
+    SpareRequest,
+    StartRequest,
+)
 from serverfull_wsgi.names import log_stream_name
 
 HEADROOM = 256 * MIB  # RLIMIT_DATA over the memory size: the limit counts stacks that threads may never use
@@ -36,11 +43,12 @@ class Spawner:
     """Start environments, each from the zygote of its interpreter.
 
     Args:
-        sandbox: the level of isolation: ``namespaces``; ``process``, which does without; or ``auto``, namespaces if
-            the machine allows them.
+        sandbox: the level of isolation: ``root``, a root directory for each environment; ``namespaces``; ``process``,
+            which does without; or ``auto``, namespaces if the machine allows them.
         preload: names of modules that each zygote imports.
         logger: receives one line about the isolation in effect, and warnings.
         inherited: returns further descriptors that zygotes and supervisors keep open until they end.
+        hidden: files and directories of the server that no environment with a root directory of its own sees.
     """
 
     def __init__(
@@ -50,9 +58,11 @@ class Spawner:
         preload: Sequence[str],
         logger: logging.Logger,
         inherited: Callable[[], Sequence[int]] = tuple,
+        hidden: Sequence[str] = (),
     ) -> None:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
         self._inherited = inherited
+        self._roots = Roots(hidden, logger)
         self._lock = threading.Lock()
         self._starting: dict[str, threading.Lock] = {}  # one per interpreter: a slow one must not delay the others
         self._interpreters: dict[str, str] = {}  # by runtime
@@ -61,7 +71,7 @@ class Spawner:
         self._locks: list[int] = []  # descriptors of the directory and the parent groups
         self._removable: list[Group] = []  # control groups that still had processes
         self.zygotes: dict[str, ZygoteClient] = {}  # by interpreter
-        self.namespaces = self.own_proc = self.own_tmp = self.hides_groups = False
+        self.namespaces = self.own_proc = self.own_tmp = self.hides_groups = self.has_root = False
 
     def start(self) -> None:
         """Start the zygote of the server's own interpreter, and log which isolation is in effect.
@@ -75,6 +85,8 @@ class Spawner:
         for path in remove_abandoned():
             self._logger.info("removed %s, which a server left that was killed", path)
         self.base, lock = create_directory()
+        if self._sandbox == "root":
+            os.mkdir(self._root_target, 0o700)
         self.groups = Groups(os.path.basename(self.base))
         self._locks = [lock, *(fd for path in self.groups.parents if (fd := hold(path)) is not None)]
         try:
@@ -87,21 +99,32 @@ class Spawner:
             self.close()
             raise self._start_failure() from None
         if self._sandbox != "process":
-            self.namespaces, self.own_proc, self.own_tmp, self.hides_groups = (not reason for reason in support)
+            means = [not reason for reason in support]
+            self.namespaces, self.own_proc, self.own_tmp, self.hides_groups, self.has_root = means
+        if self.has_root:
+            self.own_proc = self.own_tmp = self.hides_groups = True
         self._log_isolation(support)
         self._request_spare(self.zygote(sys.executable))
 
     def check(self) -> None:
         """Raise `ConfigurationError` if `start` would raise it. Start a zygote for that, and end it."""
         _check_platform()
-        try:
-            zygote = ZygoteClient(sys.executable, self._preload, _client_path(), inherited=())
-        except ZygoteDied:
-            raise self._start_failure() from None
-        zygote.close()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                root = self._roots.spec(folder, self._preload) if self._sandbox == "root" else None
+                zygote = ZygoteClient(sys.executable, self._preload, _client_path(), inherited=(), root=root)
+            except ZygoteDied:
+                raise self._start_failure() from None
+            zygote.close()
         self._check_support(zygote.hello.sandbox)
 
     def _check_support(self, support: SandboxSupport) -> None:
+        if self._sandbox == "root" and support.root:
+            raise ConfigurationError(
+                "SERVERFULL_SANDBOX=root: this machine does not allow environments a root directory of their own "
+                f"({support.root}); it needs Linux 5.12 and user namespaces. Set SERVERFULL_SANDBOX=auto to use the "
+                "isolation that works"
+            )
         if self._sandbox == "namespaces" and support.namespaces:
             raise ConfigurationError(
                 f"SERVERFULL_SANDBOX=namespaces: this machine does not allow namespaces ({support.namespaces}); enable "
@@ -116,14 +139,16 @@ class Spawner:
         )
 
     def _log_isolation(self, support: SandboxSupport) -> None:
-        reasons = {reason for reason in support if reason} if self._sandbox != "process" else {"not requested"}
+        weaker = support._replace(root="") if self._sandbox != "root" else support
+        reasons = {reason for reason in weaker if reason} if self._sandbox != "process" else {"not requested"}
         off = f" (off: {'; '.join(sorted(reasons))})" if reasons else ""
         hello = self.zygotes[sys.executable].hello
         if self._preload and not hello.can_fork:
             self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", hello.exec_reason)
         self._logger.info(
-            "isolated functions: process namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
+            "isolated functions: %sprocess namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
             "memory limited by %s; CPU shared %s; capabilities dropped; environments start by %s",
+            "own root directory on, " if self.has_root else "",
             *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
             off,
             self._memory_limits(),
@@ -194,7 +219,9 @@ class Spawner:
         with starting:
             if python not in self.zygotes:
                 path = self.client_path if python == sys.executable else ()
-                zygote = ZygoteClient(python, self._preload, path, inherited=[*self._locks, *self._inherited()])
+                inherited = [*self._locks, *self._inherited()]
+                root = self._roots.spec(self._root_target, self._preload) if self._sandbox == "root" else None
+                zygote = ZygoteClient(python, self._preload, path, inherited, root)
                 with self._lock:
                     if not self._closed:
                         self.zygotes[python] = zygote
@@ -202,6 +229,11 @@ class Spawner:
                     zygote.close()
                     raise ZygoteDied
             return self.zygotes[python]
+
+    @property
+    def _root_target(self) -> str:
+        """The directory that root directories are mounted on, each in a namespace of its own."""
+        return os.path.join(self.base, "root")
 
     # Environments
 
@@ -267,6 +299,7 @@ class Spawner:
             modules=spec.modules,
             own_proc=self.own_proc,
             private_tmp=self.own_tmp,
+            root=self._roots.root(function, spec) if self.has_root else None,
         )
 
     def _request_spare(self, zygote: ZygoteClient) -> None:
@@ -278,7 +311,8 @@ class Spawner:
             zygote.send(SpareRequest(place))
 
     def _place(self, group: Group | None) -> Place:
-        return Place(group.procs_files() if group else [], self.namespaces, self.hides_groups)
+        target = self._root_target if self.has_root else ""
+        return Place(group.procs_files() if group else [], self.namespaces, self.hides_groups, target)
 
     def create_tmp(self) -> str:
         """Return a new directory for an environment's temporary files."""
@@ -288,8 +322,10 @@ class Spawner:
         os.mkdir(path, 0o700)
         return path
 
-    def acquire_group(self, python: str, memory_size: int) -> Group | None:
+    def acquire_group(self, python: str, memory_size: int, tmp_size: int = 0) -> Group | None:
         """Return a control group with a limit of ``memory_size`` MiB: the spare's if there is one, else a new one.
+
+        ``tmp_size`` MiB are added where /tmp is in memory: the kernel charges the group for it.
 
         Return None if no group can be made, or the kernel refuses the limit.
         """
@@ -298,7 +334,7 @@ class Spawner:
             group = self._pop_spare_group(python) or self.groups.create()
         try:
             if group:
-                group.limit(memory_size)
+                group.limit(memory_size, tmp_size if self.has_root else 0)
         except OSError:
             self.remove_later(group)
             return None

@@ -4,6 +4,8 @@
 
     __main__.py        load executors/isolated as the package _serverfull
       |
+      +-- fork         mount_server.py, if environments have a root of their own
+      |
     preload.py         import AWS's runtime client and MODULEs, before the standard modules that the program needs
       |
     probe.py           test which isolation works

@@ -20,9 +20,19 @@ def load(folder: str) -> None:
 
 
 if __name__ == "__main__":
+    control, mounts, spec, *modules = sys.argv[1:]
     sys.path.pop(0)  # this folder: functions must not import its modules
     load(PACKAGE_FOLDER)
-    has_client, exec_reason = importlib.import_module(f"{NAME}.zygote.program.preload").preload(sys.argv[2:])
+    mount_server = 0
+    if mounts:
+        own_end, other_end = map(int, mounts.split(":"))
+        mount_server = os.fork()
+        os.close(other_end if mount_server else own_end)
+        if not mount_server:
+            os.close(int(control))
+            importlib.import_module(f"{NAME}.zygote.program.mount_server").serve(other_end, spec)
+    has_client, exec_reason = importlib.import_module(f"{NAME}.zygote.program.preload").preload(modules)
     packages = importlib.import_module(f"{NAME}.runtimes.packages")
-    packages.find_packages(sys.argv[2:])
-    importlib.import_module(f"{NAME}.zygote.program.fork_server").main(int(sys.argv[1]), has_client, exec_reason)
+    packages.find_packages(modules)
+    main = importlib.import_module(f"{NAME}.zygote.program.fork_server").main
+    main(int(control), (own_end, mount_server) if mounts else None, has_client, exec_reason)

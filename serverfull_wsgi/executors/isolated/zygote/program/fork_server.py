@@ -23,27 +23,32 @@ from ..protocol import (
     decode,
     encode,
 )
+from .mount_server import MountServer
 from .probe import probe
 from .python_runtime import load_libraries, run_client
-from .supervisor import start_environment, watch_children
+from .supervisor import Template, start_environment, watch_children
 
 IDLE_MS = 20  # without a message for so long, a fork delays no start request
 GRACE = 0.5  # seconds for supervisors to end by themselves; a function can have stopped its supervisor
 EXIT_TIMEOUT = 10.0  # seconds; a process in I/O that cannot be interrupted must not keep the zygote for ever
 
 
-def main(fd: int, has_client: bool, exec_reason: str) -> None:
-    """Serve the control socket ``fd`` until the server has gone; in a function process, run Python until its end."""
+def main(fd: int, mount_server: tuple[int, int] | None, has_client: bool, exec_reason: str) -> None:
+    """Serve the control socket ``fd`` until the server has gone; in a function process, run Python until its end.
+
+    ``mount_server`` has the descriptor of the connection to the mount server, and its process id.
+    """
     control = socket.socket(fileno=fd)
+    mounts = MountServer(socket.socket(fileno=mount_server[0]), mount_server[1]) if mount_server else MountServer()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the zygote ends with the server, by the control socket
     linux.become_subreaper()
-    hello = Hello(has_client, exec_reason, probe())
+    hello = Hello(has_client, exec_reason, probe(mounts))
     load_libraries()
     gc.collect()
     gc.freeze()  # a collection in a fork then skips these objects, and does not copy their pages
     control.send(encode(hello))
-    request = ForkServer(control).serve()
+    request = ForkServer(control, mounts).serve()
     if request is not None:
         run_client(request)
 
@@ -59,8 +64,8 @@ class Spare(NamedTuple):
 class ForkServer:
     """The zygote's loop over its control socket and its children."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
+    def __init__(self, control: socket.socket, mounts: MountServer) -> None:
+        self._control, self._mounts = control, mounts
         self._supervisors: set[int] = set()
         self._tmp_folders: set[str] = set()  # to remove at the end
         self._parent_groups: set[str] = set()  # control groups, likewise
@@ -101,22 +106,25 @@ class ForkServer:
         self._tmp_folders.add(request.base)
         own_request = None if has_spare else self._fork(request.place)
         if own_request is None:
-            self._pass_on(message, *fds)
+            self._pass_on(request, message, fds)
         return own_request
 
-    def _pass_on(self, message: bytes, channel: int, output: int, counter: int) -> None:
+    def _pass_on(self, request: StartRequest, message: bytes, fds: list[int]) -> None:
         """Send a start request to the spare, or a failure to the server."""
         spare, self._spare = self._spare, None
+        channel = fds[0]
         try:
             if spare is None:
                 raise OSError(self._fork_error)
             with spare.requests:
+                if request.root:
+                    fds = [*fds, self._mounts.tmp(request.tmp, request.root.tmp_size)]
                 os.write(channel, encode(SupervisorStarted(spare.supervisor)))
-                socket.send_fds(spare.requests, [message], [channel, output, counter])
+                socket.send_fds(spare.requests, [message], fds)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.write(channel, encode(Failed(str(error))))
-        for fd in (channel, output, counter):
+        for fd in fds:
             os.close(fd)
 
     def _fork(self, place: Place) -> StartRequest | None:
@@ -125,20 +133,28 @@ class ForkServer:
             self._wanted = None
         self._close_spare()
         self._parent_groups.update(os.path.dirname(os.path.dirname(path)) for path in place.cgroups)
+        try:
+            template = self._mounts.template() if place.root else -1
+        except OSError as error:
+            self._fork_error = str(error)
+            return None
         requests, supervisor_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reader, writer = os.pipe()
         try:
             pid = os.fork()
         except OSError as error:  # too many processes; the running environments go on
             self._fork_error = str(error)
-            for fd in (requests.detach(), supervisor_end.detach(), reader, writer):
+            for fd in (requests.detach(), supervisor_end.detach(), reader, writer, *_given(template)):
                 os.close(fd)
             return None
         if not pid:
             signal.set_wakeup_fd(-1)
             for fd in (reader, requests.detach(), self._wakeup, self._wakeup_reader, self._control.detach()):
                 os.close(fd)
-            return start_environment(place, supervisor_end, writer)
+            self._mounts.close()
+            return start_environment(place, supervisor_end, writer, Template(template, self._mounts.kept))
+        for fd in _given(template):
+            os.close(fd)
         os.close(writer)
         supervisor_end.close()
         with open(reader, "rb") as report:
@@ -163,6 +179,7 @@ class ForkServer:
     def _shut_down(self) -> None:
         """Wait until all supervisors have seen that the server has gone, kill the late ones, and remove files."""
         self._close_spare()
+        self._mounts.close()
         started = time.monotonic()
         while linux.children() and time.monotonic() < started + EXIT_TIMEOUT:
             if time.monotonic() > started + GRACE:
@@ -185,5 +202,9 @@ class ForkServer:
                 if self._spare and pid == self._spare.supervisor:
                     self._close_spare()
                 self._supervisors.discard(pid)
-        for pid in {*linux.children()} - self._supervisors:  # orphans of a supervisor that was killed
+        for pid in {*linux.children()} - self._supervisors - self._mounts.pids:  # orphans of a supervisor that died
             linux.kill(pid)
+
+
+def _given(fd: int) -> list[int]:
+    return [fd] if fd >= 0 else []

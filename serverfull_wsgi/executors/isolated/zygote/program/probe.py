@@ -6,27 +6,28 @@ import json
 import os
 from collections.abc import Callable
 
-from ...sandbox import linux
+from ...sandbox import linux, root
 from ..protocol import SandboxSupport
+from .mount_server import MountServer
 
 
-def probe() -> SandboxSupport:
+def probe(mounts: MountServer) -> SandboxSupport:
     """Test in a fork which means of isolation this machine allows."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
-        _report_support(writer)
+        _report_support(writer, mounts)
         os._exit(0)
     os.close(writer)
     with open(reader, "rb") as report:
         reasons = report.read()
     os.waitpid(pid, 0)
     if not reasons:
-        return SandboxSupport(*["the test process ended without a result"] * 4)
+        return SandboxSupport(*["the test process ended without a result"] * len(SandboxSupport._fields))
     return SandboxSupport(*json.loads(reasons))
 
 
-def _report_support(writer: int) -> None:
+def _report_support(writer: int, mounts: MountServer) -> None:
     """Enter namespaces, mount in a child, and write the reasons why something failed, as JSON."""
     try:
         linux.unshare()
@@ -34,11 +35,21 @@ def _report_support(writer: int) -> None:
             proc = _error_of(linux.mount_proc)
             groups = _error_of(linux.hide_groups)
             tmp = _error_of(lambda: linux.bind_mount("/tmp", "/tmp"))  # noqa: S108
-            os.write(writer, json.dumps(SandboxSupport("", proc, tmp, groups)).encode())
+            own_root = mounts.reason or _error_of(lambda: _enter_root(mounts))
+            os.write(writer, json.dumps(SandboxSupport("", proc, tmp, groups, own_root)).encode())
             os._exit(0)
         os.waitpid(pid, 0)
     except OSError as error:
-        os.write(writer, json.dumps([str(error)] * 4).encode())
+        os.write(writer, json.dumps([str(error)] * len(SandboxSupport._fields)).encode())
+
+
+def _enter_root(mounts: MountServer) -> None:
+    """Enter a root directory. Nothing of the machine's can be mounted afterwards."""
+    os.mkdir(directory := f"{mounts.target}-probe")
+    tmp = mounts.tmp(directory, 1 << 20)
+    os.rmdir(directory)
+    root.prepare(mounts.template(), mounts.target)
+    root.enter(mounts.target, root.Root("", (), 1 << 20, 1 << 20), tmp, mounts.kept)
 
 
 def _error_of(mount: Callable[[], None]) -> str:

@@ -9,10 +9,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Collection
+from typing import NamedTuple, NoReturn
 
-from ...sandbox import linux
+from ...sandbox import linux, root
 from ..protocol import (
     MESSAGE_LIMIT,
     SPARE_NAME,
@@ -29,17 +29,25 @@ from ..protocol import (
 from .child import wait_for_request
 
 
+class Template(NamedTuple):
+    """A clone of the root template."""
+
+    fd: int  # -1 without a root
+    kept: Collection[str]  # directories below /tmp and /opt
+
+
 def watch_children(fd: int) -> None:
     """Have the interpreter write a byte to ``fd`` whenever a child ends."""
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
 
 
-def start_environment(place: Place, requests: socket.socket, report: int) -> StartRequest:
+def start_environment(place: Place, requests: socket.socket, report: int, template: Template) -> StartRequest:
     """Turn a fork of the zygote into a supervisor, which forks the function process.
 
     The supervisor never returns. The function process returns with its request, if it is to run Python. ``report`` is
-    a descriptor that receives `SupervisorStarted` or `Failed`; ``requests`` is the socket of the start request.
+    a descriptor that receives `SupervisorStarted` or `Failed`; ``requests`` is the socket of the start request;
+    ``template`` is for an environment with a root directory of its own.
     """
     try:
         if place.namespaces:
@@ -65,21 +73,26 @@ def start_environment(place: Place, requests: socket.socket, report: int) -> Sta
         os._exit(1)
     if child:
         from_supervisor.close()
-        _supervise(place, child, requests, to_child, wakeup[0])
-    for fd in (to_child.detach(), requests.detach(), *wakeup):
+        _supervise(place, child, requests, to_child, wakeup[0], template)
+    for fd in (to_child.detach(), requests.detach(), *wakeup, *([template.fd] if place.root else [])):
         os.close(fd)
     return wait_for_request(from_supervisor)
 
 
-def _supervise(place: Place, child: int, requests: socket.socket, to_child: socket.socket, wakeup: int) -> NoReturn:
+def _supervise(
+    place: Place, child: int, requests: socket.socket, to_child: socket.socket, wakeup: int, template: Template
+) -> NoReturn:
     """Limit the function process before any code of the function runs, pass the request on, and wait for the end."""
     limit_error = _enter_groups(place, child)
-    if place.hidden_groups:
+    if place.root:
+        limit_error = limit_error or _prepare_root(template.fd, place.root)
+    elif place.hidden_groups:
         limit_error = limit_error or _hide_groups()
     _wait_for_request(requests, child, wakeup)
-    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 3)
+    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 4)
     if not message:
         os._exit(0)
+    tmp = fds.pop() if place.root else -1
     channel, output, counter = socket.socket(fileno=fds[0]), *fds[1:]
     requests.close()
     linux.set_process_name(SUPERVISOR_NAME)
@@ -87,7 +100,10 @@ def _supervise(place: Place, child: int, requests: socket.socket, to_child: sock
     try:
         if limit_error:
             raise OSError(limit_error)
-        _mount(request)
+        if request.root:
+            root.enter(place.root, request.root, tmp, template.kept)
+        else:
+            _mount(request)
         socket.send_fds(to_child, [message], fds)
     except OSError as error:
         linux.kill(child)
@@ -116,6 +132,16 @@ def _hide_groups() -> str:
     try:
         linux.forbid_user_namespaces()
         linux.hide_groups()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _prepare_root(template: int, target: str) -> str:
+    """Attach the root directory. Return the reason if that fails, else an empty text."""
+    try:
+        linux.forbid_user_namespaces()
+        root.prepare(template, target)
     except OSError as error:
         return str(error)
     return ""

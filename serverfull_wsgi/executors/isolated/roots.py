@@ -1,0 +1,74 @@
+"""The directories that environments see, where each has a root directory of its own.
+
+A function with a code directory sees its code, its layers and the folders of packages for all functions. A function
+that is imported by name sees the server's working directory and module search path instead, without the server's data.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+from serverfull_wsgi.domain import Function
+from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
+from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
+from serverfull_wsgi.executors.isolated.sandbox.root import Mount, Root
+from serverfull_wsgi.executors.isolated.zygote.protocol import RootSpec
+
+_PROGRAMS = ("node",)  # of runtimes, beside the interpreters
+
+
+class Roots:
+    """The mounts of root directories.
+
+    Args:
+        hidden: files and directories of the server that no function sees, such as its keys and its event store.
+        logger: receives warnings.
+    """
+
+    def __init__(self, hidden: Iterable[str], logger: logging.Logger) -> None:
+        self._hidden = tuple(sorted({os.path.realpath(path) for path in hidden if path}))
+        self._logger = logger
+        self._folders = _server_folders()
+        self._has_warned = False
+
+    def spec(self, target: str, preload: Sequence[str]) -> RootSpec:
+        """Return the arguments of a template that is mounted at ``target``."""
+        programs = [path for name in _PROGRAMS if (path := shutil.which(name))]
+        return RootSpec(target, list(preload), programs, self._folders)
+
+    def root(self, function: Function, spec: LaunchSpec) -> Root:
+        """Return the mounts of a function's environments."""
+        mounts = spec.mounts
+        if function.code is None:
+            self._warn_of_open_directory()
+            mounts = (*mounts, *(Mount(folder, folder) for folder in self._folders))
+        return Root(
+            code=function.code or "",
+            layers=tuple(filter(os.path.isdir, function.layers)),
+            tmp_size=int(function.ephemeral_storage) * MIB,
+            shm_size=int(function.memory_size) * MIB,
+            mounts=mounts,
+            hidden=self._hidden,
+        )
+
+    def _warn_of_open_directory(self) -> None:
+        directory = os.getcwd()
+        if directory in ("/", os.path.expanduser("~")) and not self._has_warned:
+            self._has_warned = True
+            seen = "do not see" if directory == "/" else "can read all of"
+            self._logger.warning(
+                "isolated functions without a code directory %s the server's working directory, %s; start the server "
+                "in the directory of their code",
+                seen,
+                directory,
+            )
+
+
+def _server_folders() -> list[str]:
+    """Return the working directory and the folders of the module search path, parents first."""
+    paths = {os.getcwd(), *(os.path.abspath(path) for path in sys.path)}
+    return sorted(path for path in paths if os.path.isdir(path) and path != "/")

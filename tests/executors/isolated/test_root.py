@@ -1,0 +1,177 @@
+"""A root directory of its own for each environment: what a function sees, and what it can write."""
+
+import pytest
+
+from serverfull_wsgi import ConfigurationError, Function
+from tests.support.isolated import executing, function, needs_client, needs_root, result, run
+
+pytestmark = needs_client
+
+
+@pytest.fixture(scope="module")
+def executor():
+    needs_root()
+    with executing(sandbox="root") as executor:
+        yield executor
+
+
+@pytest.fixture
+def code(tmp_path):
+    """Return a code directory with a function that evaluates its event."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "app.py").write_text("import os, sys\ndef evaluate(event, context):\n    return eval(event)\n")
+    return folder
+
+
+def test_a_stack_trace_has_the_paths_of_aws(executor, code):
+    (code / "broken.py").write_text("def handler(event, context):\n    raise ValueError('no')\n")
+    error = run(executor, function("broken.handler", code=code, name="broken"))[1]
+    frame = "  File \"/var/task/broken.py\", line 2, in handler\n    raise ValueError('no')\n"
+    assert error["stackTrace"] == [frame]
+
+
+def test_a_function_sees_its_code_and_the_programs_of_the_machine(executor, code):
+    seen = result(executor, function("app.evaluate", code=code, name="sees"), "sorted(os.listdir('/'))")
+    assert set(seen) >= {"bin", "dev", "etc", "lib", "opt", "proc", "tmp", "usr", "var"}
+    assert set(seen) & {"boot", "home", "media", "run", "srv", "sys", "work"} == set()
+    listing = "sorted(os.listdir('/var/task')), os.listdir('/opt'), os.getcwd()"
+    assert result(executor, function("app.evaluate", code=code, name="sees"), listing) == [["app.py"], [], "/var/task"]
+
+
+def test_a_function_writes_below_tmp_and_dev_shm_only(executor, code):
+    (code / "writing.py").write_text("""
+import os
+def handler(event, context):
+    writable = []
+    for folder in ("/", "/bin", "/dev", "/dev/shm", "/etc", "/lib", "/mnt", "/opt", "/tmp", "/usr", "/usr/local/bin",
+                   "/var", "/var/runtime", "/var/task", os.path.dirname(os.__file__), "/proc/sys/kernel"):
+        try:
+            open(f"{folder}/new", "w").close()
+            writable.append(folder)
+        except OSError:
+            pass
+    return writable
+""")
+    assert result(executor, function("writing.handler", code=code, name="writes")) == ["/dev/shm", "/tmp"]
+
+
+def test_no_settings_of_the_kernel_can_be_written(executor, code):
+    """A process of root needs no capability for these files."""
+    check = "[p for p in ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger') if os.access(p, os.W_OK)]"
+    assert result(executor, function("app.evaluate", code=code, name="kernel"), check) == []
+
+
+def test_tmp_is_full_at_the_size_of_the_ephemeral_storage(executor, code):
+    (code / "filling.py").write_text("""
+def handler(event, context):
+    with open("/tmp/file", "wb", buffering=0) as file:
+        for written in range(event):
+            file.write(bytes(2**20))
+    return event
+""")
+    small = function("filling.handler", code=code, name="small", ephemeral_storage=20)
+    _, error = run(executor, small, 21)
+    assert (error["errorType"], error["errorMessage"]) == ("OSError", "[Errno 28] No space left on device")
+    assert result(executor, small, 19) == 19
+
+
+def test_files_in_tmp_are_not_the_memory_of_a_function(executor, code):
+    (code / "app.py").write_text("""
+def handler(event, context):
+    with open("/tmp/file", "wb") as file:
+        for _ in range(300):
+            file.write(bytes(2**20))
+""")
+    outcome, _ = run(executor, function("app.handler", code=code, name="large", memory_size=128))
+    assert outcome.function_error is None
+    assert outcome.memory < 100
+
+
+def test_memory_beyond_the_memory_size_is_refused_though_tmp_is_empty(executor, code):
+    (code / "app.py").write_text("""
+import time
+def handler(event, context):
+    block = bytearray(b"x") * (200 * 2**20)
+    time.sleep(5)
+""")
+    error = run(executor, function("app.handler", code=code, name="hog", memory_size=128))[1]
+    assert error["errorType"] in ("Runtime.ExitError", "MemoryError")
+
+
+@pytest.mark.parametrize("names", [["one"], ["one", "two"]])
+def test_the_layers_are_merged_below_opt(executor, code, tmp_path, names):
+    for name in names:
+        (tmp_path / name / "python").mkdir(parents=True)
+        (tmp_path / name / "python/layered.py").write_text(f"NAME = {name!r}")
+        (tmp_path / name / f"{name}.txt").touch()
+    layered = function(
+        "app.evaluate", code=code, name=f"layered{len(names)}", layers=[str(tmp_path / name) for name in names]
+    )
+    files = [*(f"{name}.txt" for name in names), "python"]
+    assert result(executor, layered, "sorted(os.listdir('/opt'))") == sorted(files)
+    assert result(executor, layered, "__import__('layered').NAME, __import__('layered').__file__") == [
+        names[-1], "/opt/python/layered.py"
+    ]  # fmt: skip
+
+
+def test_packages_of_the_server_are_invisible(executor, code):
+    """Not even as files: only AWS's client, boto3 and what they need."""
+    listing = "[n for p in __import__('site').getsitepackages() if os.path.isdir(p) for n in os.listdir(p)]"
+    seen = result(executor, function("app.evaluate", code=code, name="packages"), listing)
+    assert "awslambdaric" in seen
+    assert not {"pytest", "gunicorn", "werkzeug"} & set(seen)
+
+
+def test_the_interpreter_of_a_function_can_be_executed(executor, code):
+    run_it = "__import__('subprocess').check_output([sys.executable, '-c', 'import json; print(42)'], text=True)"
+    assert result(executor, function("app.evaluate", code=code, name="executes"), run_it) == "42\n"
+
+
+def test_a_function_without_a_code_directory_sees_the_servers_directory_without_its_secrets(tmp_path, monkeypatch):
+    needs_root()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/events.sqlite3").write_text("an event")
+    (tmp_path / "keys").write_text("a secret")
+    (tmp_path / "own.py").write_text(
+        "import os\ndef handler(event, context):\n    return os.getcwd(), os.listdir('data'), open('keys').read()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with executing(sandbox="root", hidden=["data", "keys", ""]) as executor:
+        own = Function("own.handler", name="own", timeout=30)
+        assert result(executor, own) == [str(tmp_path), [], ""]
+
+
+def test_devices_and_terminals_work(executor, code):
+    opened = "[open('/dev/' + name, 'rb').read(1) is not None for name in ('null', 'zero', 'urandom')]"
+    assert result(executor, function("app.evaluate", code=code, name="devices"), opened) == [True] * 3
+    semaphore = "__import__('multiprocessing').Queue().empty()"
+    assert result(executor, function("app.evaluate", code=code, name="devices"), semaphore) is True
+
+
+def test_a_machine_without_roots_refuses_the_sandbox(monkeypatch):
+    from serverfull_wsgi.executors.isolated import executor as module
+
+    class WithoutRoots(module.Spawner):
+        def zygote(self, python):
+            zygote = super().zygote(python)
+            support = zygote.hello.sandbox._replace(root="the kernel refuses")
+            zygote.hello = zygote.hello._replace(sandbox=support)
+            return zygote
+
+    monkeypatch.setattr(module, "Spawner", WithoutRoots)
+    with (
+        pytest.raises(ConfigurationError, match=r"SERVERFULL_SANDBOX=root.*the kernel refuses"),
+        executing(sandbox="root"),
+    ):
+        pass
+
+
+def test_each_environment_has_terminals_and_shared_memory_of_its_own(executor, code):
+    one = function("app.evaluate", code=code, name="terminal1")
+    other = function("app.evaluate", code=code, name="terminal2")
+    opened = "[globals().update(kept=os.openpty()), os.listdir('/dev/pts')][1]"
+    assert "0" in result(executor, one, opened)
+    result(executor, one, "open('/dev/shm/file', 'w').close()")
+    assert result(executor, other, "os.listdir('/dev/pts'), os.listdir('/dev/shm')") == [["ptmx"], []]
