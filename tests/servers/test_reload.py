@@ -100,8 +100,9 @@ def test_a_module_that_cannot_be_loaded_is_answered_with_500_until_it_is_mended(
         assert server.process.poll() is None
 
 
-def test_a_server_that_starts_with_a_missing_module_serves_it_once_it_exists(project):
-    with project.serve(SERVERFULL_FUNCTIONS="orders=orders.handler"):
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_a_server_that_starts_with_a_missing_module_serves_it_once_it_exists(server, project):
+    with project.serve("--server", server, SERVERFULL_FUNCTIONS="orders=orders.handler"):
         project.fails_with("No module named 'orders'")
         project.write("orders.py", GOOD.format("new"))
         project.answers("new")

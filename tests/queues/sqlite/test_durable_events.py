@@ -20,7 +20,7 @@ import pytest
 
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
 from tests.conftest import noted_by_boto3
-from tests.support.battery import SEED, share
+from tests.support.battery import SEED, WHOLE, share
 from tests.support.event_servers import GTHREAD, EventServers, children
 from tests.support.hosts import InProcess
 from tests.support.servers import ROOT, Server, clean_environ, free_port, running
@@ -141,12 +141,20 @@ def test_a_stop_waits_for_events_that_end_in_the_drain_time(servers):
     assert servers.rows() == [(id, "succeeded")]
 
 
+GRANIAN = ("--worker-class", "serverfull_wsgi.workers.GranianWorker", "--threads", "8", "-c", "hooks.py")
+KILLED = {
+    "gthread": GTHREAD,
+    "granian": pytest.param(GRANIAN, marks=pytest.mark.skipif(not WHOLE, reason="in the battery only")),
+}
+
+
 @needs_proc
-def test_killed_workers_lose_no_event(servers, battery):
+@pytest.mark.parametrize("options", KILLED.values(), ids=KILLED)
+def test_killed_workers_lose_no_event(options, servers, battery):
     """A1."""
     rng, accepted, kills = random.Random(SEED), [], 0
     count = share(20_000, 400)
-    with servers.gunicorn("--workers", "2", *GTHREAD, SERVERFULL_DRAIN="5", SERVERFULL_EVENTS_LEASE="2") as server:
+    with servers.gunicorn("--workers", "2", *options, SERVERFULL_DRAIN="5", SERVERFULL_EVENTS_LEASE="2") as server:
         done = threading.Event()
 
         def client(_):
@@ -176,7 +184,9 @@ def test_killed_workers_lose_no_event(servers, battery):
         ran = servers.noted("ran")
     lost = [id for id in accepted if rows.get(id) != "succeeded"]
     extra = len(ran) - len(set(ran))
-    battery.record("A1 workers killed", accepted=len(accepted), kills=kills, lost=len(lost), extra_runs=extra)
+    battery.record(
+        f"A1 workers killed, {options[1]}", accepted=len(accepted), kills=kills, lost=len(lost), extra_runs=extra
+    )
     assert lost == []
     assert set(accepted) <= set(ran)
     assert set(rows.values()) == {"succeeded"}
