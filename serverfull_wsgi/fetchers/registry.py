@@ -61,7 +61,7 @@ class RegistryFetcher:
         if stamp is None or found is None:
             self._entries.pop(name, None)
             raise _not_found(name, qualifier)
-        entry = self._entries[name] = _Entry(stamp, read_at, found[0]["aliases"], found[0]["reserved"], {})
+        entry = self._entries[name] = _Entry(stamp, read_at, found[0]["aliases"], {})
         return entry
 
     def _resolve(self, entry: _Entry, name: str, qualifier: str, request_id: str) -> Function:
@@ -132,7 +132,6 @@ class _Entry(NamedTuple):
     stamp: Callable[[], Any]  # returns the document's present stamp
     read_at: Any  # the stamp when the document was read
     aliases: dict[str, Alias]
-    reserved: int | None
     functions: dict[str, Function]  # by version: those that were called
 
 
