@@ -8,6 +8,9 @@ One request::
     find endpoint       none: the refusal of the kind
          │
          ▼
+    API key, authorizer     a refusal of the kind
+         │
+         ▼
     read body           over the kind's limit: 413
          │
          ▼
@@ -31,7 +34,8 @@ from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError, TooManyRequestsException
 from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.gateway import cors
-from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, answers
+from serverfull_wsgi.gateway.authorizers import Authorizers, Refused
+from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, answers, function_url
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
@@ -44,14 +48,21 @@ class Gateway:
 
     Args:
         dispatcher: finds and runs the functions.
+        authorizers: decides who may call a route.
         timeout: seconds after which an API answers in the place of a function; None for AWS's limits, 0 for no limit.
         logger: receives a line for each function whose result cannot be sent, and for each refused request.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, *, timeout: float | None = None, logger: logging.Logger | None = None
+        self,
+        dispatcher: Dispatcher,
+        authorizers: Authorizers | None = None,
+        *,
+        timeout: float | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
         self._dispatcher = dispatcher
+        self._authorizers = authorizers or Authorizers(dispatcher)
         self._timeout = timeout
         self._logger = logger or dispatcher.logger
 
@@ -81,6 +92,17 @@ class Gateway:
             self._log(endpoint, context, f"this server does not support its {endpoint.unsupported}")
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
         try:
+            caller = context.caller
+            if endpoint.needs_api_key:
+                caller = self._authorizers.check_api_key(request, caller)
+            if endpoint.authorizer is not None:
+                context = context._replace(caller=caller)
+                caller = self._authorizers.authorize(endpoint.authorizer, request, endpoint.route, context)
+        except Refused as refused:
+            self._log(endpoint, context, refused.reason)
+            return endpoint.format.refuse(refused.refusal, request, context)
+        context = context._replace(caller=caller)
+        try:
             request = request._replace(body=read_body(endpoint.format.BODY_LIMIT))
         except TooLarge:
             return endpoint.format.refuse(Refusal.TOO_LARGE, request, context)
@@ -94,9 +116,10 @@ class Gateway:
         if len(payload) > PAYLOAD_LIMIT:
             return format.refuse(Refusal.TOO_LARGE, request, context)
         try:
-            invocation = Invocation(
-                self._dispatcher.name(route.function), payload, context.request_id, trace_id=_trace(request, context)
-            )
+            # the request id of a function URL is that of the call; an API has one of its own
+            request_id = context.request_id if format is function_url else new_ids().request_id
+            name = self._dispatcher.name(route.function)
+            invocation = Invocation(name, payload, request_id, trace_id=_trace(request, context))
             function = self._dispatcher.check(invocation)
             timeout = endpoint.timeout if self._timeout is None or endpoint.timeout is None else self._timeout
             outcome = self._run(function, invocation, timeout)

@@ -138,12 +138,12 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     """Return the page of a load balancer for a request that the function does not answer.
 
     Args:
-        refusal: the reason; any but NO_ROUTE and TIMEOUT. A target group has each path, and no timeout of its own.
+        refusal: the reason; any but NO_ROUTE, TIMEOUT, and those about callers.
         request: the request.
         context: not used; each kind has the same parameters.
 
     Raises:
-        ValueError: for these two.
+        ValueError: for these.
 
     >>> refuse(Refusal.FUNCTION_ERROR).headers
     [('Content-Type', 'text/html'), ('Content-Length', '122'), ('Server', 'awselb/2.0')]

@@ -59,6 +59,12 @@ class Refusal(Enum):
     TIMEOUT = "timeout"  # the gateway's own
     TOO_LARGE = "too large"  # the request's body
     THROTTLED = "throttled"  # the function may not run now
+    FORBIDDEN = "forbidden"  # no API key that is accepted
+    NOT_SIGNED = "not signed"  # no signature of a caller that may call the route
+    UNAUTHORIZED = "unauthorized"  # the caller's identity is missing, or was not accepted
+    DENIED = "denied"  # by an authorizer
+    DENIED_EXPLICITLY = "denied explicitly"  # by an authorizer's policy
+    AUTHORIZER_FAILED = "authorizer failed"
     NOT_RUN = "not run"  # the function does not exist or cannot run, or a configured feature is not served
 
 

@@ -17,9 +17,15 @@ ROUTE_KEY = "$default"  # of each URL, and its stage too
 
 _TLS = {"x-amzn-tls-version": "TLSv1.3", "x-amzn-tls-cipher-suite": "TLS_AES_128_GCM_SHA256"}  # as recorded
 
+_NOT_SIGNED = (
+    b'{"Message":"Forbidden. For troubleshooting Function URL authorization issues, see: '
+    b'https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"}'
+)
+
 _PAGES = {
     Refusal.UNKNOWN_API: Page(403, b'{"Message":null}', "AccessDeniedException"),
     Refusal.FUNCTION_ERROR: Page(502, b"Internal Server Error"),
+    Refusal.NOT_SIGNED: Page(403, _NOT_SIGNED, "AccessDeniedException"),
     # Inferred: the documentation gives the status only.
     Refusal.TOO_LARGE: Page(413, b'{"Message":"Request Entity Too Large"}', "RequestEntityTooLargeException"),
     Refusal.THROTTLED: Page(429, b'{"Message":"Rate Exceeded"}', "TooManyRequestsException"),
@@ -128,12 +134,12 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     """Return the answer to a request that the function does not answer.
 
     Args:
-        refusal: the reason; any but NO_ROUTE and TIMEOUT. A URL has one route, and no timeout of its own.
+        refusal: the reason; any but NO_ROUTE, TIMEOUT and those of API keys and authorizers.
         request: the request.
         context: the ids of the request.
 
     Raises:
-        ValueError: for these two.
+        ValueError: for these.
 
     >>> refuse(Refusal.UNKNOWN_API).body
     b'{"Message":null}'

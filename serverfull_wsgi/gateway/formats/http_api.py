@@ -20,6 +20,12 @@ _PAGES = {
     Refusal.FUNCTION_ERROR: Page(500, b'{"message":"Internal Server Error"}'),
     Refusal.TIMEOUT: Page(503, b'{"message":"Service Unavailable"}'),
     Refusal.TOO_LARGE: Page(413, b'{"message":"Request Entity Too Large"}'),
+    Refusal.FORBIDDEN: Page(403, b'{"message":"Forbidden"}'),
+    Refusal.NOT_SIGNED: Page(403, b'{"message":"Forbidden"}'),
+    Refusal.UNAUTHORIZED: Page(401, b'{"message":"Unauthorized"}'),
+    Refusal.DENIED: Page(403, b'{"message":"Forbidden"}'),
+    Refusal.DENIED_EXPLICITLY: Page(403, b'{"message":"Forbidden"}'),
+    Refusal.AUTHORIZER_FAILED: Page(500, b'{"message":"Internal Server Error"}'),
     # The next two are inferred.
     Refusal.THROTTLED: Page(503, b'{"message":"Service Unavailable"}'),
     Refusal.NOT_RUN: Page(500, b'{"message":"Internal Server Error"}'),

@@ -27,11 +27,22 @@ _SPELLED = {  # headers that AWS spells itself; Authorization at edge-optimised 
     "x-forwarded-proto": "X-Forwarded-Proto",
 }
 
+
+def _page_of_denial(end: str = "") -> bytes:
+    return f'{{"Message":"User is not authorized to access this resource{end}"}}'.encode()
+
+
 _FAILED = Page(502, b'{"message": "Internal server error"}', "InternalServerErrorException")  # with the space
 _PAGES = {
     Refusal.NO_ROUTE: Page(403, b'{"message":"Missing Authentication Token"}', "MissingAuthenticationTokenException"),
     Refusal.UNKNOWN_API: Page(403, b'{"message":"Forbidden"}', "ForbiddenException"),  # inferred: on AWS DNS fails
     Refusal.FUNCTION_ERROR: _FAILED,
+    Refusal.FORBIDDEN: Page(403, b'{"message":"Forbidden"}', "ForbiddenException"),
+    Refusal.NOT_SIGNED: Page(403, b'{"message":"Missing Authentication Token"}', "MissingAuthenticationTokenException"),
+    Refusal.UNAUTHORIZED: Page(401, b'{"message":"Unauthorized"}', "UnauthorizedException"),
+    Refusal.DENIED: Page(403, _page_of_denial(), "AccessDeniedException"),
+    Refusal.DENIED_EXPLICITLY: Page(403, _page_of_denial(" with an explicit deny"), "AccessDeniedException"),
+    Refusal.AUTHORIZER_FAILED: Page(500, b'{"message":null}', "AuthorizerConfigurationException"),
     # The error types of the next two are inferred, and so are the last three.
     Refusal.TIMEOUT: Page(504, b'{"message": "Endpoint request timed out"}', "InternalServerErrorException"),
     Refusal.TOO_LARGE: Page(413, b'{"message":"Request Too Long"}', "RequestTooLargeException"),

@@ -1,0 +1,279 @@
+"""Authorization of requests to routes: API keys, and Lambda authorizers with their cache.
+
+::
+
+    request ──▶ identity sources     one is missing: 401, and the authorizer does not run
+                      │
+                      ▼
+                    cache            the authorizer's result for this identity, while it is fresh
+                      │
+                      ▼
+            function of the authorizer ──▶ policy, or isAuthorized
+                      │
+                      ▼
+            decision for this route: the caller, or a refusal
+
+The cache keeps the result and not the decision, as AWS does: a policy that names one route denies the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from serverfull_wsgi.dispatcher import Dispatcher
+from serverfull_wsgi.domain import Invocation
+from serverfull_wsgi.errors import ServiceError
+from serverfull_wsgi.gateway.formats import (
+    Caller,
+    HttpRequest,
+    Refusal,
+    RequestContext,
+    Route,
+    http_v1,
+    http_v2,
+    rest_v1,
+)
+from serverfull_wsgi.gateway.formats.answers import scalar
+from serverfull_wsgi.gateway.formats.parts import query_values
+from serverfull_wsgi.gateway.policies import Decision, evaluate
+from serverfull_wsgi.names import partition_of
+from serverfull_wsgi.wsgi.requests import new_ids
+
+CACHED_RESULTS = 10_000  # of one process; the oldest is dropped, so that invented identities do not fill the memory
+
+
+@dataclass(frozen=True)
+class LambdaAuthorizer:
+    """A function that decides who may call a route.
+
+    Args:
+        function: the function, as ``name`` or ``name:qualifier``.
+        is_rest: True for a REST API, False for an HTTP API.
+        type: ``"TOKEN"`` or ``"REQUEST"``; HTTP APIs have the latter only.
+        payload: the version of its event at an HTTP API, ``"1.0"`` or ``"2.0"``.
+        is_simple: True if it returns ``isAuthorized`` instead of a policy (HTTP APIs).
+        sources: the identity sources: pairs of a place (``header``, ``querystring``, ``stageVariables``, ``context``)
+            and a name.
+        validation: a regular expression that the token must match; empty for none.
+        ttl: seconds for which a result is used again for the same identity; 0 for never.
+    """
+
+    function: str
+    is_rest: bool
+    type: str = "REQUEST"
+    payload: str = "1.0"
+    is_simple: bool = False
+    sources: tuple[tuple[str, str], ...] = ()
+    validation: str = ""
+    ttl: float = 0.0
+
+
+class Refused(Exception):
+    """A request that may not call its route. ``reason`` is for the log."""
+
+    def __init__(self, refusal: Refusal, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal, self.reason = refusal, reason
+
+
+class _Result(NamedTuple):
+    """The result of an authorizer: a policy, or the boolean of a simple answer."""
+
+    allowed: bool | Mapping[str, Any]
+    principal_id: str
+    context: Mapping[str, Any]
+
+
+class Authorizers:
+    """Decides who may call a route.
+
+    Args:
+        dispatcher: runs the functions of authorizers.
+        api_keys: the values of the header ``x-api-key`` that are accepted.
+        clock: seconds, for the age of cached results.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, api_keys: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._api_keys = [key.encode() for key in api_keys]
+        self._clock = clock
+        self._results: OrderedDict[tuple[LambdaAuthorizer, tuple[str, ...]], tuple[float, _Result]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def check_api_key(self, request: HttpRequest, caller: Caller) -> Caller:
+        """Return the caller with its API key. All keys are compared, in constant time. Raises `Refused`."""
+        sent = _header(request, "x-api-key") or ""
+        matches = [hmac.compare_digest(sent.encode("utf-8", "replace"), key) for key in self._api_keys]
+        if not any(matches):
+            raise Refused(Refusal.FORBIDDEN, "no valid API key" if matches else "no API keys are set")
+        return caller._replace(api_key=sent, api_key_id=hashlib.sha256(sent.encode()).hexdigest()[:10])
+
+    def authorize(
+        self, authorizer: LambdaAuthorizer, request: HttpRequest, route: Route, context: RequestContext
+    ) -> Caller:
+        """Return the caller that the authorizer identified. Raises `Refused`."""
+        identity = tuple(_value(source, request, route, context) for source in authorizer.sources)
+        if not all(identity):
+            raise Refused(Refusal.UNAUTHORIZED, "an identity source of the authorizer is missing")
+        if authorizer.validation and not re.search(authorizer.validation, identity[0]):
+            raise Refused(Refusal.UNAUTHORIZED, "the token does not match the authorizer's expression")
+        arn = self._method_arn(authorizer, request, route)
+        result = self._cached(authorizer, identity)
+        if result is None:
+            result = self._run(authorizer, request, route, context, identity, arn)
+            if authorizer.ttl > 0 and identity:
+                self._keep(authorizer, identity, result)
+        _decide(result, arn)
+        return context.caller._replace(lambda_context=result.context, principal_id=result.principal_id)
+
+    def _cached(self, authorizer: LambdaAuthorizer, identity: tuple[str, ...]) -> _Result | None:
+        if authorizer.ttl <= 0 or not identity:
+            return None
+        with self._lock:
+            end, result = self._results.get((authorizer, identity), (0.0, None))
+        return result if self._clock() < end else None
+
+    def _keep(self, authorizer: LambdaAuthorizer, identity: tuple[str, ...], result: _Result) -> None:
+        with self._lock:
+            self._results[authorizer, identity] = self._clock() + authorizer.ttl, result
+            self._results.move_to_end((authorizer, identity))
+            if len(self._results) > CACHED_RESULTS:
+                self._results.popitem(last=False)
+
+    def _run(
+        self,
+        authorizer: LambdaAuthorizer,
+        request: HttpRequest,
+        route: Route,
+        context: RequestContext,
+        identity: tuple[str, ...],
+        arn: str,
+    ) -> _Result:
+        event = _event(authorizer, request, route, context, identity, arn)
+        payload = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace")
+        ids = new_ids()
+        try:
+            name = self._dispatcher.name(authorizer.function)
+            outcome = self._dispatcher.invoke(Invocation(name, payload, ids.request_id, trace_id=context.trace_id))
+        except ServiceError as error:
+            raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer did not run: {error.evidence}") from None
+        try:
+            value = json.loads(outcome.payload)
+        except ValueError:
+            value = None
+        if outcome.function_error:
+            if authorizer.is_rest and isinstance(value, dict) and value.get("errorMessage") == "Unauthorized":
+                raise Refused(Refusal.UNAUTHORIZED, "the authorizer raised Unauthorized")
+            raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer failed")
+        return _result(authorizer, value)
+
+    def _method_arn(self, authorizer: LambdaAuthorizer, request: HttpRequest, route: Route) -> str:
+        name = self._dispatcher.name(authorizer.function)
+        stage = route.stage.name or (rest_v1.DEFAULT_STAGE if authorizer.is_rest else "$default")
+        api = f"arn:{partition_of(name.region)}:execute-api:{name.region}:{name.account_id}:{route.stage.api_id}"
+        path = unquote(request.path)  # a policy must not depend on the spelling of a path that the route ignores
+        path = path.strip("/") if authorizer.is_rest else path[1:]
+        return f"{api}/{stage}/{request.method}/{path}"
+
+
+def _event(
+    authorizer: LambdaAuthorizer,
+    request: HttpRequest,
+    route: Route,
+    context: RequestContext,
+    identity: tuple[str, ...],
+    arn: str,
+) -> dict[str, Any]:
+    """Return the event of an authorizer's function. It has no body."""
+    if authorizer.type == "TOKEN":
+        return {"type": "TOKEN", "authorizationToken": identity[0], "methodArn": arn}
+    if authorizer.is_rest:
+        event = rest_v1.event(request, route, context)
+        return {"type": "REQUEST", "methodArn": arn, **_without_body(event)}
+    if authorizer.payload == "1.0":
+        event = http_v1.event(request, route, context)
+        joined = ",".join(identity)
+        extra = {"type": "REQUEST", "methodArn": arn, "identitySource": joined, "authorizationToken": joined}
+        return {"version": "1.0", **extra, **_without_body(event)}
+    event = http_v2.event(request, route, context)
+    sources = list(identity) or None
+    return {"version": "2.0", "type": "REQUEST", "routeArn": arn, "identitySource": sources, **_without_body(event)}
+
+
+def _without_body(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in ("body", "isBase64Encoded", "version")}
+
+
+def _result(authorizer: LambdaAuthorizer, value: Any) -> _Result:
+    """Return the checked result of an authorizer's function. Raises `Refused` for a result of a wrong form."""
+    if not isinstance(value, dict):
+        raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer did not return an object")
+    context = value.get("context")
+    context = {} if context is None else context
+    if not isinstance(context, dict):
+        raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer's context is not an object")
+    if authorizer.is_simple:
+        if not isinstance(value.get("isAuthorized"), bool):
+            raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer's isAuthorized is not a boolean")
+        return _Result(value["isAuthorized"], "", context)
+    if authorizer.is_rest and any(item is not None and scalar(item) is None for item in context.values()):
+        raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer's context has an object or a list")
+    policy, principal = value.get("policyDocument"), value.get("principalId")
+    if not isinstance(policy, dict) or not isinstance(principal, str) or not principal:
+        raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer did not return principalId and policyDocument")
+    return _Result(policy, principal, context)
+
+
+def _decide(result: _Result, arn: str) -> None:
+    """Raise `Refused` unless the result allows a call of the route."""
+    if isinstance(result.allowed, bool):
+        decision = Decision.ALLOW if result.allowed else Decision.DENY
+    else:
+        try:
+            decision = evaluate(result.allowed, arn)
+        except ValueError as error:
+            raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer's policy: {error}") from None
+    if decision is Decision.EXPLICIT_DENY:
+        raise Refused(Refusal.DENIED_EXPLICITLY, "the authorizer's policy denies the call")
+    if decision is Decision.DENY:
+        raise Refused(Refusal.DENIED, "the authorizer does not allow the call")
+
+
+def _value(source: tuple[str, str], request: HttpRequest, route: Route, context: RequestContext) -> str:
+    """Return the value of an identity source; an empty text if it is missing."""
+    place, name = source
+    if place == "header":
+        return _header(request, name.lower()) or ""
+    if place == "querystring":
+        return (query_values(request.query).get(name) or [""])[-1]
+    if place == "stageVariables":
+        return route.stage.variables.get(name, "")
+    facts = {
+        "httpMethod": request.method,
+        "http.method": request.method,
+        "path": request.path,
+        "http.path": request.path,
+        "identity.sourceIp": request.source_ip,
+        "http.sourceIp": request.source_ip,
+        "resourcePath": route.template,
+        "routeKey": route.key,
+        "stage": route.stage.name,
+        "requestId": context.request_id,
+    }
+    return facts.get(name, "") if place == "context" else ""
+
+
+def _header(request: HttpRequest, name: str) -> str | None:
+    return next((value for key, value in request.headers if key.lower() == name), None)

@@ -1,0 +1,253 @@
+"""API keys and Lambda authorizers: who may call a route, and what the function learns about the caller."""
+
+import pytest
+from werkzeug.test import Client
+
+from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi.gateway.authorizers import Authorizers, LambdaAuthorizer
+from serverfull_wsgi.gateway.formats import Route, Stage, http_v1, http_v2, rest_v1
+from serverfull_wsgi.gateway.front import SiteServer
+from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.policies import Decision, evaluate, matches
+from serverfull_wsgi.gateway.sites import Endpoint, http_api, rest_api
+
+pytestmark = pytest.mark.quick
+
+HEADER = (("header", "Authorization"),)
+
+
+class Api:
+    """An API with one authorizer for all its routes, and the events that the authorizer received."""
+
+    def __init__(self, kind, authorizer=None, answer=None, keys=(), needs_api_key=False):
+        self.events, self.answer, self.time = [], answer, 0.0
+        is_rest = kind == "REST"
+        format = {"REST": rest_v1, "H1": http_v1, "H2": http_v2}[kind]
+        stage = Stage("Prod" if is_rest else "$default", "shop")
+        endpoints = {
+            key: Endpoint(Route(key, "echo", stage), format, authorizer=authorizer, needs_api_key=needs_api_key)
+            for key in ("GET /pets", "GET /cats", "POST /pets/{id}")
+        }
+        site = rest_api(("shop",), endpoints) if is_rest else http_api(("shop",), endpoints)
+        functions = {"echo": lambda event, context: {"statusCode": 200, "body": repr(event["requestContext"])}}
+        self.application = Application(StaticFetcher({**functions, "auth": self.run}))
+        dispatcher = self.application.dispatcher
+        authorizers = Authorizers(dispatcher, keys, lambda: self.time)
+        server = SiteServer(Gateway(dispatcher, authorizers), self.application.start, root=site)
+        self.client = Client(server, use_cookies=False)
+
+    def run(self, event, context):
+        self.events.append(event)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def get(self, path="/pets", **headers):
+        return self.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def policy(effect="Allow", resource="*", **more):
+    statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": resource, **more}
+    return {"principalId": "ada", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+
+
+def token(**more):
+    return LambdaAuthorizer("auth", True, "TOKEN", sources=HEADER, **more)
+
+
+# API keys
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent", "status"),
+    [(["a", "key"], "key", 200), (["a", "key"], "ke", 403), (["a"], "", 403), ([], "key", 403), (["ä"], "x", 403)],
+)
+def test_a_route_that_needs_a_key_accepts_the_keys_that_are_set(keys, sent, status):
+    response = Api("REST", keys=keys, needs_api_key=True).get(X_Api_Key=sent)
+    assert response.status_code == status
+    if status == 403:
+        assert response.json == {"message": "Forbidden"}
+        assert response.headers["x-amzn-ErrorType"] == "ForbiddenException"
+
+
+def test_the_event_has_the_key():
+    response = Api("REST", keys=["key"], needs_api_key=True).get(X_Api_Key="key")
+    assert "'apiKey': 'key'" in response.text
+
+
+# Events of authorizers
+
+
+def test_a_token_authorizer_receives_the_token_and_the_method():
+    api = Api("REST", token(), policy())
+    api.get(Authorization="secret")
+    arn = "arn:aws:execute-api:us-east-1:123456789012:shop/Prod/GET/pets"
+    assert api.events == [{"type": "TOKEN", "authorizationToken": "secret", "methodArn": arn}]
+
+
+def test_a_request_authorizer_of_a_rest_api_receives_the_event_without_its_body():
+    api = Api("REST", LambdaAuthorizer("auth", True, sources=(("querystring", "q"),)), policy())
+    api.client.post("/pets/7?q=1", data=b"body")
+    (event,) = api.events
+    assert list(event)[:3] == ["type", "methodArn", "resource"]
+    assert (event["type"], event["pathParameters"], event["httpMethod"]) == ("REQUEST", {"id": "7"}, "POST")
+    assert not {"body", "isBase64Encoded"} & set(event)
+
+
+@pytest.mark.parametrize(("kind", "payload"), [("H1", "1.0"), ("H2", "2.0")])
+def test_a_request_authorizer_of_an_http_api_receives_its_identity_sources(kind, payload):
+    authorizer = LambdaAuthorizer("auth", False, payload=payload, sources=(*HEADER, ("querystring", "q")))
+    api = Api(kind, authorizer, policy())
+    assert api.get("/pets?q=1", Authorization="a").status_code == 200
+    (event,) = api.events
+    assert (event["version"], event["type"]) == (payload, "REQUEST")
+    if payload == "1.0":
+        assert (event["identitySource"], event["authorizationToken"]) == ("a,1", "a,1")
+    else:
+        assert (event["identitySource"], event["routeKey"]) == (["a", "1"], "GET /pets")
+        assert event["routeArn"].endswith(":shop/$default/GET/pets")
+
+
+# Decisions
+
+DENIED = '{"Message":"User is not authorized to access this resource"}'
+DENIED_EXPLICITLY = '{"Message":"User is not authorized to access this resource with an explicit deny"}'
+UNAUTHORIZED = '{"message":"Unauthorized"}'
+FAILED = '{"message":null}'
+ANSWERS = [  # the authorizer's answer, status and body of a REST API
+    (policy(), 200, None),
+    (policy("Deny"), 403, DENIED_EXPLICITLY),
+    (policy(resource="arn:aws:execute-api:*:*:shop/Prod/GET/cats"), 403, DENIED),
+    (policy(resource="arn:aws:execute-api:*:*:shop/Prod/GET/pets"), 200, None),
+    (policy(resource=["other", "arn:*/GET/pets"]), 200, None),
+    (policy(Condition={"IpAddress": {}}), 403, DENIED),
+    (policy("Deny", "other", Condition={}), 403, DENIED_EXPLICITLY),
+    (policy(Action="s3:*"), 403, DENIED),
+    (policy(Action="EXECUTE-API:invoke"), 200, None),
+    ({**policy(), "context": {"a": 1, "b": True}}, 200, None),
+    ({**policy(), "context": {"a": []}}, 500, FAILED),
+    ({**policy(), "context": "x"}, 500, FAILED),
+    ({**policy(), "principalId": ""}, 500, FAILED),
+    ({"principalId": "ada"}, 500, FAILED),
+    ({"principalId": "ada", "policyDocument": {}}, 500, FAILED),
+    ({"principalId": "ada", "policyDocument": {"Statement": [{"Effect": "Maybe"}]}}, 500, FAILED),
+    ({"isAuthorized": True}, 500, FAILED),
+    ("Allow", 500, FAILED),
+    (None, 500, FAILED),
+    (Exception("Unauthorized"), 401, UNAUTHORIZED),
+    (Exception("unauthorized"), 500, FAILED),
+    (ValueError("boom"), 500, FAILED),
+]
+
+
+@pytest.mark.parametrize(("answer", "status", "body"), ANSWERS)
+def test_a_rest_api_decides_by_the_policy(answer, status, body):
+    response = Api("REST", token(), answer).get(Authorization="x")
+    assert response.status_code == status
+    assert body is None or response.text == body
+
+
+SIMPLE = [
+    ({"isAuthorized": True}, 200),
+    ({"isAuthorized": True, "context": {"a": [1]}}, 200),
+    ({"isAuthorized": False}, 403),
+    ({"isAuthorized": "true"}, 500),
+    ({"isAuthorized": 1}, 500),
+    ({}, 500),
+    (policy(), 500),
+    (Exception("Unauthorized"), 500),
+]
+
+
+@pytest.mark.parametrize(("answer", "status"), SIMPLE)
+def test_an_http_api_decides_by_a_simple_answer(answer, status):
+    authorizer = LambdaAuthorizer("auth", False, payload="2.0", is_simple=True, sources=HEADER)
+    response = Api("H2", authorizer, answer).get(Authorization="x")
+    assert response.status_code == status
+    if status != 200:
+        assert response.json == {"message": "Forbidden" if status == 403 else "Internal Server Error"}
+
+
+def test_the_function_receives_the_authorizers_context():
+    answer = {**policy(), "context": {"team": "a", "size": 3, "on": True}}
+    text = Api("REST", token(), answer).get(Authorization="x").text
+    assert "'authorizer': {'team': 'a', 'size': '3', 'on': 'true', 'principalId': 'ada'}" in text
+    simple = LambdaAuthorizer("auth", False, payload="2.0", is_simple=True)
+    text = Api("H2", simple, {"isAuthorized": True, "context": {"size": 3}}).get().text
+    assert "'authorizer': {'lambda': {'size': 3}}" in text
+
+
+@pytest.mark.parametrize(
+    ("authorizer", "headers"),
+    [
+        (token(), {}),
+        (token(), {"Authorization": ""}),
+        (token(validation="^Bearer .+"), {"Authorization": "Basic x"}),
+        (LambdaAuthorizer("auth", True, sources=(*HEADER, ("querystring", "q"))), {"Authorization": "x"}),
+        (LambdaAuthorizer("auth", True, sources=(("stageVariables", "v"),)), {"Authorization": "x"}),
+        (LambdaAuthorizer("auth", True, sources=(("elsewhere", "v"),)), {"Authorization": "x"}),
+    ],
+)
+def test_a_missing_identity_is_refused_without_the_authorizer(authorizer, headers):
+    api = Api("REST", authorizer, policy())
+    response = api.get(**headers)
+    assert (response.status_code, response.json, api.events) == (401, {"message": "Unauthorized"}, [])
+
+
+def test_an_authorizer_that_does_not_exist_lets_nobody_in():
+    authorizer = LambdaAuthorizer("nobody", True, sources=HEADER)
+    assert Api("REST", authorizer, policy()).get(Authorization="x").status_code == 500
+
+
+# The cache
+
+
+def test_a_result_is_used_again_for_the_same_identity_while_it_is_fresh():
+    api = Api("REST", token(ttl=300), policy())
+    for _ in range(3):
+        assert api.get(Authorization="x").status_code == 200
+    api.get(Authorization="y")
+    assert len(api.events) == 2
+    api.time = 300
+    api.get(Authorization="x")
+    assert len(api.events) == 3
+
+
+def test_a_cached_policy_is_evaluated_for_each_route():
+    api = Api("REST", token(ttl=300), policy(resource="arn:*/GET/pets"))
+    assert [api.get(path, Authorization="x").status_code for path in ("/pets", "/cats")] == [200, 403]
+    assert len(api.events) == 1
+
+
+def test_nothing_is_cached_without_a_time_or_without_an_identity():
+    for authorizer in (token(), LambdaAuthorizer("auth", True, ttl=300)):
+        api = Api("REST", authorizer, policy())
+        api.get(Authorization="x")
+        api.get(Authorization="x")
+        assert len(api.events) == 2
+
+
+# Paths that a policy names
+
+
+@pytest.mark.parametrize("path", ["/pets", "/%70ets", "/pets/", "//pets"])
+def test_a_policy_holds_for_each_spelling_of_a_path(path):
+    api = Api("REST", token(), policy(resource="*"))
+    api.answer["policyDocument"]["Statement"].append(
+        {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:execute-api:*:*:shop/Prod/GET/pets"}
+    )
+    assert api.client.get(f"http://localhost{path}", headers={"Authorization": "x"}).status_code == 403
+
+
+def test_statements_of_a_policy():
+    allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    assert evaluate({"Statement": allow}, "arn") is Decision.ALLOW
+    assert evaluate({"Statement": [allow, {**allow, "Effect": "Deny"}]}, "arn") is Decision.EXPLICIT_DENY
+    assert evaluate({"Statement": [{"Effect": "Deny", "NotAction": "x", "Resource": "*"}]}, "arn") is not Decision.ALLOW
+    for bad in ({}, {"Statement": []}, {"Statement": ["x"]}, {"Statement": [{"Effect": "Allow", "Action": 1}]}):
+        with pytest.raises(ValueError, match="must"):
+            evaluate(bad, "arn")
+
+
+def test_a_pattern_takes_steps_that_grow_with_the_text_only():
+    assert not matches("*a" * 30 + "b", "a" * 5_000)
