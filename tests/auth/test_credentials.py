@@ -21,6 +21,7 @@ from serverfull_wsgi import (
     CredentialsFile,
     Settings,
     SigV4Middleware,
+    SqliteQueue,
     StaticFetcher,
     create_app,
     logger_from_context,
@@ -478,6 +479,27 @@ def test_the_logs_have_the_callers_name(caplog, kind):
 def test_without_authentication_the_logs_have_no_name(caplog):
     application = Application(StaticFetcher({"it": logs}))
     assert set(records_of(caplog, application).values()) == {None}
+
+
+def test_an_event_in_a_store_keeps_its_callers_name(tmp_path, caplog):
+    queue = SqliteQueue(tmp_path / "events.sqlite3")
+    application = Application(StaticFetcher({"it": logs}), queue=queue)
+
+    def middleware(environ, start_response):
+        environ["serverfull.principal"] = "bob"
+        return application(environ, start_response)
+
+    event = Sent("POST", "/2015-03-31/functions/it/invocations", {"X-Amz-Invocation-Type": "Event"})
+    with caplog.at_level(logging.INFO), closing(application):
+        assert call(middleware, event.environ()).status == 202
+        (accepted,) = queue.events()
+        shown = wait_until(lambda: _ended(queue.event(accepted["requestId"])))
+    assert shown["principal"] == "bob"
+    assert {record.principal for record in caplog.records if "logged" in record.getMessage()} == {"bob"}
+
+
+def _ended(event):
+    return event if event["attempts"] else None
 
 
 @pytest.mark.parametrize("principal", [Principal("bob"), "bob"], ids=["a Principal", "a text"])

@@ -30,17 +30,18 @@ def events(db: sqlite3.Connection, state: str, limit: int, before: int | None) -
 def event(db: sqlite3.Connection, request_id: str, now: float) -> dict[str, Any] | None:
     """Return all fields of one event; see `EventLog.event`."""
     row = db.execute(
-        f"SELECT {_SUMMARY}, due, payload, result FROM event WHERE request_id = ?",
+        f"SELECT {_SUMMARY}, due, payload, result, principal FROM event WHERE request_id = ?",
         (request_id,),
     ).fetchone()
     if row is None:
         return None
-    due, payload, result = row[-3:]
+    due, payload, result, principal = row[-4:]
     records = db.execute(
         "SELECT kind, target, state, tries, error FROM record WHERE event = ? ORDER BY id", (row[0],)
     ).fetchall()
     return {
-        **_summary(row[:-3]),
+        **_summary(row[:-4]),
+        "principal": principal,
         "dueInSeconds": None if due is None else round(due - now, 3),
         "payload": (payload or b"{}").decode(errors="replace"),
         "result": None if result is None else result.decode(errors="replace"),

@@ -89,6 +89,9 @@ MIGRATIONS = (
     CREATE INDEX event_state ON event (state); -- with the id, as every index: pages of one state in order
     CREATE INDEX record_leased ON record (owner) WHERE owner <> '';
     """,
+    """
+    ALTER TABLE event ADD COLUMN principal TEXT; -- the caller's name, for the log; NULL without authentication
+    """,
 )
 
 

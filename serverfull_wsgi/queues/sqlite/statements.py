@@ -48,6 +48,7 @@ class Event(NamedTuple):
     lost: int
     runs: int
     holder: str
+    principal: str | None
 
     @property
     def counts(self) -> Counts:
@@ -67,11 +68,12 @@ class Event(NamedTuple):
         """Whether the event differs from the accepted event."""
         return self.checksum != checksum(
             self.request_id, self.function, self.trace_id, self.config_json, payload=self.payload
-        )
+        )  # without the caller's name, which older versions did not keep
 
 
 _COLUMNS = (
-    "id, request_id, function, trace_id, config, checksum, payload, accepted, attempts, throttles, lost, runs, owner"
+    "id, request_id, function, trace_id, config, checksum, payload, accepted, attempts, throttles, lost, runs, owner, "
+    "principal"
 )
 
 
@@ -104,9 +106,17 @@ def insert(
         db.execute("INSERT OR REPLACE INTO accepted VALUES (?, ?, ?)", row)
     texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, _config_json(config))
     db.execute(
-        "INSERT INTO event (request_id, function, trace_id, config, checksum, payload, due, accepted, accepted_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
-        (*texts, checksum(*texts, payload=invocation.payload), invocation.payload, now, now, wall),
+        "INSERT INTO event (request_id, function, trace_id, config, checksum, payload, due, accepted, accepted_at, "
+        "principal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
+        (
+            *texts,
+            checksum(*texts, payload=invocation.payload),
+            invocation.payload,
+            now,
+            now,
+            wall,
+            invocation.principal,
+        ),
     )
     return invocation.request_id
 

@@ -197,7 +197,7 @@ class EventWorkers(LeaseWorkers):
         if event.is_damaged:
             self._logger.error("event %s failed and will not be retried: %s", event.request_id, DAMAGED)
             return Final("failed", "", event.counts, DAMAGED)
-        return self._runner.run(event, lambda: self._store.now() - event.accepted)
+        return self._runner.run(event, lambda: self._store.now() - event.accepted, event.principal)
 
     def _record(self, event: Event, write_result: Callable[[sqlite3.Connection], bool]) -> Event | None:
         """Write an event's result and claim the next event in one transaction; retry until the store accepts both."""

@@ -36,7 +36,7 @@ def test_a_store_of_an_older_version_is_migrated_and_one_of_a_newer_version_refu
             assert store.read(lambda db: db.execute("SELECT note FROM event").fetchall()) == [(None,)]
     with pytest.raises(
         ConfigurationError,
-        match=r"has version 5, and this serverfull-wsgi reads versions up to 4; run the serverfull-wsgi",
+        match=r"has version 6, and this serverfull-wsgi reads versions up to 5; run the serverfull-wsgi",
     ):
         Store(path, "tests")
 
