@@ -98,6 +98,7 @@ SLOW = {
     "a body over the limit": HEAD.format("hello").encode() + b"Content-Length: 99999999\r\n\r\n[",
     "an unanswered 100-continue": HEAD.format("hello").encode() + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
 }
+TOO_SLOW = SLOW.keys() - {"nothing", "an unanswered 100-continue"}
 
 
 @pytest.mark.parametrize("how", THREADED)
@@ -115,15 +116,17 @@ def test_slow_clients_delay_no_caller(how, tmp_path):
 
 @pytest.mark.parametrize("how", HOW)
 def test_a_request_that_is_not_sent_in_time_is_a_408(how, tmp_path):
-    with HOW[how](tmp_path, **SHORT) as server:
-        for name in SLOW.keys() - {"nothing", "an unanswered 100-continue"}:
-            with connect(server) as sock:
-                sock.sendall(SLOW[name])
-                status, headers, body = response(sock)
-                assert status == 408
-                assert (headers["x-amzn-ErrorType"], headers["Connection"]) == ("RequestTimeoutException", "close")
-                assert "within 1 s" in json.loads(body)["message"]
-                assert sock.recv(1) == b""
+    with HOW[how](tmp_path, **SHORT) as server, contextlib.ExitStack() as clients:
+        slow = [clients.enter_context(connect(server)) for _ in TOO_SLOW]
+        for sock, name in zip(slow, TOO_SLOW, strict=True):
+            sock.sendall(SLOW[name])
+        for sock in slow:
+            status, headers, body = response(sock)
+            assert status == 408
+            assert (headers["x-amzn-ErrorType"], headers["Connection"]) == ("RequestTimeoutException", "close")
+            assert "within 1 s" in json.loads(body)["message"]
+            assert sock.recv(1) == b""
+            sock.close()
             assert f"RequestTimeoutException: {json.loads(body)['message']}" in server.output()
             assert headers["x-amzn-RequestId"] in server.output()
         assert call(server)[0] == 200
@@ -249,10 +252,15 @@ def test_a_stop_is_not_delayed_by_silent_clients(tmp_path):
 # HTTP/1.1, as before
 
 
-@pytest.mark.parametrize("how", ["serve"])
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with THREADED["serve"](tmp_path_factory.mktemp("serve"), **LONG) as server:
+        yield server
+
+
 class TestProtocol:
-    def test_pipelined_requests_are_answered_in_order(self, how, tmp_path):
-        with HOW[how](tmp_path) as server, connect(server) as sock:
+    def test_pipelined_requests_are_answered_in_order(self, server):
+        with connect(server) as sock:
             bodies = [json.dumps(number).encode() for number in range(30)]
             head = HEAD.format("echo") + "Content-Length: {}\r\n\r\n"
             sock.sendall(b"".join(head.format(len(body)).encode() + body for body in bodies))
@@ -261,31 +269,30 @@ class TestProtocol:
                 received += sock.recv(65_536)
             assert [part.rpartition(b"\r\n\r\n")[2] for part in received.split(b"HTTP/1.1 200")[1:]] == bodies
 
-    def test_a_client_that_sends_its_request_byte_by_byte_is_answered(self, how, tmp_path):
+    def test_a_client_that_sends_its_request_byte_by_byte_is_answered(self, server):
         request = HEAD.format("echo").encode() + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-        with HOW[how](tmp_path) as server, connect(server) as sock:
+        with connect(server) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for _ in range(2):
                 for number in range(len(request)):
                     sock.sendall(request[number : number + 1])
                 assert response(sock)[::2] == (200, b"{}")
 
-    def test_a_client_that_waits_for_continue_is_answered(self, how, tmp_path):
-        with HOW[how](tmp_path) as server, connect(server) as sock:
+    def test_a_client_that_waits_for_continue_is_answered(self, server):
+        with connect(server) as sock:
             sock.sendall(HEAD.format("echo").encode() + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
             assert sock.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
             sock.sendall(b"{}")
             assert response(sock)[::2] == (200, b"{}")
 
     @pytest.mark.parametrize("size", [6_291_456 - 2, 6_291_456, 20_000_000])
-    def test_a_body_of_any_size_is_answered(self, how, tmp_path, size):
-        with HOW[how](tmp_path) as server:
-            status, _ = call(server, body=b'"' + b"x" * size + b'"')
-            assert status == (200 if size + 2 <= 6_291_456 else 413)
-            assert call(server)[0] == 200
+    def test_a_body_of_any_size_is_answered(self, server, size):
+        status, _ = call(server, body=b'"' + b"x" * size + b'"')
+        assert status == (200 if size + 2 <= 6_291_456 else 413)
+        assert call(server)[0] == 200
 
-    def test_a_half_closed_connection_is_answered(self, how, tmp_path):
-        with HOW[how](tmp_path) as server, connect(server) as sock:
+    def test_a_half_closed_connection_is_answered(self, server):
+        with connect(server) as sock:
             sock.sendall(HEAD.format("hello").encode() + b"Content-Length: 2\r\n\r\n{}")
             sock.shutdown(socket.SHUT_WR)
             assert response(sock)[0] == 200
@@ -301,8 +308,8 @@ class TestProtocol:
             (HEAD.format("hello").encode() + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         ],
     )
-    def test_a_malformed_request_is_refused_at_once(self, how, tmp_path, request_, status):
-        with HOW[how](tmp_path, **LONG) as server, connect(server) as sock:
+    def test_a_malformed_request_is_refused_at_once(self, server, request_, status):
+        with connect(server) as sock:
             sock.sendall(request_)
             assert response(sock)[0] == status
 
