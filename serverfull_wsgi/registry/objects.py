@@ -149,16 +149,18 @@ class DirectoryStore:
         return self._write(key, body, etag, needs)
 
     def _write(self, key: str, body: bytes, etag: str | None, needs: tuple[str, ...]) -> str:
+        """Write an object that has ``etag``, None for one that does not exist. A writer that has lost syncs no file."""
         target = self._file(key)
-        with self._temporary(target.parent) as (file, path):
-            file.write(body)
-            self._sync(file, "document written")
-            with self.locked():
-                if self.etag(key) != etag:
-                    raise Changed(key)
-                for needed in needs:
-                    if not self._file(needed).exists():
-                        raise Missing(needed)
+        self._make_folder(target.parent)
+        with self.locked():
+            if self.etag(key) != etag:
+                raise Changed(key)
+            for needed in needs:
+                if not self._file(needed).exists():
+                    raise Missing(needed)
+            with self._temporary(target.parent) as (file, path):
+                file.write(body)
+                self._sync(file, "document written")
                 _make_newer(path, target)
                 os.rename(path, target)
                 self._reached("document renamed")
@@ -174,6 +176,7 @@ class DirectoryStore:
             os.utime(target)  # it is in use again: see `delete_unused`
             sync_directory(target.parent)
             return
+        self._make_folder(target.parent)
         with self._temporary(target.parent) as (file, path):
             while chunk := source.read(_CHUNK):
                 file.write(chunk)
@@ -231,13 +234,15 @@ class DirectoryStore:
         finally:
             lock.close()
 
-    @contextlib.contextmanager
-    def _temporary(self, folder: Path) -> Iterator[tuple[BinaryIO, str]]:
-        """Return a new file in ``folder``, and its path. Remove the file if it was not renamed."""
+    def _make_folder(self, folder: Path) -> None:
         make_directory(self.path)
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
             sync_directory(self.path)
+
+    @contextlib.contextmanager
+    def _temporary(self, folder: Path) -> Iterator[tuple[BinaryIO, str]]:
+        """Return a new file in ``folder``, and its path. Remove the file if it was not renamed."""
         fd, path = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)  # for this user only
         with open(fd, "wb") as file:
             try:

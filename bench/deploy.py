@@ -1,0 +1,224 @@
+"""The registry's figures: python -m bench.deploy.
+
+Each figure names what it is compared with. Nothing here needs a network.
+"""
+
+import argparse
+import io
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import timeit
+import zipfile
+from pathlib import Path
+
+from serverfull_wsgi import StaticFetcher
+from serverfull_wsgi.fetchers.fallback import FallbackFetcher
+from serverfull_wsgi.fetchers.registry import RegistryFetcher
+from serverfull_wsgi.registry.account import Account
+from serverfull_wsgi.registry.objects import DirectoryStore
+from serverfull_wsgi.registry.packages import PackageStore
+from serverfull_wsgi.registry.registry import Registry
+from serverfull_wsgi.storage.package_cache import PackageCache
+from serverfull_wsgi.telemetry.scope import LOGGER
+
+REQUEST = {"Runtime": "python3.12", "Role": "arn:aws:iam::123456789012:role/r", "Handler": "app.handler"}
+VARIABLES = {"Variables": {f"VARIABLE_{number}": "x" * 40 for number in range(10)}}
+NAME = "hello"
+
+
+def main():
+    options = _options()
+    LOGGER.disabled = True
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        for figure in options.only or FIGURES:
+            path = Path(directory, figure)
+            path.mkdir()
+            FIGURES[figure](path, options)
+            subprocess.run(["chmod", "-R", "u+w", path], check=True)  # unpacked packages are read-only
+            shutil.rmtree(path)
+
+
+def _options():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("only", nargs="*", metavar="FIGURE", help=f"some of: {', '.join(FIGURES)} (default: all)")
+    parser.add_argument("--directory", default=None, help="the parent of the registries, on the disk to measure")
+    parser.add_argument("--functions", type=int, default=10_000, help="functions of one registry (default: 10,000)")
+    parser.add_argument("--kills", type=int, default=200, help="deploys that are killed (default: 200)")
+    parser.add_argument("--updates", type=int, default=10_000, help="updates of one function (default: 10,000)")
+    parser.add_argument("--writers", type=int, default=16, help="processes that update it (default: 16)")
+    options = parser.parse_args()
+    if unknown := set(options.only) - FIGURES.keys():
+        parser.error(f"unknown figure: {', '.join(unknown)}")
+    return options
+
+
+def registry_in(path, data="data"):
+    store = DirectoryStore(path / "registry")
+    return Registry(store, PackageStore(store, PackageCache(path / data / "deployed")), Account("us-east-1", "1" * 12))
+
+
+def package(text, size=0):
+    """Return a zip archive with a handler, and with ``size`` bytes that cannot be compressed."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("app.py", f"def handler(event, context): return {text!r}")
+        for number in range(size // 100_000):
+            archive.writestr(f"data/{number}", random.randbytes(100_000))
+    file.seek(0)
+    return file
+
+
+def call(path, options):
+    """Microseconds to find a function, over a static one; the system call is most of it."""
+    registry = registry_in(path)
+    registry.create_function(NAME, {**REQUEST, "Publish": True}, registry.packages.add(package("one")), "bench")
+    registry.create_alias(NAME, {"Name": "prod", "FunctionVersion": "1"}, "bench")
+    static, document = StaticFetcher({"static": print}), str(path / "registry/functions" / NAME)
+    fetcher = FallbackFetcher(static, RegistryFetcher(registry))
+    calls = {
+        "static": lambda: static.fetch("static", "$LATEST"),
+        "$LATEST": lambda: fetcher.fetch_for(NAME, "$LATEST", "id"),
+        "alias": lambda: fetcher.fetch_for(NAME, "prod", "id"),
+        "stat": lambda: os.stat(document),
+    }
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(100):  # in turns
+        for name, one in calls.items():
+            best[name] = min(best[name], timeit.timeit(one, number=500) / 500 * 1e6)
+    for name in ("$LATEST", "alias"):
+        over = best[name] - best["static"]
+        print(
+            f"call of {name}: {best[name]:.1f} µs, {over:.1f} over a static function, "
+            f"of which os.stat takes {best['stat']:.1f}"
+        )
+
+
+def create(path, options):
+    """Seconds to create a function of 10 MB, beside ``unzip``."""
+    content = package("one", 10_000_000).getvalue()
+    (path / "code.zip").write_bytes(content)
+    ours, theirs = [], []
+    for number in range(5):
+        registry = registry_in(path / str(number))
+        begin = time.perf_counter()
+        registry.create_function(NAME, REQUEST, registry.packages.add(io.BytesIO(content)), "bench")
+        ours.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        subprocess.run(["unzip", "-q", path / "code.zip", "-d", path / f"unzip-{number}"], check=True)
+        os.sync()
+        theirs.append(time.perf_counter() - begin)
+    print(f"create of {len(content) / 1e6:.1f} MB: best {min(ours):.2f} s; unzip and sync: best {min(theirs):.2f} s")
+
+
+def many(path, options):
+    """Seconds and memory with many functions."""
+    registry, count = registry_in(path), options.functions
+    one = registry.packages.add(package("one"))
+    begin = time.perf_counter()
+    for number in range(count):
+        registry.create_function(f"f{number}", {**REQUEST, "Environment": VARIABLES}, one, "bench")
+    print(f"{count:,} creates: {(time.perf_counter() - begin) / count * 1e3:.1f} ms each")
+    print(f"names: {_seconds(registry.names):.2f} s")
+    page = registry.names()[:50]
+    print(f"one page of 50: {_seconds(lambda: [registry.function_configuration(name) for name in page]) * 1e3:.0f} ms")
+    print(f"all configurations: {_seconds(lambda: sum(1 for _ in registry.list_functions())):.1f} s")
+    before = _resident()
+    fetcher = RegistryFetcher(registry)
+    print(f"first call of each: {_seconds(lambda: [fetcher.fetch(f'f{number}') for number in range(count)]):.1f} s")
+    print(f"memory of {count:,} called functions: {_resident() - before:.0f} MB")
+    update = _seconds(lambda: registry.update_configuration("f0", {"Timeout": 9}, "bench"))
+    print(f"one update: {update * 1e3:.0f} ms")
+
+
+def _seconds(one):
+    begin = time.perf_counter()
+    one()
+    return time.perf_counter() - begin
+
+
+def _resident():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def kills(path, options):
+    """Deploys that are killed at a random moment: half states and lost acknowledged deploys."""
+    registry = registry_in(path)
+    registry.create_function(NAME, REQUEST, registry.packages.add(package("0")), "bench")
+    typical = _seconds(lambda: _update(registry, "typical"))
+    half = lost = 0
+    for number in range(options.kills):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write, _update(registry_in(path), str(number))["CodeSha256"].encode())
+            os._exit(0)
+        time.sleep(random.uniform(0, 1.3 * typical))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(write)
+        with os.fdopen(read) as answers:
+            expected = answers.read() or None
+        half += not _is_whole(path, number)
+        present = registry_in(path).function_configuration(NAME)["CodeSha256"]
+        lost += expected not in (None, present)
+    print(f"{options.kills} deploys killed: half states {half}, lost acknowledged deploys {lost}")
+
+
+def _update(registry, text):
+    return registry.update_code(NAME, {}, registry.packages.add(package(text)), "bench")
+
+
+def _is_whole(path, number):
+    """Return whether a machine without a cache can unpack the function's package."""
+    registry = registry_in(path, f"machine-{number}")
+    try:
+        return Path(registry.packages.directory(registry.package(NAME)), "app.py").is_file()
+    except Exception as error:
+        print(f"deploy {number}: {error!r}")
+        return False
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from bench.deploy import LOGGER, NAME, registry_in
+LOGGER.disabled = True
+registry, writer = registry_in(Path(sys.argv[1])), sys.argv[2]
+for number in range(int(sys.argv[3])):
+    registry.tag(NAME, {f"writer-{writer}": str(number + 1)}, "bench")
+"""
+
+
+def writers(path, options):
+    """Updates of one function by many processes at once."""
+    registry = registry_in(path)
+    registry.create_function(NAME, REQUEST, registry.packages.add(package("0")), "bench")
+    each = options.updates // options.writers
+    begin = time.perf_counter()
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WRITER, path, str(number), str(each)])
+        for number in range(options.writers)
+    ]
+    failed = sum(process.wait() != 0 for process in processes)
+    seconds = time.perf_counter() - begin
+    document = registry.get(NAME)
+    count = each * options.writers
+    lost = 1 + count - document["revision"]
+    ends = set(document["tags"].values()) == {str(each)}
+    print(
+        f"{count:,} updates by {options.writers} writers: {seconds:.1f} s, failed writers {failed}, "
+        f"lost updates {lost}, every writer's last one in force: {ends}"
+    )
+
+
+FIGURES = {"call": call, "create": create, "many": many, "kills": kills, "writers": writers}
+
+if __name__ == "__main__":
+    main()
