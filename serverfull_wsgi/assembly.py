@@ -41,6 +41,7 @@ from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.registry import RegistryFetcher
 from serverfull_wsgi.fetchers.sam.parameters import parse_layers
 from serverfull_wsgi.fetchers.static import StaticFetcher
+from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.configuration import choose, parse_load_balancers, parse_routes
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
@@ -156,15 +157,33 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         sites += found.sites
         for line in found.warnings:
             LOGGER.warning("%s", line)
-    proxies = parse_proxies(settings.trusted_proxies)
+    proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
+    if not keys and any(endpoint.needs_api_key for site in sites for endpoint in site.endpoints.values()):
+        LOGGER.warning("routes that need an API key refuse each request: set SERVERFULL_API_KEYS or _API_KEYS_FILE")
 
     def server(dispatcher: Dispatcher) -> SiteServer:
-        gateway = Gateway(dispatcher, timeout=settings.front_timeout)
+        gateway = Gateway(dispatcher, Authorizers(dispatcher, keys), timeout=settings.front_timeout)
         if settings.front == ROOT:
             return SiteServer(gateway, root=choose(sites, settings.front_api), proxies=proxies)
         return SiteServer(gateway, locations=Locations(sites, settings.front), proxies=proxies)
 
     return server
+
+
+def _api_keys(settings: Settings) -> tuple[str, ...]:
+    """Return the API keys of both settings. Log a warning if others can read the file."""
+    if not settings.api_keys_file:
+        return settings.api_keys
+    path = Path(settings.api_keys_file).absolute()
+    origin = f"SERVERFULL_API_KEYS_FILE={settings.api_keys_file}"
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the file is not text"
+        raise ConfigurationError(f"{origin}: {reason}; name a file with a key in each line") from None
+    if readable_by_others(path.parent, [path.name]):
+        LOGGER.warning("%s: other users of this machine can read the file; run chmod o-r %s", origin, path)
+    return (*settings.api_keys, *filter(None, map(str.strip, lines)))
 
 
 def import_application(target: str, origin: str) -> Application:

@@ -8,23 +8,26 @@
     ``FunctionUrlConfig``                     function URL
     ========================================  =====================================================
 
-Whatever restricts the callers of a route and is not served here makes the route refuse each request: an authorizer, an
-API key, an IAM signature, a resource policy. `TemplateSites.warnings` has a line for each.
+Lambda authorizers and API keys restrict the callers of a route, as on AWS. Any other restriction makes the route refuse
+each request: an IAM signature, a JWT or Cognito authorizer, a resource policy, mutual TLS. `TemplateSites.warnings` has
+a line for each.
 
 Source: the specification of AWS SAM, and its translator's rules for paths, stages and CORS.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.fetchers.sam.parameters import Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, merge_globals
 from serverfull_wsgi.gateway import sites
+from serverfull_wsgi.gateway.authorizers import LambdaAuthorizer
 from serverfull_wsgi.gateway.cors import Cors
 from serverfull_wsgi.gateway.formats import Route, Stage, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.route_table import METHODS
@@ -48,6 +51,14 @@ class _Api:
     properties: Properties
     stage: Stage
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
+
+
+class _Access(NamedTuple):
+    """The conditions under which a caller may use a route, in the order of `Endpoint`."""
+
+    unsupported: str = ""
+    authorizer: LambdaAuthorizer | None = None
+    needs_api_key: bool = False
 
 
 class TemplateSites:
@@ -126,16 +137,16 @@ class TemplateSites:
         version = properties.text(f"{path}.PayloadFormatVersion") or "2.0"
         format: Format = rest_v1 if type == REST else http_v1 if version == "1.0" else http_v2
         timeout = (properties.number(f"{path}.TimeoutInMillis") or 0) / 1000
-        unsupported = self._unsupported(api, properties, f"{path}.Auth")
-        if unsupported:
-            self._warn_refused(id, f"Events.{event}", unsupported)
+        access = self._access(api, properties, path)
+        if access.unsupported:
+            self._warn_refused(id, f"Events.{event}", access.unsupported)
         route = Route(key, function, api.stage)
         if key in api.endpoints:
             self._warnings.append(
                 f"{self._template.location(id)}.{path}: another event has the route {key!r}; remove one"
             )
             return
-        api.endpoints[key] = Endpoint(route, format, timeout or format.TIMEOUT, unsupported)
+        api.endpoints[key] = Endpoint(route, format, timeout or format.TIMEOUT, *access)
 
     def _api_of(self, type: str, properties: Properties, path: str, id: str, event: str) -> _Api | None:
         """Return the API of an event: the one that it refers to, or the implicit one."""
@@ -150,20 +161,50 @@ class TemplateSites:
                 self._apis[name] = self._api(type, name, Properties(location, common, self._resolver))
         return self._apis.get(name) if isinstance(name, str) else None
 
-    def _unsupported(self, api: _Api, properties: Properties, path: str) -> str:
-        """Return the first feature that restricts the callers of a route and is not served, or an empty text."""
-        of_api, own = api.properties.mapping("Auth"), properties.mapping(path)
-        if api.properties.has_problem("Auth") or properties.has_problem(path):
-            return "an Auth that cannot be resolved"
-        authorizer = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))
-        if authorizer not in _OPEN:
-            return f"authorizer {str(authorizer)!r}"
-        if own.get("ApiKeyRequired", of_api.get("ApiKeyRequired", False)) not in (False, "false"):
-            return "ApiKeyRequired"
+    def _access(self, api: _Api, properties: Properties, path: str) -> _Access:
+        """Return the conditions under which a caller may use a route."""
+        of_api, own = api.properties.mapping("Auth"), properties.mapping(f"{path}.Auth")
+        if api.properties.has_problem("Auth") or properties.has_problem(f"{path}.Auth"):
+            return _Access("an Auth that cannot be resolved")
         if "ResourcePolicy" in of_api or "ResourcePolicy" in own:
-            return "ResourcePolicy"
+            return _Access("ResourcePolicy")
+        model = properties.mapping(f"{path}.RequestModel")
+        if properties.has_problem(f"{path}.RequestModel") or {"ValidateBody", "ValidateParameters"} & model.keys():
+            return _Access("the validation of RequestModel")
         domain = api.properties.mapping("Domain")
-        return "mutual TLS" if "MutualTlsAuthentication" in domain or api.properties.has_problem("Domain") else ""
+        if "MutualTlsAuthentication" in domain or api.properties.has_problem("Domain"):
+            return _Access("mutual TLS")
+        needs_api_key = own.get("ApiKeyRequired", of_api.get("ApiKeyRequired", False)) not in (False, "false")
+        if needs_api_key and api.type == HTTP:
+            return _Access("ApiKeyRequired of an HTTP API")
+        name = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))
+        if name in _OPEN:
+            return _Access("", None, needs_api_key)
+        authorizer = self._authorizer(api, str(name))
+        return _Access("" if authorizer else f"authorizer {str(name)!r}", authorizer, needs_api_key)
+
+    def _authorizer(self, api: _Api, name: str) -> LambdaAuthorizer | None:
+        """Return the Lambda authorizer of this name, or None for an authorizer of another kind or without a form."""
+        properties, path = api.properties, f"Auth.Authorizers.{name}"
+        if name not in properties.mapping("Auth.Authorizers") or "." in name:
+            return None
+        function = properties.text(f"{path}.FunctionArn").partition(":function:")[2]
+        is_rest = api.type == REST
+        type = (properties.text(f"{path}.FunctionPayloadType") or "TOKEN").upper() if is_rest else "REQUEST"
+        payload = properties.text(f"{path}.AuthorizerPayloadFormatVersion") or "1.0"
+        validation = properties.text(f"{path}.Identity.ValidationExpression")
+        ttl = properties.number(f"{path}.Identity.ReauthorizeEvery", least=0, most=3600)
+        is_simple = not is_rest and properties.value(f"{path}.EnableSimpleResponses") in (True, "true")
+        sources = _sources(properties, f"{path}.Identity")
+        if type == "TOKEN":
+            sources = (("header", properties.text(f"{path}.Identity.Header") or "Authorization"),)
+        is_known = type in ("TOKEN", "REQUEST") and payload in ("1.0", "2.0") and _is_pattern(validation)
+        if not function or not is_known or properties.has_problem(path):
+            return None
+        default_ttl = 300 if is_rest else 0
+        return LambdaAuthorizer(
+            function, is_rest, type, payload, is_simple, sources, validation, default_ttl if ttl is None else ttl
+        )
 
     def _url(self, properties: Properties, id: str, name: str, function: str) -> Site:
         auth = properties.text("FunctionUrlConfig.AuthType")
@@ -258,6 +299,24 @@ def _preflights(api: _Api) -> Mapping[str, Endpoint]:
         key = f"OPTIONS {path}"
         routes[key] = Endpoint(Route(key, stage=api.stage), rest_v1, fixed=tuple(lines))
     return routes
+
+
+def _sources(properties: Properties, path: str) -> tuple[tuple[str, str], ...]:
+    """Return the identity sources of a REQUEST authorizer, in AWS's order."""
+    places = {"Headers": "header", "QueryStrings": "querystring", "StageVariables": "stageVariables"}
+    return tuple(
+        (place, name)
+        for member, place in {**places, "Context": "context"}.items()
+        for name in _texts(properties.value(f"{path}.{member}"))
+    )
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _unquoted(value: Any) -> str:

@@ -166,6 +166,11 @@ def words(*choices: str) -> Reader:
     return lambda env, name, default: _words(env.str(name, "", validate=check)) or default
 
 
+def secret_words(env: MappingEnv, name: str, default: Any) -> Any:
+    """Read secrets that are separated by commas or spaces. No message has their text."""
+    return _words(env.str(name, "")) or default
+
+
 def networks(env: MappingEnv, name: str, default: Any) -> Any:
     """Read IP addresses and networks that are separated by commas or spaces."""
     return _words(env.str(name, "", validate=_check_networks)) or default

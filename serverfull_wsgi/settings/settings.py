@@ -260,6 +260,10 @@ class Settings:
         read.text,
         "`name=function, name=function:alias:multi, …`: load balancers, each with its function",
     )
+    api_keys: tuple[str, ...] = setting(
+        "API_KEYS", (), read.secret_words, "the values of `X-Api-Key`, separated by commas, for routes that need a key"
+    )
+    api_keys_file: str = setting("API_KEYS_FILE", "", read.text, "a file with more of them, one in each line")
     front_timeout: float | None = setting(
         "FRONT_TIMEOUT",
         None,

@@ -20,6 +20,7 @@ Resources:
       Events:
         List: {Type: Api, Properties: {Path: /pets, Method: get}}
         Get: {Type: HttpApi, Properties: {Path: '/pets/{id}', Method: get}}
+        Keyed: {Type: Api, Properties: {Path: /keyed, Method: get, Auth: {ApiKeyRequired: true}}}
         Locked: {Type: HttpApi, Properties: {Path: /locked, Method: get, Auth: {Authorizer: Mine}}}
       FunctionUrlConfig: {AuthType: NONE, Cors: {AllowOrigins: ['https://a.example']}}
   Private: {Type: AWS::Serverless::Function, Properties: {FunctionUrlConfig: {AuthType: AWS_IAM}}}
@@ -119,6 +120,20 @@ def test_a_public_route_needs_no_signature_and_every_other_path_needs_one(served
     assert client.get("/", headers={"Host": "pets.lambda-url.localhost"}).status_code == 403
 
 
+def test_keys_of_both_settings_open_the_routes_that_need_one(served, tmp_path, capsys):
+    path, keys = "/_aws/execute-api/ServerlessRestApi/Prod/keyed", tmp_path / "keys"
+    keys.write_text("second\n\n third \n")
+    keys.chmod(0o600)
+    client = served(SERVERFULL_FRONT="paths", SERVERFULL_API_KEYS="first, 1st", SERVERFULL_API_KEYS_FILE=str(keys))
+    status = {
+        key: client.get(path, headers={"X-Api-Key": key}).status_code for key in ("first", "third", "second ", "x")
+    }
+    assert status == {"first": 502, "third": 502, "second ": 502, "x": 403}  # a mock's result is no answer
+    assert "refuse each request: set SERVERFULL_API_KEYS" not in capsys.readouterr().out
+    assert served(SERVERFULL_FRONT="paths").get(path, headers={"X-Api-Key": "first"}).status_code == 403
+    assert "refuse each request: set SERVERFULL_API_KEYS" in capsys.readouterr().out
+
+
 def test_pages_of_other_sites_may_call_public_routes(client):
     headers = {"Origin": "https://a.example", "Sec-Fetch-Site": "cross-site"}
     response = client.get("/_aws/lambda-url/Pets/", headers=headers)
@@ -200,6 +215,7 @@ BAD = [
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ALB": "web"}, "must be name=function"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ALB": "web=a, WEB=b"}, "two load balancers 'WEB'"),
     ({"SERVERFULL_TRUSTED_PROXIES": "ten"}, "addresses and networks"),
+    ({"SERVERFULL_FRONT": "paths", "SERVERFULL_API_KEYS_FILE": "/nowhere/keys"}, "name a file with a key in each line"),
     ({"SERVERFULL_FRONT_TIMEOUT": "-1"}, "0 or more"),
 ]
 

@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from serverfull_wsgi import SamFetcher
+from serverfull_wsgi.gateway.authorizers import LambdaAuthorizer
 from serverfull_wsgi.gateway.templates import TemplateSites
 
 FUNCTION = """
@@ -114,13 +115,9 @@ RESTRICTED = [  # the function's property, the resources, Globals
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: AWS_IAM}}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: !Ref Unknown}}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: !Ref Unknown}}}", "", ""),
-    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {ApiKeyRequired: true}}}}", "", ""),
+    ("Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET, Auth: {ApiKeyRequired: true}}}}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, RequestModel: {ValidateBody: true}}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {ResourcePolicy: {}}}}}", "", ""),
-    (
-        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
-        "",
-        "Globals: {Api: {Auth: {ApiKeyRequired: true}}}",
-    ),
     (
         "Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET}}}",
         "",
@@ -146,6 +143,75 @@ def test_a_route_with_a_restriction_that_is_not_supported_refuses_and_is_warned_
     found = sites_of(function, resources, globals)
     assert unsupported(found)
     assert "each request is refused" in "\n".join(found.warnings)
+
+
+AUTHORIZERS = [  # type of the API, its Auth, the authorizer
+    (
+        "Api",
+        "{FunctionArn: !GetAtt Pets.Arn}",
+        LambdaAuthorizer("Pets", True, "TOKEN", sources=(("header", "Authorization"),), ttl=300),
+    ),
+    (
+        "Api",
+        "{FunctionArn: !GetAtt Pets.Arn, Identity: {Header: X-Token, ValidationExpression: ^a, ReauthorizeEvery: 0}}",
+        LambdaAuthorizer("Pets", True, "TOKEN", sources=(("header", "X-Token"),), validation="^a", ttl=0),
+    ),
+    (
+        "Api",
+        "{FunctionArn: !GetAtt Pets.Arn, FunctionPayloadType: REQUEST, Identity: {Headers: [A], QueryStrings: [b]}}",
+        LambdaAuthorizer("Pets", True, sources=(("header", "A"), ("querystring", "b")), ttl=300),
+    ),
+    (
+        "HttpApi",
+        "{FunctionArn: !GetAtt Pets.Arn, AuthorizerPayloadFormatVersion: 2.0, EnableSimpleResponses: true, "
+        "Identity: {Headers: [Authorization], ReauthorizeEvery: 30}}",
+        LambdaAuthorizer("Pets", False, "REQUEST", "2.0", True, (("header", "Authorization"),), ttl=30),
+    ),
+]
+
+
+@pytest.mark.parametrize(("type", "authorizer", "expected"), AUTHORIZERS)
+def test_a_lambda_authorizer_of_an_api_decides_about_its_routes(type, authorizer, expected, sites_of):
+    found = sites_of(
+        f"Events: {{A: {{Type: {type}, Properties: {{Path: /a, Method: GET}}}}}}",
+        globals=f"Globals: {{{type}: {{Auth: {{DefaultAuthorizer: Mine, Authorizers: {{Mine: {authorizer}}}}}}}}}",
+    )
+    assert found.sites[0].endpoints["GET /a"].authorizer == expected
+    assert found.warnings == []
+
+
+BAD_AUTHORIZERS = [
+    "{}",
+    "{UserPoolArn: arn:aws:cognito-idp:us-east-1:123456789012:userpool/x}",
+    "{FunctionArn: !Ref Unknown}",
+    "{FunctionArn: nothing}",
+    "{FunctionArn: !GetAtt Pets.Arn, FunctionPayloadType: OTHER}",
+    "{FunctionArn: !GetAtt Pets.Arn, Identity: {ValidationExpression: '('}}",
+    "{FunctionArn: !GetAtt Pets.Arn, Identity: {ReauthorizeEvery: never}}",
+    "{FunctionArn: !GetAtt Pets.Arn, Identity: !Ref Unknown}",
+]
+
+
+@pytest.mark.parametrize("authorizer", BAD_AUTHORIZERS)
+def test_an_authorizer_that_cannot_be_used_refuses_every_request(authorizer, sites_of):
+    found = sites_of(
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
+        globals=f"Globals: {{Api: {{Auth: {{DefaultAuthorizer: Mine, Authorizers: {{Mine: {authorizer}}}}}}}}}",
+    )
+    assert found.sites[0].endpoints["GET /a"].unsupported
+    assert "each request is refused" in "\n".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("of_api", "own", "needs"), [("true", "", True), ("true", "false", False), ("false", "true", True)]
+)
+def test_an_api_key_is_needed_as_the_event_or_else_the_api_says(of_api, own, needs, sites_of):
+    auth = f", Auth: {{ApiKeyRequired: {own}}}" if own else ""
+    found = sites_of(
+        f"Events: {{A: {{Type: Api, Properties: {{Path: /a, Method: GET{auth}}}}}}}",
+        globals=f"Globals: {{Api: {{Auth: {{ApiKeyRequired: {of_api}}}}}}}",
+    )
+    assert found.sites[0].endpoints["GET /a"].needs_api_key is needs
 
 
 OPEN = [
