@@ -130,6 +130,8 @@ def create_app(
         region=settings.region,
         account_id=settings.account_id,
         data_dir=settings.data_dir,
+        registry=registry,
+        deploy_unsigned=settings.deploy_unsigned,
     )
 
 
@@ -513,6 +515,7 @@ def create_authentication(settings: Settings) -> Callable[[WSGIApplication], WSG
         region=settings.region,
         account_id=settings.account_id,
         open_paths=(settings.healthcheck,),
+        deploys=bool(settings.registry),
         replay_guard=settings.replay_guard,
     )
 

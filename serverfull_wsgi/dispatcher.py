@@ -17,6 +17,7 @@ from serverfull_wsgi.errors import (
     AccessDeniedException,
     NotFoundError,
     ResourceNotFoundException,
+    ServiceError,
     TooManyRequestsException,
 )
 from serverfull_wsgi.event_config import EventConfig
@@ -92,21 +93,33 @@ class Dispatcher:
             ResourceNotFoundException: if there is no such function, or it belongs to another region.
             AccessDeniedException: if it belongs to another account.
         """
-        if name.region != self._region:
-            raise ResourceNotFoundException(
-                f"Functions from '{name.region}' are not reachable in this region ('{self._region}')"
-            )
-        if name.account_id != self._account_id:
-            raise AccessDeniedException(
-                f"User: {self._user_arn(principal)} is not authorized to perform: lambda:InvokeFunction on resource: "
-                f"{name.arn} because it belongs to another account than this server's ({self._account_id})"
-            )
+        if name.region != self._region or name.account_id != self._account_id:
+            raise self._not_here(name, principal, "lambda:InvokeFunction")
         try:
             if self._fetch_for:
                 return as_function(self._fetch_for(name.name, name.qualifier or LATEST, request_id), name.name)
             return as_function(self.fetcher.fetch(name.name, name.qualifier or LATEST), name.name)
         except NotFoundError:
             raise ResourceNotFoundException(f"Function not found: {name.qualified_arn}") from None
+
+    def require_here(self, name: FunctionName, principal: str | None, permission: str) -> None:
+        """Raise as `resolve` for a function of another region or account.
+
+        ``permission`` is AWS's name of the operation, such as ``lambda:GetFunction``.
+        """
+        if name.region != self._region or name.account_id != self._account_id:
+            raise self._not_here(name, principal, permission)
+
+    def _not_here(self, name: FunctionName, principal: str | None, permission: str) -> ServiceError:
+        """Return the error for a function of another region or account."""
+        if name.region != self._region:
+            return ResourceNotFoundException(
+                f"Functions from '{name.region}' are not reachable in this region ('{self._region}')"
+            )
+        return AccessDeniedException(
+            f"User: {self._user_arn(principal)} is not authorized to perform: {permission} on resource: "
+            f"{name.arn} because it belongs to another account than this server's ({self._account_id})"
+        )
 
     def _user_arn(self, principal: str | None) -> str:
         """Return the caller's ARN, as AWS's messages have it. An authenticated caller belongs to this account."""

@@ -36,6 +36,7 @@ LAYERS = [
     {"fetchers", "executors", "queues"},  # which, how, when
     {"dispatcher"},
     {"wsgi", "settings"},
+    {"api.model"},  # AWS's service model: which operation a request addresses
     {"auth"},
     {"console", "gateway"},
     {"api"},
@@ -45,7 +46,11 @@ LAYERS = [
     {"__init__"},
     {"__main__"},
 ]
-INNER = {"auth.principal", "gateway.formats"}  # parts of a folder that are in a lower layer than the folder
+INNER = {
+    "auth.principal",
+    "gateway.formats",
+    "api.model",
+}  # parts of a folder that are in a lower layer than the folder
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 

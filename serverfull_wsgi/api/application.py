@@ -18,15 +18,17 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
+from serverfull_wsgi.api.operations import Operations
 from serverfull_wsgi.auth.authorize import authorize
 from serverfull_wsgi.auth.browsers import BrowserGuard
 from serverfull_wsgi.auth.exposure import EXPOSED, exposed_address, is_bind_exposed
 from serverfull_wsgi.auth.principal import OPERATE
+from serverfull_wsgi.auth.unsigned_deploys import ANNOUNCEMENT, SETTING, UnsignedDeploys
 from serverfull_wsgi.concurrency import ReservedConcurrency
 from serverfull_wsgi.console.events import event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Function
-from serverfull_wsgi.errors import ServiceError, ServiceException, UnknownOperationException
+from serverfull_wsgi.errors import ConfigurationError, ServiceError, ServiceException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
@@ -47,12 +49,13 @@ from serverfull_wsgi.protocols import (
     is_listable,
 )
 from serverfull_wsgi.queues.memory import MemoryQueue
+from serverfull_wsgi.registry.registry import Registry
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.storage.place_locks import PlaceLocks
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import bound_output
-from serverfull_wsgi.wsgi.requests import REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
+from serverfull_wsgi.wsgi.requests import CODE_PATH, REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
 from serverfull_wsgi.wsgi.responses import NO_BODY, log_fields, refuse, render, send_json
 
 if TYPE_CHECKING:
@@ -91,9 +94,13 @@ class Application:
         account_id: the account of the functions' ARNs.
         data_dir: a directory that the processes of the machine share. The reserved concurrency of functions holds over
             all of them. None: it holds for each process.
+        registry: keeps the functions that clients deploy; None if they cannot. ``fetcher`` must serve them too.
+        deploy_unsigned: True to let unsigned requests of this machine deploy, if the server listens on the loopback
+            only.
 
     Raises:
-        ConfigurationError: if the fetcher lists a function that the executor cannot run.
+        ConfigurationError: if the fetcher lists a function that the executor cannot run, and for ``deploy_unsigned``
+            with ``authentication``.
     """
 
     def __init__(
@@ -115,6 +122,8 @@ class Application:
         region: str = DEFAULT_REGION,
         account_id: str = DEFAULT_ACCOUNT_ID,
         data_dir: str | os.PathLike[str] | None = None,
+        registry: Registry | None = None,
+        deploy_unsigned: bool = False,
     ) -> None:
         logger = logger or LOGGER
         self._logger = logger
@@ -159,6 +168,13 @@ class Application:
         self.has_authentication = authentication is not None
         self.sites = sites(self.dispatcher) if sites else None
         self._browsers = BrowserGuard(allowed_origins, allowed_hosts)
+        if deploy_unsigned and authentication:
+            raise ConfigurationError(
+                f"{SETTING}=true: callers of this server sign their requests; unset it, and name 'deploy' in the "
+                "serverfull_actions of a key"
+            )
+        self._unsigned_deploys = UnsignedDeploys(deploy_unsigned, allowed_hosts)
+        self._operations = Operations(self.dispatcher, registry, self._unsigned_deploys)
         self._may_be_exposed = not self.has_authentication  # until a hook or the first request shows the address
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -187,6 +203,8 @@ class Application:
                 if environ.get("QUERY_STRING"):
                     return self._send_health(environ, start_response, ids)
                 return _send_healthy(environ, start_response)
+            if environ.get("PATH_INFO", "").startswith(CODE_PATH):  # its own signature makes the link safe
+                return self._operations.send_code(environ, start_response, ids)
             self._browsers.check(environ)
             return self._route(environ, start_response, ids)
         except ServiceError as error:
@@ -218,9 +236,7 @@ class Application:
         try:
             endpoint, values = parts.urls.match(raw_path(environ), environ["REQUEST_METHOD"])
         except HTTPException:
-            raise UnknownOperationException(
-                "No operation of the Lambda API that is served here has this method and path."
-            ) from None
+            return self._operations.respond(environ, start_response, ids)
         if not isinstance(endpoint, (Invoke, InvokeAsync)):  # these authorize the call of their function themselves
             authorize(environ, OPERATE)
         environ[REQUEST_ID] = ids
@@ -250,6 +266,8 @@ class Application:
         """Log a warning if other machines can send this request, the first one that is not a health check."""
         if environ.get("PATH_INFO") != self.healthcheck:
             self._may_be_exposed = False
+            if self._unsigned_deploys.is_on:
+                self._logger.warning(ANNOUNCEMENT)
             if address := exposed_address(environ):
                 self._logger.warning(EXPOSED, address)
 
@@ -262,8 +280,13 @@ class Application:
         Args:
             binds: the server's listeners, as gunicorn has them: ``(host, port)`` or the path of a unix socket.
             warn: False if another process of the server logs the warning.
+
+        Raises `ConfigurationError` if unsigned deploys are on and a listener is not on the loopback.
         """
         binds = list(binds)
+        self._unsigned_deploys.listen_on(binds)
+        if self._unsigned_deploys.is_on and warn:
+            self._logger.warning(ANNOUNCEMENT)
         addresses = [":".join(map(str, bind)) for bind in binds if is_bind_exposed(bind)]
         if addresses and warn and self._may_be_exposed:
             self._logger.warning(EXPOSED, ", ".join(addresses))

@@ -91,8 +91,8 @@ class BrowserGuard:
         """Return whether a request with this Host may be served. A browser always sends a Host."""
         if host is None or not self._must_check_host(server_name):
             return True
-        name = _name(host.lower())
-        return name in self._hosts or _is_loopback(name)
+        name = name_of_host(host.lower())
+        return name in self._hosts or is_loopback_name(name)
 
     def _must_check_host(self, server_name: str) -> bool:
         if self._is_on_loopback is not None:
@@ -111,10 +111,10 @@ def _authority(origin: str) -> str | None:
     return authority if separator else None
 
 
-def _name(host: str) -> str:
+def name_of_host(host: str) -> str:
     """Return a Host header without its port, an IPv6 address without brackets, and a name without a final dot.
 
-    >>> _name("localhost:8080"), _name("[::1]:8080"), _name("localhost.")
+    >>> name_of_host("localhost:8080"), name_of_host("[::1]:8080"), name_of_host("localhost.")
     ('localhost', '::1', 'localhost')
     """
     if host.startswith("["):
@@ -122,7 +122,7 @@ def _name(host: str) -> str:
     return host.partition(":")[0].removesuffix(".")
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback_name(name: str) -> bool:
     """Return whether browsers connect to the loopback for this name, whatever the DNS returns (RFC 6761)."""
     if name == "localhost" or name.endswith(".localhost"):
         return True

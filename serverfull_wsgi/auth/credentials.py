@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
-from serverfull_wsgi.auth.principal import ACTIONS, EVENT, EVERYTHING, INVOKE, Principal
+from serverfull_wsgi.auth.principal import ACTIONS, DEFAULT_ACTIONS, EVENT, EVERYTHING, INVOKE, Principal
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -32,8 +32,8 @@ class Credential:
         session_token: the token that each request must contain; None for a key without one.
         name: the holder's name in logs; the access key id if empty.
         functions: patterns of function names, as `Principal` has them.
-        actions: the permitted actions. None means all actions, and for a key of some functions ``invoke`` and
-            ``event`` only: such a key does not operate the server unless ``operate`` is listed.
+        actions: the permitted actions. None means ``invoke``, ``event`` and ``operate``, and for a key of some
+            functions ``invoke`` and ``event`` only. ``read`` and ``deploy`` must be listed.
 
     Raises:
         ConfigurationError: for an empty secret, an unknown action, or one text in the place of a list.
@@ -57,7 +57,9 @@ class Credential:
         """Return the holder of this key. ``users`` is the start of its ARN, up to the name."""
         name = self.name or access_key_id
         functions = tuple(self.functions)
-        actions = (ACTIONS if functions == EVERYTHING else (INVOKE, EVENT)) if self.actions is None else self.actions
+        actions = self.actions
+        if actions is None:
+            actions = DEFAULT_ACTIONS if functions == EVERYTHING else (INVOKE, EVENT)
         return Principal(name, users + name, access_key_id, functions, frozenset(actions))
 
 

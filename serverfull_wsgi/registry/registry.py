@@ -80,7 +80,7 @@ class Registry:
     ) -> None:
         self.packages, self.account = packages, account
         self.layers = layers or Layers({})
-        self._store, self._is_served_elsewhere = store, is_served_elsewhere
+        self._store, self.is_served_elsewhere = store, is_served_elsewhere
         self._logger, self._clock, self._new_id = logger, clock, new_id
 
     # Reading
@@ -354,7 +354,7 @@ class Registry:
         Raises:
             ResourceConflictException: if the name belongs to the configuration, or if too many others change it.
         """
-        if self._is_served_elsewhere(name):
+        if self.is_served_elsewhere(name):
             raise ResourceConflictException(
                 f"The function {name} is part of this server's configuration, so it cannot be deployed; "
                 "choose another name, or remove it from the configuration"

@@ -11,6 +11,7 @@ from serverfull_wsgi.settings.settings import SETTINGS
 
 SECTIONS = {  # the first field of each section, with its title
     "functions": "Functions",
+    "registry": "Deployment",
     "mock": "Mock mode",
     "executor": "Isolated processes",
     "events": "Events",

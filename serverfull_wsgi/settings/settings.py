@@ -75,6 +75,22 @@ class Settings:
         "the account in the functions' ARNs",
     )
 
+    # Deployment
+    registry: str = setting(
+        "REGISTRY",
+        "",
+        read.text,
+        "the directory of the functions that clients deploy through AWS's management API, on a local disk of this "
+        "machine; without it nothing can be deployed",
+    )
+    deploy_unsigned: bool = setting(
+        "DEPLOY_UNSIGNED",
+        False,
+        read.switch,
+        "let clients on this machine deploy without a signature; only for a server that listens on the loopback only, "
+        "and not together with `SERVERFULL_CREDENTIALS_FILE`",
+    )
+
     # Mock mode
     mock: bool = setting(
         "MOCK", False, read.switch, "mock mode: handlers do not run, results are made from their types"
@@ -376,7 +392,6 @@ class Settings:
     )
 
     env_vars: str = ""  # the file of the option --env-vars
-    registry: str = ""  # the directory of the registry
     # Not settings
     notices: tuple[str, ...] = ()  # warnings about variables, for the log
     creates_files: bool = True  # False for a command that only looks: archives are then unpacked for a moment

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROUTING_ARGS = "wsgiorg.routing_args"  # the key that other WSGI routers use too: ((), {"FunctionName": …})
 REQUEST_ID = "serverfull.request_id"  # the key of the request's `Ids`
 PAYLOAD_LIMIT = 6_291_456  # bytes (6 MiB) of a synchronous call: AWS's limit
+CODE_PATH = "/serverfull/code/"  # of the signed links to packages; a code's SHA-256 follows
 MAX_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body that are read and dropped; over twice AWS's largest payload
 _CHUNK = 64 * 1024  # bytes that are dropped at a time, the size of a socket's buffer
 
@@ -103,11 +104,11 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     """
     declared = environ.get("CONTENT_LENGTH")
     if declared:
-        length = _length(declared)
+        length = length_of(declared)
         if length > limit:
             discard_body(environ)
             raise TooLarge(length)
-        body = _read(environ, length)
+        body = read_up_to(environ, length)
         if len(body) < length:
             raise InvalidRequestContentException(
                 f"The request body ended {length - len(body)} bytes before its Content-Length."
@@ -115,7 +116,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
         return body
     if not environ.get("wsgi.input_terminated"):
         return b""  # only a server that ends the input itself (chunked, HTTP/2) can be read without a length
-    body = _read(environ, limit + 1)
+    body = read_up_to(environ, limit + 1)
     if len(body) > limit:
         discard_body(environ)
         raise TooLarge(len(body))
@@ -132,22 +133,25 @@ def discard_body(environ: WSGIEnvironment) -> None:
         declared = environ.get("CONTENT_LENGTH")
         left = MAX_DISCARDED if environ.get("wsgi.input_terminated") else 0
         if declared:
-            left = min(_length(declared), MAX_DISCARDED)
+            left = min(length_of(declared), MAX_DISCARDED)
         while left > 0 and (piece := environ["wsgi.input"].read(min(left, _CHUNK))):
             left -= len(piece)
-    except Exception:  # noqa: S110  (as in `_read`; the request is refused already)
+    except Exception:  # noqa: S110  (as in `read_up_to`; the request is refused already)
         pass
 
 
 @lru_cache(maxsize=1024)
-def _length(declared: str) -> int:
+def length_of(declared: str) -> int:
+    """Return the number of a Content-Length header. Raises `InvalidRequestContentException` if it is not a number."""
     if not (declared.isascii() and declared.isdigit()):
         raise InvalidRequestContentException("The Content-Length header must be a whole number of bytes.")
     return int(declared.lstrip("0")[:20] or 0)  # 20 digits are over any limit, and int() refuses over 4,300
 
 
-def _read(environ: WSGIEnvironment, size: int) -> bytes:
+def read_up_to(environ: WSGIEnvironment, size: int) -> bytes:
     """Return ``size`` bytes of the input, or fewer at its end.
+
+    Raises `InvalidRequestContentException` for a body that breaks off.
 
     Some inputs return small pieces, and a faulty one may return more than was requested.
     """

@@ -57,7 +57,8 @@ def fields(record):
         ("POST", PATH.format("a%2Fb"), b"{}", {}, "a%2Fb", "ValidationException: 1 validation"),
         ("POST", PATH.format("a%20b%0A"), b"{}", {}, "a%20b%0A", "ValidationException: 1 validation"),
         ("POST", "/2014-11-13/functions/unknown/invoke-async/", b"{}", {}, "unknown", "ResourceNotFoundException: "),
-        ("GET", "/2015-03-31/functions", b"", {}, None, "UnknownOperationException: No operation"),
+        ("GET", "/2015-03-31/nowhere", b"", {}, None, "UnknownOperationException: No operation"),
+        ("POST", "/2015-03-31/functions", b"{}", {}, None, "AccessDeniedException: To change functions, sign"),
     ],
 )
 def test_each_refusal_is_one_line_with_id_function_code_and_reason(

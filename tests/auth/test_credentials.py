@@ -407,9 +407,7 @@ def test_no_spelling_of_another_functions_name_is_permitted(kind, function):
         "/console/2015-03-31/functions/hello/invocations",
         "/console/x/2015-03-31/functions/hello/invocations",
         "/console/2014-11-13/functions/hello/invoke-async",
-        "/2015-03-31/functions/hello",
         "/2015-03-31/functions/hello/invocations/",
-        "/2015-03-31/functions/hello%2Finvocations",
         "/nowhere",
     ],
 )
@@ -418,6 +416,12 @@ def test_a_path_that_resembles_an_invocation_needs_operate(target):
     assert get(served(), target).status in (200, 404)
     if target.startswith("/console"):
         assert get(served(actions=["invoke", "event"]), target).headers["x-amzn-errortype"] == "AccessDeniedException"
+
+
+@pytest.mark.parametrize("target", ["/2015-03-31/functions/hello", "/2015-03-31/functions/hello%2Finvocations"])
+def test_a_path_of_another_operation_needs_its_action(target):
+    assert get(served(actions=["invoke", "event", "operate"]), target).status == 403
+    assert get(served(actions=["read"]), target).status in (200, 400)
 
 
 def test_a_key_for_invocations_reaches_no_other_path_of_any_application():

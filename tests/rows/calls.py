@@ -3,8 +3,8 @@
 from tests.rows.row import (
     AS_EVENT,
     DRY,
-    MANAGEMENT,
     NO_RESULT,
+    STREAMING,
     TAIL,
     UUID,
     Having,
@@ -129,10 +129,19 @@ ROWS = [
         Request("nothing", headers=encoded(f'{{"custom": "{"v" * 2670}"}}')),
         b"null",
     ),
-    Row("a streamed response may have up to 200 MB", reason=MANAGEMENT),
-    Row("a function's package is limited in size, packed and unpacked", reason=MANAGEMENT),
-    Row("a function's environment variables may have up to 4 KB", reason=MANAGEMENT),
-    Row("a function may have up to 50 tags", reason=MANAGEMENT),
+    Row("a streamed response may have up to 200 MB", reason=STREAMING),
+    Row(
+        "a function's package is limited in size, packed and unpacked",
+        test="api/management/test_functions.py::test_the_size_of_a_package_is_limited",
+    ),
+    Row(
+        "a function's environment variables may have up to 4 KB",
+        test="api/management/test_functions.py::test_a_function_that_aws_refuses_is_refused_in_its_words",
+    ),
+    Row(
+        "a function may have up to 50 tags",
+        test="api/management/test_functions.py::test_tags_are_merged_listed_and_removed",
+    ),
     # Not AWS's
     Row(
         "the health check returns a dot",

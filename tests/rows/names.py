@@ -5,7 +5,6 @@ import re
 from tests.rows.row import (
     ARN,
     HELLO,
-    MANAGEMENT,
     Having,
     Request,
     Row,
@@ -139,5 +138,8 @@ ROWS = [
         Request("hello", query=f"Qualifier={'x' * 129}"),
         invalid(violation("x" * 129, "qualifier", LONG + "128")),
     ),
-    Row("other operations have other messages for a missing function", reason=MANAGEMENT),
+    Row(
+        "other operations have other messages for a missing function",
+        test="api/management/test_operations.py::test_a_read_that_fails_has_the_message_of_aws",
+    ),
 ]

@@ -3,7 +3,6 @@
 from tests.rows.row import (
     AS_EVENT,
     HELLO,
-    MANAGEMENT,
     Like,
     Request,
     Response,
@@ -101,12 +100,22 @@ ROWS = [
         refusal(502, "InvalidRuntimeException", "No such runtime", "Message"),
     ),
     Row(
-        "other errors are failed preconditions, media types and AWS's own infrastructure",
-        reason="Creating, updating and listing functions",
+        "a failed precondition is a 412 with message",
+        test="api/management/test_functions.py::test_a_redundant_update_and_a_dry_run_have_a_new_revision_and_none",
     ),
-    Row("some invalid parameter values have no Type", reason=MANAGEMENT),
-    Row("a validation error shows lists, maps and missing members in their own forms", reason=MANAGEMENT),
-    Row("a validation error has constraints of ranges and nested members", reason=MANAGEMENT),
+    Row("other errors are of media types and of AWS's own infrastructure", reason="errors of AWS's infrastructure"),
+    Row(
+        "some invalid parameter values have no Type",
+        test="api/management/test_functions.py::test_an_alias_that_aws_refuses_is_refused_in_its_words",
+    ),
+    Row(
+        "a validation error shows lists, maps and missing members in their own forms",
+        test="api/management/test_functions.py::test_a_function_that_aws_refuses_is_refused_in_its_words",
+    ),
+    Row(
+        "a validation error has constraints of ranges and nested members",
+        test="api/management/test_functions.py::test_a_function_that_aws_refuses_is_refused_in_its_words",
+    ),
     Row(
         "an unknown log type is refused, and the message lists the known ones",
         Request("hello", headers={"X-Amz-Log-Type": "Head"}),

@@ -14,7 +14,7 @@ ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
 FILE = b"FILE"  # in a payload: stands for a path that only this row uses
 RAW_TEXT = sys.version_info >= (3, 12)  # AWS's runtime escapes characters outside ASCII before 3.12
 HELLO = '"Hello ƛ!"'.encode() if RAW_TEXT else rb'"Hello \u019b!"'
-MANAGEMENT = "Creating, updating and listing functions"  # docs/compatibility.md's words for unsupported operations
+STREAMING = "Response streaming"  # docs/compatibility.md's words for what is not served
 
 
 class Like:

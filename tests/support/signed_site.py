@@ -2,10 +2,11 @@
 
 import json
 
-from serverfull_wsgi import SigV4Middleware
+from serverfull_wsgi import Credential, SigV4Middleware
+from serverfull_wsgi.auth.principal import ACTIONS
 from tests.support.signing import KEY, REGION, SECRET, TEMPORARY, TOKEN
 
-KEYS = {KEY: SECRET, TEMPORARY: (SECRET, TOKEN)}
+KEYS = {KEY: Credential(SECRET, actions=ACTIONS), TEMPORARY: Credential(SECRET, TOKEN, actions=ACTIONS)}
 
 
 def plain(environ, start_response):

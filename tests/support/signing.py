@@ -144,7 +144,9 @@ def _text(value):
 def call(application, environ):
     """Return the response of a WSGI application: status, headers by name in lower case, body."""
     started = []
-    body = b"".join(application(environ, lambda status, headers, exc_info=None: started.append((status, headers))))
+    pieces = application(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
+    body = b"".join(pieces)
+    getattr(pieces, "close", lambda: None)()
     status, headers = started[-1]
     return SimpleNamespace(status=int(status[:3]), headers={k.lower(): v for k, v in headers}, body=body)
 

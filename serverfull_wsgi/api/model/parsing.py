@@ -13,6 +13,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from math import isfinite
+from mmap import mmap
 from typing import Any, NoReturn
 
 from serverfull_wsgi.api.model.service import Member, Operation, Shape
@@ -25,7 +26,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def parse(
-    operation: Operation, labels: Mapping[str, str], query: Query, headers: Mapping[str, str], body: bytes
+    operation: Operation, labels: Mapping[str, str], query: Query, headers: Mapping[str, str], body: bytes | mmap
 ) -> dict[str, Any]:
     """Return the parameters of a request.
 
@@ -34,7 +35,7 @@ def parse(
         labels: the values in its path, decoded.
         query: the values of each query parameter, as `routing.match` takes them.
         headers: the headers, by names in lower case, or in any case if the mapping ignores it.
-        body: the whole body.
+        body: the whole body, in memory or in a file.
 
     Raises:
         InvalidRequestContentException: for a body that is not JSON.
@@ -109,7 +110,7 @@ _TEXTS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _from_body(shape: Shape, body: bytes) -> dict[str, Any]:
+def _from_body(shape: Shape, body: bytes | mmap) -> dict[str, Any]:
     """Return the members that the body has. An empty body is an empty structure."""
     if shape.payload:
         member = shape.members[shape.payload]
@@ -119,7 +120,7 @@ def _from_body(shape: Shape, body: bytes) -> dict[str, Any]:
     return _structure(members, _json(body)) if members else {}
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes | mmap) -> Any:
     """Return the value of a JSON body.
 
     Raises:

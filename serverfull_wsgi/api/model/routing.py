@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qs
 
 from serverfull_wsgi.api.model.service import Operation, load
-from serverfull_wsgi.wsgi.requests import decoded
+from serverfull_wsgi.wsgi.requests import decoded, raw_path
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_api_path = re.compile(r"/20\d\d-\d\d-\d\d/.*", re.ASCII)  # all paths of the API begin with a date
 
 
 class Match(NamedTuple):
@@ -39,6 +46,17 @@ def match(method: str, path: str, query: Mapping[str, Sequence[str]]) -> Match |
         if labels is not None and all(value in query.get(name, ()) for name, value in operation.fixed_query):
             return Match(operation, labels)
     return None
+
+
+def match_below(environ: WSGIEnvironment) -> Match | None:
+    """Return the operation of a WSGI request to an application that serves the API at any path; None if there is none.
+
+    A request to the API itself has no other path before the date. There, `match` decides.
+    """
+    path = _api_path.search(raw_path(environ))
+    if not path:
+        return None
+    return match(environ["REQUEST_METHOD"], path[0], parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True))
 
 
 def _labels(template: list[str], segments: list[str]) -> dict[str, str] | None:

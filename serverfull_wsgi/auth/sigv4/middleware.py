@@ -13,6 +13,10 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING
 
+from serverfull_wsgi.api.model import recorded
+from serverfull_wsgi.api.model.routing import match_below
+from serverfull_wsgi.api.model.service import Operation
+from serverfull_wsgi.auth.authorize import action_of, permission_of
 from serverfull_wsgi.auth.credentials import Credential, Credentials
 from serverfull_wsgi.auth.principal import EVENT, INVOKE, OPERATE, PRINCIPAL, Principal
 from serverfull_wsgi.auth.sigv4.errors import (
@@ -35,7 +39,9 @@ from serverfull_wsgi.errors import RequestEntityTooLargeException, ServiceError,
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, FunctionName, partition_of
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.wsgi.bodies import FileBody, digest_of, open_body
 from serverfull_wsgi.wsgi.requests import (
+    CODE_PATH,
     PAYLOAD_LIMIT,
     TooLarge,
     discard_body,
@@ -74,6 +80,8 @@ class SigV4Middleware:
         account_id: the account in the principals' ARNs, which error messages show.
         open_paths: paths below the application that need no signature for GET and HEAD.
         body_limit: bytes. A body must be read whole before its signature can be verified.
+        deploys: True if the application has a registry of functions. Then the operations that hold a package may have
+            up to AWS's 70,167,211 bytes, and the signed links to packages below ``/serverfull/code/`` are open.
         replay_guard: the number of signatures to remember, so that each is accepted once. 0 turns this off: a request
             may then be sent again while its signature is valid, as clients do that retry without signing again. With
             a guard, presigned requests that are valid for more than an hour are refused.
@@ -91,6 +99,7 @@ class SigV4Middleware:
         account_id: str = DEFAULT_ACCOUNT_ID,
         open_paths: Collection[str] = ("/healthcheck",),
         body_limit: int = PAYLOAD_LIMIT,
+        deploys: bool = False,
         replay_guard: int = 0,
         clock: Callable[[], float] = time.time,
         logger: logging.Logger = LOGGER,
@@ -102,6 +111,7 @@ class SigV4Middleware:
         self._user_arn = f"arn:{partition_of(region)}:iam::{account_id}:user/"
         self._open_paths = frozenset([open_paths] if isinstance(open_paths, str) else open_paths)
         self._body_limit = body_limit
+        self._deploys = deploys
         self._replay_guard = ReplayGuard(replay_guard) if replay_guard else None
         self._clock = clock
         self._logger = logger
@@ -109,21 +119,25 @@ class SigV4Middleware:
         self._warned_of_path = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") in self._open_paths and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD") and self._is_open(environ.get("PATH_INFO", "")):
             return self._app(environ, start_response)
         request_id = new_ids().request_id
         try:
             environ[PRINCIPAL] = self._authenticate(environ)
         except ServiceError as error:
-            discard_body(environ)
+            _drop_body(environ)
             return refuse(error, request_id, environ, start_response, self._logger)
         except BaseException as error:  # raised by a user's credentials, which may even call sys.exit()
             if raised_by_server(error):
                 raise
             self._logger.exception("cannot verify a signature", extra=log_fields(environ, request_id))
-            discard_body(environ)
+            _drop_body(environ)
             return render(ServiceException(), request_id, environ, start_response)
         return self._app(environ, start_response)
+
+    def _is_open(self, path: str) -> bool:
+        """Return whether a GET of this path needs no signature of Signature Version 4."""
+        return path in self._open_paths or (self._deploys and path.startswith(CODE_PATH))
 
     def _authenticate(self, environ: WSGIEnvironment) -> Principal:
         """Return the principal that signed the request. The body is read and put back. Raises `ServiceError`."""
@@ -135,22 +149,35 @@ class SigV4Middleware:
             now = int(self._clock())
             expires = self._check_fields(fields, headers, now)
             request = Request(environ["REQUEST_METHOD"], self._signed_path(environ), query, headers)
-            principal = self._principal(fields, request, self._body_digest(environ, headers))
+            invocation = _invocation.search(environ.get("PATH_INFO", ""))
+            operation = None if invocation else _operation(environ)
+            if operation and self._deploys and operation.name in recorded.BODY_LIMITS:
+                digest = self._package_digest(environ, headers, operation)
+            else:
+                digest = self._body_digest(environ, headers, operation)
+            principal = self._principal(fields, request, digest)
         except UnicodeEncodeError:  # a character that no WSGI server puts into an environ
             raise InvalidSignatureException(MISMATCH) from None
-        self._authorize(principal, environ)
+        self._authorize(principal, environ, invocation, operation)
         if self._replay_guard:
             self._replay_guard.admit(fields.access_key_id, fields.signature, expires, now)
         return principal
 
-    def _authorize(self, principal: Principal, environ: WSGIEnvironment) -> None:
+    def _authorize(
+        self,
+        principal: Principal,
+        environ: WSGIEnvironment,
+        invocation: re.Match[str] | None,
+        operation: Operation | None,
+    ) -> None:
         """Require the principal's permission, so that only permitted requests count in the replay guard.
 
-        The application requires the permission for the function anyway, so without a guard only `operate` is checked.
-        The name of a function that is not valid is left to the application, which refuses it.
+        The application requires the permission for the function anyway, so without a guard only the action of other
+        requests is checked. The name of a function that is not valid is left to the application, which refuses it.
         """
-        invocation = _invocation.search(environ.get("PATH_INFO", ""))
-        if not invocation:
+        if operation:
+            principal.require_management(action_of(operation), permission_of(operation))
+        elif not invocation:
             principal.require(OPERATE)
         elif self._replay_guard:
             is_event = invocation[2] or environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event"
@@ -176,14 +203,27 @@ class SigV4Middleware:
         check_signed_headers(fields, headers)
         return expires
 
-    def _body_digest(self, environ: WSGIEnvironment, headers: Mapping[str, str]) -> str:
+    def _package_digest(self, environ: WSGIEnvironment, headers: Mapping[str, str], operation: Operation) -> str:
+        """Do as `_body_digest` does for a body that may hold a package. A large one is in a file."""
+        try:
+            body = open_body(environ, recorded.body_limit(operation.name))
+        except TooLarge:
+            environ["wsgi.input"] = io.BytesIO()
+            raise recorded.too_large(operation.name) from None
+        environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
+        digest = digest_of(body)
+        check_payload(headers, digest)
+        return digest
+
+    def _body_digest(self, environ: WSGIEnvironment, headers: Mapping[str, str], operation: Operation | None) -> str:
         """Read the body, put it back for the application, and return its SHA-256 in hexadecimal."""
         body = b""
         try:
             body = read_body(environ, self._body_limit)
         except TooLarge:
+            name = permission_of(operation).partition(":")[2] if operation else "InvokeFunction"
             raise RequestEntityTooLargeException(
-                f"Request must be smaller than {self._body_limit} bytes for the InvokeFunction operation"
+                f"Request must be smaller than {self._body_limit} bytes for the {name} operation"
             ) from None
         finally:
             environ["wsgi.input"], environ["wsgi.input_terminated"] = io.BytesIO(body), True
@@ -222,6 +262,20 @@ class SigV4Middleware:
                 "The signature cannot be verified: this server does not see the path as sent."
             )
         return path
+
+
+def _drop_body(environ: WSGIEnvironment) -> None:
+    """Read and drop the rest of the body, so that the client can read the response; or delete the file with it."""
+    if isinstance(body := environ.get("wsgi.input"), FileBody):
+        body.close()
+    else:
+        discard_body(environ)
+
+
+def _operation(environ: WSGIEnvironment) -> Operation | None:
+    """Return the operation of the Lambda API that a request addresses, other than by the path of an invocation."""
+    found = match_below(environ)
+    return found.operation if found else None
 
 
 def _headers(environ: WSGIEnvironment) -> dict[str, str]:
