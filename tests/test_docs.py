@@ -21,6 +21,7 @@ from serverfull_wsgi.settings.fields import PREFIX
 from serverfull_wsgi.settings.settings import SETTINGS
 from tests.support.servers import ROOT, Server, clean_environ, free_port
 
+pytestmark = pytest.mark.once
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 COMMANDS = DOCS / "commands.md"

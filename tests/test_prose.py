@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.once
 MOST = 4.0  # in a thousand words
 WORDS = re.compile(r"\b(what|whatever|who|whoever|whose|nobody|told|tells)\b", re.IGNORECASE)
 AWS_TEXTS = (  # AWS's own words, which the project repeats byte for byte
