@@ -13,7 +13,7 @@ from typing import Any
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.parameters import LAYERS, Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
-from serverfull_wsgi.fetchers.sam.template import Template
+from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, Template
 from serverfull_wsgi.storage.archives import BadPackage, Packages
 from serverfull_wsgi.storage.package_cache import PackageCache
 
@@ -38,17 +38,18 @@ class CodeLocator:
         self._packages = Packages(cache)
         self.packages: list[str] = []  # absolute paths of all folders and archives that the template names
 
-    def of_serverless_function(self, properties: Properties, runtime: str) -> str | None:
-        """Return the code directory of an AWS::Serverless::Function.
+    def of_function(self, id: str, properties: Properties, runtime: str) -> str | None:
+        """Return the code directory of a function.
 
-        Without a CodeUri it is the template's directory, as for `sam`.
+        Without a CodeUri an AWS::Serverless::Function has the template's directory, as for `sam`.
         """
-        if properties.text("InlineCode"):
-            return self._inline(properties, "InlineCode", runtime)
-        return self._directory(properties, "CodeUri", default=".")
-
-    def of_lambda_function(self, properties: Properties, runtime: str) -> str | None:
-        """Return the code directory of an AWS::Lambda::Function."""
+        resource = self._template.resources[id]
+        if resource["Type"] == SERVERLESS_FUNCTION:
+            if properties.text("InlineCode"):
+                return self._inline(properties, "InlineCode", runtime)
+            return self._directory(properties, "CodeUri", _asset(resource, "CodeUri"), default=".")
+        if asset := _asset(resource, "Code"):
+            return self._directory(properties, "Code", asset)
         code = properties.value("Code")
         if isinstance(code, dict) and "ZipFile" in code:
             return self._inline(properties, "Code.ZipFile", runtime)
@@ -68,7 +69,8 @@ class CodeLocator:
         id = self._local_layers[str(arn)]
         layer = self._template.resources[id]
         content = Properties(self._template.location(id), layer.get("Properties"), self._resolver)
-        directory = self._directory(content, "ContentUri" if layer["Type"] == SERVERLESS_LAYER else "Content")
+        name = "ContentUri" if layer["Type"] == SERVERLESS_LAYER else "Content"
+        directory = self._directory(content, name, _asset(layer, name))
         properties.problems += content.problems
         return directory
 
@@ -107,10 +109,11 @@ class CodeLocator:
                 local[self._resolver.arn_of(id)] = id
         return local
 
-    def _directory(self, properties: Properties, path: str, default: str = "") -> str | None:
+    def _directory(self, properties: Properties, path: str, asset: str = "", default: str = "") -> str | None:
+        """Return the directory of the package that a property names, or of the ``asset`` that stands for it."""
         before = len(properties.problems)
         try:
-            package = self._path(properties, path, default)
+            package = self._existing(asset, "run 'cdk synth'") if asset else self._path(properties, path, default)
             if len(properties.problems) > before:
                 return None
         except BadPackage as reason:
@@ -119,7 +122,7 @@ class CodeLocator:
         try:
             return self._packages.directory(package)
         except BadPackage as reason:
-            properties.add_problem(path, f"{properties.text(path)!r} cannot be used: {reason}")
+            properties.add_problem(path, f"{asset or properties.text(path)!r} cannot be used: {reason}")
             return None
 
     def _path(self, properties: Properties, path: str, default: str) -> str:
@@ -132,10 +135,14 @@ class CodeLocator:
             raise BadPackage(f"{text!r} is not on this machine; {_CURE}")
         if not text:
             raise BadPackage(f"is missing; {_CURE}")
-        full = os.path.normpath(os.path.join(self._template.directory, text))
+        return self._existing(text, "run 'sam build'")
+
+    def _existing(self, path: str, command: str) -> str:
+        """Return the absolute path of a package. Raise `BadPackage` if it does not exist; ``command`` may make it."""
+        full = os.path.normpath(os.path.join(self._template.directory, path))
         self.packages.append(full)
         if not os.path.exists(full):
-            raise BadPackage(f"{text!r} does not exist; {_CURE}, or run 'sam build'")
+            raise BadPackage(f"{path!r} does not exist; {_CURE}, or {command}")
         return full
 
     def _inline(self, properties: Properties, path: str, runtime: str) -> str | None:
@@ -149,6 +156,19 @@ class CodeLocator:
         except BadPackage as reason:
             properties.add_problem(path, reason)
             return None
+
+
+def _asset(resource: Mapping[str, Any], name: str) -> str:
+    """Return the local path of a property's package that CDK will upload; empty if CDK did not write the resource.
+
+    CDK writes the path, relative to its template, into the resource's metadata:
+    https://docs.aws.amazon.com/cdk/v2/guide/assets.html
+    """
+    metadata = resource.get("Metadata")
+    if not isinstance(metadata, dict) or metadata.get("aws:asset:property") != name:
+        return ""
+    path = metadata.get("aws:asset:path")
+    return path if isinstance(path, str) else ""
 
 
 def _add_response_module(directory: str, suffix: str) -> None:

@@ -56,8 +56,6 @@ def read_function(
         properties.add_problem("PackageType", "'Image' is not supported; set it to Zip, with Runtime, Handler and code")
         return DeclaredFunction(Function("", name), declared_name, "", properties.problems)
     runtime = _runtime(properties)
-    is_serverless = resource["Type"] == SERVERLESS_FUNCTION
-    find_code = code.of_serverless_function if is_serverless else code.of_lambda_function
     event_id, event_resource = event_resources.of(name)
     function = Function(
         properties.required("Handler", "name the function to call, such as app.handler"),
@@ -65,7 +63,7 @@ def read_function(
         timeout=properties.number("Timeout", most=TIMEOUT_LIMIT) or 3,
         memory_size=properties.number("MemorySize") or 128,
         description=_description(properties),
-        code=find_code(properties, runtime),
+        code=code.of_function(id, properties, runtime),
         runtime=runtime,
         environment=_environment(properties),
         layers=code.of_layers(properties),
@@ -73,7 +71,7 @@ def read_function(
         logging_config=_logging_config(properties),
         reserved=properties.number("ReservedConcurrentExecutions", least=0, most=CONCURRENCY_LIMIT),
     )
-    alias = _alias(properties) if is_serverless else ""
+    alias = _alias(properties) if resource["Type"] == SERVERLESS_FUNCTION else ""
     for source_id, source in ((id, properties), (event_id, event_resource)):
         for path, note in source.notes if source and not properties.problems else ():
             notes.add(source_id, path, note)

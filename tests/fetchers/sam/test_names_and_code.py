@@ -1,6 +1,7 @@
 """Names that SAM generates, code in one file, and layers at AWS that a setting maps to folders."""
 
 import os
+import re
 import stat
 import zipfile
 
@@ -173,6 +174,50 @@ def test_a_file_that_is_no_code_is_refused(tmp_path, name, make, reason):
     make(tmp_path / name)
     (problem,) = load(tmp_path, name).problems()
     assert reason in problem
+
+
+# Assets of CDK
+
+CDK = """
+Resources:
+  Fn: {Type: AWS::Lambda::Function, Metadata: %s, Properties: {
+    Runtime: python3.11, Handler: app.handler, Code: {S3Bucket: {"Fn::Sub": "cdk-${AWS::Region}"}, S3Key: 1f8d.zip},
+    Layers: [!Ref Layer]}}
+  Layer: {Type: AWS::Lambda::LayerVersion, Metadata: {aws:asset:path: asset.2a, aws:asset:property: Content},
+    Properties: {Content: {S3Bucket: cdk, S3Key: 2a.zip}}}
+"""
+
+
+def cdk(folder, metadata):
+    (folder / "asset.1f8d").mkdir()
+    (folder / "asset.2a").mkdir()
+    (folder / "asset.1f8d/app.py").touch()
+    with zipfile.ZipFile(folder / "asset.3c.zip", "w") as archive:
+        archive.writestr("zipped.py", "")
+    (folder / "Stack.template.json").write_text(CDK % metadata)
+    return SamFetcher(folder / "Stack.template.json")
+
+
+@pytest.mark.parametrize("asset", ["asset.1f8d", "asset.3c.zip"])
+def test_assets_of_cdk_are_code_and_layers(tmp_path, asset):
+    (function,) = cdk(tmp_path, f"{{aws:asset:path: {asset}, aws:asset:property: Code}}").functions()
+    assert os.listdir(function.code) == (["app.py"] if asset == "asset.1f8d" else ["zipped.py"])
+    assert function.layers == (str(tmp_path / "asset.2a"),)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ("{aws:asset:path: asset.9, aws:asset:property: Code}", "'asset.9' does not exist; .* or run 'cdk synth'"),
+        ("{aws:asset:path: asset.1f8d, aws:asset:property: Other}", "code in S3 is not supported"),
+        ("{aws:asset:path: [asset.1f8d], aws:asset:property: Code}", "code in S3 is not supported"),
+        ("{aws:asset:property: Code}", "code in S3 is not supported"),
+        ("[aws:asset:path]", "code in S3 is not supported"),
+    ],
+)
+def test_a_function_of_cdk_without_its_asset_is_refused(tmp_path, metadata, reason):
+    (problem,) = cdk(tmp_path, metadata).problems()
+    assert re.search(rf"Fn\.Code: {reason}", problem)
 
 
 # Layers at AWS

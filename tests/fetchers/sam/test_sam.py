@@ -249,7 +249,7 @@ EXPECTED = {
         [],
         [
             "cdk.json:7: Handler886CB40B.Code: "
-            "code in S3 is not supported; name an existing folder, file or zip archive"
+            "'asset.1f8d' does not exist; name an existing folder, file or zip archive, or run 'cdk synth'"
         ],
     ),
 }  # fmt: skip
