@@ -30,7 +30,7 @@ needs_client = pytest.mark.skipif(
 
 def task_root(executor, code=FUNCTIONS):
     """Return the path of a code directory as its function sees it."""
-    return "/var/task" if executor.sandbox == "root" else str(code)
+    return "/var/task" if executor.statistics().sandbox == "root" else str(code)
 
 
 def function(handler="whoami", *, code=FUNCTIONS, timeout=30, **more):
@@ -62,8 +62,8 @@ def result(executor, function, event=None):
 def executing(**options):
     """Return a `ProcessExecutor` that has started; close it at the end."""
     executor = ProcessExecutor(**{"eager": True, **options})
-    executor.sandbox = options.get("sandbox")
     executor.start()
+    executor.sandbox = executor.statistics().sandbox
     try:
         yield executor
     finally:

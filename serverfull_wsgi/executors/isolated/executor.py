@@ -39,6 +39,7 @@ class Statistics(NamedTuple):
     idle: Mapping[tuple[str, str], int] = MappingProxyType({})  # by function name and version
     fork_servers: Sequence[int] = ()  # process ids
     directory: str = ""  # the parent of all directories of temporary files
+    sandbox: str = ""  # the isolation in effect: ``root``, ``namespaces`` or ``process``
 
 
 class ProcessExecutor:
@@ -181,7 +182,7 @@ class ProcessExecutor:
         if opened is None or opened.pid != os.getpid():
             return Statistics()
         fork_servers = [zygote.process.pid for zygote in list(opened.spawner.zygotes.values())]
-        return Statistics(*opened.pools.statistics(), fork_servers, opened.spawner.base)
+        return Statistics(*opened.pools.statistics(), fork_servers, opened.spawner.base, opened.spawner.level)
 
     # Shutdown
 

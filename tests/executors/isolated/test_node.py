@@ -13,7 +13,17 @@ import pytest
 
 from serverfull_wsgi.env_vars import RESERVED_VARIABLES
 from tests.support.aws_node_client import MODULES
-from tests.support.isolated import FUNCTIONS, executing, function, invocation, marked, needs_namespaces, result, run
+from tests.support.isolated import (
+    FUNCTIONS,
+    executing,
+    function,
+    invocation,
+    marked,
+    needs_namespaces,
+    result,
+    run,
+    task_root,
+)
 from tests.support.waiting import wait_until
 
 pytestmark = [
@@ -97,7 +107,7 @@ def test_the_environment_variables_are_lambdas(executor):
     seen = result(executor, node("variables", environment={"OWN": "1"}))
     assert (seen["OWN"], seen["AWS_EXECUTION_ENV"], seen["_HANDLER"]) == ("1", "AWS_Lambda_nodejs20.x", "app.variables")
     assert (seen["AWS_LAMBDA_FUNCTION_NAME"], seen["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]) == ("app-variables", "128")
-    assert (seen["LAMBDA_TASK_ROOT"], seen["TZ"]) == (str(FUNCTIONS / "node"), ":UTC")
+    assert (seen["LAMBDA_TASK_ROOT"], seen["TZ"]) == (task_root(executor, FUNCTIONS / "node"), ":UTC")
     assert seen["AWS_REGION"] == seen["AWS_DEFAULT_REGION"] == "us-east-1"
     allowed = RESERVED_VARIABLES | {
         "OWN", "AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS", "LANG", "TZ", "PATH", "LD_LIBRARY_PATH",
@@ -280,7 +290,8 @@ def layer(tmp_path_factory):
 def test_packages_of_a_layer_are_found(executor, layer, tmp_path, file, code, returned):
     (tmp_path / file).write_text(code)
     layered = node("index.handler", code=tmp_path, name="layered", layers=[str(layer)])
-    layered.environment["NODE_PATH"] = f"{layer}/nodejs/node_modules:{layer}/nodejs/node20/node_modules:{layer}/plain"
+    opt = "/opt" if executor.sandbox == "root" else layer
+    layered.environment["NODE_PATH"] = f"{opt}/nodejs/node_modules:{opt}/nodejs/node20/node_modules:{opt}/plain"
     _, value = run(executor, layered)
     assert value["errorMessage"].startswith(returned) if isinstance(value, dict) else value == returned
 

@@ -1,9 +1,16 @@
 """A root directory of its own for each environment: what a function sees, and what it can write."""
 
+import os
+import site
+import subprocess
+import sys
+import tempfile
+
 import pytest
 
 from serverfull_wsgi import ConfigurationError, Function
 from tests.support.isolated import executing, function, needs_client, needs_root, result, run
+from tests.support.servers import ROOT
 
 pytestmark = needs_client
 
@@ -34,7 +41,7 @@ def test_a_stack_trace_has_the_paths_of_aws(executor, code):
 def test_a_function_sees_its_code_and_the_programs_of_the_machine(executor, code):
     seen = result(executor, function("app.evaluate", code=code, name="sees"), "sorted(os.listdir('/'))")
     assert set(seen) >= {"bin", "dev", "etc", "lib", "opt", "proc", "tmp", "usr", "var"}
-    assert set(seen) & {"boot", "home", "media", "run", "srv", "sys", "work"} == set()
+    assert set(seen) & {"boot", "home", "media", "run", "sys"} == set()
     listing = "sorted(os.listdir('/var/task')), os.listdir('/opt'), os.getcwd()"
     assert result(executor, function("app.evaluate", code=code, name="sees"), listing) == [["app.py"], [], "/var/task"]
 
@@ -42,6 +49,10 @@ def test_a_function_sees_its_code_and_the_programs_of_the_machine(executor, code
 def test_a_function_writes_below_tmp_and_dev_shm_only(executor, code):
     (code / "writing.py").write_text("""
 import os
+import site
+import subprocess
+import sys
+import tempfile
 def handler(event, context):
     writable = []
     for folder in ("/", "/bin", "/dev", "/dev/shm", "/etc", "/lib", "/mnt", "/opt", "/tmp", "/usr", "/usr/local/bin",
@@ -141,6 +152,43 @@ def test_a_function_without_a_code_directory_sees_the_servers_directory_without_
     with executing(sandbox="root", hidden=["data", "keys", ""]) as executor:
         own = Function("own.handler", name="own", timeout=30)
         assert result(executor, own) == [str(tmp_path), [], ""]
+
+
+WITHOUT_ROOT = """
+import sys
+from tests.support.servers import ROOT
+from tests.support.isolated import executing, function, result
+with executing(sandbox="root") as executor:
+    one = function("evaluate", memory_size=64)
+    print(result(executor, one, "[os.getuid(), os.getcwd(), open('/tmp/new', 'w').close()]"))
+    print(result(executor, one, "[__import__('pwd').getpwuid(os.getuid()).pw_name, len(os.listdir('/dev/pts'))]"))
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="changes the user, as only root may")
+def test_an_ordinary_user_has_roots_too(tmp_path_factory):
+    needs_root()
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    pythons = [sys.executable, *(f"{folder}/{name}" for folder in ("/usr/local/bin", "/usr/bin"))]
+    user = {"user": 65534, "group": 65534, "extra_groups": []}
+    folders = [str(ROOT), *site.getsitepackages()]
+
+    def can_run(python):
+        env = {"PYTHONPATH": os.pathsep.join(folders)}
+        argv = [python, "-c", "import awslambdaric.bootstrap, ssl, tests.support.isolated"]
+        try:
+            return not subprocess.run(argv, env=env, cwd="/", capture_output=True, check=False, **user).returncode
+        except OSError:
+            return False
+
+    python = next(filter(can_run, pythons), None)
+    if python is None:
+        pytest.skip("no interpreter that user 65534 may execute has AWS's client")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        env = {"PYTHONPATH": os.pathsep.join(folders), "TMPDIR": folder, "PATH": os.environ["PATH"]}
+        seen = subprocess.run([python, "-c", WITHOUT_ROOT], env=env, cwd="/", text=True, stdout=subprocess.PIPE, **user)
+    assert seen.stdout.splitlines() == ["[65534, '/var/task', None]", "['sbx_user1051', 1]"]
 
 
 def test_devices_and_terminals_work(executor, code):

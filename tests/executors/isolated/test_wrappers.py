@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.isolated import executing, function, needs_client, result, run
+from tests.support.isolated import executing, function, needs_client, result, run, task_root
 
 pytestmark = needs_client
 
@@ -60,7 +60,7 @@ def wrapped(folder, name, wrapper=None, *, handler="index.handler", **more):
 def test_a_python_runtime_is_started_by_the_script(executor, folder):
     (folder / "wrapper").write_text(SCRIPT.replace("OPTIONS", "-X dev").replace("OTHER", ""))
     outcome, value = run(executor, wrapped(folder, "python"))
-    assert value == ["yes", str(folder), {"dev": True}, True]
+    assert value == ["yes", task_root(executor, folder), {"dev": True}, True]
     assert b"wrapped: 3" in outcome.log
     assert run(executor, wrapped(folder, "python"))[0].init_duration is None
 
@@ -110,4 +110,4 @@ def test_a_script_that_cannot_be_run_ends_the_start_with_the_status_of_a_shell(
     outcome, error = run(executor, wrapped(folder, f"missing{status}{runtime[:4]}", runtime=runtime))
     assert error["errorType"] == "Runtime.ExitError"
     assert error["errorMessage"].endswith(f"Runtime exited with error: exit status {status}")
-    assert f"{folder}/wrapper: {text}".encode() in outcome.log
+    assert f"{task_root(executor, folder)}/wrapper: {text}".encode() in outcome.log

@@ -85,7 +85,7 @@ class Spawner:
         for path in remove_abandoned():
             self._logger.info("removed %s, which a server left that was killed", path)
         self.base, lock = create_directory()
-        if self._sandbox == "root":
+        if self._wants_root:
             os.mkdir(self._root_target, 0o700)
         self.groups = Groups(os.path.basename(self.base))
         self._locks = [lock, *(fd for path in self.groups.parents if (fd := hold(path)) is not None)]
@@ -111,7 +111,7 @@ class Spawner:
         _check_platform()
         with tempfile.TemporaryDirectory() as folder:
             try:
-                root = self._roots.spec(folder, self._preload) if self._sandbox == "root" else None
+                root = self._roots.spec(folder, self._preload) if self._wants_root else None
                 zygote = ZygoteClient(sys.executable, self._preload, _client_path(), inherited=(), root=root)
             except ZygoteDied:
                 raise self._start_failure() from None
@@ -137,6 +137,11 @@ class Spawner:
             "long; the server's standard error has its message. Check the modules in SERVERFULL_ZYGOTE_PRELOAD: "
             f"{','.join(self._preload) or 'none'}"
         )
+
+    @property
+    def level(self) -> str:
+        """The isolation in effect, as a value of SERVERFULL_SANDBOX."""
+        return "root" if self.has_root else "namespaces" if self.namespaces else "process"
 
     def _log_isolation(self, support: SandboxSupport) -> None:
         weaker = support._replace(root="") if self._sandbox != "root" else support
@@ -220,7 +225,7 @@ class Spawner:
             if python not in self.zygotes:
                 path = self.client_path if python == sys.executable else ()
                 inherited = [*self._locks, *self._inherited()]
-                root = self._roots.spec(self._root_target, self._preload) if self._sandbox == "root" else None
+                root = self._roots.spec(self._root_target, self._preload) if self._wants_root else None
                 zygote = ZygoteClient(python, self._preload, path, inherited, root)
                 with self._lock:
                     if not self._closed:
@@ -229,6 +234,10 @@ class Spawner:
                     zygote.close()
                     raise ZygoteDied
             return self.zygotes[python]
+
+    @property
+    def _wants_root(self) -> bool:
+        return self._sandbox == "root"
 
     @property
     def _root_target(self) -> str:
