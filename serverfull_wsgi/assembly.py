@@ -160,7 +160,7 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         for line in found.warnings:
             LOGGER.warning("%s", line)
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
-    if not keys and any(endpoint.needs_api_key for site in sites for endpoint in site.endpoints.values()):
+    if not keys and any(endpoint.access.needs_api_key for site in sites for endpoint in site.endpoints.values()):
         LOGGER.warning("routes that need an API key refuse each request: set SERVERFULL_API_KEYS or _API_KEYS_FILE")
 
     def server(dispatcher: Dispatcher) -> SiteServer:

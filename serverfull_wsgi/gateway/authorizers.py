@@ -26,13 +26,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ServiceError
+from serverfull_wsgi.gateway.access import LambdaAuthorizer
 from serverfull_wsgi.gateway.formats import (
     Caller,
     HttpRequest,
@@ -50,32 +50,6 @@ from serverfull_wsgi.names import partition_of
 from serverfull_wsgi.wsgi.requests import new_ids
 
 CACHED_RESULTS = 10_000  # of one process; the oldest is dropped, so that invented identities do not fill the memory
-
-
-@dataclass(frozen=True)
-class LambdaAuthorizer:
-    """A function that decides who may call a route.
-
-    Args:
-        function: the function, as ``name`` or ``name:qualifier``.
-        is_rest: True for a REST API, False for an HTTP API.
-        type: ``"TOKEN"`` or ``"REQUEST"``; HTTP APIs have the latter only.
-        payload: the version of its event at an HTTP API, ``"1.0"`` or ``"2.0"``.
-        is_simple: True if it returns ``isAuthorized`` instead of a policy (HTTP APIs).
-        sources: the identity sources: pairs of a place (``header``, ``querystring``, ``stageVariables``, ``context``)
-            and a name.
-        validation: a regular expression that the token must match; empty for none.
-        ttl: seconds for which a result is used again for the same identity; 0 for never.
-    """
-
-    function: str
-    is_rest: bool
-    type: str = "REQUEST"
-    payload: str = "1.0"
-    is_simple: bool = False
-    sources: tuple[tuple[str, str], ...] = ()
-    validation: str = ""
-    ttl: float = 0.0
 
 
 class Refused(Exception):

@@ -11,8 +11,10 @@ REST APIs have no such configuration: SAM's ``Cors`` makes an ordinary OPTIONS r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from serverfull_wsgi.gateway.formats import Answer, HttpRequest
+from serverfull_wsgi.gateway.values import is_true, mapping, texts, whole_number
 
 Lines = list[tuple[str, str]]
 
@@ -49,6 +51,29 @@ class Cors:
         """
         scheme, _, _ = origin.lower().partition("://")
         return any(allowed.lower() in ("*", f"{scheme}://*", origin.lower()) for allowed in self.origins)
+
+
+def parse_cors(value: Any) -> Cors | None:
+    """Return the configuration that a template or an OpenAPI document has, or None without one.
+
+    The names of its members begin with a capital, or with a small letter. True allows each origin.
+
+    >>> parse_cors({"allowOrigins": ["https://shop.example"], "maxAge": 60}).max_age
+    60
+    """
+    if is_true(value):
+        return Cors(("*",))
+    members = {str(name)[:1].upper() + str(name)[1:]: member for name, member in mapping(value).items()}
+    if not members:
+        return None
+    return Cors(
+        texts(members.get("AllowOrigins")),
+        texts(members.get("AllowMethods")),
+        texts(members.get("AllowHeaders")),
+        texts(members.get("ExposeHeaders")),
+        whole_number(members.get("MaxAge")),
+        is_true(members.get("AllowCredentials")),
+    )
 
 
 def is_preflight(request: HttpRequest) -> bool:

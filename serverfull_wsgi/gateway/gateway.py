@@ -88,16 +88,16 @@ class Gateway:
             return site.format.refuse(Refusal.NO_ROUTE, request, context)
         if endpoint.fixed is not None:
             return answers.complete(request, 200, list(endpoint.fixed), b"{}\n", "application/json")
-        if endpoint.unsupported:
-            self._log(endpoint, context, f"this server does not support its {endpoint.unsupported}")
+        if endpoint.access.unsupported:
+            self._log(endpoint, context, f"this server does not support its {endpoint.access.unsupported}")
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
         try:
             caller = context.caller
-            if endpoint.needs_api_key:
+            if endpoint.access.needs_api_key:
                 caller = self._authorizers.check_api_key(request, caller)
-            if endpoint.authorizer is not None:
+            if endpoint.access.authorizer is not None:
                 context = context._replace(caller=caller)
-                caller = self._authorizers.authorize(endpoint.authorizer, request, endpoint.route, context)
+                caller = self._authorizers.authorize(endpoint.access.authorizer, request, endpoint.route, context)
         except Refused as refused:
             self._log(endpoint, context, refused.reason)
             return endpoint.format.refuse(refused.refusal, request, context)

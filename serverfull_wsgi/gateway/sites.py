@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from serverfull_wsgi.domain import Outcome
-from serverfull_wsgi.gateway.authorizers import LambdaAuthorizer
+from serverfull_wsgi.gateway.access import OPEN, Access
 from serverfull_wsgi.gateway.cors import Cors
 from serverfull_wsgi.gateway.formats import (
     Answer,
@@ -51,19 +51,14 @@ class Endpoint(NamedTuple):
         route: the route with its function: a `Route`, or the `TargetGroup` of a load balancer.
         format: the format of event and answer.
         timeout: seconds after which the gateway answers in the place of the function; None for no such limit.
-        unsupported: the feature that the configuration asks for and that is not served, such as an authorizer. Then
-            each request is refused. Empty for none.
-        authorizer: a Lambda authorizer that decides about each request, or None.
-        needs_api_key: True if a request must have an API key.
+        access: the conditions under which a caller may use the route.
         fixed: the headers of a fixed answer with the body ``{}``, in the place of a function's; None for none.
     """
 
     route: Any
     format: Format
     timeout: float | None = None
-    unsupported: str = ""
-    authorizer: LambdaAuthorizer | None = None
-    needs_api_key: bool = False
+    access: Access = OPEN
     fixed: tuple[tuple[str, str], ...] | None = None
 
 

@@ -17,21 +17,22 @@ Source: the specification of AWS SAM, and its translator's rules for paths, stag
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.fetchers.sam.parameters import Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, merge_globals
-from serverfull_wsgi.gateway import sites
-from serverfull_wsgi.gateway.authorizers import LambdaAuthorizer
-from serverfull_wsgi.gateway.cors import Cors
+from serverfull_wsgi.gateway import openapi, sites
+from serverfull_wsgi.gateway.access import Access
+from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import Endpoint, Format, Site
+from serverfull_wsgi.gateway.template_access import access_of
+from serverfull_wsgi.gateway.values import is_true, mapping
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
 
 REST, HTTP = "AWS::Serverless::Api", "AWS::Serverless::HttpApi"
@@ -39,7 +40,6 @@ _IMPLICIT = {REST: "ServerlessRestApi", HTTP: "ServerlessHttpApi"}
 _GLOBALS = {REST: "Api", HTTP: "HttpApi"}
 _API_REFERENCE = {REST: "RestApiId", HTTP: "ApiId"}
 _EVENTS = {"Api": REST, "HttpApi": HTTP}
-_OPEN = ("", "NONE")  # values of Authorizer and AuthType that let each caller in
 
 
 @dataclass
@@ -51,14 +51,7 @@ class _Api:
     properties: Properties
     stage: Stage
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-
-
-class _Access(NamedTuple):
-    """The conditions under which a caller may use a route, in the order of `Endpoint`."""
-
-    unsupported: str = ""
-    authorizer: LambdaAuthorizer | None = None
-    needs_api_key: bool = False
+    of_events: set[str] = field(default_factory=set)  # the keys of routes that events have
 
 
 class TemplateSites:
@@ -80,6 +73,8 @@ class TemplateSites:
         self._warnings: list[str] = []
         self._apis = {id: api for type in (REST, HTTP) for id, api in self._declared(type)}
         self.sites: list[Site] = []
+        for api in self._apis.values():
+            self._add_document(api)
         for id, name in self._names.items():
             if self._template.resources[id].get("Type") == SERVERLESS_FUNCTION:
                 self._add_function(id, name)
@@ -110,10 +105,24 @@ class TemplateSites:
             properties.text("StageName") or (rest_v1.DEFAULT_STAGE if type == REST else "$default"),
             id.lower(),
             self._account_id,
-            variables={str(name): str(value) for name, value in _mapping(variables).items()},
+            variables={str(name): str(value) for name, value in mapping(variables).items()},
             binary_media_types=[str(each).replace("~1", "/") for each in binary if isinstance(binary, list)],
         )
         return _Api(type, id, properties, stage)
+
+    def _add_document(self, api: _Api) -> None:
+        """Add the routes of the OpenAPI document of an API. Its conditions and those of the API's Auth must be met."""
+        is_rest = api.type == REST
+        document = mapping(api.properties.value("DefinitionBody"))
+        if api.properties.has_problem("DefinitionBody") and not document:
+            self._warnings += [line for line in api.properties.problems if ".DefinitionBody" in line]
+        for found in openapi.routes(document, is_rest=is_rest):
+            format: Format = rest_v1 if is_rest else http_v1 if found.payload == "1.0" else http_v2
+            route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
+            access = found.access.both(access_of(api.properties, is_rest=is_rest))
+            if found.fixed is None and access.unsupported:
+                self._warn_refused(api.id, f"DefinitionBody, {found.key}", access.unsupported)
+            api.endpoints[found.key] = Endpoint(route, format, found.timeout or format.TIMEOUT, access, found.fixed)
 
     def _add_function(self, id: str, name: str) -> None:
         properties = self._properties(id)
@@ -137,21 +146,22 @@ class TemplateSites:
         version = properties.text(f"{path}.PayloadFormatVersion") or "2.0"
         format: Format = rest_v1 if type == REST else http_v1 if version == "1.0" else http_v2
         timeout = (properties.number(f"{path}.TimeoutInMillis") or 0) / 1000
-        access = self._access(api, properties, path)
+        access = access_of(api.properties, properties, path, is_rest=type == REST)
+        if (of_document := api.endpoints.get(key)) is not None:
+            if key in api.of_events:
+                line = f"{self._template.location(id)}.{path}: another event has the route {key!r}; remove one"
+                self._warnings.append(line)
+                return
+            access = access.both(of_document.access)
         if access.unsupported:
             self._warn_refused(id, f"Events.{event}", access.unsupported)
-        route = Route(key, function, api.stage)
-        if key in api.endpoints:
-            self._warnings.append(
-                f"{self._template.location(id)}.{path}: another event has the route {key!r}; remove one"
-            )
-            return
-        api.endpoints[key] = Endpoint(route, format, timeout or format.TIMEOUT, *access)
+        api.of_events.add(key)
+        api.endpoints[key] = Endpoint(Route(key, function, api.stage), format, timeout or format.TIMEOUT, access)
 
     def _api_of(self, type: str, properties: Properties, path: str, id: str, event: str) -> _Api | None:
         """Return the API of an event: the one that it refers to, or the implicit one."""
         declared = self._template.resources[id]["Properties"]["Events"][event].get("Properties")
-        reference = _mapping(declared).get(_API_REFERENCE[type])
+        reference = mapping(declared).get(_API_REFERENCE[type])
         name = reference.get("Ref", "") if isinstance(reference, dict) else reference
         if name is None:
             name = _IMPLICIT[type]
@@ -161,65 +171,22 @@ class TemplateSites:
                 self._apis[name] = self._api(type, name, Properties(location, common, self._resolver))
         return self._apis.get(name) if isinstance(name, str) else None
 
-    def _access(self, api: _Api, properties: Properties, path: str) -> _Access:
-        """Return the conditions under which a caller may use a route."""
-        of_api, own = api.properties.mapping("Auth"), properties.mapping(f"{path}.Auth")
-        if api.properties.has_problem("Auth") or properties.has_problem(f"{path}.Auth"):
-            return _Access("an Auth that cannot be resolved")
-        if "ResourcePolicy" in of_api or "ResourcePolicy" in own:
-            return _Access("ResourcePolicy")
-        model = properties.mapping(f"{path}.RequestModel")
-        if properties.has_problem(f"{path}.RequestModel") or {"ValidateBody", "ValidateParameters"} & model.keys():
-            return _Access("the validation of RequestModel")
-        domain = api.properties.mapping("Domain")
-        if "MutualTlsAuthentication" in domain or api.properties.has_problem("Domain"):
-            return _Access("mutual TLS")
-        needs_api_key = own.get("ApiKeyRequired", of_api.get("ApiKeyRequired", False)) not in (False, "false")
-        if needs_api_key and api.type == HTTP:
-            return _Access("ApiKeyRequired of an HTTP API")
-        name = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))
-        if name in _OPEN:
-            return _Access("", None, needs_api_key)
-        authorizer = self._authorizer(api, str(name))
-        return _Access("" if authorizer else f"authorizer {str(name)!r}", authorizer, needs_api_key)
-
-    def _authorizer(self, api: _Api, name: str) -> LambdaAuthorizer | None:
-        """Return the Lambda authorizer of this name, or None for an authorizer of another kind or without a form."""
-        properties, path = api.properties, f"Auth.Authorizers.{name}"
-        if name not in properties.mapping("Auth.Authorizers") or "." in name:
-            return None
-        function = properties.text(f"{path}.FunctionArn").partition(":function:")[2]
-        is_rest = api.type == REST
-        type = (properties.text(f"{path}.FunctionPayloadType") or "TOKEN").upper() if is_rest else "REQUEST"
-        payload = properties.text(f"{path}.AuthorizerPayloadFormatVersion") or "1.0"
-        validation = properties.text(f"{path}.Identity.ValidationExpression")
-        ttl = properties.number(f"{path}.Identity.ReauthorizeEvery", least=0, most=3600)
-        is_simple = not is_rest and properties.value(f"{path}.EnableSimpleResponses") in (True, "true")
-        sources = _sources(properties, f"{path}.Identity")
-        if type == "TOKEN":
-            sources = (("header", properties.text(f"{path}.Identity.Header") or "Authorization"),)
-        is_known = type in ("TOKEN", "REQUEST") and payload in ("1.0", "2.0") and _is_pattern(validation)
-        if not function or not is_known or properties.has_problem(path):
-            return None
-        default_ttl = 300 if is_rest else 0
-        return LambdaAuthorizer(
-            function, is_rest, type, payload, is_simple, sources, validation, default_ttl if ttl is None else ttl
-        )
-
     def _url(self, properties: Properties, id: str, name: str, function: str) -> Site:
         auth = properties.text("FunctionUrlConfig.AuthType")
         unsupported = "" if auth == "NONE" else f"AuthType {auth or 'without a value'}"
         if unsupported:
             self._warn_refused(id, "FunctionUrlConfig", unsupported)
         stage = Stage("$default", name.lower(), self._account_id)
-        endpoint = Endpoint(Route(function=function, stage=stage), function_url, None, unsupported)
-        cors = _cors(properties.value("FunctionUrlConfig.Cors"))
+        endpoint = Endpoint(Route(function=function, stage=stage), function_url, access=Access(unsupported))
+        cors = parse_cors(properties.value("FunctionUrlConfig.Cors"))
         return sites.function_url(tuple(dict.fromkeys((name, id))), endpoint, cors=cors)
 
     def _site(self, api: _Api) -> Site:
         names = tuple(dict.fromkeys(name for name in (api.id, api.properties.text("Name")) if name))
         if api.type == HTTP:
-            cors = _cors(api.properties.value("CorsConfiguration"))
+            document = mapping(api.properties.value("DefinitionBody"))
+            configured = api.properties.value("CorsConfiguration")
+            cors = parse_cors(configured) or parse_cors(document.get("x-amazon-apigateway-cors"))
             return sites.http_api(names, api.endpoints, api.stage.name, cors=cors)
         return sites.rest_api(names, {**_preflights(api), **api.endpoints}, api.stage.name)
 
@@ -250,24 +217,6 @@ def _key(type: str, method: str, path: str) -> str | None:
     return f"{method} {path}" if method in METHODS else None
 
 
-def _cors(value: Any) -> Cors | None:
-    """Return the configuration of CorsConfiguration or of a function URL's Cors; True allows each origin."""
-    if value in (None, False, "false", {}):
-        return None
-    if value in (True, "true"):
-        return Cors(("*",))
-    members = _mapping(value)
-    age = str(members.get("MaxAge"))
-    return Cors(
-        _texts(members.get("AllowOrigins")),
-        _texts(members.get("AllowMethods")),
-        _texts(members.get("AllowHeaders")),
-        _texts(members.get("ExposeHeaders")),
-        int(age) if age.isascii() and age.isdigit() else None,
-        members.get("AllowCredentials") in (True, "true"),
-    )
-
-
 def _preflights(api: _Api) -> Mapping[str, Endpoint]:
     """Return the OPTIONS routes that SAM's Cors adds to each path of a REST API that has none.
 
@@ -276,7 +225,7 @@ def _preflights(api: _Api) -> Mapping[str, Endpoint]:
     value = api.properties.value("Cors")
     if value is None or value is False:
         return {}
-    members = _mapping(value) if isinstance(value, dict) else {"AllowOrigin": value}
+    members = mapping(value) if isinstance(value, dict) else {"AllowOrigin": value}
     methods: dict[str, set[str]] = {}
     for key in api.endpoints:
         method, _, path = key.partition(" ")
@@ -294,39 +243,12 @@ def _preflights(api: _Api) -> Mapping[str, Endpoint]:
             if members.get(name) is not None:
                 header = "Access-Control-Allow-Headers" if name == "AllowHeaders" else "Access-Control-Max-Age"
                 lines.append((header, _unquoted(members[name])))
-        if members.get("AllowCredentials") in (True, "true"):
+        if is_true(members.get("AllowCredentials")):
             lines.append(("Access-Control-Allow-Credentials", "true"))
         key = f"OPTIONS {path}"
         routes[key] = Endpoint(Route(key, stage=api.stage), rest_v1, fixed=tuple(lines))
     return routes
 
 
-def _sources(properties: Properties, path: str) -> tuple[tuple[str, str], ...]:
-    """Return the identity sources of a REQUEST authorizer, in AWS's order."""
-    places = {"Headers": "header", "QueryStrings": "querystring", "StageVariables": "stageVariables"}
-    return tuple(
-        (place, name)
-        for member, place in {**places, "Context": "context"}.items()
-        for name in _texts(properties.value(f"{path}.{member}"))
-    )
-
-
-def _is_pattern(text: str) -> bool:
-    try:
-        re.compile(text)
-    except re.error:
-        return False
-    return True
-
-
 def _unquoted(value: Any) -> str:
     return str(value).strip("'")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    values: Iterable[Any] = value if isinstance(value, list) else () if value is None else (value,)
-    return tuple(map(str, values))

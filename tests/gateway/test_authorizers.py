@@ -4,7 +4,8 @@ import pytest
 from werkzeug.test import Client
 
 from serverfull_wsgi import Application, StaticFetcher
-from serverfull_wsgi.gateway.authorizers import Authorizers, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.formats import Route, Stage, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
@@ -25,7 +26,7 @@ class Api:
         format = {"REST": rest_v1, "H1": http_v1, "H2": http_v2}[kind]
         stage = Stage("Prod" if is_rest else "$default", "shop")
         endpoints = {
-            key: Endpoint(Route(key, "echo", stage), format, authorizer=authorizer, needs_api_key=needs_api_key)
+            key: Endpoint(Route(key, "echo", stage), format, access=Access("", authorizer, needs_api_key))
             for key in ("GET /pets", "GET /cats", "POST /pets/{id}")
         }
         site = rest_api(("shop",), endpoints) if is_rest else http_api(("shop",), endpoints)

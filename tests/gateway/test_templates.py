@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from serverfull_wsgi import SamFetcher
-from serverfull_wsgi.gateway.authorizers import LambdaAuthorizer
+from serverfull_wsgi.gateway.access import LambdaAuthorizer
 from serverfull_wsgi.gateway.templates import TemplateSites
 
 FUNCTION = """
@@ -104,7 +104,7 @@ def test_a_function_url_has_the_names_of_its_function(sites_of):
 def unsupported(found):
     (site,) = found.sites
     (endpoint,) = site.endpoints.values()
-    return endpoint.unsupported
+    return endpoint.access.unsupported
 
 
 RESTRICTED = [  # the function's property, the resources, Globals
@@ -176,7 +176,7 @@ def test_a_lambda_authorizer_of_an_api_decides_about_its_routes(type, authorizer
         f"Events: {{A: {{Type: {type}, Properties: {{Path: /a, Method: GET}}}}}}",
         globals=f"Globals: {{{type}: {{Auth: {{DefaultAuthorizer: Mine, Authorizers: {{Mine: {authorizer}}}}}}}}}",
     )
-    assert found.sites[0].endpoints["GET /a"].authorizer == expected
+    assert found.sites[0].endpoints["GET /a"].access.authorizer == expected
     assert found.warnings == []
 
 
@@ -198,7 +198,7 @@ def test_an_authorizer_that_cannot_be_used_refuses_every_request(authorizer, sit
         "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
         globals=f"Globals: {{Api: {{Auth: {{DefaultAuthorizer: Mine, Authorizers: {{Mine: {authorizer}}}}}}}}}",
     )
-    assert found.sites[0].endpoints["GET /a"].unsupported
+    assert found.sites[0].endpoints["GET /a"].access.unsupported
     assert "each request is refused" in "\n".join(found.warnings)
 
 
@@ -211,7 +211,7 @@ def test_an_api_key_is_needed_as_the_event_or_else_the_api_says(of_api, own, nee
         f"Events: {{A: {{Type: Api, Properties: {{Path: /a, Method: GET{auth}}}}}}}",
         globals=f"Globals: {{Api: {{Auth: {{ApiKeyRequired: {of_api}}}}}}}",
     )
-    assert found.sites[0].endpoints["GET /a"].needs_api_key is needs
+    assert found.sites[0].endpoints["GET /a"].access.needs_api_key is needs
 
 
 OPEN = [

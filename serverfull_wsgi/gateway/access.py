@@ -1,0 +1,57 @@
+"""The conditions under which a caller may use a route, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class LambdaAuthorizer:
+    """A function that decides who may call a route.
+
+    Args:
+        function: the function, as ``name`` or ``name:qualifier``.
+        is_rest: True for a REST API, False for an HTTP API.
+        type: ``"TOKEN"`` or ``"REQUEST"``; HTTP APIs have the latter only.
+        payload: the version of its event at an HTTP API, ``"1.0"`` or ``"2.0"``.
+        is_simple: True if it returns ``isAuthorized`` instead of a policy (HTTP APIs).
+        sources: the identity sources: pairs of a place (``header``, ``querystring``, ``stageVariables``, ``context``)
+            and a name.
+        validation: a regular expression that the token must match; empty for none.
+        ttl: seconds for which a result is used again for the same identity; 0 for never.
+    """
+
+    function: str
+    is_rest: bool
+    type: str = "REQUEST"
+    payload: str = "1.0"
+    is_simple: bool = False
+    sources: tuple[tuple[str, str], ...] = ()
+    validation: str = ""
+    ttl: float = 0.0
+
+
+class Access(NamedTuple):
+    """The conditions of a route.
+
+    Args:
+        unsupported: the condition that is configured and not supported here. Then each request is refused. Empty for
+            none.
+        authorizer: a Lambda authorizer that decides about each request, or None.
+        needs_api_key: True if a request must have an API key.
+    """
+
+    unsupported: str = ""
+    authorizer: LambdaAuthorizer | None = None
+    needs_api_key: bool = False
+
+    def both(self, other: Access) -> Access:
+        """Return the conditions of both."""
+        problem = self.unsupported or other.unsupported
+        if self.authorizer and other.authorizer and self.authorizer != other.authorizer:
+            problem = problem or "a second authorizer"
+        return Access(problem, self.authorizer or other.authorizer, self.needs_api_key or other.needs_api_key)
+
+
+OPEN = Access()

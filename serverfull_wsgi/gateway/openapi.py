@@ -1,0 +1,151 @@
+"""OpenAPI documents with API Gateway's extensions, as a template's ``DefinitionBody`` and ``Body`` have them.
+
+The functions take a document without CloudFormation's intrinsic functions, and raise nothing: a route that cannot be
+read has an `Access` that is not supported.
+
+Source: the reference of the ``x-amazon-apigateway`` extensions in the developer's guide of API Gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from serverfull_wsgi.gateway.access import OPEN, Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.route_table import METHODS
+from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, mapping, whole_number
+
+ANY_METHOD = "x-amazon-apigateway-any-method"
+_INTEGRATION = "x-amazon-apigateway-integration"
+_AUTHORIZER = "x-amazon-apigateway-authorizer"
+_VALIDATORS = ("x-amazon-apigateway-request-validator", "x-amazon-apigateway-policy")
+_HEADER = "method.response.header."
+
+
+class OpenApiRoute(NamedTuple):
+    """One method of a path.
+
+    Args:
+        key: the route key.
+        function: the function, as ``name`` or ``name:qualifier``; empty without one.
+        payload: the version of the event at an HTTP API.
+        timeout: seconds; 0 for the default.
+        operation_name: the ``operationId``.
+        fixed: the headers of a mock integration's answer; None without one.
+        access: the conditions under which a caller may use the route.
+    """
+
+    key: str
+    function: str = ""
+    payload: str = "1.0"
+    timeout: float = 0.0
+    operation_name: str | None = None
+    fixed: tuple[tuple[str, str], ...] | None = None
+    access: Access = OPEN
+
+
+def routes(document: Mapping[str, Any], *, is_rest: bool) -> Iterator[OpenApiRoute]:
+    """Yield the routes of a document.
+
+    >>> uri = "…:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:123456789012:function:pets/invocations"
+    >>> operation = {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": uri}}
+    >>> [route.key for route in routes({"paths": {"/pets": {"get": operation}}}, is_rest=True)]
+    ['GET /pets']
+    """
+    for path, methods in mapping(document.get("paths")).items():
+        for method, operation in mapping(methods).items():
+            name = "ANY" if method.lower() == ANY_METHOD else method.upper()
+            if name not in METHODS:
+                continue
+            key = "$default" if path in ("$default", "/$default") and not is_rest else f"{name} {path}"
+            yield _route(document, key, operation, is_rest)
+
+
+def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool) -> OpenApiRoute:
+    if not isinstance(operation, dict):
+        return OpenApiRoute(key, access=Access("an operation that is not a mapping"))
+    integration = operation.get(_INTEGRATION)
+    if not isinstance(integration, dict):
+        return OpenApiRoute(key, access=Access(f"an operation without {_INTEGRATION}"))
+    kind = str(integration.get("type")).lower()
+    if kind == "mock":
+        return OpenApiRoute(key, fixed=_mock_headers(integration))
+    function = function_in(integration.get("uri"))
+    if kind != "aws_proxy" or not function:
+        return OpenApiRoute(key, access=Access(f"an integration of type {kind!r} without a Lambda function"))
+    for name in _VALIDATORS:
+        if name in operation or name in document:
+            return OpenApiRoute(key, function, access=Access(name))
+    route = OpenApiRoute(
+        key,
+        function,
+        str(integration.get("payloadFormatVersion", "1.0")),
+        (whole_number(integration.get("timeoutInMillis")) or 0) / 1000,
+        str(operation["operationId"]) if "operationId" in operation else None,
+    )
+    return route._replace(access=_access(document, operation, is_rest))
+
+
+def _access(document: Mapping[str, Any], operation: Mapping[str, Any], is_rest: bool) -> Access:
+    """Return the conditions of the security requirements. Every scheme that is named must be met."""
+    requirements = operation.get("security", document.get("security", []))
+    if not isinstance(requirements, list) or not all(isinstance(each, dict) for each in requirements):
+        return Access("security that is not a list of requirements")
+    components = mapping(document.get("components"))
+    schemes = mapping(document.get("securityDefinitions")) | mapping(components.get("securitySchemes"))
+    access = OPEN
+    for name in [name for each in requirements for name in each if name != "NONE"]:
+        access = access.both(_of_scheme(name, mapping(schemes.get(name)), is_rest))
+    return access
+
+
+def _of_scheme(name: str, scheme: Mapping[str, Any], is_rest: bool) -> Access:
+    if _AUTHORIZER in scheme:
+        authorizer = _authorizer(mapping(scheme[_AUTHORIZER]), scheme, is_rest)
+        return Access("" if authorizer else f"security scheme {name!r}", authorizer)
+    is_api_key = is_rest and scheme.get("type") == "apiKey" and str(scheme.get("name")).lower() == "x-api-key"
+    is_other = "x-amazon-apigateway-authtype" in scheme
+    return Access(needs_api_key=True) if is_api_key and not is_other else Access(f"security scheme {name!r}")
+
+
+def _authorizer(members: Mapping[str, Any], scheme: Mapping[str, Any], is_rest: bool) -> LambdaAuthorizer | None:
+    """Return a Lambda authorizer, or None for another kind of authorizer."""
+    kind = str(members.get("type")).upper()
+    function = function_in(members.get("authorizerUri"))
+    payload = str(members.get("authorizerPayloadFormatVersion", "1.0"))
+    validation = str(members.get("identityValidationExpression") or "")
+    if kind not in (("TOKEN", "REQUEST") if is_rest else ("REQUEST",)) or not function or not is_pattern(validation):
+        return None
+    texts = members.get("identitySource", [])
+    texts = texts.split(",") if isinstance(texts, str) else texts
+    sources = tuple(_source(str(text).strip()) for text in texts) if isinstance(texts, list) else (("", ""),)
+    if kind == "TOKEN":
+        sources = sources[:1] or (("header", str(scheme.get("name") or "Authorization")),)
+    default_ttl = 300 if is_rest else 0
+    ttl = whole_number(members.get("authorizerResultTtlInSeconds", default_ttl))
+    if payload not in ("1.0", "2.0") or ttl is None:
+        return None
+    is_simple = is_true(members.get("enableSimpleResponses")) and not is_rest
+    return LambdaAuthorizer(function, is_rest, kind, payload, is_simple, sources, validation, ttl)
+
+
+def _source(text: str) -> tuple[str, str]:
+    """Return place and name of an identity source.
+
+    >>> _source("method.request.header.Authorization"), _source("$request.querystring.q"), _source("$context.routeKey")
+    (('header', 'Authorization'), ('querystring', 'q'), ('context', 'routeKey'))
+    """
+    text = text.removeprefix("$").removeprefix("method.").removeprefix("request.")
+    place, _, name = text.partition(".")
+    return place, name
+
+
+def _mock_headers(integration: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a mock's default answer. Their values are in quotes."""
+    answers = mapping(integration.get("responses"))
+    answer = mapping(answers.get("default") or next(iter(answers.values()), None))
+    return tuple(
+        (name.removeprefix(_HEADER), str(value).strip("'"))
+        for name, value in mapping(answer.get("responseParameters")).items()
+        if name.startswith(_HEADER) and isinstance(value, str)
+    )

@@ -1,0 +1,73 @@
+"""The conditions of a SAM template for the callers of a route: ``Auth`` of an API and of its events.
+
+Whatever cannot be resolved, or is not supported, becomes `Access.unsupported`: the route then refuses each request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serverfull_wsgi.fetchers.sam.properties import Properties
+from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, texts
+
+_OPEN = ("", "NONE")  # values of Authorizer that let each caller in
+_PLACES = {  # members of Identity, in AWS's order
+    "Headers": "header",
+    "QueryStrings": "querystring",
+    "StageVariables": "stageVariables",
+    "Context": "context",
+}
+
+
+def access_of(api: Properties, event: Properties | None = None, path: str = "", *, is_rest: bool) -> Access:
+    """Return the conditions of a route.
+
+    Args:
+        api: the properties of the API.
+        event: the properties of the function whose event the route is; None without an event.
+        path: the path of the event's properties in ``event``.
+        is_rest: True for a REST API.
+    """
+    of_api, own, model = api.mapping("Auth"), {}, {}
+    if event is not None:
+        own, model = event.mapping(f"{path}.Auth"), event.mapping(f"{path}.RequestModel")
+    if api.has_problem("Auth") or (event is not None and event.has_problem(f"{path}.Auth")):
+        return Access("an Auth that cannot be resolved")
+    if "ResourcePolicy" in of_api or "ResourcePolicy" in own:
+        return Access("ResourcePolicy")
+    if {"ValidateBody", "ValidateParameters"} & model.keys() or (event and event.has_problem(f"{path}.RequestModel")):
+        return Access("the validation of RequestModel")
+    if "MutualTlsAuthentication" in api.mapping("Domain") or api.has_problem("Domain"):
+        return Access("mutual TLS")
+    needs_api_key = own.get("ApiKeyRequired", of_api.get("ApiKeyRequired", False)) not in (False, "false")
+    if needs_api_key and not is_rest:
+        return Access("ApiKeyRequired of an HTTP API")
+    name = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))
+    if name in _OPEN:
+        return Access("", None, needs_api_key)
+    authorizer = _authorizer(api, name, is_rest)
+    return Access("" if authorizer else f"authorizer {str(name)!r}", authorizer, needs_api_key)
+
+
+def _authorizer(api: Properties, name: Any, is_rest: bool) -> LambdaAuthorizer | None:
+    """Return the Lambda authorizer of this name, or None for an authorizer of another kind or without a form."""
+    path = f"Auth.Authorizers.{name}"
+    if name not in api.mapping("Auth.Authorizers") or "." in name:
+        return None
+    function = function_in(api.text(f"{path}.FunctionArn"))
+    type = (api.text(f"{path}.FunctionPayloadType") or "TOKEN").upper() if is_rest else "REQUEST"
+    payload = api.text(f"{path}.AuthorizerPayloadFormatVersion") or "1.0"
+    validation = api.text(f"{path}.Identity.ValidationExpression")
+    ttl = api.number(f"{path}.Identity.ReauthorizeEvery", least=0, most=3600)
+    is_simple = not is_rest and is_true(api.value(f"{path}.EnableSimpleResponses"))
+    sources = tuple(
+        (place, each) for member, place in _PLACES.items() for each in texts(api.value(f"{path}.Identity.{member}"))
+    )
+    if type == "TOKEN":
+        sources = (("header", api.text(f"{path}.Identity.Header") or "Authorization"),)
+    is_known = type in ("TOKEN", "REQUEST") and payload in ("1.0", "2.0") and is_pattern(validation)
+    if not function or not is_known or api.has_problem(path):
+        return None
+    seconds = (300 if is_rest else 0) if ttl is None else ttl
+    return LambdaAuthorizer(function, is_rest, type, payload, is_simple, sources, validation, seconds)

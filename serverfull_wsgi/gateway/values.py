@@ -1,0 +1,50 @@
+"""Values of templates and OpenAPI documents, whose form nobody has checked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_function = re.compile(r":function:([^/]+)(?:/|\Z)")
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping, or an empty one for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Return the texts of a list, or of a single value; none for None."""
+    if isinstance(value, list):
+        return tuple(map(str, value))
+    return () if value is None else (str(value),)
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a whole number, or the text of one; None for any other value."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def is_true(value: Any) -> bool:
+    """Return whether a value is true, or the text ``true``."""
+    return value is True or value == "true"
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether a text is a regular expression."""
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
+def function_in(text: Any) -> str:
+    """Return the function in an ARN, or in the URI of an integration; an empty text without one.
+
+    >>> function_in("arn:aws:lambda:eu-west-1:123456789012:function:pets:live")
+    'pets:live'
+    """
+    found = _function.search(str(text))
+    return found[1] if found else ""

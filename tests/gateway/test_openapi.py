@@ -1,0 +1,161 @@
+"""OpenAPI documents of a template: routes, and which of them refuse their requests."""
+
+import json
+
+import pytest
+
+pytest.importorskip("yaml")
+
+from serverfull_wsgi import SamFetcher
+from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.openapi import routes
+from serverfull_wsgi.gateway.templates import TemplateSites
+
+pytestmark = pytest.mark.quick
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:pets"
+URI = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{ARN}"
+PROXY = {"type": "aws_proxy", "uri": f"{URI}/invocations"}
+
+
+def read(operation, *, is_rest=True, path="/pets", method="get", **document):
+    document = {"paths": {path: {method: operation}}, **document}
+    (route,) = routes(document, is_rest=is_rest)
+    return route
+
+
+def proxy(**more):
+    return {"x-amazon-apigateway-integration": PROXY, **more}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "is_rest", "key"),
+    [
+        ("/pets", "get", True, "GET /pets"),
+        ("/pets/{id}", "POST", True, "POST /pets/{id}"),
+        ("/{proxy+}", "x-amazon-apigateway-any-method", True, "ANY /{proxy+}"),
+        ("$default", "x-amazon-apigateway-any-method", False, "$default"),
+        ("/$default", "x-amazon-apigateway-any-method", False, "$default"),
+    ],
+)
+def test_each_method_of_a_path_is_a_route(path, method, is_rest, key):
+    route = read(proxy(operationId="listPets"), path=path, method=method, is_rest=is_rest)
+    assert (route.key, route.function, route.operation_name) == (key, "pets", "listPets")
+
+
+def test_other_members_of_a_path_are_no_routes():
+    assert list(routes({"paths": {"/a": {"parameters": [], "summary": "x", "x-other": {}}}}, is_rest=True)) == []
+
+
+@pytest.mark.parametrize("end", [":live/invocations", "/response-streaming-invocations", "/invocations"])
+def test_an_integration_names_its_function(end):
+    route = read({"x-amazon-apigateway-integration": {"type": "AWS_PROXY", "uri": URI + end, "timeoutInMillis": 5000}})
+    assert (route.function, route.timeout) == ("pets:live" if end.startswith(":live") else "pets", 5.0)
+
+
+def test_a_mock_has_the_headers_of_its_default_answer():
+    parameters = {"method.response.header.Access-Control-Allow-Origin": "'*'", "method.response.header.X": "a.b"}
+    answers = {"default": {"statusCode": "200", "responseParameters": parameters}}
+    route = read({"x-amazon-apigateway-integration": {"type": "mock", "responses": answers}}, method="options")
+    assert (route.key, dict(route.fixed)) == ("OPTIONS /pets", {"Access-Control-Allow-Origin": "*", "X": "a.b"})
+
+
+KEY = {"type": "apiKey", "name": "x-api-key", "in": "header"}
+TOKEN = {"type": "token", "authorizerUri": f"{URI}/invocations"}
+AUTHORIZER = {"type": "apiKey", "name": "X-Token", "in": "header", "x-amazon-apigateway-authorizer": TOKEN}
+EXPECTED = LambdaAuthorizer("pets", True, "TOKEN", sources=(("header", "X-Token"),), ttl=300)
+SECURED = [  # security of the operation, security of the document, conditions
+    (None, None, Access()),
+    ([], [{"key": []}], Access()),
+    ([{"NONE": []}], None, Access()),
+    ([{"key": []}], None, Access(needs_api_key=True)),
+    (None, [{"key": []}], Access(needs_api_key=True)),
+    ([{"token": []}], None, Access("", EXPECTED)),
+    ([{"token": [], "key": []}], None, Access("", EXPECTED, True)),
+    ([{"token": []}, {"key": []}], None, Access("", EXPECTED, True)),
+]
+
+
+@pytest.mark.parametrize(("own", "common", "access"), SECURED)
+@pytest.mark.parametrize("place", ["securityDefinitions", "components"])
+def test_every_scheme_of_the_security_is_a_condition(own, common, access, place):
+    schemes = {"key": KEY, "token": AUTHORIZER}
+    document = {place: schemes if place == "securityDefinitions" else {"securitySchemes": schemes}}
+    if common is not None:
+        document["security"] = common
+    assert read(proxy() if own is None else proxy(security=own), **document).access == access
+
+
+def authorizer(**members):
+    return {"x": {**AUTHORIZER, "x-amazon-apigateway-authorizer": {**TOKEN, **members}}}
+
+
+REFUSED = [  # operation, document
+    ("nothing", {}),
+    ({}, {}),
+    ({"x-amazon-apigateway-integration": "x"}, {}),
+    ({"x-amazon-apigateway-integration": {"type": "http_proxy", "uri": "http://127.0.0.1/"}}, {}),
+    ({"x-amazon-apigateway-integration": {"type": "aws", "uri": f"{URI}/invocations"}}, {}),
+    ({"x-amazon-apigateway-integration": {"type": "aws_proxy"}}, {}),
+    (proxy(security=[{"unknown": []}]), {}),
+    (proxy(security="x"), {}),
+    (proxy(security=["x"]), {}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": {"x": {"type": "oauth2"}}}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": {"x": {**KEY, "x-amazon-apigateway-authtype": "awsSigv4"}}}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(type="cognito_user_pools")}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(type="jwt")}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(authorizerUri="x")}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(identityValidationExpression="(")}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(authorizerResultTtlInSeconds="soon")}),
+    (proxy(security=[{"x": []}, {"y": []}]), {"securityDefinitions": {**authorizer(), "y": {}}}),
+    (proxy(), {"x-amazon-apigateway-policy": {}}),
+    (proxy(), {"x-amazon-apigateway-request-validator": "all"}),
+    (proxy(**{"x-amazon-apigateway-request-validator": "all"}), {}),
+]
+
+
+@pytest.mark.parametrize(("operation", "document"), REFUSED)
+def test_what_is_not_supported_refuses_every_request(operation, document):
+    assert read(operation, **document).access.unsupported
+
+
+def test_an_http_api_has_no_token_authorizers_and_no_keys():
+    for scheme in (KEY, AUTHORIZER):
+        operation = proxy(security=[{"x": []}])
+        assert read(operation, is_rest=False, securityDefinitions={"x": scheme}).access.unsupported
+
+
+def test_a_template_with_a_document_has_its_routes(tmp_path):
+    arn = {"Fn::Sub": "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Pets.Arn}/invocations"}
+    operation = {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": arn, "payloadFormatVersion": "2.0"}}
+    document = {
+        "openapi": "3.0.1",
+        "paths": {
+            "/pets": {"get": operation},
+            "/lost": {"get": {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": {"Ref": "Nothing"}}}},
+        },
+        "x-amazon-apigateway-cors": {"allowOrigins": ["https://a.example"]},
+    }
+    event = {"Type": "HttpApi", "Properties": {"Path": "/pets", "Method": "get", "ApiId": {"Ref": "Shop"}}}
+    code = {"Handler": "app.handler", "Runtime": "python3.12", "InlineCode": "def handler(event, context): return 1"}
+    template = tmp_path / "template.json"
+    template.write_text(
+        json.dumps(
+            {
+                "Resources": {
+                    "Shop": {"Type": "AWS::Serverless::HttpApi", "Properties": {"DefinitionBody": document}},
+                    "Pets": {"Type": "AWS::Serverless::Function", "Properties": {**code, "Events": {"A": event}}},
+                }
+            }
+        )
+    )
+    found = TemplateSites(SamFetcher(str(template)))
+    (site,) = found.sites
+    assert {key: endpoint.route.function for key, endpoint in site.endpoints.items()} == {
+        "GET /pets": "Pets",
+        "GET /lost": "",
+    }
+    assert site.endpoints["GET /pets"].access == Access()
+    assert site.endpoints["GET /lost"].access.unsupported
+    assert site.cors.origins == ("https://a.example",)
+    assert len(found.warnings) == 1
