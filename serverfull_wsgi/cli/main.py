@@ -29,6 +29,7 @@ from serverfull_wsgi.assembly import (
     python_modules_path,
 )
 from serverfull_wsgi.cli.events import events
+from serverfull_wsgi.cli.registry import registry, rollback
 from serverfull_wsgi.domain import Function, Invocation
 from serverfull_wsgi.errors import ConfigurationError, ServiceError
 from serverfull_wsgi.executors.isolated.runtimes.checks import runtime_warnings
@@ -59,7 +60,7 @@ SERVERS = ("gunicorn", "granian")
 GRANIAN = "serverfull_wsgi.workers.GranianWorker"
 SECTIONS = {  # the commands as `--help` shows them
     "Develop": ("serve", "invoke", "functions", "check"),
-    "Operate": ("worker", "events"),
+    "Operate": ("worker", "events", "rollback", "registry"),
     "On AWS Lambda": ("lambda",),
 }
 
@@ -270,6 +271,8 @@ def worker(target: str | None) -> None:
 
 
 main.add_command(events)
+main.add_command(rollback)
+main.add_command(registry)
 
 
 @main.command(name="lambda")
