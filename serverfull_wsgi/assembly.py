@@ -254,14 +254,23 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         overrides=_overrides(settings, fetcher) if fetcher else {},
         node_modules=node_modules_path(settings),
         python_modules=python_modules_path(settings),
-        hidden=(settings.data_dir, settings.credentials_file, settings.environment_file),
+        hidden=_hidden_paths(settings),
+        mounts=settings.mounts,
     )
+    if settings.sandbox == "root" and fetcher is not None and is_listable(fetcher):
+        isolated.check_mounts(fetcher.functions())
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
+
+
+def _hidden_paths(settings: Settings) -> list[str]:
+    """Return the files and directories of the server that no function sees: its data, keys and variables."""
+    files = [value for name, value in vars(settings).items() if name.endswith("_file")]
+    return [settings.data_dir, *files, *([] if "://" in settings.registry else [settings.registry])]
 
 
 def _requires_namespaces(settings: Settings, fetcher: Fetcher | None) -> bool:
     """Return whether a start without namespaces must be refused: isolated functions would fail at each call."""
-    if settings.sandbox != "namespaces" or settings.mock or fetcher is None or not is_listable(fetcher):
+    if settings.sandbox not in ("namespaces", "root") or settings.mock or fetcher is None or not is_listable(fetcher):
         return False
     return any(function.code is not None for function in fetcher.functions())
 

@@ -150,6 +150,14 @@ class Settings:
         "a folder in which `pip install --target` has installed packages: Python functions with a code directory find "
         "packages there after their own and those of layers, such as boto3, which AWS's runtimes bring",
     )
+    mounts: str = setting(
+        "MOUNTS",
+        "",
+        read.text,
+        "`FOLDER:/mnt/NAME, FOLDER:/mnt/NAME:rw, …`: folders of this machine that functions share, separated by commas "
+        "or line breaks; a function sees those that its `FileSystemConfigs` or `Function(mounts=…)` names. They need "
+        "`SERVERFULL_SANDBOX=root`",
+    )
     environment_file: str = setting(
         "ENVIRONMENT_FILE",
         "",

@@ -20,6 +20,7 @@ from serverfull_wsgi.executors.isolated.descriptors import environments_that_fit
 from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment, EventLost
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
+from serverfull_wsgi.executors.isolated.roots import Roots
 from serverfull_wsgi.executors.isolated.runtimes.launch import BOOTSTRAP, PACKAGES, LaunchSpec, launch_spec
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
@@ -61,6 +62,7 @@ class ProcessExecutor:
         node_modules: a folder of packages for all Node.js functions, after their own and those of layers.
         python_modules: the same for Python functions with a code directory.
         hidden: files and directories of the server that functions with a root directory of their own never see.
+        mounts: folders that functions share, in the format of SERVERFULL_MOUNTS.
 
     `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
@@ -81,11 +83,12 @@ class ProcessExecutor:
         node_modules: str = "",
         python_modules: str = "",
         hidden: Sequence[str] = (),
+        mounts: str = "",
     ) -> None:
         self._environment, self._overrides = environment or {}, overrides or {}
         self._node_modules = node_modules
         self._python_modules = python_modules
-        self._hidden = hidden
+        self._roots = Roots(hidden, mounts, logger)
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_timeout, self._drain = init_timeout, drain
@@ -101,7 +104,14 @@ class ProcessExecutor:
 
     def check_sandbox(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
-        Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger).check()
+        spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger, roots=self._roots)
+        if not spawner.check().root:
+            self.check_mounts(functions)
+
+    def check_mounts(self, functions: Iterable[Function]) -> None:
+        """Raise `ConfigurationError` if a function mounts a path that no setting has."""
+        for function in functions:
+            self._roots.check(function)
 
     def is_isolated(self, function: Function) -> bool:
         return True
@@ -128,7 +138,7 @@ class ProcessExecutor:
                     preload=self._preload,
                     logger=self._logger,
                     inherited=self._places.descriptors if self._places else tuple,
-                    hidden=self._hidden,
+                    roots=self._roots,
                 )
                 spawner.start()
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from serverfull_wsgi.domain import Function
+from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
 from serverfull_wsgi.executors.isolated.sandbox.root import Mount, Root
+from serverfull_wsgi.executors.isolated.shared_folders import SETTING, check_mounts, parse_mounts
 from serverfull_wsgi.executors.isolated.zygote.protocol import RootSpec
 
 _PROGRAMS = ("node",)  # of runtimes, beside the interpreters
@@ -26,14 +28,33 @@ class Roots:
 
     Args:
         hidden: files and directories of the server that no function sees, such as its keys and its event store.
+        shared: folders that functions share, in the format of SERVERFULL_MOUNTS.
         logger: receives warnings.
+
+    Raises:
+        ConfigurationError: if a shared folder is missing, or would show what is hidden.
     """
 
-    def __init__(self, hidden: Iterable[str], logger: logging.Logger) -> None:
+    def __init__(self, hidden: Iterable[str], shared: str, logger: logging.Logger) -> None:
         self._hidden = tuple(sorted({os.path.realpath(path) for path in hidden if path}))
+        self._shared = parse_mounts(shared)
+        check_mounts(self._shared.values(), self._hidden)
         self._logger = logger
         self._folders = _server_folders()
         self._has_warned = False
+
+    @property
+    def shares_folders(self) -> bool:
+        """Whether there are folders that functions share."""
+        return bool(self._shared)
+
+    def check(self, function: Function) -> None:
+        """Raise `ConfigurationError` if a function mounts what no setting has."""
+        for path in function.mounts:
+            if path not in self._shared:
+                raise ConfigurationError(
+                    f"function {function.name!r} mounts {path}, which {SETTING} does not have; add FOLDER:{path} there"
+                )
 
     def spec(self, target: str, preload: Sequence[str]) -> RootSpec:
         """Return the arguments of a template that is mounted at ``target``."""
@@ -42,7 +63,8 @@ class Roots:
 
     def root(self, function: Function, spec: LaunchSpec) -> Root:
         """Return the mounts of a function's environments."""
-        mounts = spec.mounts
+        self.check(function)
+        mounts = (*spec.mounts, *(self._shared[path] for path in function.mounts))
         if function.code is None:
             self._warn_of_open_directory()
             mounts = (*mounts, *(Mount(folder, folder) for folder in self._folders))

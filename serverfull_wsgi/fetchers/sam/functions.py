@@ -23,6 +23,7 @@ from serverfull_wsgi.logging_config import LoggingConfig
 _RUNTIMES = re.compile(r"python3\.\d+|nodejs\d+\.x|provided(\.al2|\.al2023)?|go1\.x", re.ASCII)
 _SUPPORTED = "python3.x, nodejs*.x, provided.al2023, provided.al2, provided or go1.x"
 # https://docs.aws.amazon.com/lambda/latest/api/API_Environment.html
+_MOUNT = re.compile(r"/mnt/[a-zA-Z0-9_.-]+", re.ASCII)
 _VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+", re.ASCII)
 
 
@@ -69,6 +70,8 @@ def read_function(
         layers=code.of_layers(properties),
         event_config=_event_config(properties, event_resource),
         logging_config=_logging_config(properties),
+        ephemeral_storage=properties.number("EphemeralStorage.Size") or 512,
+        mounts=_mounts(properties),
         reserved=properties.number("ReservedConcurrentExecutions", least=0, most=CONCURRENCY_LIMIT),
     )
     alias = _alias(properties) if resource["Type"] == SERVERLESS_FUNCTION else ""
@@ -136,6 +139,13 @@ def _variable(properties: Properties, name: str, value: Any) -> str | None:
         properties.add_problem(path, "a value must not contain NUL or half a surrogate pair; remove it")
         return None
     return text
+
+
+def _mounts(properties: Properties) -> tuple[str, ...]:
+    """Return the paths at which the function has file systems, without those that are known at AWS only."""
+    configs = properties.value("FileSystemConfigs")
+    paths = [config.get("LocalMountPath") for config in configs or () if isinstance(config, dict)]
+    return tuple(path for path in paths if isinstance(path, str) and _MOUNT.fullmatch(path))
 
 
 def _event_config(properties: Properties, resource: Properties | None) -> EventConfig | None:

@@ -63,8 +63,14 @@ _FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "CapacityProviderConfig": (_is_any, "capacity providers do not exist here; this machine runs the function"),
     "CodeSigningConfigArn": (_is_any, "signatures of code are not checked; check them before you deploy the code"),
     "DurableConfig": (_is_any, "durable executions are not supported; the function runs as an ordinary function"),
-    "EphemeralStorage": (_unless(_TMP_SIZE), "the size of /tmp is not limited; limit the file system of the server"),
-    "FileSystemConfigs": (_is_any, "no file system is mounted; mount it at the same path of this machine"),
+    "EphemeralStorage": (
+        _unless(_TMP_SIZE),
+        "the size of /tmp is limited only where the function has a root directory of its own; see SERVERFULL_SANDBOX",
+    ),
+    "FileSystemConfigs": (
+        _is_any,
+        "no file system of AWS is mounted; SERVERFULL_MOUNTS gives a folder of this machine to LocalMountPath",
+    ),
     "FunctionScalingConfig": (_is_any, "scaling is not configured here; SERVERFULL_MAX_CONCURRENCY is the limit"),
     "FunctionUrlConfig": (_is_any, f"function URLs {_WITH_FRONT}"),
     "ProvisionedConcurrencyConfig": (_is_any, "no environments start in advance; the first call starts one"),

@@ -8,8 +8,8 @@ import tempfile
 
 import pytest
 
-from serverfull_wsgi import ConfigurationError, Function
-from tests.support.isolated import executing, function, needs_client, needs_root, result, run
+from serverfull_wsgi import ConfigurationError, Function, ProcessExecutor
+from tests.support.isolated import executing, function, invocation, needs_client, needs_root, result, run
 from tests.support.servers import ROOT
 
 pytestmark = needs_client
@@ -223,3 +223,53 @@ def test_each_environment_has_terminals_and_shared_memory_of_its_own(executor, c
     assert "0" in result(executor, one, opened)
     result(executor, one, "open('/dev/shm/file', 'w').close()")
     assert result(executor, other, "os.listdir('/dev/pts'), os.listdir('/dev/shm')") == [["ptmx"], []]
+
+
+def test_shared_folders_are_visible_to_the_functions_that_name_them(code, tmp_path):
+    needs_root()
+    for name in ("data", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data/file").write_text("shared")
+    with executing(sandbox="root", mounts=f"{tmp_path}/data:/mnt/data,{tmp_path}/out:/mnt/out:rw") as executor:
+        both = function("app.evaluate", code=code, name="both", mounts=["/mnt/data", "/mnt/out"])
+        assert result(executor, both, "open('/mnt/data/file').read(), open('/mnt/out/new', 'w').write('x')") == [
+            "shared", 1
+        ]  # fmt: skip
+        assert (tmp_path / "out/new").read_text() == "x"
+        for path in ("/mnt/data/new", "/mnt/new"):
+            error = run(executor, both, f"open('{path}', 'w')")[1]
+            assert "Read-only file system" in error["errorMessage"]
+        none = function("app.evaluate", code=code, name="none")
+        assert result(executor, none, "os.listdir('/mnt')") == []
+        with pytest.raises(ConfigurationError, match=r"'other' mounts /mnt/other, which SERVERFULL_MOUNTS"):
+            executor.execute(function(name="other", mounts=["/mnt/other"]), invocation())
+
+
+@pytest.mark.parametrize(
+    ("mounts", "reason"),
+    [
+        ("data:/mnt/data", "must be FOLDER:PATH"),
+        ("/data:/srv/data", "must be FOLDER:PATH"),
+        ("/data:/mnt/..", "must be FOLDER:PATH"),
+        ("/data:/mnt/a/b", "must be FOLDER:PATH"),
+        ("/data:/mnt/a:x", "must be FOLDER:PATH"),
+        ("/usr:/mnt/a,/usr:/mnt/a", "/mnt/a is given twice"),
+        ("/nowhere:/mnt/a", "there is no folder /nowhere"),
+        ("{0}/server/inner:/mnt/a", "would show .*/server, which belongs to the server"),
+        ("{0}:/mnt/a", "would show .*/server, which belongs to the server"),
+        ("{0}/link:/mnt/a", "would show .*/server, which belongs to the server"),
+    ],
+)
+def test_folders_that_cannot_be_shared_are_refused(tmp_path, mounts, reason):
+    (tmp_path / "server/inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "server")
+    with pytest.raises(ConfigurationError, match=f"SERVERFULL_MOUNTS: .*{reason}"):
+        ProcessExecutor(mounts=mounts.format(tmp_path), hidden=[str(tmp_path / "server")])
+
+
+def test_shared_folders_need_a_root_directory():
+    with (
+        pytest.raises(ConfigurationError, match=r"SERVERFULL_MOUNTS.*set SERVERFULL_SANDBOX=root"),
+        executing(sandbox="process", mounts="/usr:/mnt/usr"),
+    ):
+        pass

@@ -22,7 +22,7 @@ _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, 0o2000000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID = 1, 2
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_PRIVATE = 1, 2, 4, 8, 0x40000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_PRIVATE = 1, 2, 4, 8, 32, 0x1000, 0x40000
 _MNT_DETACH = 2
 
 
@@ -73,6 +73,12 @@ def bind(source: str, target: str, *, is_writable: bool = False) -> None:
         os.close(fd)
         raise
     attach(fd, target)
+
+
+def make_read_only(target: str) -> None:
+    """Make the mount at ``target`` read-only, and leave the mounts below it as they are."""
+    flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV
+    call("mount", None, os.fsencode(target), None, flags, None)
 
 
 def mount_tmpfs(target: str, options: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from . import mounts
 
-TASK, OPT, TMP, SHM = "/var/task", "/opt", "/tmp", "/dev/shm"  # noqa: S108
+TASK, OPT, TMP, SHM, SHARED = "/var/task", "/opt", "/tmp", "/dev/shm", "/mnt"  # noqa: S108
 # A process of root needs no capability to write to these, and some of them change the whole machine.
 _READ_ONLY = ("acpi", "bus", "fs", "irq", "sys", "sysrq-trigger")
 _EMPTY = ("kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats")
@@ -114,9 +114,13 @@ def enter(target: str, root: Root, tmp: int, kept: Collection[str] = ()) -> None
     for path, fd in trees:
         os.makedirs(target + path, exist_ok=True)
         mounts.attach(fd, target + path)
+    if any(one.target.startswith(SHARED + "/") for one in root.mounts):
+        mounts.mount_tmpfs(target + SHARED, "mode=755,size=64k")  # for mount points that no other function sees
     for one in root.mounts:
         os.makedirs(target + one.target, exist_ok=True)
         _bind("directory", one.source, target + one.target, is_writable=one.is_writable)
     for path in root.hidden:
         _cover(target + path)
+    if os.path.ismount(target + SHARED):
+        mounts.make_read_only(target + SHARED)
     mounts.enter_root(target)

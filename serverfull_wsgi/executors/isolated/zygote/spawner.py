@@ -48,7 +48,7 @@ class Spawner:
         preload: names of modules that each zygote imports.
         logger: receives one line about the isolation in effect, and warnings.
         inherited: returns further descriptors that zygotes and supervisors keep open until they end.
-        hidden: files and directories of the server that no environment with a root directory of its own sees.
+        roots: the mounts of environments with a root directory of their own.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Spawner:
         preload: Sequence[str],
         logger: logging.Logger,
         inherited: Callable[[], Sequence[int]] = tuple,
-        hidden: Sequence[str] = (),
+        roots: Roots | None = None,
     ) -> None:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
         self._inherited = inherited
-        self._roots = Roots(hidden, logger)
+        self._roots = roots or Roots((), "", logger)
         self._lock = threading.Lock()
         self._starting: dict[str, threading.Lock] = {}  # one per interpreter: a slow one must not delay the others
         self._interpreters: dict[str, str] = {}  # by runtime
@@ -106,7 +106,7 @@ class Spawner:
         self._log_isolation(support)
         self._request_spare(self.zygote(sys.executable))
 
-    def check(self) -> None:
+    def check(self) -> SandboxSupport:
         """Raise `ConfigurationError` if `start` would raise it. Start a zygote for that, and end it."""
         _check_platform()
         with tempfile.TemporaryDirectory() as folder:
@@ -117,6 +117,7 @@ class Spawner:
                 raise self._start_failure() from None
             zygote.close()
         self._check_support(zygote.hello.sandbox)
+        return zygote.hello.sandbox
 
     def _check_support(self, support: SandboxSupport) -> None:
         if self._sandbox == "root" and support.root:
@@ -124,6 +125,12 @@ class Spawner:
                 "SERVERFULL_SANDBOX=root: this machine does not allow environments a root directory of their own "
                 f"({support.root}); it needs Linux 5.12 and user namespaces. Set SERVERFULL_SANDBOX=auto to use the "
                 "isolation that works"
+            )
+        if self._roots.shares_folders and (support.root or not self._wants_root):
+            reason = support.root if self._wants_root else f"SERVERFULL_SANDBOX={self._sandbox}"
+            raise ConfigurationError(
+                "SERVERFULL_MOUNTS: folders are shared with functions that have a root directory of their own only "
+                f"({reason}); set SERVERFULL_SANDBOX=root, or remove SERVERFULL_MOUNTS"
             )
         if self._sandbox == "namespaces" and support.namespaces:
             raise ConfigurationError(
