@@ -42,6 +42,14 @@ def test_invoke_prints_only_the_result():
     assert "REPORT RequestId: " in result.stderr
 
 
+def test_invoke_gives_isolated_functions_a_trace():
+    if not sys.platform.startswith("linux"):
+        pytest.skip("isolated functions need Linux")
+    functions = "trace=tests.support.handlers.trace"
+    result = serverfull("invoke", "trace", SERVERFULL_EXECUTOR="process", SERVERFULL_FUNCTIONS=functions)
+    assert re.match(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0", json.loads(result.stdout))
+
+
 @pytest.mark.parametrize("source", ["argument", "stdin", "file"])
 def test_invoke_reads_its_payload_from(source, tmp_path):
     (tmp_path / "event.json").write_text('{"n": 1}')

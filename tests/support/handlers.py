@@ -198,3 +198,7 @@ def chat(event, context):
     text, count = event
     for _ in range(count):
         print(text, flush=True)
+
+
+def trace(event, context):
+    return os.environ.get("_X_AMZN_TRACE_ID")

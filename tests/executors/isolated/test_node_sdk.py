@@ -1,5 +1,7 @@
 """Warnings about Node.js functions that need the AWS SDK."""
 
+from dataclasses import replace
+
 import pytest
 
 from serverfull_wsgi import Function
@@ -61,3 +63,19 @@ def test_functions_of_other_runtimes_are_not_read(tmp_path):
     (tmp_path / "index.js").write_text("require('aws-sdk')")
     assert not warnings(tmp_path, runtime="provided.al2023")
     assert not sdk_warnings([Function(print, name="f")], "")
+
+
+def test_functions_that_lack_the_same_packages_share_a_warning(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "index.js").write_text('require("@aws-sdk/client-s3")')
+    functions = [
+        Function("index.handler", name=f"f{number}", code=str(tmp_path / "ab"[number % 2]), runtime="nodejs20.x")
+        for number in range(5)
+    ]
+    (line,) = sdk_warnings([*functions, replace(functions[0], version="1")], "")
+    assert line.startswith("f0, f1, f2 and 2 more: no @aws-sdk/client-s3 here; ")
+    assert "Install it in their code directories or a layer" in line
+    (line,) = sdk_warnings(functions[:1], "")
+    assert line.startswith("f0: ")
+    assert f"Install it in {tmp_path}/a or a layer" in line

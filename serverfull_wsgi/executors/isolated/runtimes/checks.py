@@ -56,7 +56,7 @@ def runtime_warnings(functions: Iterable[Function], python_modules: str, preload
     node = [function for function in isolated if function.runtime.startswith("nodejs")]
     lines = list(_interpreters(python))
     if node and not shutil.which("node"):
-        lines.append(f"{_named(node)} cannot run: no 'node' is on the server's PATH; install Node.js")
+        lines.append(f"{names_of(node)} cannot run: no 'node' is on the server's PATH; install Node.js")
     lines += [line for function in node if (line := _unbuilt_typescript(function))]
     lines += [line for function in isolated if (line := _missing_bootstrap(function))]
     shared = [python_modules] if python_modules else []
@@ -70,8 +70,8 @@ def runtime_warnings(functions: Iterable[Function], python_modules: str, preload
         lines += _missing_requirements(those, folders, {*preload, *(_BOTO3 if has_boto3 else ())})
         if not has_boto3 and not _has(folders, "boto3") and _imports_boto3(str(function.code)):
             lines.append(
-                f"{_named(those)}: no boto3 here; AWS's runtimes bring boto3. Install it for the server, in a layer or "
-                f"in {function.code}, or set SERVERFULL_PYTHON_MODULES to a folder in which pip has installed it"
+                f"{names_of(those)}: no boto3 here; AWS's runtimes bring boto3. Install it for the server, in a layer "
+                f"or in {function.code}, or set SERVERFULL_PYTHON_MODULES to a folder in which pip has installed it"
             )
     return lines
 
@@ -94,7 +94,7 @@ def _interpreters(functions: list[Function]) -> Iterator[str]:
             reason = f"{path} has no awslambdaric; install it: {path} -m pip install awslambdaric"
         else:
             continue
-        yield f"{_named(those)} with runtime {runtime} would run under the server's {OWN_RUNTIME}: {reason}"
+        yield f"{names_of(those)} with runtime {runtime} would run under the server's {OWN_RUNTIME}: {reason}"
 
 
 def _has_client(python: str) -> bool:
@@ -104,8 +104,9 @@ def _has_client(python: str) -> bool:
         return False
 
 
-def _named(functions: list[Function]) -> str:
-    names = [function.name for function in functions]
+def names_of(functions: list[Function]) -> str:
+    """Return the names of the first three functions, and the number of the others. Versions count once."""
+    names = list(dict.fromkeys(function.name for function in functions))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -145,7 +146,7 @@ def _missing_requirements(functions: list[Function], folders: list[str], provide
     if not missing:
         return []
     return [
-        f"{_named(functions)}: requirements.txt names {', '.join(missing)}, but neither {code} nor a layer has "
+        f"{names_of(functions)}: requirements.txt names {', '.join(missing)}, but neither {code} nor a layer has "
         "them; run 'sam build', or 'pip install -r requirements.txt -t .' there"
     ]
 
