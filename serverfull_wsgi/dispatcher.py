@@ -170,17 +170,7 @@ class Dispatcher:
     def _report(
         self, function: Function, invocation: Invocation, outcome: Outcome, concurrent: int, age: float | None
     ) -> None:
-        log_report(
-            self.logger,
-            function.name,
-            invocation.request_id,
-            outcome.duration,
-            function.memory_size,
-            invocation.principal,
-            memory=outcome.memory,
-            init_duration=outcome.init_duration,
-            status=outcome.status,
-        )
+        log_report(self.logger, function, invocation, outcome)
         overran = outcome.duration > function.timeout
         if overran:
             self.logger.warning(
