@@ -425,7 +425,7 @@ def create_registry(settings: Settings, configured: Fetcher) -> Registry | None:
         store.check()
     except ConfigurationError as error:
         raise ConfigurationError(f"{origin}: {error}") from None
-    source = S3Source(settings.region) if importlib.util.find_spec("boto3") else None
+    source = S3Source(settings.region, settings.s3_endpoint) if importlib.util.find_spec("boto3") else None
     return Registry(
         store,
         PackageStore(store, _package_cache(settings, "deployed"), source),

@@ -115,6 +115,7 @@ def _function(document: Document, configuration: Configuration, code: str, layer
         version=configuration["Version"],
         timeout=configuration["Timeout"],
         memory_size=configuration["MemorySize"],
+        ephemeral_storage=configuration["EphemeralStorage"]["Size"],
         description=configuration["Description"],
         code=code,
         runtime=configuration["Runtime"],

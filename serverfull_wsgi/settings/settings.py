@@ -83,6 +83,13 @@ class Settings:
         "the directory of the functions that clients deploy through AWS's management API, on a local disk of this "
         "machine; without it nothing can be deployed",
     )
+    s3_endpoint: str = setting(
+        "S3_ENDPOINT",
+        "",
+        read.matching(r"(https?://\S+)?\Z", "Must be an http(s) URL."),
+        "the endpoint URL of S3, from which packages are copied that a deploy names by `S3Bucket` and `S3Key`",
+        shown="AWS's own",
+    )
     deploy_unsigned: bool = setting(
         "DEPLOY_UNSIGNED",
         False,

@@ -218,6 +218,7 @@ def test_a_function_runs_with_its_configuration(registry, tmp_path):
         registry,
         Timeout=9,
         MemorySize=256,
+        EphemeralStorage={"Size": 1024},
         Description="text",
         Environment={"Variables": {"AA": "1"}},
         DeadLetterConfig={"TargetArn": target},
@@ -226,6 +227,7 @@ def test_a_function_runs_with_its_configuration(registry, tmp_path):
     )
     function = RegistryFetcher(registry).fetch("hello")
     assert (function.timeout, function.memory_size, function.description) == (9, 256, "text")
+    assert function.ephemeral_storage == 1024
     assert (function.environment, function.layers) == ({"AA": "1"}, [str(tmp_path)])
     assert function.event_config.dead_letter == target
     assert function.logging_config.application_log_level == "DEBUG"

@@ -3,10 +3,7 @@
 import pytest
 
 from serverfull_wsgi.errors import InvalidParameterValueException, ServiceException
-from serverfull_wsgi.registry.objects import DirectoryStore
-from serverfull_wsgi.registry.packages import PackageStore
 from serverfull_wsgi.registry.s3_source import S3Source
-from serverfull_wsgi.storage.package_cache import PackageCache
 from tests.support.registry import code, registry_in, request
 
 boto3 = pytest.importorskip("boto3")
@@ -15,10 +12,7 @@ moto = pytest.importorskip("moto")
 
 @pytest.fixture
 def registry(tmp_path):
-    registry = registry_in(tmp_path)
-    cache = PackageCache(tmp_path / "data/packages")
-    registry.packages = PackageStore(DirectoryStore(tmp_path / "registry"), cache, S3Source("us-east-1"))
-    return registry
+    return registry_in(tmp_path, source=S3Source("us-east-1"))
 
 
 @pytest.fixture(scope="module")

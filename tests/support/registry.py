@@ -16,10 +16,12 @@ ROLE = "arn:aws:iam::123456789012:role/r"
 HANDLER = "def handler(event, context): return {text!r}, context.function_version"
 
 
-def registry_in(path, *, reached=lambda step: None, cache=None, **options):
+def registry_in(path, *, reached=lambda step: None, cache=None, source=None, **options):
     """Return a registry in ``path``. Equal arguments give registries of one machine."""
     store = DirectoryStore(path / "registry", reached=reached)
-    return Registry(store, PackageStore(store, PackageCache(cache or path / "data/packages")), ACCOUNT, **options)
+    return Registry(
+        store, PackageStore(store, PackageCache(cache or path / "data/packages"), source), ACCOUNT, **options
+    )
 
 
 def zipped(**files):

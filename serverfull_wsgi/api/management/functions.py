@@ -9,7 +9,7 @@ from serverfull_wsgi.api.management.calls import Call, Members
 from serverfull_wsgi.api.management.service import Management
 from serverfull_wsgi.api.model import recorded
 from serverfull_wsgi.api.model.pagination import page
-from serverfull_wsgi.errors import InvalidParameterValueException
+from serverfull_wsgi.errors import InvalidParameterValueException, ResourceConflictException
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.registry.configuration import refuse_members
 from serverfull_wsgi.registry.packages import Package
@@ -25,6 +25,8 @@ def create(management: Management, call: Call) -> Members:
     registry = management.writable(call)
     code = call.parameters["Code"]
     _check(code, call.parameters)
+    if registry.read(call.named.name) is not None:  # before the package is stored for nothing
+        raise ResourceConflictException(f"Function already exist: {call.named.name}")
     return registry.create_function(call.named.name, call.parameters, _package(registry, code), call.caller.name)
 
 
@@ -66,7 +68,8 @@ def update_code(management: Management, call: Call) -> Members:
     """Give a function other code."""
     registry = management.writable(call)
     _check(call.parameters, call.parameters)
-    package = _package(registry, call.parameters)
+    registry.get(call.named.name)  # before the package is stored for nothing
+    package = _package(registry, call.parameters, dry_run=call.parameters.get("DryRun", False))
     return registry.update_code(call.named.name, call.parameters, package, call.caller.name)
 
 
@@ -106,10 +109,21 @@ def _check(code: Members, members: Members) -> None:
     refuse_members({**members, **code})
 
 
-def _package(registry: Registry, code: Members) -> Package | None:
-    """Store the package of a request, and return the registry's package; None if the request has no code."""
-    if (content := code.get("ZipFile")) is not None:
-        return registry.packages.add(io.BytesIO(content))
-    if code.get("S3Bucket") or code.get("S3Key"):
-        raise InvalidParameterValueException("This server has no access to S3. Send the package as ZipFile.")
+def _package(registry: Registry, code: Members, *, dry_run: bool = False) -> Package | None:
+    """Store the package of a request, and return the registry's package; None if the request has no code.
+
+    A package in S3 is copied. A dry run only checks the package.
+    """
+    content, bucket, key = code.get("ZipFile"), code.get("S3Bucket"), code.get("S3Key")
+    if content is not None and (bucket or key):
+        raise InvalidParameterValueException(
+            "Please do not provide other FunctionCode parameters when providing a ZipFile."
+        )
+    if content is not None:
+        file = io.BytesIO(content)
+        return registry.packages.check(file) if dry_run else registry.packages.add(file)
+    if bucket and key:
+        return registry.packages.fetch(bucket, key, code.get("S3ObjectVersion"), dry_run=dry_run)
+    if bucket or key:
+        raise InvalidParameterValueException("A package in S3 needs both S3Bucket and S3Key.")
     return None

@@ -25,7 +25,7 @@ The action is the one that a key's `serverfull_actions` must name; see [Security
 |---|---|---|"""
 
 NOTES = {
-    "CreateFunction": "the package as `ZipFile`; container images are refused",
+    "CreateFunction": "the package as `ZipFile` or in S3; container images are refused",
     "ListFunctions": "`MasterRegion` has no effect",
     "GetAccountSettings": "AWS's limits of an account, and the use of the registry",
     "GetPolicy": "always the 404 of a function without a policy",

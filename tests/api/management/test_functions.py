@@ -1,5 +1,6 @@
 """Deployed functions through the management API, as boto3 and AWS's own messages have them."""
 
+import contextlib
 import hashlib
 import json
 from base64 import b64encode
@@ -207,6 +208,54 @@ def test_a_redundant_update_and_a_dry_run_have_a_new_revision_and_none(aws):
     )
     aws.update_function_configuration(FunctionName="hello", RevisionId=after, Timeout=9)
     assert aws.get_function_configuration(FunctionName="hello")["Timeout"] == 9
+
+
+class Buckets:
+    """Buckets whose objects are packages: their code returns the bucket, the key and the version."""
+
+    @contextlib.contextmanager
+    def download(self, bucket, key, version=None):
+        yield code(f"{bucket} {key} {version}")
+
+
+def stored(tmp_path):
+    return sorted(path.name for path in tmp_path.glob("registry/code/*"))
+
+
+@pytest.mark.quick
+def test_a_package_in_s3_is_copied(tmp_path):
+    with management.served(registry_in(tmp_path, source=Buckets())) as application:
+        with management.client(management.signed(application)) as aws:
+            place = {"S3Bucket": "bucket", "S3Key": "code.zip"}
+            members = {"Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler"}
+            created = aws.create_function(FunctionName="hello", Code=place, **members)
+            digest = hashlib.sha256(code("bucket code.zip None").read()).digest()
+            assert created["CodeSha256"] == b64encode(digest).decode()
+            before = stored(tmp_path)
+            dry = aws.update_function_code(FunctionName="hello", **place, S3ObjectVersion="7", DryRun=True)
+            assert (dry["CodeSha256"] != created["CodeSha256"], stored(tmp_path)) == (True, before)
+            aws.update_function_code(FunctionName="hello", **place, S3ObjectVersion="7")
+            after = aws.get_function_configuration(FunctionName="hello")
+            assert (after["CodeSha256"], len(stored(tmp_path))) == (dry["CodeSha256"], 2)
+            for more, message in (
+                ({"S3Bucket": "bucket"}, "needs both S3Bucket and S3Key"),
+                ({**place, "ZipFile": b"zip"}, "Please do not provide other FunctionCode parameters"),
+            ):
+                with pytest.raises(aws.exceptions.InvalidParameterValueException, match=message):
+                    aws.update_function_code(FunctionName="hello", **more)
+
+
+@pytest.mark.quick
+def test_a_refused_deploy_stores_no_package(aws, tmp_path):
+    management.create(aws)
+    before = stored(tmp_path)
+    other = code("two").read()
+    with pytest.raises(aws.exceptions.ResourceConflictException):
+        management.create(aws, zip=other)
+    with pytest.raises(aws.exceptions.ResourceNotFoundException):
+        aws.update_function_code(FunctionName="other", ZipFile=other)
+    aws.update_function_code(FunctionName="hello", ZipFile=other, DryRun=True)
+    assert stored(tmp_path) == before
 
 
 @pytest.mark.quick
