@@ -124,7 +124,6 @@ def _function(document: Document, configuration: Configuration, code: str, layer
         event_config=EventConfig(dead_letter=target) if target else None,
         logging_config=logging_config_of(configuration["LoggingConfig"]),
         reserved=document["reserved"],
-        ephemeral_storage=configuration["EphemeralStorage"]["Size"],
     )
 
 
