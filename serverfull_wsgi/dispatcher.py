@@ -182,6 +182,8 @@ class Dispatcher:
         if self._metrics:
             failed = outcome.function_error is not None
             self._metrics.record_invocation(function.name, outcome.duration, failed, concurrent, age, overran)
+            if outcome.provisioned is not None:
+                self._metrics.record_provisioned(function.name, *outcome.provisioned)
 
     def accept(self, invocation: Invocation, attempt_of: str = "") -> str:
         """Accept an event and return its request id. A repeated attempt returns the first request id.

@@ -58,6 +58,8 @@ class Function:
             process, and needs neither ``code`` nor ``environment``.
         reserved: the reserved concurrency: the most invocations at the same time, of all versions together, over all
             processes of the machine. 0 stops the function, None is no limit.
+        provisioned: the provisioned concurrency: the number of environments of this version that are initialised before
+            the first call, over all processes of the machine; for isolated functions only.
 
     Raises:
         ConfigurationError: for values that no function can have.
@@ -84,6 +86,7 @@ class Function:
     is_mocked: bool = False
     logging_config: LoggingConfig | None = None
     reserved: int | None = field(default=None, compare=False)  # a new limit makes no environment outdated
+    provisioned: int | None = field(default=None, compare=False)  # likewise
     ephemeral_storage: int = 512
     mounts: Sequence[str] = ()
 
@@ -105,6 +108,10 @@ class Function:
         for path in self.mounts:
             if not re.fullmatch(r"/mnt/[a-zA-Z0-9_.-]+", path):
                 self._refuse("mounts", path, "paths such as /mnt/data, which SERVERFULL_MOUNTS has")
+        if self.provisioned is not None and not (_is_count(self.provisioned) and self.provisioned):
+            self._refuse("provisioned", self.provisioned, f"a whole number from 1 to {CONCURRENCY_LIMIT:,}, or None")
+        if self.provisioned and self.reserved is not None and self.provisioned > self.reserved:
+            self._refuse("provisioned", self.provisioned, f"at most the reserved concurrency, {self.reserved}")
         self._check_environment()
         for error in self.errors:
             if not isinstance(error, BaseException) and not (
@@ -198,6 +205,14 @@ class Invocation:
         return self._event
 
 
+class ProvisionedUse(NamedTuple):
+    """The use of a function's provisioned concurrency at the start of an invocation, in one server process."""
+
+    is_spillover: bool  # whether the invocation runs in an environment that is not provisioned
+    busy: int  # provisioned environments that run an invocation
+    allocated: int  # provisioned environments
+
+
 class Outcome(NamedTuple):
     """The result of an invocation. A failure of the handler is an outcome too, with a ``function_error``."""
 
@@ -210,3 +225,4 @@ class Outcome(NamedTuple):
     memory: int | None = None  # MiB, the environment's peak of resident memory; None in the server's own process
     init_duration: float | None = None  # seconds for the environment's start; None if it was running already
     status: str | None = None  # the Status in REPORT if the server ended the invocation: "timeout" or "error"
+    provisioned: ProvisionedUse | None = None  # None for a function without provisioned concurrency

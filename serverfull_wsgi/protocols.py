@@ -9,8 +9,8 @@ A request names a function. A `Fetcher` returns the `Function` (which). An `Exec
 
 Each of these protocols has the methods that every implementation needs. An ability that only some implementations have
 is a protocol of its own, and the application tests for it with `isinstance`: `ListableFetcher`, `RoutingFetcher`,
-`ReportingFetcher`, `CheckingExecutor`, `SandboxCheckable`, `PlaceSharing`, `Startable`, `Closable`, `ShutdownAware`,
-`Checkable`, `EventLog`.
+`ReportingFetcher`, `CheckingExecutor`, `SandboxCheckable`, `PlaceSharing`,
+`ProvisioningExecutor`, `Startable`, `Closable`, `ShutdownAware`, `Checkable`, `EventLog`.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class ReportingFetcher(Protocol):
 class Executor(Protocol):
     """Runs functions (how).
 
-    An executor may also be `Startable`, `Closable`, `ShutdownAware`, `SandboxCheckable`, `PlaceSharing` and a
-    `CheckingExecutor`.
+    An executor may also be `Startable`, `Closable`, `ShutdownAware`, `SandboxCheckable`, `PlaceSharing`, a
+    `ProvisioningExecutor` and a `CheckingExecutor`.
     """
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
@@ -181,6 +181,18 @@ class ShutdownAware(Protocol):
 class SharedPlaces(Protocol):
     """Counted places that the processes of a machine share; see `storage.place_locks`."""
 
+    def acquire(self, key: str, limit: int) -> Any | None:
+        """Return a place, or None if ``limit`` places of the key are in use. Raises OSError."""
+        ...
+
+    def count(self, key: str) -> int:
+        """Return the number of the key's places that are in use."""
+        ...
+
+    def release(self, place: Any) -> None:
+        """Give a place back."""
+        ...
+
     def descriptors(self) -> Sequence[int]:
         """Return the descriptors that a child process has to keep open, so that it keeps this process's places."""
         ...
@@ -192,6 +204,23 @@ class PlaceSharing(Protocol):
 
     def share_places(self, places: SharedPlaces) -> None:
         """Have the executor's processes keep the server's places until they have ended. Called before `start`."""
+        ...
+
+
+@runtime_checkable
+class ProvisioningExecutor(Protocol):
+    """An executor that can initialise environments before the first call."""
+
+    def provision(self, functions: Sequence[Function], region: str, processes: int | None) -> None:
+        """Keep environments of these functions initialised, after `start`. Called before `start`.
+
+        Args:
+            functions: those with a provisioned concurrency.
+            region: the region that they see.
+            processes: the number of processes that the server starts with; None if it is not known.
+
+        Raises `ConfigurationError` if so many environments cannot run in so many processes.
+        """
         ...
 
 

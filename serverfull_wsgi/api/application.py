@@ -44,6 +44,7 @@ from serverfull_wsgi.protocols import (
     Executor,
     Fetcher,
     PlaceSharing,
+    ProvisioningExecutor,
     ShutdownAware,
     Startable,
     is_listable,
@@ -148,7 +149,14 @@ class Application:
             metrics=self._metrics,
         )
         functions = _checked_functions(self.dispatcher.fetcher, self.executor)
-        self._may_reserve = has_deployed_functions(fetcher) or any(function.reserved for function in functions)
+        self._provisioned = [function for function in functions if function.provisioned]
+        self._may_reserve = (
+            has_deployed_functions(fetcher)
+            or any(function.reserved for function in functions)
+            or (bool(self._provisioned) and isinstance(self.executor, ProvisioningExecutor))
+        )
+        self._region = region
+        self._processes: int | None = None
         self._invoke = Invoke(self.dispatcher, mock=mock)
         self._rules = [
             Rule(f"{INVOKE_PREFIX}<FunctionName>{INVOKE_SUFFIX}", methods=["POST"], endpoint=self._invoke),
@@ -308,6 +316,8 @@ class Application:
                 raise RuntimeError("the application is closed in this process; make a new one")
             if self._parts is None:
                 bound_output()
+                if self._provisioned and isinstance(self.executor, ProvisioningExecutor):
+                    self.executor.provision(self._provisioned, self._region, self._processes)
                 self._parts = _Parts(
                     self._rules,
                     self._metrics,
@@ -318,6 +328,14 @@ class Application:
                 )
             self._parts.open()
             self._is_started = True
+
+    def expect_processes(self, count: int) -> None:
+        """Announce the number of processes that the server starts with this application. Call this before `start`.
+
+        The processes share the environments of provisioned concurrency. `start` refuses more environments than
+        ``count`` processes can have.
+        """
+        self._processes = count
 
     def watch_shutdown(self, seconds_left: Callable[[], float | None]) -> None:
         """Let functions in isolated processes end before the server does.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ConfigurationError
@@ -12,6 +12,7 @@ from serverfull_wsgi.protocols import (
     Closable,
     Executor,
     PlaceSharing,
+    ProvisioningExecutor,
     SandboxCheckable,
     SharedPlaces,
     ShutdownAware,
@@ -106,6 +107,16 @@ class ChoosingExecutor:
         """Pass ``places`` on: isolated functions run in processes of their own."""
         if isinstance(self._isolated, PlaceSharing):
             self._isolated.share_places(places)
+
+    def provision(self, functions: Sequence[Function], region: str, processes: int | None) -> None:
+        """Pass the isolated functions on, and log a warning with the others, for which nothing can start in advance."""
+        isolated = [function for function in functions if self.choice(function) is self._isolated]
+        if others := sorted({function.name for function in functions} - {function.name for function in isolated}):
+            self._logger.warning(
+                "provisioned concurrency has no effect on functions in the server's process: %s", ", ".join(others)
+            )
+        if isolated and isinstance(self._isolated, ProvisioningExecutor):
+            self._isolated.provision(isolated, region, processes)
 
     def close(self) -> None:
         for executor in (self._in_process, self._isolated):

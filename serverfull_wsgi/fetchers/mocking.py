@@ -61,9 +61,9 @@ class MockingFetcher:
         return getattr(self._fetcher, name)
 
     def _mocked(self, function: Function) -> Function:
-        # A mock takes no place of the reserved concurrency, so that it needs no data directory.
+        # A mock takes no place of the reserved concurrency, so that it needs no data directory, and has no environment.
         handler = lambda event, context: self._result(function)  # noqa: E731
-        return replace(function, handler=handler, is_mocked=True, reserved=None)
+        return replace(function, handler=handler, is_mocked=True, reserved=None, provisioned=None)
 
     def _result(self, function: Function) -> Any:
         if function.mock is not UNSET:

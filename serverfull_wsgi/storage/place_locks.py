@@ -96,6 +96,12 @@ class PlaceLocks:
                     return Place(key, number)
             return None
 
+    def count(self, key: str) -> int:
+        """Return the number of the key's places that are in use, here and in other processes."""
+        with self._lock():
+            offset, held = _offset(key), len(self._held.get(key, ()))
+            return held if self._fd is None else held + self._count(offset, offset + MOST_PLACES)
+
     def release(self, place: Place) -> None:
         """Give a place back."""
         with self._lock():

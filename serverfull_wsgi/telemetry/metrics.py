@@ -310,6 +310,21 @@ class Metrics:
         """
         _datagrams(self.client, function_name).send(duration, failed, concurrent, age, overran)
 
+    def record_provisioned(self, function_name: str, is_spillover: bool, busy: int, allocated: int) -> None:
+        """Send the metrics of an invocation of a function with provisioned concurrency.
+
+        Args:
+            function_name: the function's name, without its version.
+            is_spillover: whether the invocation runs in an environment that is not provisioned.
+            busy: the provisioned environments of this process that run an invocation.
+            allocated: the provisioned environments of this process.
+        """
+        kind = "SpilloverInvocations" if is_spillover else "Invocations"
+        with for_function(self.client, function_name).pipeline() as pipeline:
+            pipeline.incr(f"ProvisionedConcurrency{kind}")
+            pipeline.gauge("ProvisionedConcurrentExecutions", busy)
+            pipeline.gauge("ProvisionedConcurrencyUtilization", round(busy / allocated, 3) if allocated else 0)
+
     def count(self, function_name: str, metric: str) -> None:
         """Add 1 to a function's counter, such as ``Throttles`` or ``AsyncEventsReceived``."""
         for_function(self.client, function_name).incr(metric)

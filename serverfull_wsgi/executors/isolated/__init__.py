@@ -52,7 +52,7 @@ Invariants:
 - A fork of the server process ends nothing of its parent's. It opens an executor of its own at its first invocation.
 
 Modules: `executor` is the public class and the sequence of one invocation; `pools` has the limit and the idle
-environments; `execution` turns an invocation's events into its log and outcome; `environment` is one process group with
-its descriptors, and `descriptors` counts how many fit; `output` reads its pipe; `sandbox` has its limits; `runtimes`
-has the command for each AWS runtime.
+environments; `provisioning` starts environments before they are needed; `execution` turns an invocation's events into
+its log and outcome; `environment` is one process group with its descriptors, and `descriptors` counts how many fit;
+`output` reads its pipe; `sandbox` has its limits; `runtimes` has the command for each AWS runtime.
 """

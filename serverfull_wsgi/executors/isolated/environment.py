@@ -67,6 +67,7 @@ class Environment:
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.function, self.tmp = function, tmp
+        self.is_provisioned = False  # whether it is one of the function's provisioned environments
         self._spawner, self._is_stopped = spawner, is_stopped
         self._poll = select.poll()
         self._closed, self._output_open, self._channel_open = False, True, True

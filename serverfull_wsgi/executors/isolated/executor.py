@@ -14,12 +14,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.domain import Function, Invocation, Outcome, ProvisionedUse
 from serverfull_wsgi.errors import ConfigurationError, ServiceException, TooManyRequestsException
 from serverfull_wsgi.executors.isolated.descriptors import environments_that_fit, limit_for, raise_limit
 from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment, EventLost
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
+from serverfull_wsgi.executors.isolated.provisioning import Provisioner
 from serverfull_wsgi.executors.isolated.roots import Roots
 from serverfull_wsgi.executors.isolated.runtimes.launch import BOOTSTRAP, PACKAGES, LaunchSpec, launch_spec
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
@@ -94,12 +95,16 @@ class ProcessExecutor:
         self._init_timeout, self._drain = init_timeout, drain
         self._seconds_left: Callable[[], float | None] = lambda: None
         self._places: SharedPlaces | None = None
+        self._provisioned: Sequence[Function] = ()
+        self._region, self._processes = "", 1
         self._opened: _OpenExecutor | None = None
         self._closed_by = 0  # process id
         _executors.add(self)
 
     def start(self) -> None:
-        if self._eager:
+        if self._provisioned and self._places:
+            self._open().provision(self._provisioned, self._places, self._region, self._processes)
+        elif self._eager:
             self._open()
 
     def check_sandbox(self, functions: Iterable[Function]) -> None:
@@ -119,6 +124,17 @@ class ProcessExecutor:
     def share_places(self, places: SharedPlaces) -> None:
         """See `PlaceSharing`: an environment of a server that was killed ends some milliseconds after it."""
         self._places = places
+
+    def provision(self, functions: Sequence[Function], region: str, processes: int | None) -> None:
+        """See `ProvisioningExecutor`: `start` then starts this process's share of the environments."""
+        wanted = sum(function.provisioned or 0 for function in functions)
+        if processes is not None and wanted > self._max_concurrency * processes:
+            raise ConfigurationError(
+                f"provisioned concurrency of {wanted} environments is more than SERVERFULL_MAX_CONCURRENCY="
+                f"{self._max_concurrency} allows in {processes} process{'es' * (processes != 1)}; raise "
+                f"the setting to at least {-(-wanted // processes)}, or lower the provisioned concurrency"
+            )
+        self._provisioned, self._region, self._processes = functions, region, processes or 1
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         opened = self._opened
@@ -243,19 +259,24 @@ class _OpenExecutor:
         self._init_timeout, self._logger, self._completed = init_timeout, logger, completed
         self._node_modules = node_modules
         self._python_modules = python_modules
+        self._provisioner: Provisioner | None = None
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
         execution, pools = Execution(function, invocation, self._logger), self.pools
         pool, failed = pools.pool(function)
         if failed:
             return execution.fail(failed)
-        launch = partial(self._launch, pool.function, invocation)
+        launch = partial(self._launch, pool.function, invocation.function_name.region)
+        if self._provisioner is not None:
+            self._provisioner.update(function)
         while isinstance(place := pools.acquire(pool), Environment):
             with contextlib.suppress(EventLost):  # an earlier invocation ended it, so that another one runs this one
-                return self._run(pool, place, execution).outcome
+                use = self._use(function, pool, place)
+                return self._run(pool, place, execution).outcome._replace(provisioned=use)
+        use = self._use(function, pool, None)
         outcome = self._start_and_run(place, launch, execution)
         if isinstance(outcome, Outcome):
-            return outcome
+            return outcome._replace(provisioned=use)
         # As on AWS, a start that timed out is repeated once, in the invocation's own time.
         while True:
             place = pools.acquire(pool)
@@ -263,7 +284,20 @@ class _OpenExecutor:
             with contextlib.suppress(EventLost):
                 result = self._run(pool, environment, execution)
                 pools.record_start(pool, result.failed_start)
-                return result.outcome
+                return result.outcome._replace(provisioned=use)
+
+    def _use(self, function: Function, pool: Pool, environment: Environment | None) -> ProvisionedUse | None:
+        provisioner = self._provisioner
+        return provisioner.use(pool, environment) if provisioner is not None and function.provisioned else None
+
+    def provision(self, functions: Sequence[Function], places: SharedPlaces, region: str, processes: int) -> None:
+        """Start this process's share of the provisioned environments."""
+
+        def launch(function: Function, directory: str | None) -> Environment:
+            return self._launch(function, region, directory, is_provisioned=True)
+
+        self._provisioner = Provisioner(self.pools, places, launch, processes, self._init_timeout, self._logger)
+        self._provisioner.start(functions)
 
     def _start_and_run(self, reservation: Reservation, launch: Launch, execution: Execution) -> Outcome | InitTimedOut:
         """Run the invocation in a new environment, and release the environment."""
@@ -293,9 +327,13 @@ class _OpenExecutor:
         finally:
             self.pools.release(pool, environment, is_reusable=is_reusable)
 
-    def _launch(self, function: Function, invocation: Invocation, directory: str | None) -> Environment:
+    def _launch(
+        self, function: Function, region: str, directory: str | None, *, is_provisioned: bool = False
+    ) -> Environment:
         """Start the process of a new environment, with the temporary files in ``directory`` or with none."""
-        spec = self._launch_spec(function, invocation)
+        spec = self._launch_spec(function, region)
+        if is_provisioned:
+            spec.variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency"
         new = None if directory else self.spawner.create_tmp()
         try:
             return Environment(function, spec, self.spawner, directory or str(new), self._logger, self.pools.is_stopped)
@@ -309,7 +347,7 @@ class _OpenExecutor:
             self._logger.exception("an environment could not be started, so its invocation fails")
             raise ServiceException() from error
 
-    def _launch_spec(self, function: Function, invocation: Invocation) -> LaunchSpec:
+    def _launch_spec(self, function: Function, region: str) -> LaunchSpec:
         handler = handler_string(function)
         if handler is None:
             raise ConfigurationError(
@@ -320,7 +358,7 @@ class _OpenExecutor:
         spec = launch_spec(
             self._completed(function),
             handler,
-            region=invocation.function_name.region,
+            region=region,
             python=python,
             node_modules=self._node_modules,
             python_modules=self._python_modules,
@@ -338,7 +376,11 @@ class _OpenExecutor:
         return spec
 
     def close(self) -> None:
+        if self._provisioner is not None:
+            self._provisioner.stop()
         self.pools.close()
+        if self._provisioner is not None:
+            self._provisioner.release()
         self.spawner.close()
 
     def abandon(self) -> None:

@@ -46,10 +46,25 @@ class Pool:
         self.function = function
         self.key = function.name, function.version
         self.idle: list[Environment] = []  # the one used last comes last
+        self.has_provisioned = False  # whether there ever was a provisioned environment
         self._directories: list[tuple[str, float]] = []  # of environments that ended, and since when
         self._failures = 0
         self._failed: FailedStart | None = None
         self._retry_at = 0.0
+
+    def pop_idle(self) -> Environment | None:
+        """Remove and return the environment used last, a provisioned one if there is one; None if none is idle."""
+        if not self.idle:
+            return None
+        if self.has_provisioned:
+            for index in reversed(range(len(self.idle))):
+                if self.idle[index].is_provisioned:
+                    return self.idle.pop(index)
+        return self.idle.pop()
+
+    def provisioned_idle(self) -> int:
+        """Return the number of provisioned environments that are idle."""
+        return sum(one.is_provisioned for one in self.idle)
 
     def record_start(self, failed: FailedStart | None) -> None:
         """Count a failed start, or forget the failures after a start that succeeded (``None``)."""
@@ -73,8 +88,16 @@ class Pool:
         return self._directories.pop()[0] if self._directories else None
 
     def remove_unused(self, since: float) -> tuple[list[Environment], list[str]]:
-        """Remove and return environments and directories unused since that time, and environments that died or hang."""
-        kept = [one for one in self.idle if one.used >= since and one.is_alive() and not one.is_overdue()]
+        """Remove and return environments and directories unused since that time, and environments that died or hang.
+
+        Provisioned environments stay, however long they are idle, unless ``since`` is infinite.
+        """
+        stays = since != float("inf")
+        kept = [
+            one
+            for one in self.idle
+            if (one.used >= since or (stays and one.is_provisioned)) and one.is_alive() and not one.is_overdue()
+        ]
         removed = [one for one in self.idle if one not in kept]
         self.idle = kept
         directories = [path for path, when in self._directories if when < since]
@@ -109,6 +132,7 @@ class PoolManager:
         self._outdated: list[Environment] = []  # to be ended, since their function has changed
         self._unused: Queue[str | None] = Queue()  # directories to be removed; None ends the thread
         self._stopping_at = float("inf")
+        self.on_provisioned_end: Callable[[Environment], None] = lambda environment: None
         self._closing = threading.Event()
 
     def start(self) -> None:
@@ -159,15 +183,16 @@ class PoolManager:
                     self._give_back(pool, environment)
                 else:
                     self._retire(environment, pool)
-        return self._reserve(pool)
+        return self.reserve(pool)
 
     def _pop_idle(self, pool: Pool) -> Environment | None:
         with self._lock:
             if self.is_stopped():
                 raise ServiceException(STOPPING)
-            return pool.idle.pop() if pool.idle else None
+            return pool.pop_idle()
 
-    def _reserve(self, pool: Pool) -> Reservation:
+    def reserve(self, pool: Pool) -> Reservation:
+        """Return a reservation for a new environment. Raises `TooManyRequestsException` if the limit is reached."""
         with self._lock:
             ending = self._outdated + self._evict(len(self._outdated))
             self._outdated = []
@@ -180,10 +205,12 @@ class PoolManager:
         """Remove and return the environment that has been idle longest, if a new one needs its place."""
         if self._count - ending < self._limit:
             return []
-        idle = [(pool.idle[0].used, pool) for pool in self._pools.values() if pool.idle]
+        idle = [(one, pool) for pool in self._pools.values() for one in pool.idle if not one.is_provisioned]
         if not idle:
             raise TooManyRequestsException
-        return [min(idle, key=lambda pair: pair[0])[1].idle.pop(0)]
+        environment, pool = min(idle, key=lambda pair: pair[0].used)
+        pool.idle.remove(environment)
+        return [environment]
 
     def launch(self, reservation: Reservation, launch: Launch) -> Environment:
         """Turn a reservation into an environment. If ``launch`` raises, the reserved place is free again."""
@@ -223,9 +250,31 @@ class PoolManager:
         if not is_kept:
             self._retire(environment, pool)
 
+    def release_to_function(self, environment: Environment) -> None:
+        """Make a new environment idle, that no invocation waits for; end one that is outdated."""
+        pool = self._pools.get((environment.function.name, environment.function.version))
+        if pool is not None and pool.function is environment.function:
+            pool.has_provisioned = True
+            self.release(pool, environment, is_reusable=True)
+        else:
+            self._retire(environment)
+
+    def end_provisioned(self, function: Function) -> bool:
+        """End a provisioned environment of a function that is idle. Return False if there is none."""
+        with self._lock:
+            pool = self._pools.get((function.name, function.version))
+            environment = next((one for one in pool.idle if one.is_provisioned), None) if pool else None
+            if pool is None or environment is None:
+                return False
+            pool.idle.remove(environment)
+        self._retire(environment, pool)
+        return True
+
     def _retire(self, environment: Environment, pool: Pool | None = None) -> None:
         """End an environment, and keep its temporary files for the next one of ``pool``, or remove them."""
         environment.close()
+        if environment.is_provisioned:
+            self.on_provisioned_end(environment)
         with self._lock:
             self._environments.discard(environment)
             self._count -= 1

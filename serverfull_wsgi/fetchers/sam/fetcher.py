@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
+from dataclasses import replace
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
@@ -125,7 +126,8 @@ class SamFetcher(StaticFetcher):
             self._refused[name] = declared.problems
             return
         functions[name] = declared.function
-        if declared.alias:
+        if declared.alias:  # as on AWS, provisioned concurrency is the version's
+            functions[name] = replace(declared.function, provisioned=None)
             functions[f"{name}:1"] = declared.function
             aliases[f"{name}:{declared.alias}"] = "1"
 

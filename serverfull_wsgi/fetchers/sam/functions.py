@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from serverfull_wsgi.domain import CONCURRENCY_LIMIT, TIMEOUT_LIMIT, Function
@@ -74,7 +75,10 @@ def read_function(
         mounts=_mounts(properties),
         reserved=properties.number("ReservedConcurrentExecutions", least=0, most=CONCURRENCY_LIMIT),
     )
-    alias = _alias(properties) if resource["Type"] == SERVERLESS_FUNCTION else ""
+    is_serverless = resource["Type"] == SERVERLESS_FUNCTION
+    alias = _alias(properties) if is_serverless else ""
+    if is_serverless:
+        function = _with_provisioned(function, properties, alias)
     for source_id, source in ((id, properties), (event_id, event_resource)):
         for path, note in source.notes if source and not properties.problems else ():
             notes.add(source_id, path, note)
@@ -103,6 +107,21 @@ def _alias(properties: Properties) -> str:
             "AutoPublishAlias", f"{alias!r} must be letters, digits, '-' and '_', and not a number; choose another name"
         )
     return alias
+
+
+def _with_provisioned(function: Function, properties: Properties, alias: str) -> Function:
+    """Return the function with the provisioned concurrency of its ProvisionedConcurrencyConfig."""
+    path = "ProvisionedConcurrencyConfig.ProvisionedConcurrentExecutions"
+    number = properties.number(path, most=CONCURRENCY_LIMIT)
+    if number is None:
+        return function
+    if not alias:
+        properties.add_problem(path, "SAM needs an alias to provision concurrency for; add AutoPublishAlias")
+    elif function.reserved is not None and number > function.reserved:
+        properties.add_problem(path, f"{number} must be at most ReservedConcurrentExecutions, {function.reserved}")
+    else:
+        return replace(function, provisioned=number)
+    return function
 
 
 def _environment(properties: Properties) -> dict[str, str]:

@@ -75,7 +75,8 @@ PROPERTIES: Mapping[str, _Tree] = {
         **_names(
             "AssumeRolePolicyDocument AutoPublishAlias AutoPublishAliasAllProperties AutoPublishCodeSha256 "
             "DeploymentPreference Events ImageUri InlineCode PermissionsBoundary Policies PropagateTags "
-            "ProvisionedConcurrencyConfig RolePath SourceKMSKeyArn Tracing VersionDeletionPolicy VersionDescription",
+            "RolePath SourceKMSKeyArn Tracing VersionDeletionPolicy VersionDescription",
+            ProvisionedConcurrencyConfig=_names("ProvisionedConcurrentExecutions"),
             CodeUri=_names("Bucket Key StorageMode Version"),
             DeadLetterQueue=_names("TargetArn Type"),
             EventInvokeConfig=_INVOKE,

@@ -73,7 +73,6 @@ _FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "FunctionScalingConfig": (_is_any, "scaling is not configured here; SERVERFULL_MAX_CONCURRENCY is the limit"),
     "FunctionUrlConfig": (_is_any, f"function URLs {_WITH_FRONT}"),
-    "ProvisionedConcurrencyConfig": (_is_any, "no environments start in advance; the first call starts one"),
     "RecursiveLoop": (
         _unless("Terminate"),
         "loops of events are always stopped, as with Terminate; Allow has no effect",

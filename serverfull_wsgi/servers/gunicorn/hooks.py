@@ -35,6 +35,7 @@ def post_worker_init(worker: Any) -> None:
 
     adopt(worker)
     for application in applications_in(worker.wsgi):
+        application.expect_processes(worker.cfg.workers)
         with kept_alive(worker):
             application.start()
         application.watch_shutdown(seconds_left_of(worker))

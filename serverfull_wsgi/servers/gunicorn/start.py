@@ -141,6 +141,7 @@ def _prepare(worker: Any, application: Application) -> None:
     """Do the work of the hooks that a worker needs before it runs."""
     from serverfull_wsgi.servers.gunicorn.workers import adopt
 
+    application.expect_processes(worker.cfg.workers)
     application.watch_shutdown(seconds_left_of(worker))
     adopt(worker)
 

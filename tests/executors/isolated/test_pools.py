@@ -86,6 +86,8 @@ def is_refused(executor):
 class Process:
     """An environment without a process. Its end waits for ``may_close``."""
 
+    is_provisioned = False
+
     def __init__(self, directory):
         self.tmp, self.used = directory or "/nowhere", 0.0
         self.may_close = threading.Event()

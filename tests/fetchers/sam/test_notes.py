@@ -59,7 +59,6 @@ SERVED = "x86_64" if OTHER == "arm64" else "arm64"
         ("VpcConfig: {SubnetIds: [!Ref Lost]}", "VpcConfig", "the function uses the network of this machine"),
         ("Tracing: Active", "Tracing", "no traces are sent to X-Ray"),
         ("Tracing: !If [Unknown, Active, PassThrough]", "Tracing", "no traces are sent to X-Ray"),
-        ("ProvisionedConcurrencyConfig: {X: 1}", "ProvisionedConcurrencyConfig", "no environments start in advance"),
         ("SnapStart: {ApplyOn: PublishedVersions}", "SnapStart", "no snapshots are taken"),
         ("EphemeralStorage: {Size: 2048}", "EphemeralStorage", "the size of /tmp is limited only where"),
         ("TenancyConfig: {TenantIsolationMode: PER_TENANT}", "TenancyConfig", "tenants share environments"),
@@ -285,3 +284,28 @@ def test_a_reserved_concurrency_that_is_not_a_count_is_a_problem(load):
     assert fetcher.problems() == [
         "t.yaml:2: Hello.ReservedConcurrentExecutions: '-1' must be a whole number from 0 to 1,000,000; correct it"
     ]
+
+
+PROVISIONED = "ProvisionedConcurrencyConfig: {ProvisionedConcurrentExecutions: %s}"
+
+
+def test_the_provisioned_concurrency_is_that_of_the_published_version(load):
+    fetcher = load(one(f"AutoPublishAlias: live, {PROVISIONED % 3}"))
+    assert [fetcher.fetch("Hello", qualifier).provisioned for qualifier in ("$LATEST", "1", "live")] == [None, 3, 3]
+    assert fetcher.notes() == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "problem"),
+    [
+        (PROVISIONED % 3, "SAM needs an alias to provision concurrency for; add AutoPublishAlias"),
+        (f"AutoPublishAlias: live, {PROVISIONED % 0}", "'0' must be a whole number from 1 to 1,000,000; correct it"),
+        (
+            f"AutoPublishAlias: live, ReservedConcurrentExecutions: 2, {PROVISIONED % 3}",
+            "3 must be at most ReservedConcurrentExecutions, 2",
+        ),
+    ],
+)
+def test_a_provisioned_concurrency_that_aws_would_refuse_is_a_problem(load, properties, problem):
+    path = "ProvisionedConcurrencyConfig.ProvisionedConcurrentExecutions"
+    assert load(one(properties)).problems() == [f"t.yaml:2: Hello.{path}: {problem}"]

@@ -1,4 +1,4 @@
-"""Reserved concurrency over the processes of a machine: web processes, event workers, and environments."""
+"""Reserved and provisioned concurrency over the processes of a machine: web processes, workers, environments."""
 
 import contextlib
 import json
@@ -152,3 +152,39 @@ def test_an_environment_that_outlives_its_server_counts_until_it_has_ended(serve
                 os.kill(pid, signal.SIGCONT)
         wait_until(lambda: places.acquire("held", 1))
         wait_until(lambda: not gauge.running)
+
+
+INITIALISED = """
+import os, socket
+from serverfull_wsgi import Function
+
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "provisioned-concurrency":
+    connection = socket.create_connection(("127.0.0.1", {port}))  # the gauge counts it until this process ends
+
+def _handler(event, context):
+    return os.getpid()
+
+held = Function(_handler, provisioned={number})
+"""
+
+
+def wait_for_rest(gauge):
+    """Wait until as many as reserved run, half a second from now."""
+    gauge.rounds = 0
+    wait_until(lambda: gauge.rounds > 100 and gauge.running == RESERVED, 30)
+
+
+@needs_client
+def test_as_many_environments_as_provisioned_stand_ready_while_workers_are_killed(servers, gauge, battery):
+    gauge.hold, workers, rng = FOR_EVER, share(4, 2), random.Random(SEED)
+    (servers.folder / "gauged.py").write_text(INITIALISED.format(port=gauge.port, number=RESERVED))
+    environ = {"SERVERFULL_FUNCTIONS": "held=gauged.held", "SERVERFULL_EXECUTOR": "process"}
+    with servers.gunicorn("--workers", str(workers), *GTHREAD, **environ) as server:
+        wait_until(lambda: gauge.running == RESERVED)
+        for _ in range(share(20, 2)):
+            wait_for_rest(gauge)
+            os.kill(rng.choice(web_processes(server, workers)), signal.SIGKILL)
+            wait_for_rest(gauge)
+            assert servers.request("POST", INVOKE.format("held"), b"{}")[0] == 200
+    battery.record(f"provisioned concurrency {RESERVED} under kills", most=gauge.most, started=gauge.total)
+    assert gauge.most == RESERVED
