@@ -59,7 +59,7 @@ class Roots:
     def spec(self, target: str, preload: Sequence[str]) -> RootSpec:
         """Return the arguments of a template that is mounted at ``target``."""
         programs = [path for name in _PROGRAMS if (path := shutil.which(name))]
-        return RootSpec(target, list(preload), programs, self._folders)
+        return RootSpec(target, list(preload), programs)
 
     def root(self, function: Function, spec: LaunchSpec) -> Root:
         """Return the mounts of a function's environments."""

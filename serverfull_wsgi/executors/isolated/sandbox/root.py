@@ -64,6 +64,11 @@ def _cover(path: str) -> None:
         mounts.bind("/dev/null", path)
 
 
+def mount_points(root: Root) -> list[str]:
+    """Return the directories that the template must have for a function's mounts."""
+    return [one.target for one in root.mounts if not one.target.startswith((SHARED + "/", TMP + "/"))]
+
+
 def prepare(template: int, target: str) -> None:
     """Attach a clone of the template at ``target``, with a /proc of this process namespace.
 

@@ -62,15 +62,12 @@ class RootTemplate:
         target: an empty directory.
         preloaded: names of modules that the zygote imports.
         programs: paths of further programs that functions run, such as Node.js, each shown with its prefix.
-        folders: mount points for the folders of functions without a code directory.
 
     Raises:
         OSError: if the kernel refuses a mount.
     """
 
-    def __init__(
-        self, target: str, preloaded: Iterable[str], programs: Iterable[str] = (), folders: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, target: str, preloaded: Iterable[str], programs: Iterable[str] = ()) -> None:
         self._target = target
         self._stamps: dict[str, tuple[int, int]] = {}
         self.kept: list[str] = []
@@ -89,8 +86,6 @@ class RootTemplate:
         for name in os.listdir(_RUNTIME_FILES):
             if os.path.isfile(path := os.path.join(_RUNTIME_FILES, name)):
                 shutil.copyfile(path, f"{target}{RUNTIME}/{name}")
-        for folder in folders:
-            self._make_directory(folder)
         self._rewritable = mounts.clone(target, is_recursive=False)  # a second mount of the same files
         self._make_read_only()
 
@@ -99,6 +94,11 @@ class RootTemplate:
         for name in _CHANGING:
             self._refresh(name)
         return mounts.clone(self._target)
+
+    def make_mount_points(self, paths: Iterable[str]) -> None:
+        """Make directories, which existing clones have too, since all clones are mounts of one file system."""
+        for path in paths:
+            os.makedirs(f"/proc/self/fd/{self._rewritable}{path}", exist_ok=True)
 
     def _make_read_only(self) -> None:
         fd = mounts.clone(self._target)

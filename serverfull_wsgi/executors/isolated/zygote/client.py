@@ -61,10 +61,10 @@ class ZygoteClient:
                 mounts = []
                 if root:  # a connection between the zygote and its mount server
                     mounts = [*map(sockets.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))]
+                    mounts[0].send(encode(root))  # an argument would be visible to functions
                 fds = [end.fileno() for end in mounts]
-                spec = encode(root).decode() if root else ""
                 self.process = subprocess.Popen(  # noqa: S603  (the interpreter and modules come from the settings)
-                    [python, "-u", PROGRAM, str(zygote_end.fileno()), ":".join(map(str, fds)), spec, *preload],
+                    [python, "-u", PROGRAM, str(zygote_end.fileno()), ":".join(map(str, fds)), *preload],
                     env={**_VARIABLES, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
                     stdin=subprocess.DEVNULL,
                     pass_fds=[zygote_end.fileno(), *fds, *inherited],

@@ -37,7 +37,6 @@ class RootSpec(NamedTuple):
     target: str  # an empty directory
     preload: list[str]  # names of modules
     programs: list[str]  # further programs that functions run
-    folders: list[str]  # mount points for functions without a code directory
 
 
 class Place(NamedTuple):
@@ -105,6 +104,7 @@ class TmpRequest(NamedTuple):
 
     path: str
     size: int
+    mount_points: list[str]  # directories that the root must have
 
 
 class MountAnswer(NamedTuple):

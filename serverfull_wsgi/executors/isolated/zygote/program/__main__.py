@@ -20,7 +20,7 @@ def load(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    control, mounts, spec, *modules = sys.argv[1:]
+    control, mounts, *modules = sys.argv[1:]
     sys.path.pop(0)  # this folder: functions must not import its modules
     load(PACKAGE_FOLDER)
     mount_server = 0
@@ -30,7 +30,7 @@ if __name__ == "__main__":
         os.close(other_end if mount_server else own_end)
         if not mount_server:
             os.close(int(control))
-            importlib.import_module(f"{NAME}.zygote.program.mount_server").serve(other_end, spec)
+            importlib.import_module(f"{NAME}.zygote.program.mount_server").serve(other_end)
     has_client, exec_reason = importlib.import_module(f"{NAME}.zygote.program.preload").preload(modules)
     packages = importlib.import_module(f"{NAME}.runtimes.packages")
     packages.find_packages(modules)

@@ -12,6 +12,7 @@ import time
 from typing import NamedTuple
 
 from ...sandbox import linux
+from ...sandbox.root import mount_points
 from ..protocol import (
     MESSAGE_LIMIT,
     Failed,
@@ -118,7 +119,8 @@ class ForkServer:
                 raise OSError(self._fork_error)
             with spare.requests:
                 if request.root:
-                    fds = [*fds, self._mounts.tmp(request.tmp, request.root.tmp_size)]
+                    points = mount_points(request.root)
+                    fds = [*fds, self._mounts.tmp(request.tmp, request.root.tmp_size, points)]
                 os.write(channel, encode(SupervisorStarted(spare.supervisor)))
                 socket.send_fds(spare.requests, [message], fds)
         except OSError as error:

@@ -24,8 +24,11 @@ TEMPLATE = b"template"  # requests a clone of the template
 MOST_FDS = 65536  # more than a server passes on
 
 
-def serve(fd: int, arguments: str) -> NoReturn:
-    """Serve the socket ``fd`` until its other end is closed; the first message has the reason if that is impossible."""
+def serve(fd: int) -> NoReturn:
+    """Serve the socket ``fd`` until its other end is closed.
+
+    The first message that arrives is a `RootSpec`. The first answer has the reason if there can be no roots.
+    """
     connection = socket.socket(fileno=fd)
     os.closerange(3, fd)  # the zygote holds the server's locks; this process must not
     os.closerange(fd + 1, MOST_FDS)
@@ -33,17 +36,17 @@ def serve(fd: int, arguments: str) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     linux.set_process_name(MOUNT_SERVER_NAME)
     linux.die_with_parent()
-    spec: RootSpec = decode(arguments.encode())
+    spec: RootSpec = decode(connection.recv(MESSAGE_LIMIT))
     try:
         linux.unshare_mounts()
-        template = RootTemplate(spec.target, spec.preload, spec.programs, spec.folders)
+        template = RootTemplate(spec.target, spec.preload, spec.programs)
     except OSError as error:
         connection.send(encode(MountAnswer(str(error))))
         os._exit(0)
     connection.send(encode(MountAnswer("", spec.target, tuple(template.kept))))
     while request := connection.recv(MESSAGE_LIMIT):
         try:
-            tree = template.clone() if request == TEMPLATE else _tmp(decode(request))
+            tree = template.clone() if request == TEMPLATE else _tmp(template, decode(request))
         except OSError as error:
             connection.send(encode(MountAnswer(str(error))))
             continue
@@ -52,8 +55,9 @@ def serve(fd: int, arguments: str) -> NoReturn:
     os._exit(0)
 
 
-def _tmp(request: TmpRequest) -> int:
+def _tmp(template: RootTemplate, request: TmpRequest) -> int:
     """Return a copy of the file system at a directory, mounted there if that is the first request for it."""
+    template.make_mount_points(request.mount_points)
     path = request.path
     if os.stat(path).st_dev == os.stat(os.path.dirname(path)).st_dev:
         inodes = max(request.size // 4096, 1024)
@@ -88,9 +92,9 @@ class MountServer:
         """Return a descriptor of a clone of the template. Raise OSError if that fails."""
         return self._request(TEMPLATE)
 
-    def tmp(self, path: str, size: int) -> int:
+    def tmp(self, path: str, size: int, mount_points: list[str]) -> int:
         """Return a descriptor of the tree of temporary files at ``path``. Raise OSError if that fails."""
-        return self._request(encode(TmpRequest(path, size)))
+        return self._request(encode(TmpRequest(path, size, mount_points)))
 
     def _request(self, message: bytes) -> int:
         if self._connection is None:

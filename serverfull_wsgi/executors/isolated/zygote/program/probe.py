@@ -46,7 +46,7 @@ def _report_support(writer: int, mounts: MountServer) -> None:
 def _enter_root(mounts: MountServer) -> None:
     """Enter a root directory. Nothing of the machine's can be mounted afterwards."""
     os.mkdir(directory := f"{mounts.target}-probe")
-    tmp = mounts.tmp(directory, 1 << 20)
+    tmp = mounts.tmp(directory, 1 << 20, [])
     os.rmdir(directory)
     root.prepare(mounts.template(), mounts.target)
     root.enter(mounts.target, root.Root("", (), 1 << 20, 1 << 20), tmp, mounts.kept)
