@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-from tests.support.isolated import function, result
+from tests.support.isolated import function, result, task_root
 
 COUNT = 4
 
@@ -18,8 +18,12 @@ class LivenessPipe:
 
     def __init__(self, path):
         os.mkfifo(path)
-        self.path = str(path)
+        self._name = os.path.basename(path)
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def path(self, executor, code):
+        """Return the pipe's path as functions of ``executor`` with this code directory see it."""
+        return os.path.join(task_root(executor, code), self._name)
 
     def wait_for_end(self, seconds=30.0):
         """Wait for the last end, and return its time by `time.monotonic`. Fail after ``seconds``."""
@@ -53,7 +57,7 @@ class Neighbours:
                 "neighbour.handler",
                 code=code,
                 name=f"neighbour{number}",
-                environment={"LIVENESS_PIPE": self._pipe.path},
+                environment={"LIVENESS_PIPE": self._pipe.path(executor, code)},
             )
             for number in range(COUNT)
         ]

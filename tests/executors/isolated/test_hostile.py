@@ -27,7 +27,7 @@ from tests.support.isolated import (
     executing,
     function,
     invocation,
-    needs_namespaces,
+    needs_sandbox,
     population,
     result,
     run,
@@ -147,13 +147,14 @@ AT_IMPORT = [
 ]
 
 
-SANDBOXES = ["process", "namespaces"]
+SANDBOXES = ["process", "namespaces", "root"]
 
 
 def in_each_sandbox(cases):
-    """Run all cases in both sandboxes; in an ordinary run, namespaces only for the cases that depend on them."""
+    """Run all cases in all sandboxes; in an ordinary run, the others only for the cases that depend on them."""
     pairs = [(sandbox, case) for sandbox in SANDBOXES for case in cases]
-    pairs = [pair for pair in pairs if WHOLE or pair[0] == "process" or pair[1].name.startswith(DEPENDENT)]
+    depend = {"process": "", "namespaces": DEPENDENT, "root": "memory"}
+    pairs = [(sandbox, case) for sandbox, case in pairs if WHOLE or case.name.startswith(depend[sandbox])]
     ids = [f"{sandbox}-{case.name}" for sandbox, case in pairs]
     return pytest.mark.parametrize(("site", "case"), pairs, ids=ids, indirect=["site"])
 
@@ -177,8 +178,7 @@ def open_site(tmp_path_factory):
 @pytest.fixture(params=SANDBOXES)
 def site(request, open_site):
     """An executor and its neighbours; after the test, all neighbours must still answer, without an error."""
-    if request.param == "namespaces":
-        needs_namespaces()
+    needs_sandbox(request.param)
     site = open_site(request.param)
     yield site
     site.neighbours.wait_for_responses()
@@ -213,7 +213,7 @@ class Site(NamedTuple):
 
     def function(self, case, pipe, handler="hostile.handler", **variables):
         name = re.sub(r"[^a-z0-9]+", "-", case.name.lower())
-        variables["LIVENESS_PIPE"] = pipe.path
+        variables["LIVENESS_PIPE"] = pipe.path(self.executor, self.code)
         options = {"timeout": case.timeout, "memory_size": case.memory, "environment": variables}
         return function(handler, code=self.code, name=name[:64], **options)
 
