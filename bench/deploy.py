@@ -1,10 +1,13 @@
 """The registry's figures: python -m bench.deploy.
 
-Each figure names what it is compared with. Nothing here needs a network.
+Each figure names what it is compared with. Servers listen on the loopback.
 """
 
 import argparse
+import contextlib
+import http.client
 import io
+import json
 import os
 import random
 import resource
@@ -13,11 +16,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import timeit
 import zipfile
 from pathlib import Path
 
+from bench.servers import free_port
 from serverfull_wsgi import StaticFetcher
 from serverfull_wsgi.fetchers.fallback import FallbackFetcher
 from serverfull_wsgi.fetchers.registry import RegistryFetcher
@@ -53,6 +58,8 @@ def _options():
     parser.add_argument("--kills", type=int, default=200, help="deploys that are killed (default: 200)")
     parser.add_argument("--updates", type=int, default=10_000, help="updates of one function (default: 10,000)")
     parser.add_argument("--writers", type=int, default=16, help="processes that update it (default: 16)")
+    parser.add_argument("--deploys", type=int, default=100, help="deploys during calls (default: 100)")
+    parser.add_argument("--pause", type=float, default=0.2, help="seconds between them (default: 0.2)")
     options = parser.parse_args()
     if unknown := set(options.only) - FIGURES.keys():
         parser.error(f"unknown figure: {', '.join(unknown)}")
@@ -218,7 +225,89 @@ def writers(path, options):
     )
 
 
-FIGURES = {"call": call, "create": create, "many": many, "kills": kills, "writers": writers}
+def invokes(path, options):
+    """Calls of a server with four workers during deploys: failed calls, and calls that ran old code."""
+    server = Server(path)
+    registry = registry_in(path)
+    request = {**REQUEST, "Runtime": f"python3.{sys.version_info.minor}"}
+    registry.create_function(NAME, request, registry.packages.add(package("0")), "bench")
+    in_force, done, results = [0], threading.Event(), []
+    callers = [threading.Thread(target=server.call_until, args=(done, in_force, results)) for _ in range(8)]
+    with server:
+        server.call()
+        for caller in callers:
+            caller.start()
+        begin = time.perf_counter()
+        for number in range(1, options.deploys + 1):
+            _update(registry, str(number))
+            assert registry.function_configuration(NAME)["LastUpdateStatus"] == "Successful"
+            in_force[0] = number
+            time.sleep(options.pause)
+        seconds = time.perf_counter() - begin
+        done.set()
+        for caller in callers:
+            caller.join()
+    failed = results.count(None)
+    old = sum(result is not None and result[1] < result[0] for result in results)
+    print(
+        f"{len(results):,} calls ({len(results) / seconds:.0f}/s) during {options.deploys} deploys: "
+        f"failed {failed}, ran old code {old}"
+    )
+
+
+class Server:
+    """``serverfull serve`` with four workers on the registry of ``path``."""
+
+    def __init__(self, path):
+        self._path, self._port = path, free_port()
+
+    def __enter__(self):
+        environ = {
+            "SERVERFULL_REGISTRY": str(self._path / "registry"),
+            "SERVERFULL_DATA_DIR": str(self._path / "server"),
+            "SERVERFULL_EVENTS": "memory",
+            "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{self._port}",
+            "SERVERFULL_RUNTIME_LOGGER_LEVEL": "ERROR",
+        }
+        argv = ["-m", "serverfull_wsgi", "serve", "--workers", "4", "--threads", "4", "--no-control-socket"]
+        self._process = subprocess.Popen(
+            [sys.executable, *argv], env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait()
+
+    def call(self):
+        """Wait until the server responds."""
+        for _ in range(300):
+            with contextlib.suppress(OSError), contextlib.closing(self._connection()) as connection:
+                self._invoke(connection)
+                return
+            time.sleep(0.1)
+        raise RuntimeError("the server does not respond")
+
+    def _connection(self):
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+
+    def _invoke(self, connection):
+        """Return the number of the deploy whose code ran, or None for a call that failed."""
+        connection.request("POST", f"/2015-03-31/functions/{NAME}/invocations", b"{}")
+        response = connection.getresponse()
+        body = response.read()
+        is_failed = response.status != 200 or response.getheader("X-Amz-Function-Error")
+        return None if is_failed else int(json.loads(body))
+
+    def call_until(self, done, in_force, results):
+        """Call until ``done``. Append the deploy in force before each call and the one that ran; None for a failure."""
+        with contextlib.closing(self._connection()) as connection:
+            while not done.is_set():
+                expected = in_force[0]
+                ran = self._invoke(connection)
+                results.append(None if ran is None else (expected, ran))
+
+
+FIGURES = {"call": call, "create": create, "many": many, "kills": kills, "writers": writers, "invokes": invokes}
 
 if __name__ == "__main__":
     main()

@@ -117,7 +117,7 @@ class Registry:
         if stored is None:
             raise self.account.not_found(name)
         self._decode(name, stored)
-        return decode_history(stored.body)
+        return self._decode_history(name, stored)
 
     def configuration(self, name: str, qualifier: str | None = None) -> tuple[Document, Configuration]:
         """Return a function's document, and the stored configuration of a version or alias.
@@ -207,6 +207,12 @@ class Registry:
             return decode(stored.body)
         except BadDocument as error:
             self._fail(f"read the document {FUNCTIONS}/{name}", error)
+
+    def _decode_history(self, name: str, stored: Stored) -> list[Revision]:
+        try:
+            return decode_history(stored.body)
+        except BadDocument as error:
+            self._fail(f"read the history in {FUNCTIONS}/{name}", error)
 
     def _fail(self, action: str, error: Exception) -> NoReturn:
         """Log the reason of a failure, and raise `ServiceException`, whose message does not reveal it."""
@@ -323,7 +329,7 @@ class Registry:
         used: set[str] = set()
         for name in self.names():
             if (stored := self._stored(name)) is not None:
-                used |= packages_of(self._decode(name, stored), decode_history(stored.body))
+                used |= packages_of(self._decode(name, stored), self._decode_history(name, stored))
         return {f"{CODE}/{package}" for package in used}
 
     # Changing
@@ -397,7 +403,7 @@ class Registry:
                 self._store.delete(key, stored.etag)
         else:
             new = {**new, "revision": old["revision"] + 1 if old else 1}
-            history = decode_history(stored.body) if stored else []
+            history = self._decode_history(name, stored) if stored else []
             time = views.last_modified(moment.seconds)
             body = encode(new, extended(history, old, new, by, what, time))
             used = packages_of(new, []) - (packages_of(old, []) if old else set())

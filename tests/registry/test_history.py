@@ -158,6 +158,16 @@ def test_a_damaged_document_is_an_error_and_stays(registry, tmp_path, content):
     assert documents(tmp_path).read_bytes() == content
 
 
+def test_a_damaged_history_is_an_error_and_the_function_is_served(registry, tmp_path):
+    deploy(registry)
+    function = documents(tmp_path).read_bytes().splitlines()[0]
+    documents(tmp_path).write_bytes(function + b"\n[{")
+    assert registry.function_configuration("hello")["State"] == "Active"
+    for call in (registry.history, lambda name: registry.tag(name, {"a": ""}, "tester"), lambda name: registry.prune()):
+        with pytest.raises(ServiceException):
+            call("hello")
+
+
 def test_concurrent_changes_form_one_chain(tmp_path):
     registry = registry_in(tmp_path)
     deploy(registry)
