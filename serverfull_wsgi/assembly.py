@@ -26,6 +26,7 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
+from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.events.retry_policy import Delays
@@ -162,14 +163,37 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
     if not keys and any(endpoint.access.needs_api_key for site in sites for endpoint in site.endpoints.values()):
         LOGGER.warning("routes that need an API key refuse each request: set SERVERFULL_API_KEYS or _API_KEYS_FILE")
+    if not settings.credentials_file and any(
+        endpoint.access.needs_signature for site in sites for endpoint in site.endpoints.values()
+    ):
+        LOGGER.warning("routes that need an IAM signature refuse each request: set SERVERFULL_CREDENTIALS_FILE")
 
     def server(dispatcher: Dispatcher) -> SiteServer:
         gateway = Gateway(dispatcher, Authorizers(dispatcher, keys), timeout=settings.front_timeout)
         if settings.front == ROOT:
-            return SiteServer(gateway, root=choose(sites, settings.front_api), proxies=proxies)
-        return SiteServer(gateway, locations=Locations(sites, settings.front), proxies=proxies)
+            root = choose(sites, settings.front_api)
+            return SiteServer(gateway, root=root, proxies=proxies, verifiers=_verifiers(settings))
+        locations = Locations(sites, settings.front)
+        return SiteServer(gateway, locations=locations, proxies=proxies, verifiers=_verifiers(settings))
 
     return server
+
+
+def _verifiers(settings: Settings) -> dict[str, Verifier]:
+    """Return the verifiers of signatures for routes; none if no credentials file is set."""
+    if not settings.credentials_file:
+        return {}
+    credentials = CredentialsFile(settings.credentials_file)
+    return {
+        service: Verifier(
+            credentials,
+            settings.region,
+            service,
+            account_id=settings.account_id,
+            replay_guard=settings.replay_guard,
+        )
+        for service in ("lambda", "execute-api")
+    }
 
 
 def _api_keys(settings: Settings) -> tuple[str, ...]:

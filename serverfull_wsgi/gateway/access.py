@@ -40,18 +40,25 @@ class Access(NamedTuple):
             none.
         authorizer: a Lambda authorizer that decides about each request, or None.
         needs_api_key: True if a request must have an API key.
+        needs_signature: True if a request must have the signature of a key that may invoke the function (IAM).
     """
 
     unsupported: str = ""
     authorizer: LambdaAuthorizer | None = None
     needs_api_key: bool = False
+    needs_signature: bool = False
 
     def both(self, other: Access) -> Access:
         """Return the conditions of both."""
         problem = self.unsupported or other.unsupported
         if self.authorizer and other.authorizer and self.authorizer != other.authorizer:
             problem = problem or "a second authorizer"
-        return Access(problem, self.authorizer or other.authorizer, self.needs_api_key or other.needs_api_key)
+        return Access(
+            problem,
+            self.authorizer or other.authorizer,
+            self.needs_api_key or other.needs_api_key,
+            self.needs_signature or other.needs_signature,
+        )
 
 
 OPEN = Access()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from serverfull_wsgi.auth.sigv4.verifier import Verified, Verifier
+from serverfull_wsgi.errors import AccessDeniedException
 from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, http_v2
 from serverfull_wsgi.gateway.gateway import Gateway, new_context
 from serverfull_wsgi.gateway.locations import Location, Locations, shown
@@ -30,6 +33,8 @@ class SiteServer:
         locations: finds the site that a request addresses; None to serve ``root`` under every path.
         root: the site under every path.
         proxies: the networks of trusted proxies.
+        verifiers: verify signatures, by the service that they are for: ``lambda`` for function URLs, ``execute-api``
+            for APIs. Without one, each route that needs a signature refuses its requests.
         logger: receives a line with the stack trace of each error of the server.
     """
 
@@ -41,6 +46,7 @@ class SiteServer:
         locations: Locations | None = None,
         root: Site | None = None,
         proxies: Networks = (),
+        verifiers: Mapping[str, Verifier] | None = None,
         logger: logging.Logger = LOGGER,
     ) -> None:
         self._gateway = gateway
@@ -48,6 +54,7 @@ class SiteServer:
         self._locations = locations
         self._root = root.at_root() if root else None
         self._proxies = proxies
+        self._verifiers = verifiers or {}
         self._logger = logger
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -73,17 +80,17 @@ class SiteServer:
     def respond(self, location: Location, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request to a location. The only exceptions that this raises are exits of the server."""
         request = request_of(environ, location.path, self._proxies)
-        body = _Body(environ)
-        answer = self._answer(location, request, body)
-        body.discard()
+        incoming = _Incoming(environ, self._verifiers)
+        answer = self._answer(location, request, incoming)
+        incoming.discard()
         return send(answer, start_response)
 
-    def _answer(self, location: Location, request: HttpRequest, body: _Body) -> Answer:
+    def _answer(self, location: Location, request: HttpRequest, incoming: _Incoming) -> Answer:
         if location.site is None:
             return location.format.refuse(Refusal.UNKNOWN_API, request, new_context(request))
         try:
             self._start()
-            return self._gateway.answer(location.site, request, body.read)
+            return self._gateway.answer(location.site, request, incoming)
         except BaseException as error:  # raised by a user's fetcher or executor, which may even call sys.exit()
             if raised_by_server(error):
                 raise
@@ -92,17 +99,27 @@ class SiteServer:
             return location.format.refuse(Refusal.NOT_RUN, request, context)
 
 
-class _Body:
-    """The body of a request, which is read once."""
+class _Incoming:
+    """The body of a request, which is read once, and its signature."""
 
-    def __init__(self, environ: WSGIEnvironment) -> None:
+    def __init__(self, environ: WSGIEnvironment, verifiers: Mapping[str, Verifier]) -> None:
         self._environ = environ
+        self._verifiers = verifiers
+        self._body: bytes | None = None
         self._is_read = False
 
     def read(self, limit: int) -> bytes:
         """Return the body. Raises as `read_body`, which drops the body that it refuses."""
-        self._is_read = True
-        return read_body(self._environ, limit)
+        if self._body is None:
+            self._is_read = True
+            self._body = read_body(self._environ, limit)
+        return self._body
+
+    def verify(self, service: str, limit: int) -> Verified:
+        """Return the caller that signed the request. Raises as `Verifier.verify`, and as `read`."""
+        if service not in self._verifiers:
+            raise AccessDeniedException("no request can be verified, since SERVERFULL_CREDENTIALS_FILE is not set")
+        return self._verifiers[service].verify(self._environ, lambda: sha256(self.read(limit)).hexdigest())
 
     def discard(self) -> None:
         """Read and drop a body that was not read: a client that cannot finish sending does not read its answer."""

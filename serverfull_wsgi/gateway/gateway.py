@@ -8,7 +8,7 @@ One request::
     find endpoint       none: the refusal of the kind
          │
          ▼
-    API key, authorizer     a refusal of the kind
+    key, signature, authorizer     a refusal of the kind
          │
          ▼
     read body           over the kind's limit: 413
@@ -28,19 +28,41 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
+from typing import Protocol
 
+from serverfull_wsgi.auth.principal import INVOKE
+from serverfull_wsgi.auth.sigv4.errors import MissingAuthenticationTokenException
+from serverfull_wsgi.auth.sigv4.verifier import Verified
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError, TooManyRequestsException
 from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.gateway import cors
 from serverfull_wsgi.gateway.authorizers import Authorizers, Refused
-from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, answers, function_url
+from serverfull_wsgi.gateway.formats import (
+    Answer,
+    HttpRequest,
+    IamIdentity,
+    Refusal,
+    RequestContext,
+    answers,
+    function_url,
+)
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
 
-ReadBody = Callable[[int], bytes]  # limit in bytes -> the whole body; raises `TooLarge` and `ServiceError`
+
+class Incoming(Protocol):
+    """The parts of a request that are read on demand."""
+
+    def read(self, limit: int) -> bytes:
+        """Return the whole body. Raises `TooLarge`, and `InvalidRequestContentException` for a body that breaks off."""
+        ...
+
+    def verify(self, service: str, limit: int) -> Verified:
+        """Return the caller that signed the request for a service. Raises as `read`, and `ServiceError`."""
+        ...
 
 
 class Gateway:
@@ -66,21 +88,21 @@ class Gateway:
         self._timeout = timeout
         self._logger = logger or dispatcher.logger
 
-    def answer(self, site: Site, request: HttpRequest, read_body: ReadBody) -> Answer:
+    def answer(self, site: Site, request: HttpRequest, incoming: Incoming) -> Answer:
         """Return the answer to a request. No request and no function makes this raise.
 
         Args:
             site: the site that the request addresses.
             request: the request without its body, and without the stage in its path.
-            read_body: reads the body.
+            incoming: reads the body, and verifies the signature.
         """
         if site.cors is not None and cors.is_preflight(request):
             lines = cors.preflight_headers(site.cors, request)
             return Answer(site.preflight_status, [*lines, *_length(site.preflight_status)], b"")
-        answer = self._answer(site, request, read_body, new_context(request))
+        answer = self._answer(site, request, incoming, new_context(request))
         return answer if site.cors is None else cors.shared(answer, site.cors, request)
 
-    def _answer(self, site: Site, request: HttpRequest, read_body: ReadBody, context: RequestContext) -> Answer:
+    def _answer(self, site: Site, request: HttpRequest, incoming: Incoming, context: RequestContext) -> Answer:
         if site.kind == HTTP_API and not is_valid_path(request.path):
             return site.format.refuse(Refusal.BAD_REQUEST, request, context)
         endpoint = site.find(request.method, request.path)
@@ -92,23 +114,48 @@ class Gateway:
             self._log(endpoint, context, f"this server does not support its {endpoint.access.unsupported}")
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
         try:
-            caller = context.caller
-            if endpoint.access.needs_api_key:
-                caller = self._authorizers.check_api_key(request, caller)
-            if endpoint.access.authorizer is not None:
-                context = context._replace(caller=caller)
-                caller = self._authorizers.authorize(endpoint.access.authorizer, request, endpoint.route, context)
+            context = self._identified(endpoint, request, incoming, context)
+            request = request._replace(body=incoming.read(endpoint.format.BODY_LIMIT))
         except Refused as refused:
             self._log(endpoint, context, refused.reason)
             return endpoint.format.refuse(refused.refusal, request, context)
-        context = context._replace(caller=caller)
-        try:
-            request = request._replace(body=read_body(endpoint.format.BODY_LIMIT))
         except TooLarge:
             return endpoint.format.refuse(Refusal.TOO_LARGE, request, context)
         except InvalidRequestContentException:
             return endpoint.format.refuse(Refusal.BAD_REQUEST, request, context)
         return self._call(endpoint, request, context)
+
+    def _identified(
+        self, endpoint: Endpoint, request: HttpRequest, incoming: Incoming, context: RequestContext
+    ) -> RequestContext:
+        """Return the context with the caller, if it meets the conditions of the route. Raises `Refused`."""
+        access = endpoint.access
+        if access.needs_api_key:
+            context = context._replace(caller=self._authorizers.check_api_key(request, context.caller))
+        if access.needs_signature:
+            identity = self._signer(endpoint, incoming)
+            context = context._replace(caller=context.caller._replace(iam=identity))
+        if access.authorizer is not None:
+            caller = self._authorizers.authorize(access.authorizer, request, endpoint.route, context)
+            context = context._replace(caller=caller)
+        return context
+
+    def _signer(self, endpoint: Endpoint, incoming: Incoming) -> IamIdentity:
+        """Return the identity of the key that signed the request, if it may invoke the function. Raises `Refused`."""
+        function = self._dispatcher.name(endpoint.route.function)
+        service = "lambda" if endpoint.format is function_url else "execute-api"
+        try:
+            principal, admit = incoming.verify(service, endpoint.format.BODY_LIMIT)
+            principal.require(INVOKE, function)
+            admit()
+        except MissingAuthenticationTokenException:
+            raise Refused(Refusal.NOT_SIGNED, "the request is not signed") from None
+        except InvalidRequestContentException:
+            raise
+        except ServiceError as error:
+            raise Refused(Refusal.FORBIDDEN, error.evidence) from None
+        key = principal.access_key_id
+        return IamIdentity(key, function.account_id, principal.name, principal.arn, principal.name)
 
     def _call(self, endpoint: Endpoint, request: HttpRequest, context: RequestContext) -> Answer:
         format, route = endpoint.format, endpoint.route
@@ -119,7 +166,10 @@ class Gateway:
             # the request id of a function URL is that of the call; an API has one of its own
             request_id = context.request_id if format is function_url else new_ids().request_id
             name = self._dispatcher.name(route.function)
-            invocation = Invocation(name, payload, request_id, trace_id=_trace(request, context))
+            iam = context.caller.iam
+            invocation = Invocation(
+                name, payload, request_id, trace_id=_trace(request, context), principal=iam and iam.caller_id
+            )
             function = self._dispatcher.check(invocation)
             timeout = endpoint.timeout if self._timeout is None or endpoint.timeout is None else self._timeout
             outcome = self._run(function, invocation, timeout)

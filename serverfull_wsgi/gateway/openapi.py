@@ -103,6 +103,8 @@ def _of_scheme(name: str, scheme: Mapping[str, Any], is_rest: bool) -> Access:
     if _AUTHORIZER in scheme:
         authorizer = _authorizer(mapping(scheme[_AUTHORIZER]), scheme, is_rest)
         return Access("" if authorizer else f"security scheme {name!r}", authorizer)
+    if str(scheme.get("x-amazon-apigateway-authtype")).lower() == "awssigv4":
+        return Access(needs_signature=True)
     is_api_key = is_rest and scheme.get("type") == "apiKey" and str(scheme.get("name")).lower() == "x-api-key"
     is_other = "x-amazon-apigateway-authtype" in scheme
     return Access(needs_api_key=True) if is_api_key and not is_other else Access(f"security scheme {name!r}")

@@ -11,6 +11,7 @@ from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
 from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, texts
 
+IAM = "AWS_IAM"
 _OPEN = ("", "NONE")  # values of Authorizer that let each caller in
 _PLACES = {  # members of Identity, in AWS's order
     "Headers": "header",
@@ -46,6 +47,8 @@ def access_of(api: Properties, event: Properties | None = None, path: str = "", 
     name = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))
     if name in _OPEN:
         return Access("", None, needs_api_key)
+    if name == IAM:
+        return Access("", None, needs_api_key, needs_signature=True)
     authorizer = _authorizer(api, name, is_rest)
     return Access("" if authorizer else f"authorizer {str(name)!r}", authorizer, needs_api_key)
 

@@ -31,7 +31,7 @@ from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import Endpoint, Format, Site
-from serverfull_wsgi.gateway.template_access import access_of
+from serverfull_wsgi.gateway.template_access import IAM, access_of
 from serverfull_wsgi.gateway.values import is_true, mapping
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
 
@@ -173,11 +173,13 @@ class TemplateSites:
 
     def _url(self, properties: Properties, id: str, name: str, function: str) -> Site:
         auth = properties.text("FunctionUrlConfig.AuthType")
-        unsupported = "" if auth == "NONE" else f"AuthType {auth or 'without a value'}"
-        if unsupported:
-            self._warn_refused(id, "FunctionUrlConfig", unsupported)
+        access = Access("" if auth in ("NONE", IAM) else f"AuthType {auth or 'without a value'}")
+        if access.unsupported:
+            self._warn_refused(id, "FunctionUrlConfig", access.unsupported)
         stage = Stage("$default", name.lower(), self._account_id)
-        endpoint = Endpoint(Route(function=function, stage=stage), function_url, access=Access(unsupported))
+        endpoint = Endpoint(
+            Route(function=function, stage=stage), function_url, access=access._replace(needs_signature=auth == IAM)
+        )
         cors = parse_cors(properties.value("FunctionUrlConfig.Cors"))
         return sites.function_url(tuple(dict.fromkeys((name, id))), endpoint, cors=cors)
 

@@ -71,6 +71,7 @@ SECURED = [  # security of the operation, security of the document, conditions
     ([{"key": []}], None, Access(needs_api_key=True)),
     (None, [{"key": []}], Access(needs_api_key=True)),
     ([{"token": []}], None, Access("", EXPECTED)),
+    ([{"iam": []}], None, Access(needs_signature=True)),
     ([{"token": [], "key": []}], None, Access("", EXPECTED, True)),
     ([{"token": []}, {"key": []}], None, Access("", EXPECTED, True)),
 ]
@@ -79,7 +80,7 @@ SECURED = [  # security of the operation, security of the document, conditions
 @pytest.mark.parametrize(("own", "common", "access"), SECURED)
 @pytest.mark.parametrize("place", ["securityDefinitions", "components"])
 def test_every_scheme_of_the_security_is_a_condition(own, common, access, place):
-    schemes = {"key": KEY, "token": AUTHORIZER}
+    schemes = {"key": KEY, "token": AUTHORIZER, "iam": {**KEY, "x-amazon-apigateway-authtype": "awsSigv4"}}
     document = {place: schemes if place == "securityDefinitions" else {"securitySchemes": schemes}}
     if common is not None:
         document["security"] = common
@@ -101,7 +102,7 @@ REFUSED = [  # operation, document
     (proxy(security="x"), {}),
     (proxy(security=["x"]), {}),
     (proxy(security=[{"x": []}]), {"securityDefinitions": {"x": {"type": "oauth2"}}}),
-    (proxy(security=[{"x": []}]), {"securityDefinitions": {"x": {**KEY, "x-amazon-apigateway-authtype": "awsSigv4"}}}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": {"x": {**KEY, "name": "Other"}}}),
     (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(type="cognito_user_pools")}),
     (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(type="jwt")}),
     (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(authorizerUri="x")}),

@@ -85,7 +85,7 @@ LOCATIONS = [  # host, path, status
     ("localhost", "/_aws/lambda-url/Pets/any/path", 200),
     ("localhost", "/_aws/lambda-url/Pets", 200),
     ("localhost", "/_aws/lambda-url/Plain/", 403),
-    ("localhost", "/_aws/lambda-url/Private/", 500),
+    ("localhost", "/_aws/lambda-url/Private/", 403),
     ("localhost", "/_aws/lambda-url/nobody/", 403),
     ("localhost", "/_aws/execute-api/routes/$default/r", 200),
     ("localhost", "/_aws/elb/web/any", 502),

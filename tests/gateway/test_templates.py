@@ -108,11 +108,9 @@ def unsupported(found):
 
 
 RESTRICTED = [  # the function's property, the resources, Globals
-    ("FunctionUrlConfig: {AuthType: AWS_IAM}", "", ""),
     ("FunctionUrlConfig: {Cors: {}}", "", ""),
     ("FunctionUrlConfig: {AuthType: !Ref Unknown}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: Mine}}}}", "", ""),
-    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: AWS_IAM}}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: !Ref Unknown}}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: !Ref Unknown}}}", "", ""),
     ("Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET, Auth: {ApiKeyRequired: true}}}}", "", ""),

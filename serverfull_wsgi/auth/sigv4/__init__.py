@@ -7,7 +7,7 @@ One request, in the order of the checks::
                    ▼
                signature       date, region, service, signed headers: the same errors for all keys
                    ▼
-               middleware      the path as sent, the body within its limit, its SHA-256
+               verifier        the path as sent, the body within its limit, its SHA-256
                    ▼
                signature       the key's secret signs the canonical request: equal in constant time
                    │               unknown key and wrong signature: InvalidSignatureException, in the same time
@@ -25,5 +25,6 @@ Invariants:
 - A refused body is read and dropped, so that the client can read the response.
 - The log has the exact reason of a refusal, and the response does not.
 
-`errors` has AWS's error responses. Only `middleware` reads a clock or an environ; the other modules are pure.
+`verifier` has these steps, and `middleware` adds the permission and the response. `errors` has AWS's error responses.
+Only `verifier` and `middleware` read a clock or an environ; the other modules are pure.
 """

@@ -5,38 +5,21 @@ from __future__ import annotations
 import io
 import logging
 import re
-import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from hashlib import sha256
-from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.model import recorded
 from serverfull_wsgi.api.model.routing import match_below
 from serverfull_wsgi.api.model.service import Operation
 from serverfull_wsgi.auth.authorize import action_of, permission_of
-from serverfull_wsgi.auth.credentials import Credential, Credentials
+from serverfull_wsgi.auth.credentials import Credentials
 from serverfull_wsgi.auth.principal import EVENT, INVOKE, OPERATE, PRINCIPAL, Principal
-from serverfull_wsgi.auth.sigv4.errors import (
-    IncompleteSignatureException,
-    InvalidSignatureException,
-    MissingAuthenticationTokenException,
-    UnrecognizedClientException,
-)
-from serverfull_wsgi.auth.sigv4.parsing import Request, SignatureFields, parse_signature, query_pairs
-from serverfull_wsgi.auth.sigv4.replay_guard import MAX_EXPIRES, ReplayGuard
-from serverfull_wsgi.auth.sigv4.signature import (
-    MISMATCH,
-    check_payload,
-    check_scope,
-    check_signed_headers,
-    check_time,
-    matches,
-)
+from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.errors import RequestEntityTooLargeException, ServiceError, ServiceException
-from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, FunctionName, partition_of
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, FunctionName
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.bodies import FileBody, digest_of, open_body
@@ -48,7 +31,6 @@ from serverfull_wsgi.wsgi.requests import (
     first_value,
     new_ids,
     read_body,
-    sent_path,
     text_of,
 )
 from serverfull_wsgi.wsgi.responses import log_fields, refuse, render
@@ -56,11 +38,6 @@ from serverfull_wsgi.wsgi.responses import log_fields, refuse, render
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-HIDDEN_PATH = (
-    "cannot verify a signature: this WSGI server does not pass on the path as the client sent it, or a proxy or a "
-    "middleware changed it; RAW_URI or REQUEST_URI must be set and mean the same as SCRIPT_NAME and PATH_INFO; "
-    "gunicorn, waitress and uWSGI set one of them"
-)
 _invocation = re.compile(
     r"(?:/2015-03-31/functions/([^/]+)/invocations|/2014-11-13/functions/([^/]+)/invoke-async/?)\Z"
 )
@@ -105,18 +82,21 @@ class SigV4Middleware:
         logger: logging.Logger = LOGGER,
     ) -> None:
         self._app = app
-        self._credentials = credentials if callable(credentials) else credentials.get
-        self._region, self._service = region, service
-        self._account_id = account_id
-        self._user_arn = f"arn:{partition_of(region)}:iam::{account_id}:user/"
+        self._verifier = Verifier(
+            credentials,
+            region,
+            service,
+            account_id=account_id,
+            replay_guard=replay_guard,
+            clock=clock,
+            logger=logger,
+        )
+        self._region, self._account_id = region, account_id
         self._open_paths = frozenset([open_paths] if isinstance(open_paths, str) else open_paths)
         self._body_limit = body_limit
         self._deploys = deploys
-        self._replay_guard = ReplayGuard(replay_guard) if replay_guard else None
-        self._clock = clock
+        self._has_replay_guard = replay_guard > 0
         self._logger = logger
-        self._dummy_secret = secrets.token_hex(20)
-        self._warned_of_path = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") and self._is_open(environ.get("PATH_INFO", "")):
@@ -141,27 +121,18 @@ class SigV4Middleware:
 
     def _authenticate(self, environ: WSGIEnvironment) -> Principal:
         """Return the principal that signed the request. The body is read and put back. Raises `ServiceError`."""
-        try:
-            headers, query = _headers(environ), query_pairs(environ.get("QUERY_STRING", ""))
-            fields = parse_signature(headers, query)
-            if not fields:
-                raise MissingAuthenticationTokenException()
-            now = int(self._clock())
-            expires = self._check_fields(fields, headers, now)
-            request = Request(environ["REQUEST_METHOD"], self._signed_path(environ), query, headers)
-            invocation = _invocation.search(environ.get("PATH_INFO", ""))
-            operation = None if invocation else _operation(environ)
+        invocation = _invocation.search(environ.get("PATH_INFO", ""))
+        operation = None if invocation else _operation(environ)
+
+        def read_digest() -> str:
             if operation and self._deploys and operation.name in recorded.BODY_LIMITS:
-                digest = self._package_digest(environ, headers, operation)
-            else:
-                digest = self._body_digest(environ, headers, operation)
-            principal = self._principal(fields, request, digest)
-        except UnicodeEncodeError:  # a character that no WSGI server puts into an environ
-            raise InvalidSignatureException(MISMATCH) from None
-        self._authorize(principal, environ, invocation, operation)
-        if self._replay_guard:
-            self._replay_guard.admit(fields.access_key_id, fields.signature, expires, now)
-        return principal
+                return _package_digest(environ, operation)
+            return self._body_digest(environ, operation)
+
+        verified = self._verifier.verify(environ, read_digest)
+        self._authorize(verified.principal, environ, invocation, operation)
+        verified.admit()
+        return verified.principal
 
     def _authorize(
         self,
@@ -179,7 +150,7 @@ class SigV4Middleware:
             principal.require_management(action_of(operation), permission_of(operation))
         elif not invocation:
             principal.require(OPERATE)
-        elif self._replay_guard:
+        elif self._has_replay_guard:
             is_event = invocation[2] or environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event"
             qualifier = first_value(environ.get("QUERY_STRING", ""), "Qualifier") if invocation[1] else None
             name = text_of(invocation[1] or invocation[2])
@@ -189,33 +160,7 @@ class SigV4Middleware:
                 return
             principal.require(EVENT if is_event else INVOKE, function)
 
-    def _check_fields(self, fields: SignatureFields, headers: Mapping[str, str], now: int) -> int:
-        """Check all rules that need no key, so that their errors are the same for all keys.
-
-        Returns the end of the signature's life, in seconds since 1970.
-        """
-        if self._replay_guard and fields.expires is not None and fields.expires > MAX_EXPIRES:
-            raise IncompleteSignatureException(
-                f"X-Amz-Expires must be at most {MAX_EXPIRES} seconds, since this server accepts each signature once."
-            )
-        expires = check_time(fields, now)
-        check_scope(fields, self._region, self._service)
-        check_signed_headers(fields, headers)
-        return expires
-
-    def _package_digest(self, environ: WSGIEnvironment, headers: Mapping[str, str], operation: Operation) -> str:
-        """Do as `_body_digest` does for a body that may hold a package. A large one is in a file."""
-        try:
-            body = open_body(environ, recorded.body_limit(operation.name))
-        except TooLarge:
-            environ["wsgi.input"] = io.BytesIO()
-            raise recorded.too_large(operation.name) from None
-        environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
-        digest = digest_of(body)
-        check_payload(headers, digest)
-        return digest
-
-    def _body_digest(self, environ: WSGIEnvironment, headers: Mapping[str, str], operation: Operation | None) -> str:
+    def _body_digest(self, environ: WSGIEnvironment, operation: Operation | None) -> str:
         """Read the body, put it back for the application, and return its SHA-256 in hexadecimal."""
         body = b""
         try:
@@ -227,41 +172,18 @@ class SigV4Middleware:
             ) from None
         finally:
             environ["wsgi.input"], environ["wsgi.input_terminated"] = io.BytesIO(body), True
-        digest = sha256(body).hexdigest()
-        check_payload(headers, digest)
-        return digest
+        return sha256(body).hexdigest()
 
-    def _principal(self, fields: SignatureFields, request: Request, digest: str) -> Principal:
-        """Return the key's principal. An unknown key takes as long as a wrong signature and raises the same error."""
-        credential = self._credential(fields.access_key_id)
-        secret = credential.secret if credential else self._dummy_secret
-        if not matches(fields, request, digest, secret) or not credential:
-            reason = "the signature differs" if credential else "the key is unknown"
-            # 128 characters: AWS's limit for an access key id
-            raise InvalidSignatureException(MISMATCH, f"key {fields.access_key_id[:128]}: {reason}")
-        if not compare_digest(fields.session_token.encode("latin-1"), (credential.session_token or "").encode()):
-            raise UnrecognizedClientException()
-        return credential.principal(fields.access_key_id, self._user_arn)
 
-    def _credential(self, access_key_id: str) -> Credential | None:
-        with suppress(LookupError):
-            credential = self._credentials(access_key_id)
-            if isinstance(credential, str):
-                return Credential(credential)
-            return Credential(*credential) if isinstance(credential, tuple) else credential
-        return None
-
-    def _signed_path(self, environ: WSGIEnvironment) -> str:
-        """Return the path that the client signed: the whole path as it was sent."""
-        path = sent_path(environ)
-        if path is None:
-            if not self._warned_of_path:
-                self._warned_of_path = True
-                self._logger.error(HIDDEN_PATH)
-            raise InvalidSignatureException(
-                "The signature cannot be verified: this server does not see the path as sent."
-            )
-        return path
+def _package_digest(environ: WSGIEnvironment, operation: Operation) -> str:
+    """Do as `_body_digest` does for a body that may hold a package. A large one is in a file."""
+    try:
+        body = open_body(environ, recorded.body_limit(operation.name))
+    except TooLarge:
+        environ["wsgi.input"] = io.BytesIO()
+        raise recorded.too_large(operation.name) from None
+    environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
+    return digest_of(body)
 
 
 def _drop_body(environ: WSGIEnvironment) -> None:
@@ -274,12 +196,7 @@ def _drop_body(environ: WSGIEnvironment) -> None:
 
 def _operation(environ: WSGIEnvironment) -> Operation | None:
     """Return the operation of the Lambda API that a request addresses, other than by the path of an invocation."""
-    found = match_below(environ)
-    return found.operation if found else None
-
-
-def _headers(environ: WSGIEnvironment) -> dict[str, str]:
-    """Return the request's headers by name in lower case. WSGI joins headers of one name."""
-    headers = {key[5:]: value for key, value in environ.items() if key.startswith("HTTP_")}
-    headers |= {key: environ[key] for key in ("CONTENT_TYPE", "CONTENT_LENGTH") if environ.get(key)}
-    return {name.replace("_", "-").lower(): value.strip(" \t") for name, value in headers.items()}
+    with suppress(UnicodeEncodeError):  # a character that no WSGI server puts into an environ; `Verifier` refuses it
+        found = match_below(environ)
+        return found.operation if found else None
+    return None

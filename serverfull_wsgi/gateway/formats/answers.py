@@ -59,8 +59,8 @@ class Refusal(Enum):
     TIMEOUT = "timeout"  # the gateway's own
     TOO_LARGE = "too large"  # the request's body
     THROTTLED = "throttled"  # the function may not run now
-    FORBIDDEN = "forbidden"  # no API key that is accepted
-    NOT_SIGNED = "not signed"  # no signature of a caller that may call the route
+    FORBIDDEN = "forbidden"  # no API key that is accepted, or no signature of a key that may call the route
+    NOT_SIGNED = "not signed"  # no signature
     UNAUTHORIZED = "unauthorized"  # the caller's identity is missing, or was not accepted
     DENIED = "denied"  # by an authorizer
     DENIED_EXPLICITLY = "denied explicitly"  # by an authorizer's policy

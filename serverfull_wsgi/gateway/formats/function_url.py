@@ -26,6 +26,7 @@ _PAGES = {
     Refusal.UNKNOWN_API: Page(403, b'{"Message":null}', "AccessDeniedException"),
     Refusal.FUNCTION_ERROR: Page(502, b"Internal Server Error"),
     Refusal.NOT_SIGNED: Page(403, _NOT_SIGNED, "AccessDeniedException"),
+    Refusal.FORBIDDEN: Page(403, _NOT_SIGNED, "AccessDeniedException"),
     # Inferred: the documentation gives the status only.
     Refusal.TOO_LARGE: Page(413, b'{"Message":"Request Entity Too Large"}', "RequestEntityTooLargeException"),
     Refusal.THROTTLED: Page(429, b'{"Message":"Rate Exceeded"}', "TooManyRequestsException"),
