@@ -42,12 +42,6 @@ from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.registry import RegistryFetcher
 from serverfull_wsgi.fetchers.sam.parameters import parse_layers
 from serverfull_wsgi.fetchers.static import StaticFetcher
-from serverfull_wsgi.gateway.authorizers import Authorizers
-from serverfull_wsgi.gateway.configuration import choose, parse_load_balancers, parse_routes
-from serverfull_wsgi.gateway.front import SiteServer
-from serverfull_wsgi.gateway.gateway import Gateway
-from serverfull_wsgi.gateway.locations import Locations
-from serverfull_wsgi.gateway.requests import parse_proxies
 from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, ListableFetcher, is_listable
 from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
@@ -68,6 +62,8 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+    from serverfull_wsgi.gateway.front import SiteServer
 
 NO_FUNCTIONS = (
     "serving no functions; name some with SERVERFULL_FUNCTIONS='hello=package.module.handler', "
@@ -151,6 +147,13 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
             if value:
                 LOGGER.warning("SERVERFULL_%s has no effect without SERVERFULL_FRONT or 'serverfull serve --api'", name)
         return None
+    from serverfull_wsgi.gateway.authorizers import Authorizers  # not imported by servers without routes
+    from serverfull_wsgi.gateway.configuration import choose, parse_load_balancers, parse_routes
+    from serverfull_wsgi.gateway.front import SiteServer
+    from serverfull_wsgi.gateway.gateway import Gateway
+    from serverfull_wsgi.gateway.locations import Locations
+    from serverfull_wsgi.gateway.requests import parse_proxies
+
     sites = [parse_routes(settings.routes, settings.account_id)] if settings.routes else []
     sites += parse_load_balancers(settings.load_balancers, settings.region, settings.account_id)
     for template in template_fetchers(fetcher):

@@ -9,23 +9,19 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, Rule
-
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
-from serverfull_wsgi.api.operations import Operations
+from serverfull_wsgi.api.router import INVOKE_PREFIX, INVOKE_SUFFIX, Router
 from serverfull_wsgi.auth.authorize import authorize
 from serverfull_wsgi.auth.browsers import BrowserGuard
 from serverfull_wsgi.auth.exposure import EXPOSED, exposed_address, is_bind_exposed
 from serverfull_wsgi.auth.principal import OPERATE
 from serverfull_wsgi.auth.unsigned_deploys import ANNOUNCEMENT, SETTING, UnsignedDeploys
 from serverfull_wsgi.concurrency import ReservedConcurrency
-from serverfull_wsgi.console.events import event_rules
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, ServiceError, ServiceException
@@ -34,7 +30,6 @@ from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.abilities import configured_functions, has_deployed_functions
 from serverfull_wsgi.fetchers.mocking import MockingFetcher
-from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.protocols import (
     Backlog,
@@ -50,7 +45,6 @@ from serverfull_wsgi.protocols import (
     is_listable,
 )
 from serverfull_wsgi.queues.memory import MemoryQueue
-from serverfull_wsgi.registry.registry import Registry
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.storage.place_locks import PlaceLocks
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
@@ -62,9 +56,13 @@ from serverfull_wsgi.wsgi.responses import NO_BODY, log_fields, refuse, render, 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from werkzeug.routing import Rule
+
+    from serverfull_wsgi.api.operations import Operations
+    from serverfull_wsgi.gateway.front import SiteServer
+    from serverfull_wsgi.registry.registry import Registry
 
 PLACES = "concurrency"  # the file of the places of reserved concurrency, in the data directory
-INVOKE_PREFIX, INVOKE_SUFFIX = "/2015-03-31/functions/", "/invocations"
 
 
 class Application:
@@ -158,17 +156,8 @@ class Application:
         self._region = region
         self._processes: int | None = None
         self._invoke = Invoke(self.dispatcher, mock=mock)
-        self._rules = [
-            Rule(f"{INVOKE_PREFIX}<FunctionName>{INVOKE_SUFFIX}", methods=["POST"], endpoint=self._invoke),
-            Rule(
-                "/2014-11-13/functions/<FunctionName>/invoke-async",
-                methods=["POST"],
-                endpoint=InvokeAsync(self.dispatcher),
-                strict_slashes=False,
-            ),
-            *(event_rules(self.queue) if admin else ()),
-            *routes,
-        ]
+        self._invoke_async = InvokeAsync(self.dispatcher)
+        self._routes = [*(_console_rules(self.queue) if admin else ()), *routes]
         self._parts: _Parts | None = None  # in this process
         self._is_started = self._is_closed = False  # in this process; a closed application stays started
         os.register_at_fork(after_in_child=_reset_in_child(self))
@@ -182,7 +171,7 @@ class Application:
                 "serverfull_actions of a key"
             )
         self._unsigned_deploys = UnsignedDeploys(deploy_unsigned, allowed_hosts)
-        self._operations = Operations(self.dispatcher, registry, self._unsigned_deploys)
+        self._registry = registry
         self._may_be_exposed = not self.has_authentication  # until a hook or the first request shows the address
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -223,6 +212,13 @@ class Application:
             )  # a user's endpoint may have responded partly
             return self._render_failure("request failed", ids.request_id, environ, start_response, exc_info)
 
+    @cached_property
+    def _operations(self) -> Operations:
+        """The management operations. They are imported with the first request: many servers only invoke."""
+        from serverfull_wsgi.api.operations import Operations
+
+        return Operations(self.dispatcher, self._registry, self._unsigned_deploys)
+
     def _send_health(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
         """Send the age of the oldest due event if the query is ``?events``, otherwise the plain health check.
 
@@ -241,10 +237,10 @@ class Application:
         """
         parts = self._parts
         assert parts is not None  # noqa: S101  (`__call__` has opened them)
-        try:
-            endpoint, values = parts.urls.match(raw_path(environ), environ["REQUEST_METHOD"])
-        except HTTPException:
+        match = parts.router.match(raw_path(environ), environ["REQUEST_METHOD"])
+        if match is None:
             return self._operations.respond(environ, start_response, ids)
+        endpoint, values = match
         if not isinstance(endpoint, (Invoke, InvokeAsync)):  # these authorize the call of their function themselves
             authorize(environ, OPERATE)
         environ[REQUEST_ID] = ids
@@ -319,7 +315,7 @@ class Application:
                 if self._provisioned and isinstance(self.executor, ProvisioningExecutor):
                     self.executor.provision(self._provisioned, self._region, self._processes)
                 self._parts = _Parts(
-                    self._rules,
+                    Router(self._invoke, self._invoke_async, self._routes),
                     self._metrics,
                     (self._concurrency, self._concurrency.start if self._may_reserve else None),
                     self.executor,
@@ -371,15 +367,14 @@ class _Parts:
 
     def __init__(
         self,
-        rules: Iterable[Rule],
+        router: Router,
         metrics: Metrics | None,
         concurrency: tuple[ReservedConcurrency, Callable[[], object] | None],
         executor: Executor,
         queue: EventQueue,
         dispatcher: Dispatcher,
     ) -> None:
-        rules = [rule.empty() for rule in rules]
-        self.urls = Map(rules, merge_slashes=False, redirect_defaults=False).bind("localhost")
+        self.router = router
         self._opened = ExitStack()
         self._unopened: list[tuple[object, Callable[[], object] | None]] = [
             concurrency,
@@ -417,6 +412,12 @@ def _reset_in_child(application: Application) -> Callable[[], None]:
             application.__dict__.pop("_start_lock", None)  # a thread of the parent may hold it
 
     return reset
+
+
+def _console_rules(queue: EventQueue) -> list[Rule]:
+    from serverfull_wsgi.console.events import event_rules  # imports werkzeug
+
+    return event_rules(queue)
 
 
 def _checked_functions(fetcher: Fetcher, executor: Executor) -> list[Function]:

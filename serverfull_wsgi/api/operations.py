@@ -13,8 +13,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from werkzeug.wsgi import FileWrapper
-
 from serverfull_wsgi.api.management import downloads
 from serverfull_wsgi.api.management.calls import Call, Caller, Members
 from serverfull_wsgi.api.management.endpoints import ENDPOINTS, SERVED_ELSEWHERE, refusal
@@ -154,6 +152,8 @@ class Operations:
         if environ["REQUEST_METHOD"] == "HEAD":
             file.close()
             return NO_BODY
+        from werkzeug.wsgi import FileWrapper
+
         return FileWrapper(file)
 
 

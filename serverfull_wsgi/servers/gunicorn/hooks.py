@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from serverfull_wsgi.api.application import INVOKE_PREFIX, INVOKE_SUFFIX, Application
+from serverfull_wsgi.api.application import Application
+from serverfull_wsgi.api.router import INVOKE_PREFIX, INVOKE_SUFFIX
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError

@@ -1,0 +1,53 @@
+"""The router of requests that are not a plain Invoke, which the application recognises itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
+
+if TYPE_CHECKING:
+    from werkzeug.routing import MapAdapter, Rule
+
+INVOKE_PREFIX, INVOKE_SUFFIX = "/2015-03-31/functions/", "/invocations"
+
+
+class Router:
+    """Finds the endpoint of a request by its path, with werkzeug.
+
+    werkzeug is imported with the first request, or at once if there are ``routes``: the import takes as long as a fifth
+    of the server's start.
+
+    Args:
+        invoke: the endpoint of Invoke.
+        invoke_async: the endpoint of InvokeAsync.
+        routes: rules of further endpoints. They stay unbound.
+    """
+
+    def __init__(self, invoke: Invoke, invoke_async: InvokeAsync, routes: Sequence[Rule]) -> None:
+        self._invoke, self._invoke_async, self._routes = invoke, invoke_async, routes
+        self._urls: MapAdapter | None = self._bind() if routes else None
+
+    def _bind(self) -> MapAdapter:
+        from werkzeug.routing import Map, Rule
+
+        path = f"{INVOKE_PREFIX}<FunctionName>{INVOKE_SUFFIX}"
+        older = "/2014-11-13/functions/<FunctionName>/invoke-async"
+        rules = [
+            Rule(path, methods=["POST"], endpoint=self._invoke),
+            Rule(older, methods=["POST"], endpoint=self._invoke_async, strict_slashes=False),
+            *(rule.empty() for rule in self._routes),
+        ]
+        return Map(rules, merge_slashes=False, redirect_defaults=False).bind("localhost")
+
+    def match(self, path: str, method: str) -> tuple[Any, Mapping[str, Any]] | None:
+        """Return the endpoint and the percent-encoded values of its path, or None if no rule fits."""
+        from werkzeug.exceptions import HTTPException
+
+        if self._urls is None:
+            self._urls = self._bind()
+        try:
+            return self._urls.match(path, method)
+        except HTTPException:
+            return None
