@@ -21,6 +21,7 @@ from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
 from serverfull_wsgi.executors.isolated.provisioning import Provisioner
+from serverfull_wsgi.executors.isolated.root_checks import root_warnings
 from serverfull_wsgi.executors.isolated.roots import Roots
 from serverfull_wsgi.executors.isolated.runtimes.launch import BOOTSTRAP, PACKAGES, LaunchSpec, launch_spec
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
@@ -111,7 +112,10 @@ class ProcessExecutor:
         """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
         spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger, roots=self._roots)
         if not spawner.check().root:
+            functions = list(functions)
             self.check_mounts(functions)
+            for line in (line for function in functions for line in root_warnings(function)):
+                self._logger.warning("%s", line)
 
     def check_mounts(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError` if a function mounts a path that no setting has."""

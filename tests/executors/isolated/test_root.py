@@ -273,3 +273,38 @@ def test_shared_folders_need_a_root_directory():
         executing(sandbox="process", mounts="/usr:/mnt/usr"),
     ):
         pass
+
+
+def test_check_warns_of_paths_that_the_function_does_not_see(code, tmp_path, caplog):
+    needs_root()
+    (tmp_path / "elsewhere").mkdir()
+    (code / "linked").symlink_to(tmp_path / "elsewhere")
+    (code / "inner").symlink_to(code / "app.py")
+    variables = {
+        "LOST": f"/usr/bin:{tmp_path}/elsewhere",
+        "AWS_LAMBDA_EXEC_WRAPPER": "/etc/shadow",
+        "ROUTE": "/orders/list",
+        "SEEN": "/opt/bin:/usr/lib:/tmp:/mnt/data:/etc/hosts",
+        "SLASH": "/",
+    }
+    checked = function("app.evaluate", code=code, name="checked", environment=variables)
+    ProcessExecutor(sandbox="root").check_sandbox([checked, function(name="fine")])
+    names = [record.getMessage().partition(", which")[0] for record in caplog.records]
+    assert names == [
+        f"checked: the variable LOST names {tmp_path}/elsewhere",
+        "checked: the variable AWS_LAMBDA_EXEC_WRAPPER names /etc/shadow",
+        f"checked: {code}/linked is a link to {tmp_path}/elsewhere",
+    ]
+
+
+def test_a_function_cannot_leave_its_control_group(executor, code):
+    (code / "leaving.py").write_text("""
+import ctypes, os
+def handler(event, context):
+    libc = ctypes.CDLL(None, use_errno=True)
+    refused = [libc.unshare(flag) for flag in (0x10000000, 0x20000, 0x2000000)]  # user, mount, cgroup namespaces
+    refused.append(libc.mount(b"cgroup2", b"/tmp", b"cgroup2", 0, None))
+    refused.append(libc.umount2(b"/tmp", 2))
+    return refused, os.path.exists("/sys"), "cgroup" in open("/proc/self/mounts").read()
+""")
+    assert result(executor, function("leaving.handler", code=code, name="leaves")) == [[-1] * 5, False, False]

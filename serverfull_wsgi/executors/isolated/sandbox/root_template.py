@@ -28,7 +28,7 @@ from . import mounts
 
 RUNTIME = "/var/runtime"
 NODE_MODULES, PYTHON_MODULES = f"{RUNTIME}/node_modules", f"{RUNTIME}/python"
-_PROGRAMS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr")
+PROGRAM_FOLDERS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {
     "dev/fd": "/proc/self/fd",
@@ -43,11 +43,12 @@ _MOUNT_POINTS = (
     *(path.lstrip("/") for path in (NODE_MODULES, PYTHON_MODULES)),
 )
 _CHANGING = ("hosts", "resolv.conf")  # of a machine that changes its network
-_FILES = (
+_COPIED = (
     *("host.conf", "ld.so.cache", "ld.so.conf", "localtime", "mime.types", "nsswitch.conf"),
     *("os-release", "protocols", "services", "gai.conf", "magic"),
 )
-_FOLDERS = ("alternatives", "ca-certificates", "fonts", "ld.so.conf.d", "pki", "ssl")
+FILES_OF_ETC = (*_COPIED, *_CHANGING, "group", "mtab", "passwd")
+FOLDERS_OF_ETC = ("alternatives", "ca-certificates", "fonts", "ld.so.conf.d", "pki", "ssl")
 _SECRET_FOLDERS = ("etc/ssl/private", "etc/pki/*/private", "etc/pki/nssdb")
 _RUNTIME_FILES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runtimes")
 
@@ -72,7 +73,7 @@ class RootTemplate:
         self._stamps: dict[str, tuple[int, int]] = {}
         self.kept: list[str] = []
         mounts.mount_tmpfs(target, "mode=755,size=16m")
-        for name in _PROGRAMS:
+        for name in PROGRAM_FOLDERS:
             self._show_program_folder(name)
         for path in (*_MOUNT_POINTS, "etc", "root"):
             os.makedirs(os.path.join(target, path), exist_ok=True)
@@ -121,10 +122,10 @@ class RootTemplate:
     # /etc
 
     def _make_etc(self) -> None:
-        for name in _FILES:
+        for name in _COPIED:
             with contextlib.suppress(OSError):  # many machines lack one or another
                 shutil.copyfile(f"/etc/{name}", f"{self._target}/etc/{name}")
-        for name in _FOLDERS:
+        for name in FOLDERS_OF_ETC:
             if os.path.isdir(f"/etc/{name}"):
                 self._show(f"/etc/{name}")
         for pattern in _SECRET_FOLDERS:
