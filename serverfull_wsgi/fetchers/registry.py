@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import NotFoundError, ResourceNotFoundException
-from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.names import LATEST
-from serverfull_wsgi.registry.configuration import logging_config_of
-from serverfull_wsgi.registry.documents import Alias, Configuration, Document, package_of, weights_of
+from serverfull_wsgi.registry.documents import Alias, package_of, weights_of
 from serverfull_wsgi.registry.registry import Registry
+from serverfull_wsgi.registry.servable import function_of
 
 
 def draw_of(request_id: str) -> float:
@@ -87,7 +86,7 @@ class RegistryFetcher:
             raise _not_found(name, qualifier) from None
         code = self._registry.packages.directory(package_of(configuration))
         layers = [self._registry.layers.directory(layer["Arn"]) for layer in configuration.get("Layers", ())]
-        return _function(document, configuration, code, layers)
+        return function_of(document, configuration, code, layers)
 
     def names(self) -> list[str]:
         """Return the names of all functions. No document is read."""
@@ -102,29 +101,8 @@ class RegistryFetcher:
             document, _ = read
             for configuration in (document["latest"], *document["versions"].values()):
                 path = self._registry.packages.path(package_of(configuration))
-                found.append(_function(document, configuration, path, ()))
+                found.append(function_of(document, configuration, path, ()))
         return found
-
-
-def _function(document: Document, configuration: Configuration, code: str, layers: Sequence[str]) -> Function:
-    """Return the function of a stored configuration, whose package is unpacked in ``code``."""
-    target = configuration.get("DeadLetterConfig", {}).get("TargetArn")
-    return Function(
-        configuration["Handler"],
-        document["name"],
-        version=configuration["Version"],
-        timeout=configuration["Timeout"],
-        memory_size=configuration["MemorySize"],
-        ephemeral_storage=configuration["EphemeralStorage"]["Size"],
-        description=configuration["Description"],
-        code=code,
-        runtime=configuration["Runtime"],
-        environment=configuration.get("Environment", {}).get("Variables", {}),
-        layers=layers,
-        event_config=EventConfig(dead_letter=target) if target else None,
-        logging_config=logging_config_of(configuration["LoggingConfig"]),
-        reserved=document["reserved"],
-    )
 
 
 class _Entry(NamedTuple):

@@ -35,6 +35,7 @@ from serverfull_wsgi.registry.layers import Layers
 from serverfull_wsgi.registry.objects import Busy, Changed, DirectoryStore, Missing, Stored
 from serverfull_wsgi.registry.packages import FOLDER as CODE
 from serverfull_wsgi.registry.packages import Package, PackageStore
+from serverfull_wsgi.registry.servable import check_servable
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 FUNCTIONS, SECRETS = "functions", "secrets"
@@ -359,6 +360,7 @@ class Registry:
 
         Raises:
             ResourceConflictException: if the name belongs to the configuration, or if too many others change it.
+            InvalidParameterValueException: if the function could not run after the change.
         """
         if self.is_served_elsewhere(name):
             raise ResourceConflictException(
@@ -373,6 +375,8 @@ class Registry:
             changed = change(old, moment)
             if changed.document is old:
                 return changed.answer
+            if changed.document is not None:
+                check_servable(changed.document)
             try:
                 self._write(name, stored, old, changed.document, moment, by, what)
                 return changed.answer

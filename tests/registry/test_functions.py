@@ -14,6 +14,7 @@ from serverfull_wsgi.errors import (
     ResourceNotFoundException,
 )
 from serverfull_wsgi.fetchers.registry import RegistryFetcher
+from serverfull_wsgi.registry.documents import Change
 from serverfull_wsgi.registry.layers import Layers
 from tests.support.registry import ARN, ROLE, code, deploy, redeploy, registry_in, request
 
@@ -489,6 +490,27 @@ def test_reserved_concurrency_is_kept_and_removed(registry):
     assert registry.concurrency("hello") == {"ReservedConcurrentExecutions": 0}
     registry.delete_concurrency("hello", "tester")
     assert registry.concurrency("hello") == {}
+
+
+def test_a_reserved_concurrency_over_the_limit_is_refused(registry):
+    deploy(registry)
+    with pytest.raises(InvalidParameterValueException, match="UnreservedConcurrentExecution below its minimum") as it:
+        registry.put_concurrency("hello", 1_000_001, "tester")
+    assert it.value.fault is None
+    assert registry.put_concurrency("hello", 1_000_000, "tester") == {"ReservedConcurrentExecutions": 1_000_000}
+
+
+def test_a_change_after_which_the_function_cannot_run_is_not_written(registry):
+    deploy(registry)
+    before = registry.read("hello")
+
+    def change(document, moment):
+        latest = {**document["latest"], "Timeout": 0}
+        return Change({**document, "latest": latest}, {})
+
+    with pytest.raises(InvalidParameterValueException, match="function 'hello': timeout=0 must be"):
+        registry.change("hello", change, "tester", "test")
+    assert registry.read("hello") == before
 
 
 def test_the_usage_counts_the_packages_of_all_versions(registry):
