@@ -38,6 +38,7 @@ from serverfull_wsgi.protocols import (
     EventQueue,
     Executor,
     Fetcher,
+    IsolatingExecutor,
     PlaceSharing,
     ProvisioningExecutor,
     ShutdownAware,
@@ -151,7 +152,7 @@ class Application:
         self._may_reserve = (
             has_deployed_functions(fetcher)
             or any(function.reserved for function in functions)
-            or (bool(self._provisioned) and isinstance(self.executor, ProvisioningExecutor))
+            or (isinstance(self.executor, IsolatingExecutor) and any(map(self.executor.is_isolated, self._provisioned)))
         )
         self._region = region
         self._processes: int | None = None

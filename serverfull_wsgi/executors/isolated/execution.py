@@ -14,7 +14,7 @@ from secrets import token_hex
 from time import monotonic
 from typing import NamedTuple
 
-from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.domain import Function, Invocation, Outcome, ProvisionedUse
 from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.executors.function_errors import (
     RESPONSE_LIMIT,
@@ -77,6 +77,7 @@ class Execution:
         self._fields = {"request_id": invocation.request_id, "function_name": function.name}
         self._tail = Tail() if invocation.tail else None
         self._init_duration: float | None = None  # seconds
+        self.provisioned: ProvisionedUse | None = None  # for the outcome
         self._memory = 0  # MiB: the peak of the environment used last
 
     def start(self, environment: Environment, limit: float) -> Started | InitTimedOut | FailedStart:
@@ -208,6 +209,7 @@ class Execution:
             self._memory,
             self._init_duration,
             status,
+            self.provisioned,
         )
 
     # The invocation's log

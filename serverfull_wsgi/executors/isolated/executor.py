@@ -20,7 +20,7 @@ from serverfull_wsgi.executors.isolated.descriptors import environments_that_fit
 from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment, EventLost
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
-from serverfull_wsgi.executors.isolated.provisioning import Provisioner
+from serverfull_wsgi.executors.isolated.provisioning import PATIENCE, Provisioner
 from serverfull_wsgi.executors.isolated.root_checks import root_warnings
 from serverfull_wsgi.executors.isolated.roots import Roots
 from serverfull_wsgi.executors.isolated.runtimes.launch import BOOTSTRAP, PACKAGES, LaunchSpec, launch_spec
@@ -98,15 +98,24 @@ class ProcessExecutor:
         self._places: SharedPlaces | None = None
         self._provisioned: Sequence[Function] = ()
         self._region, self._processes = "", 1
+        self._is_started = False
         self._opened: _OpenExecutor | None = None
         self._closed_by = 0  # process id
         _executors.add(self)
 
     def start(self) -> None:
-        if self._provisioned and self._places:
-            self._open().provision(self._provisioned, self._places, self._region, self._processes)
+        self._is_started = True
+        if self._provisioned:
+            self._provision(self._provisioned, self._region, PATIENCE)
         elif self._eager:
             self._open()
+
+    def _provision(self, functions: Sequence[Function], region: str, patience: float) -> None:
+        """Keep environments initialised, unless this process does so already or has no places."""
+        opened = self._open()
+        with self._lock():
+            if self._places is not None and not opened.is_provisioning:
+                opened.provision(functions, self._places, region, self._processes, patience)
 
     def check_sandbox(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
@@ -144,6 +153,8 @@ class ProcessExecutor:
         opened = self._opened
         if opened is None or opened.pid != os.getpid():
             opened = self._open()
+        if function.provisioned and self._is_started and not opened.is_provisioning:  # it was deployed after the start
+            self._provision([function], invocation.function_name.region, 0.0)
         return opened.execute(function, invocation)
 
     def _open(self) -> _OpenExecutor:
@@ -240,7 +251,7 @@ class ProcessExecutor:
     def abandon(self) -> None:
         """In a fork of the server: leave the parent's environments alone, so that the next `execute` opens anew."""
         self.__dict__.pop("_opening", None)  # a thread that does not exist in the fork may hold it
-        opened, self._opened = self._opened, None
+        opened, self._opened, self._is_started = self._opened, None, False
         if opened is not None:
             opened.abandon()
 
@@ -275,12 +286,14 @@ class _OpenExecutor:
             self._provisioner.update(function)
         while isinstance(place := pools.acquire(pool), Environment):
             with contextlib.suppress(EventLost):  # an earlier invocation ended it, so that another one runs this one
-                use = self._use(function, pool, place)
-                return self._run(pool, place, execution).outcome._replace(provisioned=use)
-        use = self._use(function, pool, None)
+                if function.provisioned:
+                    execution.provisioned = self._use(pool, place)
+                return self._run(pool, place, execution).outcome
+        if function.provisioned:
+            execution.provisioned = self._use(pool, None)
         outcome = self._start_and_run(place, launch, execution)
         if isinstance(outcome, Outcome):
-            return outcome._replace(provisioned=use)
+            return outcome
         # As on AWS, a start that timed out is repeated once, in the invocation's own time.
         while True:
             place = pools.acquire(pool)
@@ -288,20 +301,26 @@ class _OpenExecutor:
             with contextlib.suppress(EventLost):
                 result = self._run(pool, environment, execution)
                 pools.record_start(pool, result.failed_start)
-                return result.outcome._replace(provisioned=use)
+                return result.outcome
 
-    def _use(self, function: Function, pool: Pool, environment: Environment | None) -> ProvisionedUse | None:
-        provisioner = self._provisioner
-        return provisioner.use(pool, environment) if provisioner is not None and function.provisioned else None
+    def _use(self, pool: Pool, environment: Environment | None) -> ProvisionedUse | None:
+        return None if self._provisioner is None else self._provisioner.use(pool, environment)
 
-    def provision(self, functions: Sequence[Function], places: SharedPlaces, region: str, processes: int) -> None:
-        """Start this process's share of the provisioned environments."""
+    @property
+    def is_provisioning(self) -> bool:
+        """Whether this process keeps environments initialised."""
+        return self._provisioner is not None
+
+    def provision(
+        self, functions: Sequence[Function], places: SharedPlaces, region: str, processes: int, patience: float
+    ) -> None:
+        """Start this process's share of the provisioned environments, and wait up to ``patience`` seconds for them."""
 
         def launch(function: Function, directory: str | None) -> Environment:
             return self._launch(function, region, directory, is_provisioned=True)
 
         self._provisioner = Provisioner(self.pools, places, launch, processes, self._init_timeout, self._logger)
-        self._provisioner.start(functions)
+        self._provisioner.start(functions, patience)
 
     def _start_and_run(self, reservation: Reservation, launch: Launch, execution: Execution) -> Outcome | InitTimedOut:
         """Run the invocation in a new environment, and release the environment."""

@@ -51,6 +51,7 @@ class _Wanted:
         self.environments: set[Environment] = set()
         self.starting = 0
         self.failed_at = 0.0
+        self.reported = ""  # why the last start failed, if the log has it
 
     @property
     def key(self) -> str:
@@ -94,12 +95,12 @@ class Provisioner:
         self._thread = threading.Thread(target=self._run, name="serverfull-provisioned", daemon=True)
         pools.on_provisioned_end = self._forget
 
-    def start(self, functions: Iterable[Function]) -> None:
-        """Start environments of these functions, and wait up to `PATIENCE` until this process's share is ready."""
+    def start(self, functions: Iterable[Function], patience: float) -> None:
+        """Start this process's share of these functions' environments, and wait up to ``patience`` seconds for it."""
         for function in functions:
             self.update(function)
         self._thread.start()
-        self._is_settled.wait(PATIENCE)
+        self._is_settled.wait(patience)
 
     def update(self, function: Function) -> None:
         """Use the provisioned concurrency of ``function`` from now on. None ends its provisioned environments."""
@@ -201,11 +202,14 @@ class Provisioner:
             wanted.starting -= 1
             if environment:
                 wanted.environments.add(environment)
+                is_new, wanted.reported = False, ""
             else:
                 wanted.failed_at = monotonic()
+                is_new = bool(reason) and reason != wanted.reported
+                wanted.reported = reason or wanted.reported
         if environment:
             self._pools.release_to_function(environment)
-        elif reason and not self._is_closed:
+        elif is_new and not self._is_closed:
             self._logger.error(
                 "function %r: a provisioned environment cannot start, will retry: %s", wanted.function.name, reason
             )

@@ -153,7 +153,7 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
         try:
             application = self._load()
             if not self.cfg.preload_app:
-                _start(application)
+                _start(application, self.cfg.workers)
             return application
         except ConfigurationError as error:
             raise AppImportError(f"serverfull cannot start:\n{error}") from error
@@ -163,7 +163,7 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
         self._loads.begin()
         try:
             application = self._load()
-            _start(application)
+            _start(application, self.cfg.workers)
             return application
         except (Exception, SystemExit) as error:
             broken = BrokenApplication(error)
@@ -191,8 +191,9 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _start(wsgi: WSGIApplication) -> None:
+def _start(wsgi: WSGIApplication, workers: int) -> None:
     for application in applications_in(wsgi):
+        application.expect_processes(workers)
         application.start()
 
 

@@ -128,11 +128,26 @@ def test_a_changed_function_has_new_environments(server, tmp_path):
         wait_until(lambda: run(executor, changed)[0].provisioned == (False, 1, 2))
 
 
-def test_an_init_that_fails_is_one_line_for_each_attempt_and_stops_no_start(server, tmp_path, caplog):
-    (tmp_path / "broken.py").write_text("1/0\ndef handler(event, context): pass")
-    with server(function("broken.handler", code=tmp_path, provisioned=1)) as executor:
+def test_an_init_that_fails_is_one_line_and_is_tried_again(server, tmp_path, caplog):
+    code = f"""
+import pathlib
+assert pathlib.Path({str(tmp_path / "cure")!r}).exists()
+def handler(event, context): pass
+"""
+    (tmp_path / "broken.py").write_text(code)
+    with server(function("broken.handler", code=tmp_path, provisioned=2), sandbox="process") as executor:
         assert idle(executor) == 0
-    assert "a provisioned environment cannot start, will retry: its init phase failed" in caplog.text
+        wait_until(lambda: "a provisioned environment cannot start, will retry: its init phase failed" in caplog.text)
+        (tmp_path / "cure").touch()
+        wait_until(lambda: idle(executor) == 2)
+    assert caplog.text.count("will retry") == 1
+
+
+def test_a_function_that_is_deployed_after_the_start_has_them_after_its_first_call(server):
+    with server() as executor:
+        run(executor, function("whoami", provisioned=2))
+        wait_until(lambda: idle(executor) >= 2)
+        wait_until(lambda: run(executor, function("whoami", provisioned=2))[0].provisioned == (False, 1, 2))
 
 
 def test_more_than_the_processes_can_have_stops_the_start():
