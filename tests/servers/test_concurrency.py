@@ -105,7 +105,7 @@ def test_the_limit_holds_while_workers_are_killed(servers, gauge, executor, batt
     threads = ("--workers", str(workers), *GTHREAD, "--threads", "32")
     with servers.gunicorn(*threads, **settings(executor)) as server, servers.worker(**settings(executor)):
         with Clients(servers, share(64, 10)) as clients:
-            for _ in range(share(15, 2)):
+            for _ in range(share(15, 1)):
                 for _ in range(3):
                     servers.send("held")
                 gauge.hold = FOR_EVER
@@ -181,7 +181,7 @@ def test_as_many_environments_as_provisioned_stand_ready_while_workers_are_kille
     environ = {"SERVERFULL_FUNCTIONS": "held=gauged.held", "SERVERFULL_EXECUTOR": "process"}
     with servers.gunicorn("--workers", str(workers), *GTHREAD, **environ) as server:
         wait_until(lambda: gauge.running == RESERVED)
-        for _ in range(share(10, 2)):
+        for _ in range(share(10, 1)):
             wait_for_rest(gauge)
             os.kill(rng.choice(web_processes(server, workers)), signal.SIGKILL)
             wait_for_rest(gauge)
