@@ -110,28 +110,21 @@ class Gate:
 
 
 def holder(lock: Path) -> int | None:
-    """Return the id of the process with an exclusive ``flock`` on the file; None if there is none, or it is unknown."""
-    pids = [pid for mode, pid in _locks(lock) if mode == "WRITE"]
-    return pids[0] if pids and pids[0] > 0 else None  # 0 or -1: a process of another pid namespace
-
-
-def is_locked(lock: Path) -> bool:
-    """Return whether a process has an ``flock`` on the file, as far as the system shows locks."""
-    return bool(_locks(lock))
-
-
-def _locks(lock: Path) -> list[tuple[str, int]]:
-    """Return the mode, READ or WRITE, and the process id of each ``flock`` on the file.
+    """Return the id of the process with an exclusive ``flock`` on the file; None if there is none, or it is unknown.
 
     Source of the format: https://man7.org/linux/man-pages/man5/proc_locks.5.html. Other systems have no such file.
     """
     try:
         status = lock.stat()
         file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        return [(it[3], int(it[4])) for it in lines if it[1:2] == ["FLOCK"] and it[5:6] == [file]]
-    except (OSError, ValueError):
-        return []
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()
+            if fields[1:2] == ["FLOCK"] and fields[3:4] == ["WRITE"] and fields[5] == file:
+                pid = int(fields[4])
+                return pid if pid > 0 else None  # 0 or -1: a process of another pid namespace
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 def _close_inherited() -> None:

@@ -18,6 +18,7 @@ from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.assembly import import_application
 from serverfull_wsgi.cli.main import SECTIONS, main
 from tests.support import servers
+from tests.support.event_store import fill
 from tests.support.hosts import OverSocket
 from tests.support.servers import ROOT, Server, clean_environ, free_port, gunicorn, running
 from tests.support.small_disk import can_mount
@@ -275,6 +276,22 @@ def test_check_reports_an_sqlite_file_that_serve_refuses(statements, message, tm
         for statement in statements:
             db.execute(statement)
     _check_and_serve_refuse(message, SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path))
+
+
+def test_check_reports_damage_inside_of_a_store(tmp_path):
+    path = tmp_path / "events.sqlite3"
+    fill(path, 200)
+    content = bytearray(path.read_bytes())
+    for position in range(40_000, len(content), 4096):
+        content[position : position + 100] = b"x" * 100
+    path.write_bytes(content)
+    before = {path.name for path in tmp_path.rglob("*")}
+    environ = {"SERVERFULL_EVENTS": "", "SERVERFULL_DATA_DIR": str(tmp_path), "SERVERFULL_EVENTS_OWNER": "tests"}
+    result = serverfull("check", **environ)
+    assert result.returncode == 1
+    assert {path.name for path in tmp_path.rglob("*")} - {"opening"} == before - {"opening"}
+    assert f"the event store {path} is damaged (" in result.stderr
+    _check_and_serve_refuse(f"the event store {path} is damaged (", **environ)
 
 
 def _check_and_serve_refuse(message, **environ):

@@ -130,9 +130,18 @@ def connect_without_files(path: Path) -> sqlite3.Connection:
 
     If the store's log has no index, or there is no log, nothing has the store open. SQLite then reads the file alone.
     """
-    if all(path.with_name(f"{path.name}{suffix}").exists() for suffix in ("-wal", "-shm")):
+    if _has(path, "-wal") and _has(path, "-shm"):
         return connect_for_reading(path)
     return _connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def has_unread_log(path: Path) -> bool:
+    """Return whether the store has a log that `connect_without_files` does not read. The file may lack pages then."""
+    return _has(path, "-wal") and not _has(path, "-shm")
+
+
+def _has(path: Path, suffix: str) -> bool:
+    return path.with_name(f"{path.name}{suffix}").exists()
 
 
 def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
@@ -165,8 +174,8 @@ def check(path: Path, logger: logging.Logger, *, thoroughly: bool) -> None:
     """
     if path.stat().st_size == 0:
         raise damage(path, "the file is empty")
-    if thoroughly and (description := wal_check.find_damage(path.with_name(f"{path.name}-wal"))):
-        raise damage(path, description)
+    if thoroughly:
+        _check_log(path)
     try:
         db = connect(path)
         try:
@@ -209,9 +218,24 @@ def _check(db: sqlite3.Connection, path: Path, thoroughly: bool) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     _check_numbers(path, application_id, version)
     if thoroughly:
-        result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if result != "ok":
-            raise damage(path, result)
+        _check_pages(db, path)
+
+
+def check_content(db: sqlite3.Connection, path: Path) -> None:
+    """Raise `ConfigurationError` if a store that no process has open, or its log, is damaged."""
+    _check_log(path)
+    _check_pages(db, path)
+
+
+def _check_log(path: Path) -> None:
+    if description := wal_check.find_damage(path.with_name(f"{path.name}-wal")):
+        raise damage(path, description)
+
+
+def _check_pages(db: sqlite3.Connection, path: Path) -> None:
+    result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if result != "ok":
+        raise damage(path, result)
 
 
 def _check_numbers(path: Path, application_id: int, version: int) -> None:

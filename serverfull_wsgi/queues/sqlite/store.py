@@ -24,9 +24,9 @@ from serverfull_wsgi.storage.clock import Anchor, anchored, boot_clock
 from serverfull_wsgi.storage.disk_reserve import DiskReserve
 from serverfull_wsgi.storage.group_commit import GroupCommit, Operation, StoreError, T, Write
 from serverfull_wsgi.storage.hung_holder import HungHolder
-from serverfull_wsgi.storage.locks import FileLock, Gate, is_locked
+from serverfull_wsgi.storage.locks import FileLock, Gate
 from serverfull_wsgi.storage.progress import Progress
-from serverfull_wsgi.storage.sqlite_errors import is_disk_full
+from serverfull_wsgi.storage.sqlite_errors import is_damage, is_disk_full
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 USERS, WRITING, OPENING = "users", "writing", "opening"  # in the directory of locks: users, gate, progress of a check
@@ -37,6 +37,7 @@ OLDER_LEADER = (
     "stops, and then upgrades the store"
 )
 OPEN_TIMEOUT = 30.0  # seconds without progress that a process waits while another checks or upgrades the store
+CHECK_TIMEOUT = 1.0  # seconds in which the gate is free for a moment, unless a process checks or upgrades the store
 OPEN_PERIOD = 1.0  # seconds between two looks at that progress
 
 
@@ -365,7 +366,7 @@ def check_place(path: Path, owner: str | None) -> None:
             raise _unusable(path, f"{directory}: {error.strerror}") from None
     if existing == path:
         schema.check_header(path)
-        _check_owner(path, owner)
+        _check_content(path, owner)
     elif existing == path.parent and _has_log_only(path):
         raise _log_only(path)
 
@@ -400,23 +401,43 @@ def _unusable(path: Path, reason: object) -> ConfigurationError:
     )
 
 
-def _check_owner(path: Path, owner: str | None) -> None:
-    """Raise `ConfigurationError` if another application uses the store at ``path``.
+def _check_content(path: Path, owner: str | None) -> None:
+    """Raise `ConfigurationError` if the store at ``path`` is damaged, or if another application uses it.
 
-    A store that cannot be read here is left to the start, which restores it from its log.
+    A store in use was checked when it was opened. A log without its index is left to the start, which reads it.
     """
-    if owner is None:
+    with _held(path.with_name(f"{path.name}.locks")) as is_first:
+        try:
+            with contextlib.closing(schema.connect_without_files(path)) as db:
+                if is_first and not schema.has_unread_log(path):
+                    schema.check_content(db, path)
+                if owner is not None:
+                    _refuse_other_owner(db, owner, is_first, path)
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise schema.damage(path, str(error)) from None
+
+
+@contextlib.contextmanager
+def _held(locks: Path) -> Iterator[bool]:
+    """Yield whether no process has the store open. If so, a process that opens the store waits until the end.
+
+    ``locks`` is the directory with the lock files. Without them no process has opened the store.
+    """
+    if not all((locks / name).exists() for name in (USERS, WRITING)):
+        yield True
         return
+    users, gate = FileLock(locks / USERS), FileLock(locks / WRITING)
     try:
-        with contextlib.closing(schema.connect_without_files(path)) as db:
-            _refuse_other_owner(db, owner, not _is_in_use(path), path)
-    except sqlite3.Error:
-        return
-
-
-def _is_in_use(path: Path) -> bool:
-    """Return whether a server has the store open, as far as Linux shows locks of files."""
-    return is_locked(path.with_name(f"{path.name}.locks") / USERS)
+        if gate.acquire(CHECK_TIMEOUT) and users.acquire():
+            with Progress(locks / OPENING).shown():
+                yield True
+        else:
+            gate.close()  # others write meanwhile
+            yield False
+    finally:
+        users.close()
+        gate.close()
 
 
 def _refuse_other_owner(db: sqlite3.Connection, owner: str, is_first: bool, path: Path) -> None:
