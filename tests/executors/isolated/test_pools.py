@@ -39,7 +39,7 @@ def test_beyond_the_limit_invocations_are_refused_and_idle_environments_are_evic
 
 
 def test_the_environment_used_last_serves_the_next_invocation_and_idle_ones_end():
-    with executing(idle=1.0) as executor, ThreadPoolExecutor(3) as pool:
+    with executing(idle=3.0) as executor, ThreadPoolExecutor(3) as pool:
         recent = function("evaluate", name="recent")
         list(pool.map(lambda _: result(executor, recent, f"time.sleep(0.5) or {ADDRESS}"), range(3)))
         assert executor.statistics().idle == {("recent", "$LATEST"): 3}
