@@ -8,32 +8,18 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from environs import Env, ValidationError, validate
+if TYPE_CHECKING:
+    from serverfull_wsgi.settings.mapping_env import MappingEnv
 
 PREFIX = "SERVERFULL_"
 T = TypeVar("T")
 
 
-class MappingEnv(Env):
-    """environs over any mapping; an empty value counts as not given."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(eager=False, prefix=PREFIX)
-        self.given = {name: str(value) for name, value in values.items() if str(value).strip()}
-
-    def _get_value(self, env_key: str, default: Any) -> Any:
-        return self.given.get(env_key, default)
-
-    def first_given(self, *names: str) -> str:
-        """Return the first of these names that has a value, or the first name if none has."""
-        return next((name for name in names if PREFIX + name in self.given), names[0])
-
-
 # Read the variable of this name (without prefix); return the default if it is not given. A bad value is noted in the
 # environment, which raises all of them together.
-Reader = Callable[[MappingEnv, str, Any], Any]
+Reader = Callable[["MappingEnv", str, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -55,6 +41,12 @@ class Setting:
     name: str
     shown: str = ""
     switch: tuple[str, str, str] | None = None
+
+    def variable(self, given: Mapping[str, str], *other_names: str) -> str | None:
+        """Return the variable to read, without prefix: ``name`` or an old name. None if the setting is not given."""
+        if name := next((name for name in (self.name, *other_names) if PREFIX + name in given), None):
+            return name
+        return self.name if self.switch and PREFIX + self.switch[0] in given else None
 
     @property
     def names(self) -> list[str]:
@@ -90,20 +82,32 @@ def choice(*choices: str) -> Reader:
         if key in env.given:
             given = env.given[key]
             env.given[key] = next((choice for choice in choices if choice.lower() == given.lower()), given)
-        return env.str(name, default, validate=validate.OneOf(choices, error="Must be one of: {choices}."))
+        return env.str(name, default, validate=check)
+
+    def check(text: str) -> None:
+        if text not in choices:
+            _refuse(f"Must be one of: {', '.join(choices)}.")
 
     return read
 
 
 def matching(pattern: str, rule: str) -> Reader:
     """Make a reader of a text that matches ``pattern``; ``rule`` is the error message for any other text."""
-    check = validate.Regexp(re.compile(pattern), error=rule)
+
+    def check(text: str) -> None:
+        if not re.match(pattern, text):
+            _refuse(rule)
+
     return lambda env, name, default: env.str(name, default, validate=check)
 
 
 def at_least(least: float, kind: str = "int") -> Reader:
     """Make a reader of a number, ``int`` or ``float``, that is not below ``least``."""
-    check = validate.Range(min=least, error="Must be {min} or more.")
+
+    def check(value: float) -> None:
+        if value < least:
+            _refuse(f"Must be {least} or more.")
+
     rule = f"Must be {'an integer' if kind == 'int' else 'a number'}, {least} or more."
     return lambda env, name, default: _parsed(env, kind, name, default, rule, validate=check)
 
@@ -161,7 +165,7 @@ def words(*choices: str) -> Reader:
 
     def check(text: str) -> None:
         if unknown := set(_words(text)) - set(choices):
-            raise ValidationError(f"Must be among {', '.join(choices)}, not {min(unknown)!r}.")
+            _refuse(f"Must be among {', '.join(choices)}, not {min(unknown)!r}.")
 
     return lambda env, name, default: _words(env.str(name, "", validate=check)) or default
 
@@ -196,13 +200,20 @@ def delays(least: int) -> Reader:
         words = text.split()
         if len(words) < least or not all(re.fullmatch(r"\d{1,6}(\.\d+)?", word) for word in words):
             count = "one number" if least == 1 else f"{least} numbers"
-            raise ValidationError(f"Must be at least {count} of seconds, separated by spaces.")
+            _refuse(f"Must be at least {count} of seconds, separated by spaces.")
 
     def read(env: MappingEnv, name: str, default: Any) -> Any:
         given = env.str(name, " ".join(map(str, default)), validate=check)
         return tuple(float(word) for word in (given or "").split()) if env.given.get(PREFIX + name) else default
 
     return read
+
+
+def _refuse(rule: str) -> NoReturn:
+    """Raise the error of a text that breaks ``rule``, for environs."""
+    from environs import ValidationError  # a reader runs, so environs is imported
+
+    raise ValidationError(rule) from None
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -226,7 +237,7 @@ def _address_check(example: str) -> Callable[[str], None]:
         try:
             parse_address(text)
         except ValueError:
-            raise ValidationError(f"Must be HOST:PORT, such as {example}.") from None
+            _refuse(f"Must be HOST:PORT, such as {example}.")
 
     return check
 
@@ -238,7 +249,7 @@ def _level_number(text: str) -> int | None:
 
 def _check_level(text: str) -> None:
     if _level_number(text) is None:
-        raise ValidationError("Must be DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number.")
+        _refuse("Must be DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number.")
 
 
 def _words(text: str | None) -> tuple[str, ...]:
@@ -247,21 +258,19 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 def _check_ascii(text: str) -> None:
     if not text.isascii():
-        raise ValidationError("Must be ASCII, as statsd's protocol is.")
+        _refuse("Must be ASCII, as statsd's protocol is.")
 
 
 def _check_modules(text: str) -> None:
     for name in _words(text):
         if not all(part.isidentifier() for part in name.split(".")):
-            raise ValidationError(f"Must be module names separated by commas; {name!r} is not a module name.")
+            _refuse(f"Must be module names separated by commas; {name!r} is not a module name.")
 
 
 def _check_origins(text: str) -> None:
     for origin in _words(text):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+", origin):
-            raise ValidationError(
-                f"Must be origins such as http://localhost:3000, separated by commas; {origin!r} is not an origin."
-            )
+            _refuse(f"Must be origins such as http://localhost:3000, separated by commas; {origin!r} is not an origin.")
 
 
 def _check_networks(text: str) -> None:
@@ -269,16 +278,16 @@ def _check_networks(text: str) -> None:
         try:
             ip_network(word)
         except ValueError as error:
-            raise ValidationError(f"Must be addresses and networks such as 10.0.0.0/8: {error}.") from None
+            _refuse(f"Must be addresses and networks such as 10.0.0.0/8: {error}.")
 
 
 def _check_hosts(text: str) -> None:
     for host in _words(text):
         if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host):
-            raise ValidationError(f"Must be host names without ports, separated by commas; {host!r} is not one.")
+            _refuse(f"Must be host names without ports, separated by commas; {host!r} is not one.")
 
 
 def _check_signals(text: str) -> None:
     for number in text.split():
         if not number.isdigit() or int(number) not in set(signal.Signals):
-            raise ValidationError(f"Must be signal numbers separated by spaces; {number!r} is not a signal number.")
+            _refuse(f"Must be signal numbers separated by spaces; {number!r} is not a signal number.")

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from environs import EnvValidationError
-
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.settings import fields as read
 from serverfull_wsgi.settings.aliases import notices, other_names
-from serverfull_wsgi.settings.fields import PREFIX, MappingEnv, Setting, setting
+from serverfull_wsgi.settings.fields import PREFIX, Setting, setting
 
 _BROKER = r"(amqp|redis)s?://"
 
@@ -430,17 +428,20 @@ class Settings:
 
         Raises `ConfigurationError`.
         """
-        env = MappingEnv(values)
+        given = {name: str(value) for name, value in values.items() if str(value).strip()}
         settings: dict[str, Any] = {}
+        checked = {}  # by field, the variables that environs reads
         for field, it in SETTINGS.items():
-            settings[field] = it.read(env, env.first_given(it.name, *other_names(it.name)), it.default)
-        if f"{PREFIX}REGION" not in env.given and (region := env.given.get("AWS_REGION")):
+            variable = it.variable(given, *other_names(it.name))
+            if variable and it.read is read.text:
+                settings[field] = given[PREFIX + variable]
+            elif variable:
+                checked[field] = variable
+        if checked:
+            settings |= _read_by_environs(checked, given)
+        if f"{PREFIX}REGION" not in given and (region := given.get("AWS_REGION")):
             settings["region"] = region
-        try:
-            env.seal()
-        except EnvValidationError as error:
-            raise ConfigurationError(_message(error.error_messages, env.given)) from None
-        return cls(**settings, notices=tuple(notices(env.given, NAMES)))
+        return cls(**settings, notices=tuple(notices(given, NAMES)))
 
 
 SETTINGS: dict[str, Setting] = {field.name: field.metadata["setting"] for field in fields(Settings) if field.metadata}
@@ -450,6 +451,17 @@ NAMES = [name for it in SETTINGS.values() for name in it.names]
 def is_process_variable(name: str, value: str) -> bool:
     """Return whether the process has an environment variable of this name and value."""
     return os.environ.get(name) == value
+
+
+def _read_by_environs(variables: Mapping[str, str], given: dict[str, str]) -> dict[str, Any]:
+    """Return the values of ``variables``, names without prefix by the settings' fields. Raises `ConfigurationError`."""
+    from serverfull_wsgi.settings.mapping_env import MappingEnv  # imports environs
+
+    env = MappingEnv(given)
+    settings = {field: SETTINGS[field].read(env, name, SETTINGS[field].default) for field, name in variables.items()}
+    if problems := env.problems():
+        raise ConfigurationError(_message(problems, given))
+    return settings
 
 
 def _message(errors: Any, given: Mapping[str, str]) -> str:

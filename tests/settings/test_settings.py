@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from serverfull_wsgi import ConfigurationError, Settings, create_app
 from serverfull_wsgi.settings import reference
 from serverfull_wsgi.settings.aliases import RENAMED, SYNONYMS, UNSUPPORTED
-from serverfull_wsgi.settings.settings import NAMES
+from serverfull_wsgi.settings.mapping_env import MappingEnv
+from serverfull_wsgi.settings.settings import NAMES, SETTINGS
 from tests.support.hosts import post
 from tests.support.servers import ROOT
 
@@ -375,3 +378,24 @@ def test_a_folder_without_node_modules_is_refused_with_the_cure(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(ConfigurationError, match=f"npm install --prefix {path} PACKAGE"):
             served(NODE_MODULES=str(path))
+
+
+# The import of environs, which takes as long as the import of gunicorn
+
+
+@pytest.mark.parametrize("field", SETTINGS)
+def test_a_reader_returns_the_default_if_nothing_is_given(field):
+    setting = SETTINGS[field]
+    assert setting.read(MappingEnv({}), setting.name, setting.default) == setting.default
+
+
+def test_environs_is_imported_only_to_read_a_value_other_than_a_text():
+    code = """
+import sys
+from serverfull_wsgi import Settings
+Settings.from_mapping({"SERVERFULL_FUNCTIONS": "a=b.c", "SERVERFULL_REGION": " "})
+assert "environs" not in sys.modules
+Settings.from_mapping({"SERVERFULL_DRAIN": "3"})
+assert "environs" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
