@@ -42,7 +42,7 @@ STATUSES = {
     413,
     429,
 }  # the statuses that a request can cause; a 500 is always a failure of the server
-ELSEWHERE = {  # tested where they are raised: in tests/api/management, tests/servers/test_slow_clients.py, tests/api/model
+ELSEWHERE = {  # tested in tests/api/management, tests/servers/test_slow_clients.py and tests/api/model
     "PreconditionFailedException",
     "RequestTimeoutException",
     "SerializationException",
