@@ -157,12 +157,14 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
     sites = [parse_routes(settings.routes, settings.account_id)] if settings.routes else []
     sites += parse_load_balancers(settings.load_balancers, settings.region, settings.account_id)
     for template in template_fetchers(fetcher):
-        from serverfull_wsgi.gateway.templates import TemplateSites  # needs the extra `sam`, which the template used
+        from serverfull_wsgi.gateway.cloudformation import CloudFormationSites  # both need the extra `sam`
+        from serverfull_wsgi.gateway.templates import TemplateSites
 
-        found = TemplateSites(template, account_id=settings.account_id)
-        sites += found.sites
-        for line in found.warnings:
-            LOGGER.warning("%s", line)
+        for kind in (TemplateSites, CloudFormationSites):
+            found = kind(template, account_id=settings.account_id)
+            sites += found.sites
+            for line in found.warnings:
+                LOGGER.warning("%s", line)
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
     if not keys and any(endpoint.access.needs_api_key for site in sites for endpoint in site.endpoints.values()):
         LOGGER.warning("routes that need an API key refuse each request: set SERVERFULL_API_KEYS or _API_KEYS_FILE")

@@ -69,7 +69,7 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
         return OpenApiRoute(key, access=Access(f"an operation without {_INTEGRATION}"))
     kind = str(integration.get("type")).lower()
     if kind == "mock":
-        return OpenApiRoute(key, fixed=_mock_headers(integration))
+        return OpenApiRoute(key, fixed=mock_headers(integration))
     function = function_in(integration.get("uri"))
     if kind != "aws_proxy" or not function:
         return OpenApiRoute(key, access=Access(f"an integration of type {kind!r} without a Lambda function"))
@@ -101,7 +101,10 @@ def _access(document: Mapping[str, Any], operation: Mapping[str, Any], is_rest: 
 
 def _of_scheme(name: str, scheme: Mapping[str, Any], is_rest: bool) -> Access:
     if _AUTHORIZER in scheme:
-        authorizer = _authorizer(mapping(scheme[_AUTHORIZER]), scheme, is_rest)
+        members = mapping(scheme[_AUTHORIZER])
+        header = str(scheme.get("name") or "Authorization")
+        function = function_in(members.get("authorizerUri"))
+        authorizer = lambda_authorizer(members, function, is_rest=is_rest, header=header)
         return Access("" if authorizer else f"security scheme {name!r}", authorizer)
     if str(scheme.get("x-amazon-apigateway-authtype")).lower() == "awssigv4":
         return Access(needs_signature=True)
@@ -110,10 +113,18 @@ def _of_scheme(name: str, scheme: Mapping[str, Any], is_rest: bool) -> Access:
     return Access(needs_api_key=True) if is_api_key and not is_other else Access(f"security scheme {name!r}")
 
 
-def _authorizer(members: Mapping[str, Any], scheme: Mapping[str, Any], is_rest: bool) -> LambdaAuthorizer | None:
-    """Return a Lambda authorizer, or None for another kind of authorizer."""
+def lambda_authorizer(
+    members: Mapping[str, Any], function: str, *, is_rest: bool, header: str = "Authorization"
+) -> LambdaAuthorizer | None:
+    """Return a Lambda authorizer with the members of the OpenAPI extension, or None for another kind of authorizer.
+
+    Args:
+        members: ``type``, ``identitySource`` and others.
+        function: the function, as ``name`` or ``name:qualifier``; empty without one.
+        is_rest: True for a REST API.
+        header: the header with the token of a TOKEN authorizer without an identity source.
+    """
     kind = str(members.get("type")).upper()
-    function = function_in(members.get("authorizerUri"))
     payload = str(members.get("authorizerPayloadFormatVersion", "1.0"))
     validation = str(members.get("identityValidationExpression") or "")
     if kind not in (("TOKEN", "REQUEST") if is_rest else ("REQUEST",)) or not function or not is_pattern(validation):
@@ -122,7 +133,7 @@ def _authorizer(members: Mapping[str, Any], scheme: Mapping[str, Any], is_rest: 
     texts = texts.split(",") if isinstance(texts, str) else texts
     sources = tuple(_source(str(text).strip()) for text in texts) if isinstance(texts, list) else (("", ""),)
     if kind == "TOKEN":
-        sources = sources[:1] or (("header", str(scheme.get("name") or "Authorization")),)
+        sources = sources[:1] or (("header", header),)
     default_ttl = 300 if is_rest else 0
     ttl = whole_number(members.get("authorizerResultTtlInSeconds", default_ttl))
     if payload not in ("1.0", "2.0") or ttl is None:
@@ -142,7 +153,7 @@ def _source(text: str) -> tuple[str, str]:
     return place, name
 
 
-def _mock_headers(integration: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def mock_headers(integration: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the headers of a mock's default answer. Their values are in quotes."""
     answers = mapping(integration.get("responses"))
     answer = mapping(answers.get("default") or next(iter(answers.values()), None))

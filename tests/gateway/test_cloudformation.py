@@ -1,0 +1,252 @@
+"""CloudFormation's own resources, as CDK writes them: sites, and which routes refuse their requests."""
+
+import json
+
+import pytest
+
+pytest.importorskip("yaml")
+
+from serverfull_wsgi import SamFetcher
+from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.cloudformation import CloudFormationSites
+
+pytestmark = pytest.mark.quick
+
+PETS = {
+    "Type": "AWS::Lambda::Function",
+    "Properties": {
+        "Handler": "index.handler",
+        "Runtime": "python3.12",
+        "Code": {"ZipFile": "def handler(*_): return 1"},
+    },
+}
+
+
+@pytest.fixture
+def sites_of(tmp_path):
+    def read(**resources):
+        template = tmp_path / "template.json"
+        template.write_text(json.dumps({"Resources": {"Pets": PETS, **resources}}))
+        return CloudFormationSites(SamFetcher(str(template)))
+
+    return read
+
+
+def resource(type, **properties):
+    return {"Type": f"AWS::{type}", "Properties": properties}
+
+
+def ref(id):
+    return {"Ref": id}
+
+
+def arn(id):
+    return {"Fn::GetAtt": [id, "Arn"]}
+
+
+def uri(id):
+    parts = ["arn:", ref("AWS::Partition"), ":apigateway:", ref("AWS::Region"), ":lambda:path/2015-03-31/functions/"]
+    return {"Fn::Join": ["", [*parts, arn(id), "/invocations"]]}
+
+
+# HTTP APIs
+
+API = resource("ApiGatewayV2::Api", ProtocolType="HTTP", Name="shop", CorsConfiguration={"AllowOrigins": ["*"]})
+INTEGRATION = resource(
+    "ApiGatewayV2::Integration",
+    ApiId=ref("Api"),
+    IntegrationType="AWS_PROXY",
+    IntegrationUri=arn("Pets"),
+    PayloadFormatVersion="2.0",
+)
+
+
+def route(key="GET /pets", **more):
+    target = {"Fn::Join": ["", ["integrations/", ref("Integration")]]}
+    return resource("ApiGatewayV2::Route", ApiId=ref("Api"), RouteKey=key, Target=target, **more)
+
+
+def http_api(**more):
+    return {"Api": API, "Integration": INTEGRATION, "Route": route(), **more}
+
+
+def test_an_http_api_has_the_routes_that_refer_to_it(sites_of):
+    found = sites_of(**http_api(Other=route("$default")))
+    (site,) = found.sites
+    assert (site.kind, site.names, site.cors.origins, site.stage) == ("HTTP API", ("Api", "shop"), ("*",), "")
+    assert {key: endpoint.route.function for key, endpoint in site.endpoints.items()} == {
+        "GET /pets": "Pets",
+        "$default": "Pets",
+    }
+    assert found.warnings == []
+
+
+def test_a_stage_gives_its_name_and_variables(sites_of):
+    stage = resource("ApiGatewayV2::Stage", ApiId=ref("Api"), StageName="dev", StageVariables={"a": "b"})
+    (site,) = sites_of(**http_api(Stage=stage)).sites
+    assert (site.stage, dict(site.endpoints["GET /pets"].route.stage.variables)) == ("dev", {"a": "b"})
+
+
+def test_payload_and_timeout_are_those_of_the_integration(sites_of):
+    properties = {**INTEGRATION["Properties"], "PayloadFormatVersion": "1.0", "TimeoutInMillis": 5000}
+    (site,) = sites_of(**http_api(Integration={**INTEGRATION, "Properties": properties})).sites
+    endpoint = site.endpoints["GET /pets"]
+    assert (endpoint.format.__name__.rpartition(".")[2], endpoint.timeout) == ("http_v1", 5.0)
+
+
+AUTHORIZER = resource(
+    "ApiGatewayV2::Authorizer",
+    ApiId=ref("Api"),
+    AuthorizerType="REQUEST",
+    AuthorizerUri=uri("Pets"),
+    AuthorizerPayloadFormatVersion="2.0",
+    EnableSimpleResponses=True,
+    IdentitySource=["$request.header.Authorization"],
+)
+
+
+def test_conditions_of_a_route(sites_of):
+    (site,) = sites_of(**http_api(Route=route(AuthorizationType="AWS_IAM"))).sites
+    assert site.endpoints["GET /pets"].access == Access(needs_signature=True)
+    custom = route(AuthorizationType="CUSTOM", AuthorizerId=ref("Auth"))
+    (site,) = sites_of(**http_api(Route=custom, Auth=AUTHORIZER)).sites
+    sources = (("header", "Authorization"),)
+    assert site.endpoints["GET /pets"].access == Access(
+        "", LambdaAuthorizer("Pets", False, "REQUEST", "2.0", True, sources)
+    )
+
+
+REFUSED = [
+    {"Route": route(AuthorizationType="JWT", AuthorizerId=ref("Auth"))},
+    {"Route": route(AuthorizationType="CUSTOM")},
+    {"Route": route(AuthorizationType="CUSTOM", AuthorizerId=ref("Nothing"))},
+    {"Route": route(AuthorizationType=ref("Nothing"))},
+    {"Route": route(ApiKeyRequired=True)},
+    {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="HTTP_PROXY")},
+    {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="AWS_PROXY")},
+]
+
+
+@pytest.mark.parametrize("resources", REFUSED)
+def test_a_route_of_an_http_api_that_is_not_supported_refuses(resources, sites_of):
+    found = sites_of(**http_api(**resources))
+    assert found.sites[0].endpoints["GET /pets"].access.unsupported
+    assert "each request is refused" in "\n".join(found.warnings)
+
+
+# REST APIs
+
+REST = resource("ApiGateway::RestApi", Name="shop", BinaryMediaTypes=["image/*"])
+ROOT = {"Fn::GetAtt": ["Rest", "RootResourceId"]}
+RESOURCE = resource("ApiGateway::Resource", RestApiId=ref("Rest"), ParentId=ROOT, PathPart="pets")
+CHILD = resource("ApiGateway::Resource", RestApiId=ref("Rest"), ParentId=ref("Resource"), PathPart="{id}")
+
+
+def method(resource_id="Child", http="GET", **more):
+    integration = {"Type": "AWS_PROXY", "IntegrationHttpMethod": "POST", "Uri": uri("Pets")}
+    properties = {"RestApiId": ref("Rest"), "HttpMethod": http, "Integration": integration, "AuthorizationType": "NONE"}
+    place = ROOT if resource_id == "Root" else ref(resource_id)
+    return resource("ApiGateway::Method", **{**properties, "ResourceId": place, **more})
+
+
+def rest_api(**more):
+    stage = resource("ApiGateway::Stage", RestApiId=ref("Rest"), StageName="dev")
+    return {"Rest": REST, "Resource": RESOURCE, "Child": CHILD, "Stage": stage, "Method": method(), **more}
+
+
+def test_a_rest_api_has_the_methods_of_its_resources(sites_of):
+    found = sites_of(**rest_api(AtRoot=method("Root", "ANY")))
+    (site,) = found.sites
+    assert (site.kind, site.names, site.stage) == ("REST API", ("Rest", "shop"), "dev")
+    assert {key: endpoint.route.function for key, endpoint in site.endpoints.items()} == {
+        "GET /pets/{id}": "Pets",
+        "ANY /": "Pets",
+    }
+    assert list(site.endpoints["ANY /"].route.stage.binary_media_types) == ["image/*"]
+    assert found.warnings == []
+
+
+def test_a_mock_answers_preflights(sites_of):
+    parameters = {"method.response.header.Access-Control-Allow-Origin": "'*'"}
+    mock = {"Type": "MOCK", "IntegrationResponses": [{"StatusCode": "204", "ResponseParameters": parameters}]}
+    (site,) = sites_of(**rest_api(Options=method("Child", "OPTIONS", Integration=mock))).sites
+    assert dict(site.endpoints["OPTIONS /pets/{id}"].fixed) == {"Access-Control-Allow-Origin": "*"}
+
+
+def test_conditions_of_a_method(sites_of):
+    (site,) = sites_of(**rest_api(Method=method(ApiKeyRequired=True))).sites
+    assert site.endpoints["GET /pets/{id}"].access == Access(needs_api_key=True)
+    authorizer = resource(
+        "ApiGateway::Authorizer",
+        RestApiId=ref("Rest"),
+        Type="TOKEN",
+        AuthorizerUri=uri("Pets"),
+        IdentitySource="method.request.header.X-Token",
+        AuthorizerResultTtlInSeconds=0,
+    )
+    custom = method(AuthorizationType="CUSTOM", AuthorizerId=ref("Auth"))
+    (site,) = sites_of(**rest_api(Method=custom, Auth=authorizer)).sites
+    expected = LambdaAuthorizer("Pets", True, "TOKEN", sources=(("header", "X-Token"),), ttl=0)
+    assert site.endpoints["GET /pets/{id}"].access == Access("", expected)
+
+
+REFUSED_METHODS = [
+    {"Method": method(AuthorizationType="COGNITO_USER_POOLS", AuthorizerId=ref("Auth"))},
+    {"Method": method(RequestValidatorId=ref("V"))},
+    {"Method": method(Integration={"Type": "HTTP_PROXY", "Uri": "http://127.0.0.1/"})},
+    {"Method": method(Integration={"Type": "AWS_PROXY", "Uri": ref("Nothing")})},
+    {"Rest": resource("ApiGateway::RestApi", Policy={})},
+]
+
+
+@pytest.mark.parametrize("resources", REFUSED_METHODS)
+def test_a_method_that_is_not_supported_refuses(resources, sites_of):
+    found = sites_of(**rest_api(**resources))
+    assert found.sites[0].endpoints["GET /pets/{id}"].access.unsupported
+    assert "each request is refused" in "\n".join(found.warnings)
+
+
+@pytest.mark.parametrize("parent", ["Child", "Nothing", "Pets"])
+def test_a_resource_without_a_way_to_the_root_is_not_served(parent, sites_of):
+    found = sites_of(
+        **rest_api(Resource={**RESOURCE, "Properties": {**RESOURCE["Properties"], "ParentId": ref(parent)}})
+    )
+    assert found.sites == []
+    assert "is not served" in "\n".join(found.warnings)
+
+
+# Function URLs and load balancers
+
+
+def test_a_function_url_has_the_names_of_function_and_resource(sites_of):
+    url = resource("Lambda::Url", TargetFunctionArn=arn("Pets"), AuthType="NONE", Cors={"AllowOrigins": ["*"]})
+    (site,) = sites_of(Url=url).sites
+    assert (site.kind, site.names) == ("function URL", ("Pets", "Url"))
+    assert (site.find("GET", "/").access, site.cors.origins) == (Access(), ("*",))
+
+
+@pytest.mark.parametrize(
+    ("auth", "access"),
+    [
+        ("AWS_IAM", Access(needs_signature=True)),
+        ("OTHER", Access("AuthType OTHER")),
+        ("", Access("AuthType without a value")),
+    ],
+)
+def test_the_auth_type_of_a_function_url(auth, access, sites_of):
+    (site,) = sites_of(Url=resource("Lambda::Url", TargetFunctionArn=arn("Pets"), AuthType=auth)).sites
+    assert site.find("GET", "/").access == access
+
+
+def test_a_target_group_with_a_function_is_a_load_balancer(sites_of):
+    attributes = [{"Key": "lambda.multi_value_headers.enabled", "Value": "true"}]
+    group = {"TargetType": "lambda", "Targets": [{"Id": arn("Pets")}], "TargetGroupAttributes": attributes}
+    found = sites_of(
+        Group=resource("ElasticLoadBalancingV2::TargetGroup", **group),
+        Others=resource("ElasticLoadBalancingV2::TargetGroup", TargetType="instance"),
+        Empty=resource("ElasticLoadBalancingV2::TargetGroup", TargetType="lambda"),
+    )
+    (site,) = found.sites
+    assert (site.names, site.find("GET", "/").route.function) == (("Group",), "Pets")
+    assert site.find("GET", "/").route.has_multi_value_headers
+    assert len(found.warnings) == 1
