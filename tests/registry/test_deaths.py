@@ -1,10 +1,12 @@
 """A process that is killed in the middle of a change leaves the old state or the new one."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
+from tests.support.battery import SEED, share
 from tests.support.registry import code, deploy, redeploy, registry_in
 from tests.support.servers import ROOT
 
@@ -103,3 +105,54 @@ def test_two_processes_write_the_same_package(tmp_path):
     first, second = registry_in(tmp_path), fresh(tmp_path)
     assert first.packages.add(code("same")) == second.packages.add(code("same"))
     assert len(list(tmp_path.glob("registry/code/*"))) == 1
+
+
+RANDOM_DEATHS = """
+import json, os, random, signal, sys, time
+from pathlib import Path
+from tests.support.registry import deploy, redeploy, registry_in
+
+path, count, choose = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
+deploy(registry_in(path), text="0")
+begin = time.monotonic()
+redeploy(registry_in(path), text="typical")
+typical = time.monotonic() - begin
+half, lost, acknowledged = [], [], 0
+for number in range(count):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, redeploy(registry_in(path), text=str(number), Publish=True)["CodeSha256"].encode())
+        os._exit(0)
+    os.close(write)
+    time.sleep(choose.uniform(0, 1.3 * typical))
+    os.kill(child, signal.SIGKILL)
+    with os.fdopen(read) as answer:
+        expected = answer.read()
+    os.wait()
+    registry = registry_in(path, cache=path / f"machine-{number}")
+    present = registry.function_configuration("hello")
+    versions = registry.all_configurations("hello")
+    for each in (versions[0], versions[-1]):
+        folder = registry.packages.directory(registry.package("hello", each["Version"]))
+        half += [number] * (not Path(folder, "app.py").is_file())
+    lost += [number] * (expected not in ("", present["CodeSha256"]))
+    acknowledged += bool(expected)
+print(json.dumps({"half": half, "lost": lost, "acknowledged": acknowledged}))
+"""
+
+
+@pytest.mark.battery
+def test_a_deploy_that_is_killed_at_a_random_moment_is_complete_or_has_not_happened(tmp_path, battery):
+    count = share(200, 8)
+    child = subprocess.run(
+        [sys.executable, "-c", RANDOM_DEATHS, tmp_path, str(count), str(SEED)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=True,
+    )
+    figures = json.loads(child.stdout.splitlines()[-1])
+    assert (figures["half"], figures["lost"]) == ([], [])
+    battery.record("killed deploys", deploys=count, acknowledged=figures["acknowledged"])
