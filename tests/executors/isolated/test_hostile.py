@@ -161,12 +161,12 @@ def in_each_sandbox(cases):
 
 @pytest.fixture(scope="module")
 def open_site(tmp_path_factory):
-    """Open the site of a sandbox, and close the one before."""
+    """Open the site of a sandbox, and close the one before. A site with errors is not used again."""
     with contextlib.ExitStack() as stack:
         sites = {}
 
         def open_site(sandbox):
-            if sandbox not in sites:
+            if sandbox not in sites or sites[sandbox].neighbours.errors:
                 stack.close()
                 sites.clear()
                 sites[sandbox] = stack.enter_context(new_site(sandbox, tmp_path_factory.mktemp("hostile") / "code"))
