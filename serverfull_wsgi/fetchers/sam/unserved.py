@@ -89,7 +89,7 @@ _RESOURCES = {
     "AWS::CloudFormation::Stack": "the functions of nested applications are not served",
     "AWS::Lambda::Alias": "only AutoPublishAlias makes an alias; call the function without this alias",
     "AWS::Lambda::EventSourceMapping": f"event source mappings are not served; {_INSTEAD}",
-    "AWS::Lambda::Url": f"function URLs are not served; {_INSTEAD}",
+    "AWS::Lambda::Url": f"function URLs {_WITH_FRONT}",
     "AWS::Lambda::Version": "only AutoPublishAlias makes a version; call the function without this version",
     "AWS::Lambda::WebFunction": "this type of function is not served; declare an AWS::Lambda::Function",
     "AWS::Serverless::Application": "the functions of nested applications are not served",
@@ -113,7 +113,8 @@ def add_unserved(template: Template, resolver: Resolver, notes: Notes, *, has_fr
                 if not has_front or not text.endswith(_WITH_FRONT):
                     notes.add(id, path, text)
         elif type in _RESOURCES:
-            notes.add(id, "", _RESOURCES[type])
+            if not has_front or not _RESOURCES[type].endswith(_WITH_FRONT):
+                notes.add(id, "", _RESOURCES[type])
         elif type == "AWS::Lambda::Permission" and str(values.get("Principal")).endswith(".amazonaws.com"):
             notes.add(id, "Principal", f"events of {values['Principal']} are not served; {_INSTEAD}")
 

@@ -101,7 +101,11 @@ def test_a_value_that_changes_nothing_here_is_no_warning(load, properties):
     ("type", "text"),
     [
         ("AWS::Lambda::EventSourceMapping", "event source mappings are not served; invoke the function instead"),
-        ("AWS::Lambda::Url", "function URLs are not served; invoke the function instead"),
+        (
+            "AWS::Lambda::Url",
+            "function URLs are served by 'serverfull serve --api', or with SERVERFULL_FRONT; without them, invoke the "
+            "function",
+        ),
         ("AWS::Lambda::Alias", "only AutoPublishAlias makes an alias; call the function without this alias"),
         ("AWS::Serverless::StateMachine", "state machines are not run; invoke the function instead"),
         ("AWS::Serverless::WebFunction", "this type of function is not served; declare an AWS::Serverless::Function"),
