@@ -64,7 +64,7 @@ class PlaceLocks:
         self._is_shared = path is not None  # False if the kernel or the file system has no such locks
         self._is_closed = False
         self._held: dict[str, set[int]] = {}
-        self._latest: dict[str, int] = {}  # the place that was released last: probably still free
+        self._latest: dict[str, int] = {}  # the place that was released last, which is probably still free
         _instances.add(self)
 
     def open(self) -> None:
@@ -111,11 +111,9 @@ class PlaceLocks:
             held.remove(place.number)
             if self._fd is not None:
                 _set_lock(self._fd, fcntl.F_UNLCK, _offset(place.key) + place.number)
-            if held:
-                self._latest[place.key] = place.number
-            else:
+            self._latest[place.key] = place.number
+            if not held:
                 del self._held[place.key]
-                self._latest.pop(place.key, None)
             if self._is_closed:
                 self._close_unused()
 
