@@ -10,9 +10,12 @@ from typing import Any, NamedTuple, Protocol
 
 from serverfull_wsgi.event_config import masked_target
 from serverfull_wsgi.queues.sqlite import statements
-from serverfull_wsgi.queues.sqlite.store import Store
+from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError
+from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.timestamps import timestamp
 
+PATIENCE = 60.0  # seconds for which a page of a long command is repeated; a request waits for one second only
+PAUSE = 0.1  # seconds between two attempts
 _SUMMARY = (
     "id, request_id, function, state, accepted_at, started_at, ended_at, attempts, throttles, lost, condition, error"
 )
@@ -134,12 +137,13 @@ def _sizes(db: sqlite3.Connection, state: str, after: int, last: int) -> list[tu
 def change_all(store: Store, change: Change, progress: Callable[[int], None]) -> int:
     """Change events page by page, call ``progress`` with their number after each page, and return their number.
 
-    After each page, servers have as much time for their own writes as the page took.
+    After each page, servers have as much time for their own writes as the page took. A page that the store refuses,
+    because servers or a slow disk keep it busy, is repeated. Raises `StoreError` if that does not help for `PATIENCE`.
     """
     total, position = 0, 0
     while True:
         start = time.monotonic()
-        page = store.write(functools.partial(change, after=position))
+        page = _repeated(store, functools.partial(change, after=position))
         total += page.changed
         if page.changed:
             progress(total)
@@ -147,3 +151,16 @@ def change_all(store: Store, change: Change, progress: Callable[[int], None]) ->
             return total
         position = page.end
         time.sleep(time.monotonic() - start)
+
+
+def _repeated(store: Store, operation: Callable[[sqlite3.Connection], Page]) -> Page:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return store.write(operation)
+        except StoreLostError:
+            raise
+        except StoreError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(PAUSE)

@@ -1,10 +1,12 @@
 """Opening a store, and a store on a full disk, in a deleted directory and in a fork."""
 
+import functools
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import pytest
@@ -18,11 +20,11 @@ from serverfull_wsgi import (
     SqliteQueue,
     StaticFetcher,
 )
-from serverfull_wsgi.queues.sqlite import schema, statements
+from serverfull_wsgi.queues.sqlite import admin, schema, statements
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.storage.locks import FileLock
-from tests.support.event_store import NAME, claim, end, fill, put, states
+from tests.support.event_store import NAME, claim, end, fill, fill_quickly, put, states
 from tests.support.handlers import hello
 from tests.support.servers import ROOT, clean_environ
 
@@ -39,6 +41,17 @@ def test_a_store_of_an_older_version_is_migrated_and_one_of_a_newer_version_refu
         match=r"has version 6, and this serverfull-wsgi reads versions up to 5; run the serverfull-wsgi",
     ):
         Store(path, "tests")
+
+
+def test_a_long_command_outlasts_a_store_that_is_busy(tmp_path):
+    fill_quickly(tmp_path / "events.sqlite3", "failed", 3)
+    with closing(Store(tmp_path / "events.sqlite3")) as store:
+        gate = FileLock(store.locks / "writing")
+        assert gate.acquire()
+        threading.Timer(1.5, gate.close).start()  # longer than a write waits
+        redriven = functools.partial(admin.redrive_failed, last=3, now=store.now())
+        assert admin.change_all(store, redriven, lambda count: None) == 3
+        assert set(states(store).values()) == {"queued"}
 
 
 def test_a_store_of_another_application_is_refused_while_it_has_events_or_is_in_use(tmp_path):
