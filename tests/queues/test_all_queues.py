@@ -53,6 +53,26 @@ def test_a_failing_function_is_tried_three_times_and_its_failure_reported(server
     assert (record["requestPayload"], record["responsePayload"]["errorMessage"]) == ({"n": 1}, "no good")
 
 
+def test_a_reserved_concurrency_of_0_is_reported_without_an_attempt(servers):
+    id = servers.accept("stopped_to_receiver", {"n": 1})
+    wait_until(lambda: records_of(servers, id))
+    (record,) = records_of(servers, id)
+    assert record["requestContext"]["condition"] == "ZeroReservedConcurrency"
+    assert record["requestContext"]["approximateInvokeCount"] == 0
+    assert "responseContext" not in record
+    assert "responsePayload" not in record
+
+
+def test_a_reserved_concurrency_holds_over_the_processes_that_run_events(servers):
+    ids = [servers.accept("one_at_a_time", 0.1) for _ in range(4)]
+    wait_until(lambda: set(ids) <= set(servers.noted("ended")))
+    running = set()
+    for word, id in (line.split()[:2] for line in servers.notes.read_text().splitlines()):
+        if id in ids:
+            running = running | {id} if word == "began" else running - {id}
+            assert len(running) <= 1
+
+
 def test_a_success_is_reported(servers):
     id = servers.accept("note_to_receiver", "ƛ\U0001f600")
     wait_until(lambda: records_of(servers, id))

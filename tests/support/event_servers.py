@@ -68,6 +68,8 @@ def again(event, context):
     write("ran", 0, context)
 
 again_and_again = Function(again, event_config=config(on_success="loop", on_failure="loop"))
+one_at_a_time = Function(work, reserved=1)
+stopped_to_receiver = Function(note, reserved=0, event_config=config(on_failure="receiver"))
 retried_to_receiver = Function(broken, event_config=config(on_failure="receiver"))
 poison_to_receiver = Function(poison, event_config=config(on_failure="receiver"))
 broken_to_webhook = Function(
@@ -80,7 +82,7 @@ to_sns = Function(broken, event_config=config(maximum_retry_attempts=0, dead_let
 """
 NAMES = (
     "note work hold broken flaky poison receiver retried_to_receiver broken_to_receiver note_to_receiver "
-    "poison_to_receiver broken_to_webhook to_sqs to_bus to_sns"
+    "poison_to_receiver broken_to_webhook to_sqs to_bus to_sns one_at_a_time stopped_to_receiver"
 ).split()
 SETTINGS = {
     "SERVERFULL_EVENTS": "",
