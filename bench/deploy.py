@@ -158,15 +158,15 @@ def kills(path, options):
     """Deploys that are killed at a random moment: half states and lost acknowledged deploys."""
     registry = registry_in(path)
     registry.create_function(NAME, REQUEST, registry.packages.add(package("0")), "bench")
-    typical = _seconds(lambda: _update(registry, "typical"))
-    half = lost = 0
+    window = 2 * _seconds(lambda: _update(registry, "typical"))  # seconds in which a deploy is killed
+    half = lost = acknowledged = 0
     for number in range(options.kills):
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
             os.write(write, _update(registry_in(path), str(number))["CodeSha256"].encode())
             os._exit(0)
-        time.sleep(random.uniform(0, 1.3 * typical))
+        time.sleep(random.uniform(0, window))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(write)
@@ -175,7 +175,12 @@ def kills(path, options):
         half += not _is_whole(path, number)
         present = registry_in(path).function_configuration(NAME)["CodeSha256"]
         lost += expected not in (None, present)
-    print(f"{options.kills} deploys killed: half states {half}, lost acknowledged deploys {lost}")
+        acknowledged += expected is not None
+        window *= 0.9 if expected else 1.1  # so that about a half of the deploys are acknowledged
+    print(
+        f"{options.kills} deploys killed, {acknowledged} of them after their answer: "
+        f"half states {half}, lost acknowledged deploys {lost}"
+    )
 
 
 def _update(registry, text):
