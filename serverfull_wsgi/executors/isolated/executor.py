@@ -277,13 +277,13 @@ class _OpenExecutor:
         self._provisioner: Provisioner | None = None
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
+        if self._provisioner is not None:
+            self._provisioner.update(function)  # first: it then makes no pool for the function as it was before
         execution, pools = Execution(function, invocation, self._logger), self.pools
         pool, failed = pools.pool(function)
         if failed:
             return execution.fail(failed)
         launch = partial(self._launch, pool.function, invocation.function_name.region)
-        if self._provisioner is not None:
-            self._provisioner.update(function)
         while isinstance(place := pools.acquire(pool), Environment):
             with contextlib.suppress(EventLost):  # an earlier invocation ended it, so that another one runs this one
                 if function.provisioned:
