@@ -79,6 +79,7 @@ TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam buil
 EXTRAS = {  # the extras of setup.py that whole modules need: the package's name, and the modules it and its own import
     "celery": ("Celery", {"celery", "kombu", "redis"}),
     "granian": ("granian", {"granian"}),
+    "jwt": ("PyJWT", {"jwt", "cryptography"}),
     "sam": ("PyYAML", {"yaml"}),
 }
 _logged_notices: set[str] = set()
@@ -147,7 +148,7 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
             if value:
                 LOGGER.warning("SERVERFULL_%s has no effect without SERVERFULL_FRONT or 'serverfull serve --api'", name)
         return None
-    from serverfull_wsgi.gateway.authorizers import Authorizers  # not imported by servers without routes
+    from serverfull_wsgi.gateway.authorizers import Authorizers, TokenVerifier  # not imported by servers without routes
     from serverfull_wsgi.gateway.configuration import choose, parse_load_balancers, parse_routes
     from serverfull_wsgi.gateway.front import SiteServer
     from serverfull_wsgi.gateway.gateway import Gateway
@@ -166,15 +167,20 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
             for line in found.warnings:
                 LOGGER.warning("%s", line)
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
-    if not keys and any(endpoint.access.needs_api_key for site in sites for endpoint in site.endpoints.values()):
+    conditions = [endpoint.access for site in sites for endpoint in site.endpoints.values()]
+    if not keys and any(access.needs_api_key for access in conditions):
         LOGGER.warning("routes that need an API key refuse each request: set SERVERFULL_API_KEYS or _API_KEYS_FILE")
-    if not settings.credentials_file and any(
-        endpoint.access.needs_signature for site in sites for endpoint in site.endpoints.values()
-    ):
+    if not settings.credentials_file and any(access.needs_signature for access in conditions):
         LOGGER.warning("routes that need an IAM signature refuse each request: set SERVERFULL_CREDENTIALS_FILE")
+    tokens: TokenVerifier | None = None
+    if any(access.token for access in conditions):
+        with needs_extra("jwt", "a JWT authorizer of the template"):
+            from serverfull_wsgi.gateway.json_web_tokens import Tokens
+        tokens = Tokens()
 
     def server(dispatcher: Dispatcher) -> SiteServer:
-        gateway = Gateway(dispatcher, Authorizers(dispatcher, keys), timeout=settings.front_timeout)
+        authorizers = Authorizers(dispatcher, keys, tokens=tokens)
+        gateway = Gateway(dispatcher, authorizers, timeout=settings.front_timeout)
         if settings.front == ROOT:
             root = choose(sites, settings.front_api)
             return SiteServer(gateway, root=root, proxies=proxies, verifiers=_verifiers(settings))

@@ -32,6 +32,23 @@ class LambdaAuthorizer:
     ttl: float = 0.0
 
 
+@dataclass(frozen=True)
+class JwtAuthorizer:
+    """An issuer of JSON web tokens that identify the callers of a route of an HTTP API.
+
+    Args:
+        issuer: the URL of the issuer, which tokens have as ``iss``.
+        audience: the values of ``aud``, or else of ``client_id``, that are accepted.
+        source: the place of the token: ``header`` or ``querystring``, and a name.
+        scopes: a token must have one of these scopes; empty for no such rule.
+    """
+
+    issuer: str
+    audience: tuple[str, ...]
+    source: tuple[str, str] = ("header", "Authorization")
+    scopes: tuple[str, ...] = ()
+
+
 class Access(NamedTuple):
     """The conditions of a route.
 
@@ -41,23 +58,28 @@ class Access(NamedTuple):
         authorizer: a Lambda authorizer that decides about each request, or None.
         needs_api_key: True if a request must have an API key.
         needs_signature: True if a request must have the signature of a key that may invoke the function (IAM).
+        token: the issuer of the JSON web token that a request must have, or None.
     """
 
     unsupported: str = ""
     authorizer: LambdaAuthorizer | None = None
     needs_api_key: bool = False
     needs_signature: bool = False
+    token: JwtAuthorizer | None = None
 
     def both(self, other: Access) -> Access:
         """Return the conditions of both."""
         problem = self.unsupported or other.unsupported
         if self.authorizer and other.authorizer and self.authorizer != other.authorizer:
             problem = problem or "a second authorizer"
+        if self.token and other.token and self.token != other.token:
+            problem = problem or "a second JWT authorizer"
         return Access(
             problem,
             self.authorizer or other.authorizer,
             self.needs_api_key or other.needs_api_key,
             self.needs_signature or other.needs_signature,
+            self.token or other.token,
         )
 
 

@@ -26,13 +26,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ServiceError
-from serverfull_wsgi.gateway.access import LambdaAuthorizer
+from serverfull_wsgi.gateway.access import JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.formats import (
     Caller,
     HttpRequest,
@@ -46,18 +46,19 @@ from serverfull_wsgi.gateway.formats import (
 from serverfull_wsgi.gateway.formats.answers import scalar
 from serverfull_wsgi.gateway.formats.parts import query_values
 from serverfull_wsgi.gateway.policies import Decision, evaluate
+from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.names import partition_of
 from serverfull_wsgi.wsgi.requests import new_ids
 
 CACHED_RESULTS = 10_000  # of one process; the oldest is dropped, so that invented identities do not fill the memory
 
 
-class Refused(Exception):
-    """A request that may not call its route. ``reason`` is for the log."""
+class TokenVerifier(Protocol):
+    """Verifies JSON web tokens; see `json_web_tokens.Tokens`."""
 
-    def __init__(self, refusal: Refusal, reason: str) -> None:
-        super().__init__(reason)
-        self.refusal, self.reason = refusal, reason
+    def verify(self, authorizer: JwtAuthorizer, token: str) -> dict[str, str]:
+        """Return the claims of a token as events have them. Raises `Refused`."""
+        ...
 
 
 class _Result(NamedTuple):
@@ -75,11 +76,17 @@ class Authorizers:
         dispatcher: runs the functions of authorizers.
         api_keys: the values of the header ``x-api-key`` that are accepted.
         clock: seconds, for the age of cached results.
+        tokens: verifies JSON web tokens; None to refuse each of them.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, api_keys: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+        self,
+        dispatcher: Dispatcher,
+        api_keys: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+        tokens: TokenVerifier | None = None,
     ) -> None:
+        self._tokens = tokens
         self._dispatcher = dispatcher
         self._api_keys = [key.encode() for key in api_keys]
         self._clock = clock
@@ -93,6 +100,17 @@ class Authorizers:
         if not any(matches):
             raise Refused(Refusal.FORBIDDEN, "no valid API key" if matches else "no API keys are set")
         return caller._replace(api_key=sent, api_key_id=hashlib.sha256(sent.encode()).hexdigest()[:10])
+
+    def check_token(self, authorizer: JwtAuthorizer, request: HttpRequest, caller: Caller) -> Caller:
+        """Return the caller with the claims of its token. Raises `Refused`."""
+        place, name = authorizer.source
+        token = _header(request, name.lower()) if place == "header" else _query_value(request, name)
+        if not token:
+            raise Refused(Refusal.UNAUTHORIZED, "there is no token", [("www-authenticate", "Bearer")])
+        if self._tokens is None:
+            raise Refused(Refusal.NOT_RUN, "no token can be verified here")
+        claims = self._tokens.verify(authorizer, token)
+        return caller._replace(claims=claims, scopes=list(authorizer.scopes) or None)
 
     def authorize(
         self, authorizer: LambdaAuthorizer, request: HttpRequest, route: Route, context: RequestContext
@@ -231,7 +249,7 @@ def _value(source: tuple[str, str], request: HttpRequest, route: Route, context:
     if place == "header":
         return _header(request, name.lower()) or ""
     if place == "querystring":
-        return (query_values(request.query).get(name) or [""])[-1]
+        return _query_value(request, name)
     if place == "stageVariables":
         return route.stage.variables.get(name, "")
     facts = {
@@ -247,6 +265,10 @@ def _value(source: tuple[str, str], request: HttpRequest, route: Route, context:
         "requestId": context.request_id,
     }
     return facts.get(name, "") if place == "context" else ""
+
+
+def _query_value(request: HttpRequest, name: str) -> str:
+    return (query_values(request.query).get(name) or [""])[-1]
 
 
 def _header(request: HttpRequest, name: str) -> str | None:

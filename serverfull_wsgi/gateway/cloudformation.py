@@ -23,7 +23,7 @@ from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.fetchers.sam.parameters import Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway import openapi, sites
-from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.formats import function_url as url_format
@@ -290,8 +290,22 @@ class CloudFormationSites:
             return Access(needs_api_key=needs_api_key)
         if kind in ("AWS_IAM", "IAM"):
             return Access(needs_api_key=needs_api_key, needs_signature=True)
+        if kind == "JWT" and not is_rest:
+            token = self._token(self._target(id, "AuthorizerId"), texts(route.value("AuthorizationScopes")))
+            return Access("" if token else "AuthorizationType JWT", token=token)
         authorizer = self._authorizer(self._target(id, "AuthorizerId"), is_rest) if kind == "CUSTOM" else None
         return Access("" if authorizer else f"AuthorizationType {kind}", authorizer, needs_api_key)
+
+    def _token(self, id: str, scopes: tuple[str, ...]) -> JwtAuthorizer | None:
+        """Return the JWT authorizer of a logical id, or None."""
+        found = dict(self._of_type("AWS::ApiGatewayV2::Authorizer")).get(id)
+        if found is None or found.text("AuthorizerType") != "JWT":
+            return None
+        issuer, audience = found.text("JwtConfiguration.Issuer"), texts(found.value("JwtConfiguration.Audience"))
+        sources = texts(found.value("IdentitySource"))
+        if found.problems or len(sources) != 1:
+            return None
+        return openapi.jwt_authorizer(issuer, audience, openapi.identity_source(sources[0]), scopes)
 
     def _authorizer(self, id: str, is_rest: bool) -> LambdaAuthorizer | None:
         """Return the Lambda authorizer of a logical id, or None."""

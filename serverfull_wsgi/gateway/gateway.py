@@ -38,7 +38,7 @@ from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError, TooManyRequestsException
 from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.gateway import cors
-from serverfull_wsgi.gateway.authorizers import Authorizers, Refused
+from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.formats import (
     Answer,
     HttpRequest,
@@ -49,6 +49,7 @@ from serverfull_wsgi.gateway.formats import (
     function_url,
 )
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
+from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
 
@@ -118,7 +119,8 @@ class Gateway:
             request = request._replace(body=incoming.read(endpoint.format.BODY_LIMIT))
         except Refused as refused:
             self._log(endpoint, context, refused.reason)
-            return endpoint.format.refuse(refused.refusal, request, context)
+            answer = endpoint.format.refuse(refused.refusal, request, context)
+            return answer._replace(headers=answer.headers + refused.headers)
         except TooLarge:
             return endpoint.format.refuse(Refusal.TOO_LARGE, request, context)
         except InvalidRequestContentException:
@@ -135,6 +137,8 @@ class Gateway:
         if access.needs_signature:
             identity = self._signer(endpoint, incoming)
             context = context._replace(caller=context.caller._replace(iam=identity))
+        if access.token is not None:
+            context = context._replace(caller=self._authorizers.check_token(access.token, request, context.caller))
         if access.authorizer is not None:
             caller = self._authorizers.authorize(access.authorizer, request, endpoint.route, context)
             context = context._replace(caller=caller)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from serverfull_wsgi.gateway.access import OPEN, Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import OPEN, Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.route_table import METHODS
-from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, mapping, whole_number
+from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, mapping, texts, whole_number
 
 ANY_METHOD = "x-amazon-apigateway-any-method"
 _INTEGRATION = "x-amazon-apigateway-integration"
@@ -95,13 +95,20 @@ def _access(document: Mapping[str, Any], operation: Mapping[str, Any], is_rest: 
     schemes = mapping(document.get("securityDefinitions")) | mapping(components.get("securitySchemes"))
     access = OPEN
     for name in [name for each in requirements for name in each if name != "NONE"]:
-        access = access.both(_of_scheme(name, mapping(schemes.get(name)), is_rest))
+        scopes = texts(next(each[name] for each in requirements if name in each))
+        access = access.both(_of_scheme(name, mapping(schemes.get(name)), scopes, is_rest))
     return access
 
 
-def _of_scheme(name: str, scheme: Mapping[str, Any], is_rest: bool) -> Access:
+def _of_scheme(name: str, scheme: Mapping[str, Any], scopes: tuple[str, ...], is_rest: bool) -> Access:
     if _AUTHORIZER in scheme:
         members = mapping(scheme[_AUTHORIZER])
+        if str(members.get("type")).lower() == "jwt" and not is_rest:
+            configuration = mapping(members.get("jwtConfiguration"))
+            source = identity_source((texts(members.get("identitySource")) or ("$request.header.Authorization",))[0])
+            audience = texts(configuration.get("audience"))
+            token = jwt_authorizer(str(configuration.get("issuer") or ""), audience, source, scopes)
+            return Access("" if token else f"security scheme {name!r}", token=token)
         header = str(scheme.get("name") or "Authorization")
         function = function_in(members.get("authorizerUri"))
         authorizer = lambda_authorizer(members, function, is_rest=is_rest, header=header)
@@ -111,6 +118,15 @@ def _of_scheme(name: str, scheme: Mapping[str, Any], is_rest: bool) -> Access:
     is_api_key = is_rest and scheme.get("type") == "apiKey" and str(scheme.get("name")).lower() == "x-api-key"
     is_other = "x-amazon-apigateway-authtype" in scheme
     return Access(needs_api_key=True) if is_api_key and not is_other else Access(f"security scheme {name!r}")
+
+
+def jwt_authorizer(
+    issuer: str, audience: tuple[str, ...], source: tuple[str, str], scopes: tuple[str, ...]
+) -> JwtAuthorizer | None:
+    """Return a JWT authorizer, or None for one that accepts no token, or whose tokens come from another place."""
+    if not issuer.startswith(("https://", "http://")) or not audience or source[0] not in ("header", "querystring"):
+        return None
+    return JwtAuthorizer(issuer, audience, source, scopes)
 
 
 def lambda_authorizer(
@@ -129,9 +145,9 @@ def lambda_authorizer(
     validation = str(members.get("identityValidationExpression") or "")
     if kind not in (("TOKEN", "REQUEST") if is_rest else ("REQUEST",)) or not function or not is_pattern(validation):
         return None
-    texts = members.get("identitySource", [])
-    texts = texts.split(",") if isinstance(texts, str) else texts
-    sources = tuple(_source(str(text).strip()) for text in texts) if isinstance(texts, list) else (("", ""),)
+    named = members.get("identitySource", [])
+    named = named.split(",") if isinstance(named, str) else named
+    sources = tuple(identity_source(str(text).strip()) for text in named) if isinstance(named, list) else (("", ""),)
     if kind == "TOKEN":
         sources = sources[:1] or (("header", header),)
     default_ttl = 300 if is_rest else 0
@@ -142,11 +158,11 @@ def lambda_authorizer(
     return LambdaAuthorizer(function, is_rest, kind, payload, is_simple, sources, validation, ttl)
 
 
-def _source(text: str) -> tuple[str, str]:
+def identity_source(text: str) -> tuple[str, str]:
     """Return place and name of an identity source.
 
-    >>> _source("method.request.header.Authorization"), _source("$request.querystring.q"), _source("$context.routeKey")
-    (('header', 'Authorization'), ('querystring', 'q'), ('context', 'routeKey'))
+    >>> identity_source("method.request.header.Authorization"), identity_source("$context.routeKey")
+    (('header', 'Authorization'), ('context', 'routeKey'))
     """
     text = text.removeprefix("$").removeprefix("method.").removeprefix("request.")
     place, _, name = text.partition(".")

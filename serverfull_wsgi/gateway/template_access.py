@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from serverfull_wsgi.fetchers.sam.properties import Properties
-from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.openapi import identity_source, jwt_authorizer
 from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, texts
 
 IAM = "AWS_IAM"
@@ -49,8 +50,23 @@ def access_of(api: Properties, event: Properties | None = None, path: str = "", 
         return Access("", None, needs_api_key)
     if name == IAM:
         return Access("", None, needs_api_key, needs_signature=True)
+    if not is_rest and "JwtConfiguration" in api.mapping(f"Auth.Authorizers.{name}"):
+        token = _token(api, str(name), own)
+        return Access("" if token else f"authorizer {str(name)!r}", token=token)
     authorizer = _authorizer(api, name, is_rest)
     return Access("" if authorizer else f"authorizer {str(name)!r}", authorizer, needs_api_key)
+
+
+def _token(api: Properties, name: str, own: dict[str, Any]) -> JwtAuthorizer | None:
+    """Return the JWT authorizer of this name, or None if it cannot be used."""
+    path = f"Auth.Authorizers.{name}"
+    issuer = api.text(f"{path}.JwtConfiguration.issuer")
+    audience = texts(api.value(f"{path}.JwtConfiguration.audience"))
+    source = identity_source(api.text(f"{path}.IdentitySource") or "$request.header.Authorization")
+    scopes = texts(own.get("AuthorizationScopes", api.value(f"{path}.AuthorizationScopes")))
+    if "." in name or api.has_problem(path):
+        return None
+    return jwt_authorizer(issuer, audience, source, scopes)
 
 
 def _authorizer(api: Properties, name: Any, is_rest: bool) -> LambdaAuthorizer | None:

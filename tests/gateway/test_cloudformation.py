@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from serverfull_wsgi import SamFetcher
-from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.cloudformation import CloudFormationSites
 
 pytestmark = pytest.mark.quick
@@ -114,6 +114,20 @@ def test_conditions_of_a_route(sites_of):
     assert site.endpoints["GET /pets"].access == Access(
         "", LambdaAuthorizer("Pets", False, "REQUEST", "2.0", True, sources)
     )
+
+
+def test_a_jwt_authorizer_of_an_http_api(sites_of):
+    authorizer = resource(
+        "ApiGatewayV2::Authorizer",
+        ApiId=ref("Api"),
+        AuthorizerType="JWT",
+        IdentitySource=["$request.header.Authorization"],
+        JwtConfiguration={"Issuer": "https://issuer.example", "Audience": ["shop"]},
+    )
+    signed = route(AuthorizationType="JWT", AuthorizerId=ref("Auth"), AuthorizationScopes=["read"])
+    (site,) = sites_of(**http_api(Route=signed, Auth=authorizer)).sites
+    expected = JwtAuthorizer("https://issuer.example", ("shop",), scopes=("read",))
+    assert site.endpoints["GET /pets"].access == Access(token=expected)
 
 
 REFUSED = [

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from serverfull_wsgi import SamFetcher
-from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.openapi import routes
 from serverfull_wsgi.gateway.templates import TemplateSites
 
@@ -124,6 +124,15 @@ def test_an_http_api_has_no_token_authorizers_and_no_keys():
     for scheme in (KEY, AUTHORIZER):
         operation = proxy(security=[{"x": []}])
         assert read(operation, is_rest=False, securityDefinitions={"x": scheme}).access.unsupported
+
+
+def test_a_jwt_scheme_of_an_http_api():
+    token = {"type": "jwt", "jwtConfiguration": {"issuer": "https://issuer.example", "audience": ["shop"]}}
+    schemes = {"x": {"type": "oauth2", "x-amazon-apigateway-authorizer": token}}
+    operation = proxy(security=[{"x": ["read"]}])
+    access = read(operation, is_rest=False, components={"securitySchemes": schemes}).access
+    assert access == Access(token=JwtAuthorizer("https://issuer.example", ("shop",), scopes=("read",)))
+    assert read(operation, is_rest=True, components={"securitySchemes": schemes}).access.unsupported
 
 
 def test_a_template_with_a_document_has_its_routes(tmp_path):

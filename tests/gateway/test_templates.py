@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from serverfull_wsgi import SamFetcher
-from serverfull_wsgi.gateway.access import LambdaAuthorizer
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.templates import TemplateSites
 
 FUNCTION = """
@@ -176,6 +176,30 @@ def test_a_lambda_authorizer_of_an_api_decides_about_its_routes(type, authorizer
     )
     assert found.sites[0].endpoints["GET /a"].access.authorizer == expected
     assert found.warnings == []
+
+
+def test_a_jwt_authorizer_has_the_scopes_of_its_route(sites_of):
+    configuration = "{issuer: 'https://issuer.example', audience: [shop]}"
+    found = sites_of(
+        "Events:\n"
+        "  A: {Type: HttpApi, Properties: {Path: /a, Method: GET}}\n"
+        "  B: {Type: HttpApi, Properties: {Path: /b, Method: GET, Auth: {AuthorizationScopes: [write]}}}\n",
+        globals=f"Globals: {{HttpApi: {{Auth: {{DefaultAuthorizer: Mine, Authorizers: {{Mine: {{"
+        f"JwtConfiguration: {configuration}, AuthorizationScopes: [read]}}}}}}}}}}",
+    )
+    expected = JwtAuthorizer("https://issuer.example", ("shop",), scopes=("read",))
+    assert found.sites[0].endpoints["GET /a"].access == Access(token=expected)
+    assert found.sites[0].endpoints["GET /b"].access.token.scopes == ("write",)
+
+
+@pytest.mark.parametrize("issuer", ["!Ref Unknown", "ftp://issuer", "''"])
+def test_a_jwt_authorizer_without_an_issuer_refuses_every_request(issuer, sites_of):
+    found = sites_of(
+        "Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET}}}",
+        globals=f"Globals: {{HttpApi: {{Auth: {{DefaultAuthorizer: Mine, Authorizers: {{Mine: {{"
+        f"JwtConfiguration: {{issuer: {issuer}, audience: [a]}}}}}}}}}}}}",
+    )
+    assert unsupported(found)
 
 
 BAD_AUTHORIZERS = [
