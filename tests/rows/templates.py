@@ -25,6 +25,6 @@ ROWS = [
     Row(
         "events of other services call the function",
         test="fetchers/sam/test_notes.py::test_a_feature_that_is_not_served_is_one_warning",
-        reason="Event sources, file systems, VPCs and tracing are not served",
+        reason="Event sources, VPCs and tracing are not served",
     ),
 ]
