@@ -56,13 +56,15 @@ def registry() -> None:
 @registry.command()
 @click.confirmation_option(prompt="Remove the packages that no version and no revision needs?")
 def prune() -> None:
-    """Remove unused packages.
+    """Remove unused packages, and unpacked copies in the data directory.
 
     Packages that a version or one of the last 20 revisions of a function needs stay, and so do packages that were
-    written in the last hour. A server may run meanwhile.
+    written in the last hour. An unpacked copy is removed by the first prune a day after the prune that found it unused.
+    A server may run meanwhile.
     """
-    removed = _open().prune()
-    click.echo(f"{len(removed)} removed, {sum(removed.values()):,} bytes")
+    pruned = _open().prune()
+    sizes = pruned.packages.values()
+    click.echo(f"{len(sizes)} removed, {sum(sizes):,} bytes; {pruned.unpacked} unpacked copies removed")
 
 
 def _open() -> Registry:

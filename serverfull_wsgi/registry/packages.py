@@ -21,6 +21,7 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 ZIPPED_LIMIT = 52_428_800  # bytes, of an archive in a request; one in S3 has no limit of its own
 NOT_A_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 FOLDER = "code"
+UNPACKED_PATIENCE = 86_400.0  # seconds: a call takes less, so no call runs code that is deleted
 _CHUNK = 1 << 20  # bytes
 
 
@@ -111,12 +112,19 @@ class PackageStore:
 
         Raises `ServiceException` if the package is lost or damaged.
         """
-        if sha256 in self._known:
+        if sha256 in self._known and os.path.isdir(self._known[sha256]):
             return self._known[sha256]
         try:
             return self._cached(sha256, lambda directory: self._unpack_stored(sha256, directory))
         except (OSError, BadPackage) as error:
             _fail(f"unpack the package {sha256}", error)
+
+    def delete_unpacked(self, needed: set[str]) -> int:
+        """Delete the unpacked packages of this machine that were not needed for a day, and return their number."""
+        try:
+            return self._cache.delete_unneeded(needed, UNPACKED_PATIENCE)
+        except OSError as error:
+            _fail("delete unpacked packages", error)
 
     def path(self, sha256: str) -> str:
         """Return the directory that the unpacked package has, or will have."""

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from uuid import uuid4
 
 from serverfull_wsgi.errors import ResourceConflictException, ResourceNotFoundException, ServiceException
@@ -46,6 +46,13 @@ _name = re.compile(r"[a-zA-Z0-9-_]{1,140}", re.ASCII)
 
 Changer = Callable[[Document, Moment], Change]
 Creator = Callable[[Document | None, Moment], Change]
+
+
+class Pruned(NamedTuple):
+    """What a prune deleted."""
+
+    packages: dict[str, int]  # sizes in bytes by SHA-256
+    unpacked: int  # unpacked packages of this machine
 
 
 class Registry:
@@ -315,16 +322,18 @@ class Registry:
 
         self._change_existing(name, change, by, "rollback")
 
-    def prune(self) -> dict[str, int]:
-        """Delete the packages that no version and none of the last revisions needs. Return their sizes by SHA-256.
+    def prune(self) -> Pruned:
+        """Delete the packages that no version and none of the last revisions needs.
 
-        Packages that were written in the last hour stay.
+        Packages that were written in the last hour stay, and unpacked packages that were needed in the last day.
         """
         try:
             deleted = self._store.delete_unused(CODE, self._used, self._clock() - PRUNE_GRACE)
         except (OSError, Busy) as error:
             self._fail("delete unused packages", error)
-        return {key.partition("/")[2]: size for key, size in deleted.items()}
+        needed = {key.partition("/")[2] for key in self._used()}
+        sizes = {key.partition("/")[2]: size for key, size in deleted.items()}
+        return Pruned(sizes, self.packages.delete_unpacked(needed))
 
     def _used(self) -> set[str]:
         used: set[str] = set()

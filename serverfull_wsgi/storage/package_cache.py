@@ -5,6 +5,7 @@
     DIRECTORY/v1-SHA256      one unpacked archive
     DIRECTORY/.new-…         an archive that is being unpacked
     DIRECTORY/.old-…         an archive that is being deleted
+    DIRECTORY/.idle-SHA256   since when an archive is not needed: see `delete_unneeded`
     DIRECTORY/unpack.lock    held while a process makes or deletes a directory
     DIRECTORY/use.lock       shared by the processes that use the cache
 
@@ -64,11 +65,48 @@ class PackageCache:
             self._make(target, unpack)
         if self._may_create:
             os.utime(target)
+            self._marker(digest).unlink(missing_ok=True)
         return str(target)
 
     def path(self, digest: str) -> Path:
         """Return the directory that an archive has, or will have."""
         return self._directory / f"{_FORMAT}{digest}"
+
+    def delete_unneeded(self, needed: set[str], patience: float) -> int:
+        """Delete archives that have not been needed for a while, and return their number. Other processes may run.
+
+        The first call marks an archive that is not needed. A later call deletes the archive. A call that runs its code
+        has ended then.
+
+        Args:
+            needed: the digests of archives to keep.
+            patience: seconds between the mark and the deletion.
+
+        Raises:
+            OSError: if the cache cannot be used.
+        """
+        if not self._directory.is_dir() or not self._unpacking.acquire(_WAIT):
+            return 0
+        try:
+            before, count = time.time() - patience, 0
+            for path in self._directory.glob(f"{_FORMAT}*"):
+                digest = path.name.removeprefix(_FORMAT)
+                marker = self._marker(digest)
+                if digest in needed:
+                    marker.unlink(missing_ok=True)
+                elif not marker.exists():
+                    marker.touch()
+                elif max(marker.stat().st_mtime, path.stat().st_mtime) < before:
+                    path.rename(path.with_name(f".old-{path.name}"))
+                    marker.unlink()
+                    count += 1
+            self._delete_rests()
+            return count
+        finally:
+            self._unpacking.release()
+
+    def _marker(self, digest: str) -> Path:
+        return self._directory / f".idle-{digest}"
 
     def _open(self) -> None:
         """Create the directory, and delete unused archives. Later calls do nothing."""

@@ -72,7 +72,7 @@ def test_prune_reports_what_it_removed(registry, serverfull, tmp_path):
     (package,) = tmp_path.glob("registry/code/*")
     size = package.stat().st_size
     os.utime(package, (0, 0))
-    assert serverfull("registry", "prune", "--yes").stdout == f"1 removed, {size:,} bytes\n"
+    assert serverfull("registry", "prune", "--yes").stdout == f"1 removed, {size:,} bytes; 0 unpacked copies removed\n"
     assert not package.exists()
 
 

@@ -105,9 +105,9 @@ def test_prune_keeps_every_package_that_a_version_or_a_revision_needs(tmp_path):
     for number in range(KEPT + 2):
         redeploy(registry, text=f"text {number}")
     stored = {path.name for path in tmp_path.glob("registry/code/*")}
-    assert registry.prune() == {}  # the packages are new: a document may be about to refer to them
+    assert registry.prune().packages == {}  # the packages are new: a document may be about to refer to them
     later = registry_in(tmp_path, clock=lambda: 4e9)
-    deleted = later.prune()
+    deleted = later.prune().packages
     assert len(stored) == KEPT + 3
     assert len(deleted) == 1  # "text 0"; those of 20 revisions, of $LATEST and of version 1 stay
     assert {path.name for path in tmp_path.glob("registry/code/*")} == stored - deleted.keys()
@@ -116,7 +116,7 @@ def test_prune_keeps_every_package_that_a_version_or_a_revision_needs(tmp_path):
 
 
 def test_prune_of_a_registry_that_does_not_exist_deletes_nothing(tmp_path):
-    assert registry_in(tmp_path).prune() == {}
+    assert registry_in(tmp_path).prune() == ({}, 0)
     assert not (tmp_path / "registry").exists()
 
 
@@ -127,7 +127,7 @@ def test_a_package_in_use_again_survives_a_prune(tmp_path):
     (stored,) = tmp_path.glob("registry/code/*")
     os.utime(stored, (0, 0))
     package = registry.packages.add(code("one"))
-    assert registry.prune() == {}
+    assert registry.prune().packages == {}
     registry.packages.open(package.sha256).close()
 
 

@@ -95,3 +95,32 @@ def test_the_url_key_is_the_same_in_all_processes(registry, tmp_path):
     assert registry_in(tmp_path).secret() == secret
     (file,) = (tmp_path / "registry/secrets").iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_an_unpacked_copy_is_removed_a_day_after_it_was_found_unused(registry, tmp_path):
+    deploy(registry)
+    directory = Path(registry.packages.directory(registry.package("hello")))
+    old = directory.parent / f".idle-{registry.package('hello')}"
+    assert registry.prune().unpacked == 0
+    registry.delete_function("hello", None, "tester")
+    assert registry.prune().unpacked == registry.prune().unpacked == 0
+    for path in (old, directory):
+        os.utime(path, (0, 0))
+    assert registry.prune().unpacked == 1
+    assert not directory.exists()
+    assert not old.exists()
+    deploy(registry)
+    assert directory.is_dir()
+
+
+def test_an_unpacked_copy_in_use_again_stays(registry):
+    deploy(registry)
+    directory = Path(registry.packages.directory(registry.package("hello")))
+    registry.delete_function("hello", None, "tester")
+    registry.prune()
+    (old,) = directory.parent.glob(".idle-*")
+    os.utime(old, (0, 0))
+    deploy(registry)
+    assert registry.prune().unpacked == 0
+    assert directory.is_dir()
+    assert list(directory.parent.glob(".idle-*")) == []
