@@ -1,0 +1,229 @@
+"""Web frameworks behind each kind of site: their own adapters for Lambda read the events, and write the results.
+
+Each application has the same routes, so one table of requests is the judge of all of them.
+"""
+
+import io
+from typing import Annotated
+
+import pytest
+from werkzeug.test import Client
+
+from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, function_url, http_v1, http_v2, rest_v1
+from serverfull_wsgi.gateway.front import SiteServer
+from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.sites import Endpoint, http_api, load_balancer, rest_api
+from serverfull_wsgi.gateway.sites import function_url as url_site
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
+KINDS = ("REST", "H1", "H2", "URL", "ALB", "ALB+")
+
+
+def flask_app():
+    flask = pytest.importorskip("flask")
+    apig_wsgi = pytest.importorskip("apig_wsgi")
+    app = flask.Flask("shop")
+
+    @app.get("/pets/<id>")
+    def pet(id):
+        return {"id": id, "color": flask.request.args.get("color"), "agent": flask.request.headers.get("X-Agent")}
+
+    @app.post("/pets")
+    def create():
+        response = flask.jsonify(flask.request.get_json())
+        response.status_code = 201
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        return response
+
+    @app.post("/upload")
+    def upload():
+        file = flask.request.files["file"]
+        return {"name": file.filename, "size": len(file.read()), "note": flask.request.form["note"]}
+
+    @app.post("/form")
+    def form():
+        return {"name": flask.request.form["name"]}
+
+    @app.get("/image")
+    def image():
+        return flask.Response(PNG, mimetype="image/png")
+
+    @app.get("/old")
+    def old():
+        return flask.redirect("/pets/1", 302)
+
+    @app.get("/cookies")
+    def cookies():
+        return dict(flask.request.cookies)
+
+    @app.get("/boom")
+    def boom():
+        raise RuntimeError("boom")
+
+    return apig_wsgi.make_lambda_handler(app, binary_support=True)
+
+
+def fastapi_app():
+    fastapi = pytest.importorskip("fastapi")
+    pytest.importorskip("multipart")
+    mangum = pytest.importorskip("mangum")
+    responses = pytest.importorskip("fastapi.responses")
+    app = fastapi.FastAPI()
+
+    @app.get("/pets/{id}")
+    async def pet(id, request: fastapi.Request, color=None):
+        return {"id": id, "color": color, "agent": request.headers.get("X-Agent")}
+
+    @app.post("/pets", status_code=201)
+    async def create(request: fastapi.Request, response: fastapi.Response):
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        return await request.json()
+
+    @app.post("/upload")
+    async def upload(file: fastapi.UploadFile, note: Annotated[str, fastapi.Form()]):
+        return {"name": file.filename, "size": len(await file.read()), "note": note}
+
+    @app.post("/form")
+    async def form(name: Annotated[str, fastapi.Form()]):
+        return {"name": name}
+
+    @app.get("/image")
+    async def image():
+        return responses.Response(PNG, media_type="image/png")
+
+    @app.get("/old")
+    async def old():
+        return responses.RedirectResponse("/pets/1", 302)
+
+    @app.get("/cookies")
+    async def cookies(request: fastapi.Request):
+        return request.cookies
+
+    @app.get("/boom")
+    async def boom():
+        return responses.PlainTextResponse("boom", 500)
+
+    return mangum.Mangum(app, lifespan="off")
+
+
+APPS = {"apig-wsgi and Flask": flask_app, "Mangum and FastAPI": fastapi_app}
+ONE_COOKIE = ("ALB",)  # without multi-value headers a result has one value for each header
+
+
+def site_of(kind):
+    stage = Stage("$default", "shop", binary_media_types=["*/*"])
+    if kind == "REST":
+        keys = ("ANY /", "ANY /{proxy+}")
+        return rest_api(("shop",), {key: Endpoint(Route(key, "web", stage), rest_v1) for key in keys})
+    if kind in ("H1", "H2"):
+        endpoint = Endpoint(Route("$default", "web", stage), http_v1 if kind == "H1" else http_v2)
+        return http_api(("shop",), {"$default": endpoint})
+    if kind == "URL":
+        return url_site(("web",), Endpoint(Route("$default", "web", stage), function_url))
+    return load_balancer("web", TargetGroup(has_multi_value_headers=kind == "ALB+", function="web"))
+
+
+@pytest.fixture(scope="module", params=APPS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def application(name):
+    application = Application(StaticFetcher({"web": APPS[name]()}))
+    yield application
+    application.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def client(application, kind):
+    server = SiteServer(Gateway(application.dispatcher), application.start, root=site_of(kind))
+    return Client(server, use_cookies=False)
+
+
+def test_path_query_and_headers_reach_the_application(client):
+    response = client.get("/pets/a%20b?color=light%20red", headers={"X-Agent": "me"})
+    assert (response.status_code, response.json) == (200, {"id": "a b", "color": "light red", "agent": "me"})
+    assert response.headers["Content-Type"].startswith("application/json")
+
+
+def test_json_is_accepted_and_cookies_are_set(client, kind):
+    response = client.post("/pets", json={"name": "Ada ƛ"})
+    assert (response.status_code, response.json) == (201, {"name": "Ada ƛ"})
+    cookies = [cookie.partition(";")[0] for cookie in response.headers.getlist("Set-Cookie")]
+    assert sorted(cookies) == ["a=1", "b=2"] or kind in ONE_COOKIE
+
+
+def test_a_file_is_uploaded(client):
+    response = client.post("/upload", data={"file": (io.BytesIO(PNG), "dog.png"), "note": "ƛ"})
+    assert (response.status_code, response.json) == (200, {"name": "dog.png", "size": len(PNG), "note": "ƛ"})
+
+
+def test_a_form_is_sent(client):
+    response = client.post("/form", data={"name": "Ada & Bob"})
+    assert (response.status_code, response.json) == (200, {"name": "Ada & Bob"})
+
+
+def test_an_image_comes_back(client):
+    response = client.get("/image", headers={"Accept": "image/png"})
+    assert (response.status_code, response.data) == (200, PNG)
+    assert response.headers["Content-Type"] == "image/png"
+
+
+def test_a_redirect_is_sent(client):
+    response = client.get("/old")
+    assert (response.status_code, response.headers["Location"]) == (302, "/pets/1")
+
+
+def test_cookies_are_read(client):
+    assert client.get("/cookies", headers={"Cookie": "a=1; b=2"}).json == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/boom", 500)])
+def test_errors_of_the_application_are_its_own(path, status, client):
+    assert client.get(path).status_code == status
+
+
+def test_head_has_no_body(client):
+    response = client.head("/pets/1")
+    assert (response.status_code in (200, 405), response.data) == (True, b"")
+
+
+# Powertools has a resolver for each kind
+
+RESOLVERS = {
+    "REST": "APIGatewayRestResolver",
+    "H1": "APIGatewayRestResolver",
+    "H2": "APIGatewayHttpResolver",
+    "URL": "LambdaFunctionUrlResolver",
+    "ALB": "ALBResolver",
+    "ALB+": "ALBResolver",
+}
+
+
+def test_powertools_resolves_routes_of_its_kind(kind):
+    handlers = pytest.importorskip("aws_lambda_powertools.event_handler")
+    app = getattr(handlers, RESOLVERS[kind])()
+
+    @app.get("/pets/<id>")
+    def pet(id):
+        return {"id": id, "color": app.current_event.resolved_query_string_parameters["color"]}
+
+    @app.post("/pets")
+    def create():
+        return app.current_event.json_body, 201
+
+    application = Application(StaticFetcher({"web": app.resolve}))
+    client = Client(SiteServer(Gateway(application.dispatcher), root=site_of(kind)), use_cookies=False)
+    assert client.get("/pets/7?color=red").json == {"id": "7", "color": ["red"]}
+    response = client.post("/pets", json={"name": "Ada"})
+    assert (response.status_code, response.json) == (201, {"name": "Ada"})
+    assert client.get("/nothing").status_code == 404
