@@ -132,7 +132,7 @@ ROWS = [
     Row("a streamed response may have up to 200 MB", reason=STREAMING),
     Row(
         "a function's package is limited in size, packed and unpacked",
-        test="api/management/test_functions.py::test_the_size_of_a_package_is_limited",
+        test="registry/test_functions.py::test_an_archive_over_the_limit_is_refused",
     ),
     Row(
         "a function's environment variables may have up to 4 KB",
