@@ -36,9 +36,15 @@ from serverfull_wsgi.executors.isolated.runtimes.checks import runtime_warnings
 from serverfull_wsgi.executors.isolated.runtimes.node_sdk import sdk_warnings
 from serverfull_wsgi.fetchers.abilities import list_functions, reporting
 from serverfull_wsgi.names import LATEST
-from serverfull_wsgi.protocols import Checkable, SandboxCheckable, StorageAdvisor
+from serverfull_wsgi.protocols import (
+    Checkable,
+    IsolatingExecutor,
+    ProvisioningExecutor,
+    SandboxCheckable,
+    StorageAdvisor,
+)
 from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
-from serverfull_wsgi.servers.gunicorn.hooks import counted, drain_warnings, timeout_warnings
+from serverfull_wsgi.servers.gunicorn.hooks import counted, drain_warnings, provisioned_warnings, timeout_warnings
 from serverfull_wsgi.servers.gunicorn.start import serve
 from serverfull_wsgi.servers.native.bootstrap import start_lambda
 from serverfull_wsgi.settings.settings import Settings
@@ -162,22 +168,28 @@ def check(target: str | None) -> None:
 
     Creates no files. The exit status is 1 if there is a problem, or if the settings name no function.
     """
+    settings = Settings.from_environ()
     with _printed_warnings():
         application = _application(target, quiet=True, creates_files=False)
         if isinstance(application.queue, Checkable):
             application.queue.check_place()
         if isinstance(application.executor, SandboxCheckable):
             application.executor.check_sandbox(list_functions(application.dispatcher.fetcher))
+        provisioned = [one for one in list_functions(application.dispatcher.fetcher) if one.provisioned]
+        if provisioned and isinstance(application.executor, ProvisioningExecutor):
+            application.executor.provision(provisioned, settings.region, None)  # names those that run in the server
     if isinstance(application.queue, StorageAdvisor):
         for line in application.queue.storage_warnings():
             click.echo(f"warning: {line}", err=True)
     fetcher = application.dispatcher.fetcher
     functions = list_functions(fetcher)
     notes = reporting(fetcher).notes() if target else []  # `create_app` has logged those of the settings' functions
-    settings = Settings.from_environ()
     sdk = sdk_warnings(functions, node_modules_path(settings))
     lacking = runtime_warnings(functions, python_modules_path(settings), settings.zygote_preload)
-    for line in [*notes, *timeout_warnings(functions), *drain_warnings(settings), *sdk, *lacking]:
+    is_isolated = application.executor.is_isolated if isinstance(application.executor, IsolatingExecutor) else bool
+    isolated = [one for one in provisioned if is_isolated(one)]
+    many = provisioned_warnings(isolated, settings.max_concurrency)
+    for line in [*notes, *timeout_warnings(functions), *drain_warnings(settings), *many, *sdk, *lacking]:
         click.echo(f"warning: {line}", err=True)
     if problems := reporting(fetcher).problems():
         raise ConfigurationError("these functions cannot run:\n" + "\n".join(problems))

@@ -215,6 +215,19 @@ def test_check_warns_of_functions_that_a_stop_cuts_off():
     assert "warning: function 'describe' may run for 60 s, but a stop cuts it off after 30 s" in result.stderr
 
 
+def test_check_warns_of_provisioned_concurrency_without_effect_and_of_more_than_a_process_can_have(tmp_path):
+    source = "def handler(event, context): pass\nmany = Function(handler, provisioned=9)\n"
+    (tmp_path / "provisioned.py").write_text(f"from serverfull_wsgi import Function\n{source}")
+    settings = {"cwd": tmp_path, "SERVERFULL_FUNCTIONS": "many=provisioned.many", "SERVERFULL_MAX_CONCURRENCY": "4"}
+    result = serverfull("check", **settings)
+    no_effect = "warning: provisioned concurrency has no effect on functions in the server's process: many"
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [no_effect]
+    if sys.platform == "linux":
+        result = serverfull("check", **settings, SERVERFULL_EXECUTOR="process")
+        assert "warning: provisioned concurrency of 9 environments needs 3 processes or more" in result.stderr
+
+
 @pytest.mark.quick
 def test_check_lists_every_bad_setting():
     result = serverfull("check", SERVERFULL_MOCK="perhaps", SERVERFULL_REGION="x")

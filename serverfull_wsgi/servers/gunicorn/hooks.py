@@ -120,6 +120,24 @@ raise --graceful-timeout or lower SERVERFULL_DRAIN"
     ]
 
 
+def provisioned_warnings(functions: Sequence[Function], most: int) -> list[str]:
+    """Return a line if one process, with ``most`` environments, cannot have all provisioned environments.
+
+    >>> provisioned_warnings([Function(print, name="hello", provisioned=100)], 64)[0]
+    'provisioned concurrency of 100 environments needs 2 processes or more (gunicorn\'s --workers), since \
+SERVERFULL_MAX_CONCURRENCY=64; with fewer the server does not start'
+    >>> provisioned_warnings([Function(print, name="hello", provisioned=64)], 64)
+    []
+    """
+    wanted = sum(function.provisioned or 0 for function in functions)
+    if wanted <= most:
+        return []
+    return [
+        f"provisioned concurrency of {wanted} environments needs {-(-wanted // most)} processes or more (gunicorn's "
+        f"--workers), since SERVERFULL_MAX_CONCURRENCY={most}; with fewer the server does not start"
+    ]
+
+
 def timeout_warnings(functions: Sequence[Function], killed: float = 0, graceful: float = 30) -> list[str]:
     """Return one line about all functions that may run for longer than a stop waits, and one for a sync worker.
 

@@ -25,7 +25,7 @@ from tests.support.isolated import NAME, function, needs_client, result, run
 from tests.support.waiting import wait_until
 from tests.telemetry.test_metrics import Collector
 
-pytestmark = [needs_client, pytest.mark.quick]
+pytestmark = needs_client
 KEY = NAME, "$LATEST"
 
 
