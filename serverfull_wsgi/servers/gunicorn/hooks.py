@@ -124,8 +124,8 @@ def provisioned_warnings(functions: Sequence[Function], most: int) -> list[str]:
     """Return a line if one process, with ``most`` environments, cannot have all provisioned environments.
 
     >>> provisioned_warnings([Function(print, name="hello", provisioned=100)], 64)[0]
-    'provisioned concurrency of 100 environments needs 2 processes or more (gunicorn\'s --workers), since \
-SERVERFULL_MAX_CONCURRENCY=64; with fewer the server does not start'
+    "provisioned concurrency of 100 environments needs 2 processes or more (gunicorn's --workers), since \
+SERVERFULL_MAX_CONCURRENCY=64; with fewer the server does not start"
     >>> provisioned_warnings([Function(print, name="hello", provisioned=64)], 64)
     []
     """
