@@ -91,6 +91,10 @@ class FunctionName:
             partition=partition or partition_of(region),
         )
 
+    def without_qualifier(self) -> FunctionName:
+        """Return the function as a whole, with all its versions and aliases."""
+        return FunctionName(self.name, None, self.region, self.account_id, self.partition)
+
     @property
     def qualified_arn(self) -> str:
         """The ARN with its qualifier, ``$LATEST`` if the request has none. AWS names a missing function like this."""

@@ -23,7 +23,7 @@ MAX_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body that are read and dr
 _CHUNK = 64 * 1024  # bytes that are dropped at a time, the size of a socket's buffer
 
 _scheme_and_host = re.compile(r"\Ahttps?://[^/?]*", re.IGNORECASE)  # some clients send the whole URL
-_invocation = re.compile(r"/functions/([^/]+)/(?:invocations|invoke-async/?)\Z")
+_function = re.compile(r"/20\d\d-\d\d-\d\d/functions/([^/]+)")
 _plain = re.compile(r"[A-Za-z0-9/._~-]*")  # characters that no client percent-encodes
 
 
@@ -59,9 +59,9 @@ def raw_path(environ: WSGIEnvironment) -> str:
 
 
 def function_in_path(environ: WSGIEnvironment) -> str:
-    """Return the function in the path of an invocation, or an empty text. Other than ``:`` and ``$`` stay encoded."""
-    invocation = _invocation.search(raw_path(environ))
-    return quote(unquote(invocation[1]), safe="$:") if invocation else ""
+    """Return the function in a path of the Lambda API, or an empty text. Other than ``:`` and ``$`` stay encoded."""
+    match = _function.search(raw_path(environ))
+    return quote(unquote(match[1]), safe="$:") if match else ""
 
 
 def decoded(segment: str) -> str:

@@ -137,6 +137,18 @@ def test_a_pattern_with_a_qualifier_does_not_cover_the_whole_function(patterns, 
     assert principal.may_manage(DEPLOY, function) is expected
 
 
+@pytest.mark.parametrize("name", ["hello", "hello:$LATEST"])
+def test_a_key_of_the_latest_version_changes_no_function(application, name):
+    with management.client(management.signed(application)) as aws:
+        management.create(aws)
+    with management.client(management.signed(application), key="LATEST") as aws:
+        assert "lambda:UpdateFunctionConfiguration" in denied(
+            aws, "update_function_configuration", FunctionName=name, Timeout=9
+        )
+        denied(aws, "create_alias", FunctionName=name, Name="prod", FunctionVersion="$LATEST")
+        assert aws.get_function(FunctionName="hello", Qualifier="$LATEST")["Configuration"]["Timeout"] == 3
+
+
 def test_the_actions_read_and_deploy_have_to_be_named():
     for actions in (None, ["invoke", "event", "operate"]):
         principal = Credential("secret", actions=actions).principal("KEY", "arn:aws:iam::123456789012:user/")

@@ -23,6 +23,7 @@ KEYS = {
     "DEPLOYER": Credential("secret", name="deployer", actions=["deploy", "read", "invoke"]),
     "READER": Credential("secret", name="reader", actions=["read"]),
     "CALLER": Credential("secret", name="caller"),
+    "LATEST": Credential("secret", functions=["hello:$LATEST"], actions=["deploy", "read"]),
     "OURS": Credential("secret", name="ours", functions=["our-*"], actions=["deploy", "read"]),
 }
 URL = "http://localhost:8080"

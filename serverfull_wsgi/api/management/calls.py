@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serverfull_wsgi.api.model.service import Operation
-from serverfull_wsgi.auth.principal import READ, Principal
+from serverfull_wsgi.auth.principal import EVERYTHING, READ, Principal
 from serverfull_wsgi.names import FunctionName
 
 ANONYMOUS = "anonymous"  # the caller of an unsigned request, in the registry's audit lines
@@ -31,9 +31,14 @@ class Caller:
         """The name for audit lines and messages."""
         return self.principal.name if self.principal else ANONYMOUS
 
+    @property
+    def may_read_all(self) -> bool:
+        """Return whether the caller may see all functions."""
+        return self.principal is None or self.principal.functions == EVERYTHING
+
     def may_read(self, function: FunctionName) -> bool:
         """Return whether the caller may see that the function exists."""
-        return self.principal is None or self.principal.may_manage(READ, function)
+        return self.may_read_all or (self.principal is not None and self.principal.may_manage(READ, function))
 
 
 @dataclass(frozen=True)

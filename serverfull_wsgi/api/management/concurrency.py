@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from serverfull_wsgi.api.management.calls import Call, Members
 from serverfull_wsgi.api.management.service import Management
-from serverfull_wsgi.errors import InvalidParameterValueException
+from serverfull_wsgi.errors import InvalidParameterValueException, UntypedInvalidParameterValue
 
 QUALIFIED = (
     "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please "
     "specify either a function name or an unqualified function ARN."
 )
 CONCURRENT_EXECUTIONS = 1000  # AWS's limit of an account: of all functions together
+UNRESERVED_MINIMUM = 100  # AWS's limit: executions that all functions without a reservation share
 TOTAL_CODE_SIZE = 80_530_636_800  # bytes: AWS's limit of an account
 UNZIPPED_SIZE, ZIPPED_SIZE = 262_144_000, 52_428_800  # bytes: AWS's limits of a package
 
@@ -18,8 +19,15 @@ UNZIPPED_SIZE, ZIPPED_SIZE = 262_144_000, 52_428_800  # bytes: AWS's limits of a
 def put(management: Management, call: Call) -> Members:
     """Reserve executions for a function."""
     _check(call)
+    registry, name = management.writable(call), call.named.name
     number = call.parameters["ReservedConcurrentExecutions"]
-    return management.writable(call).put_concurrency(call.named.name, number, call.caller.name)
+    old = registry.concurrency(name).get("ReservedConcurrentExecutions", 0) if management.deployed(name) else 0
+    if CONCURRENT_EXECUTIONS - management.usage()["Reserved"] + old - number < UNRESERVED_MINIMUM:
+        raise UntypedInvalidParameterValue(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
+            f"below its minimum value of [{UNRESERVED_MINIMUM}]."
+        )
+    return registry.put_concurrency(name, number, call.caller.name)
 
 
 def get(management: Management, call: Call) -> Members:

@@ -81,9 +81,8 @@ class Management:
 
     def require(self, name: FunctionName) -> None:
         """Raise `ResourceNotFoundException` if there is no function of this name. The qualifier does not count."""
-        whole = FunctionName(name.name, None, name.region, name.account_id, name.partition)
         if not self.deployed(name.name):
-            self._configured(whole)
+            self._configured(name.without_qualifier())
 
     def _configured(self, name: FunctionName) -> Members:
         fetcher = self._dispatcher.fetcher

@@ -431,5 +431,11 @@ def test_reserved_concurrency_is_stored_shown_and_removed(aws):
     for _ in range(2):
         aws.delete_function_concurrency(FunctionName="hello")
     assert "ReservedConcurrentExecutions" not in aws.get_function_concurrency(FunctionName="hello")
+    assert refusal(aws, "put_function_concurrency", FunctionName="hello", ReservedConcurrentExecutions=901) == (
+        INVALID,
+        "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
+        "below its minimum value of [100].",
+        False,
+    )
     unknown = refusal(aws, "put_function_concurrency", FunctionName="absent", ReservedConcurrentExecutions=1)
     assert unknown[1] == f"Function not found: {ARN}:absent:$LATEST"
