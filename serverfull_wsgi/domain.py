@@ -54,6 +54,8 @@ class Function:
         event_config: the retries and destinations of the function's events; None for the defaults.
         handler_string: the Handler string by which an isolated process imports a callable. If empty, the process
             imports it from the module that defines it.
+        snap_start: True to run the init phase once, and to start each environment from a snapshot of the process
+            after that; for isolated Python functions only.
         is_mocked: True if ``handler`` only imitates ``source``, as in mock mode. It then runs in the server's own
             process, and needs neither ``code`` nor ``environment``.
         reserved: the reserved concurrency: the most invocations at the same time, of all versions together, over all
@@ -89,6 +91,7 @@ class Function:
     provisioned: int | None = field(default=None, compare=False)  # likewise
     ephemeral_storage: int = 512
     mounts: Sequence[str] = ()
+    snap_start: bool = False
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):
@@ -226,3 +229,4 @@ class Outcome(NamedTuple):
     init_duration: float | None = None  # seconds for the environment's start; None if it was running already
     status: str | None = None  # the Status in REPORT if the server ended the invocation: "timeout" or "error"
     provisioned: ProvisionedUse | None = None  # None for a function without provisioned concurrency
+    restore_duration: float | None = None  # seconds for the environment's start from a snapshot; else None

@@ -10,11 +10,13 @@
         │   └── UntypedInvalidParameterValue
         ├── InvalidRequestContentException   400
         ├── SerializationException           400
+        ├── SnapStartException               400
         ├── AccessDeniedException            403
         ├── ResourceNotFoundException        404
         ├── UnknownOperationException        404
         ├── UnknownRequestMockError          404
         ├── RequestTimeoutException          408
+        ├── SnapStartTimeoutException        408
         ├── ResourceConflictException        409
         ├── PreconditionFailedException      412
         ├── RequestEntityTooLargeException   413
@@ -274,6 +276,30 @@ class ServiceException(ServiceError):
     message_key = "Message"
 
     def __init__(self, message: str = "The service failed; its log has the reason.") -> None:
+        super().__init__(message)
+
+
+class SnapStartException(ServiceError):
+    """A function with SnapStart whose hook after a restore has raised an error. The function's log has the error."""
+
+    code = "SnapStartException"
+    status = HTTPStatus.BAD_REQUEST
+    message_key = "Message"
+
+    def __init__(
+        self, message: str = "The after-restore hook encountered an error. For more information, check the logs."
+    ) -> None:
+        super().__init__(message)
+
+
+class SnapStartTimeoutException(ServiceError):
+    """A function with SnapStart whose hooks after a restore take too long."""
+
+    code = "SnapStartTimeoutException"
+    status = HTTPStatus.REQUEST_TIMEOUT
+    message_key = "Message"
+
+    def __init__(self, message: str = "Lambda couldn't restore the snapshot within the timeout limit.") -> None:
         super().__init__(message)
 
 

@@ -38,6 +38,7 @@ def function_of(document: Document, configuration: Configuration, code: str, lay
         layers=layers,
         event_config=EventConfig(dead_letter=target) if target else None,
         logging_config=logging_config_of(configuration["LoggingConfig"]),
+        snap_start=configuration["SnapStart"]["OptimizationStatus"] == "On",
         reserved=document["reserved"],
     )
 

@@ -48,6 +48,8 @@ def published(document: Document, moment: Moment, description: str | None = None
     version = {**latest, "Version": number, "RevisionId": moment.new_id()}
     if description:
         version["Description"] = description
+    if latest["SnapStart"]["ApplyOn"] == "PublishedVersions":
+        version["SnapStart"] = {**latest["SnapStart"], "OptimizationStatus": "On"}
     new: Document = {
         **document,
         "latest": {**latest, "RevisionId": moment.new_id()},

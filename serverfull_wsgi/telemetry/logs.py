@@ -186,11 +186,12 @@ def report_line(
     memory_size: int,
     memory: int | None = None,
     init_duration: float | None = None,
+    restore_duration: float | None = None,
     status: str | None = None,
 ) -> str:
     """Return AWS's REPORT line, without the tab and line end that AWS adds.
 
-    Billed Duration is rounded up to a millisecond, as AWS bills.
+    Billed Duration is rounded up to a millisecond, as AWS bills. It includes the restore of a snapshot.
 
     Args:
         request_id: the invocation's request id.
@@ -198,22 +199,28 @@ def report_line(
         memory_size: the function's memory size, in MiB.
         memory: the most memory that the environment had resident, in MiB; None for the peak of this process.
         init_duration: the time to start the environment, in seconds; None if it was started earlier.
+        restore_duration: the time to start the environment from a snapshot, in seconds; None if that did not happen.
         status: ``timeout`` or ``error`` if the platform ended the invocation.
 
     >>> report_line("ID", 0.00123, 128).split("\\t")[:4]
     ['REPORT RequestId: ID', 'Duration: 1.23 ms', 'Billed Duration: 2 ms', 'Memory Size: 128 MB']
     >>> report_line("ID", 3, 128, memory=30, init_duration=0.1, status="timeout").split("\\t")[4:]
     ['Max Memory Used: 30 MB', 'Init Duration: 100.00 ms', 'Status: timeout']
+    >>> report_line("ID", 0.0052, 128, memory=30, restore_duration=0.0101).split("\\t")[2::3]
+    ['Billed Duration: 16 ms', 'Restore Duration: 10.10 ms']
     """
     ms = duration * 1000
+    restore_ms = (restore_duration or 0) * 1000
     if memory is None:
         memory = _peak_memory(int(time.monotonic()))
     line = (
-        f"REPORT RequestId: {request_id}\tDuration: {ms:.2f} ms\tBilled Duration: {math.ceil(ms)} ms"
+        f"REPORT RequestId: {request_id}\tDuration: {ms:.2f} ms\tBilled Duration: {math.ceil(ms + restore_ms)} ms"
         f"\tMemory Size: {memory_size} MB\tMax Memory Used: {memory} MB"
     )
     if init_duration is not None:
         line += f"\tInit Duration: {init_duration * 1000:.2f} ms"
+    if restore_duration is not None:
+        line += f"\tRestore Duration: {restore_ms:.2f} ms\tBilled Restore Duration: {math.ceil(restore_ms)} ms"
     return line if status is None else f"{line}\tStatus: {status}"
 
 
@@ -240,6 +247,7 @@ def log_report(logger: logging.Logger, function: Function, invocation: Invocatio
         function.memory_size,
         outcome.memory,
         outcome.init_duration,
+        outcome.restore_duration,
         outcome.status,
     )
     if output := _sole_output(logger):

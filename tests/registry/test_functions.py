@@ -83,6 +83,18 @@ def test_a_change_is_complete_when_it_is_answered(registry):
     assert len({after["RevisionId"], answer["RevisionId"], last["RevisionId"]}) == 3
 
 
+def test_snap_start_is_on_for_versions_only(registry, tmp_path):
+    deploy(registry)
+    registry.update_configuration("hello", {"SnapStart": {"ApplyOn": "PublishedVersions"}}, "tester")
+    off, on = [{"ApplyOn": "PublishedVersions", "OptimizationStatus": status} for status in ("Off", "On")]
+    assert registry.publish_version("hello", {}, "tester")["SnapStart"] == on
+    assert registry.function_configuration("hello")["SnapStart"] == off
+    assert {function.version: function.snap_start for function in RegistryFetcher(registry).functions()} == {
+        "$LATEST": False,
+        "1": True,
+    }
+
+
 def test_a_second_function_of_the_name_is_refused(registry):
     deploy(registry)
     with refusal(ResourceConflictException, "Function already exist: hello"):

@@ -27,6 +27,9 @@ The life of an environment:
 - Ended: all processes are killed, and the control group is removed. Temporary files stay for the next environment of
   the same function, as on AWS, or are removed if there is none.
 
+A function with SnapStart has one more kind of environment, its snapshot (`snapshots`). A snapshot runs the init phase
+once and no invocation. Other environments of the function then start as forks of its process.
+
 Failures:
 
 - A start that exceeds the init timeout is killed, and repeated once in the invocation's own time, as on AWS.
@@ -46,13 +49,15 @@ Invariants:
 
 - Each environment runs at most one invocation, and belongs to at most one thread or pool.
 - An environment gets an event only while its runtime waits for one.
-- Reserved, starting, ready, running and idle environments together never exceed the limit, except for one that ends at
-  this moment to make room.
+- Reserved, starting, ready, running and idle environments and snapshots together never exceed the limit, except for one
+  that ends at this moment to make room.
+- A snapshot is ended only while no environment that started from it is left.
 - Each reservation becomes an environment or is given back. Each environment is released exactly once.
 - A fork of the server process ends nothing of its parent's. It opens an executor of its own at its first invocation.
 
 Modules: `executor` is the public class and the sequence of one invocation; `pools` has the limit and the idle
-environments; `provisioning` starts environments before they are needed; `execution` turns an invocation's events into
-its log and outcome; `environment` is one process group with its descriptors, and `descriptors` counts how many fit;
-`output` reads its pipe; `sandbox` has its limits; `runtimes` has the command for each AWS runtime.
+environments; `provisioning` starts environments before they are needed; `snap_start` decides whether an environment
+starts from a snapshot; `execution` turns an invocation's events into its log and outcome; `environment` is one process
+group with its descriptors, and `descriptors` counts how many fit; `output` reads its pipe; `sandbox` has its limits;
+`runtimes` has the command for each AWS runtime.
 """

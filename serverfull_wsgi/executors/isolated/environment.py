@@ -24,6 +24,7 @@ from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants, kill
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB, Memory
+from serverfull_wsgi.executors.isolated.zygote.client import SnapshotClient
 from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel
 from serverfull_wsgi.executors.isolated.zygote.protocol import COUNTER_SIZE, Ended, Failed
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
@@ -53,6 +54,7 @@ class Environment:
         tmp: the directory of its temporary files, which outlives the environment.
         logger: receives the output.
         is_stopped: returns whether the server abandons running invocations.
+        snapshot: leads to the snapshot that the process is forked from; None for the zygote.
 
     Raises `ZygoteDied` if the process cannot be started.
     """
@@ -65,9 +67,12 @@ class Environment:
         tmp: str,
         logger: logging.Logger,
         is_stopped: Callable[[], bool] = lambda: False,
+        snapshot: SnapshotClient | None = None,
     ) -> None:
         self.function, self.tmp = function, tmp
         self.is_provisioned = False  # whether it is one of the function's provisioned environments
+        self.is_restored = snapshot is not None
+        self.on_close: Callable[[], None] = lambda: None  # called once, after the end
         self._spawner, self._is_stopped = spawner, is_stopped
         self._poll = select.poll()
         self._closed, self._output_open, self._channel_open = False, True, True
@@ -91,20 +96,27 @@ class Environment:
         self._poll.register(self._channel.fd, select.POLLIN)
         self._poll.register(reader, select.POLLIN)
         tmp_size = int(function.ephemeral_storage)
-        self._group = spawner.acquire_group(launch_spec.python, int(function.memory_size), tmp_size)
+        source = snapshot or spawner.zygotes.get(launch_spec.python)
+        self._group = spawner.acquire_group(source, int(function.memory_size), tmp_size)
         self._is_memory_watched = self._group is None or not spawner.hides_groups or spawner.has_root
         self._memory = Memory(int(function.memory_size) * MIB, self._group, has_files=spawner.has_root)
         self._weight = CpuWeight(self._group, int(function.memory_size))
         self.used = self._memory_read_at = monotonic()
         with self._channel.supervisor_end as supervisor_end:
             try:
-                fds = [supervisor_end.fileno(), writer, self._counter]
-                spawner.spawn(function, launch_spec, fds, port=self._api.listener.port, group=self._group, tmp=tmp)
+                self._spawn(launch_spec, [supervisor_end.fileno(), writer, self._counter], snapshot)
             except BaseException:
                 self.close()
                 raise
             finally:
                 os.close(writer)
+
+    def _spawn(self, spec: LaunchSpec, fds: list[int], snapshot: SnapshotClient | None) -> None:
+        port, group = self._api.listener.port, self._group
+        if snapshot:
+            self._spawner.restore(snapshot, self.function, spec, fds, port=port, group=group, tmp=self.tmp)
+        else:
+            self._spawner.spawn(self.function, spec, fds, port=port, group=group, tmp=self.tmp)
 
     # Used by an executor
 
@@ -114,10 +126,13 @@ class Environment:
         If the start fails, return the error that the runtime reported, or None with `ended` set. ``deadline`` is a
         reading of `time.monotonic`. Raises `TimedOut`, and `ServiceException` if the server abandons the start.
         """
-        while not (self._api.is_waiting or self._api.answer or self.ended):
+        while not (self._is_ready() or self._api.answer or self.ended):
             self._poll_once(deadline)
         self._drain()
         return self._api.answer
+
+    def _is_ready(self) -> bool:
+        return self._api.is_waiting
 
     @property
     def was_ready(self) -> bool:
@@ -217,6 +232,7 @@ class Environment:
         self.abandon()
         if self._group and not self._group.remove(timeout=0.05):
             self._spawner.remove_later(self._group)
+        self.on_close()
 
     def abandon(self) -> None:
         """Close this process's descriptors of the environment. Its supervisor ends it when no process has them open."""
@@ -260,8 +276,12 @@ class Environment:
                     self._output_closed()
             elif fd == self._channel.fd:
                 self._read_channel()
-            else:
+            elif not self._handle_other(fd):
                 self._api.handle(fd, event)
+
+    def _handle_other(self, fd: int) -> bool:
+        """Handle an event on a descriptor that a subclass watches. Return False if it is another."""
+        return False
 
     def _output_closed(self) -> None:
         if self._output_open:

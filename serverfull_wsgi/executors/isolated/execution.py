@@ -15,7 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function, Invocation, Outcome, ProvisionedUse
-from serverfull_wsgi.errors import ServiceException
+from serverfull_wsgi.errors import ServiceException, SnapStartException, SnapStartTimeoutException
 from serverfull_wsgi.executors.function_errors import (
     RESPONSE_LIMIT,
     RESPONSE_TOO_LARGE,
@@ -78,6 +78,7 @@ class Execution:
         self._tail = Tail() if invocation.tail else None
         self._init_duration: float | None = None  # seconds
         self.provisioned: ProvisionedUse | None = None  # for the outcome
+        self._restore_duration: float | None = None  # seconds
         self._memory = 0  # MiB: the peak of the environment used last
 
     def start(self, environment: Environment, limit: float) -> Started | InitTimedOut | FailedStart:
@@ -95,6 +96,40 @@ class Execution:
             self._measure(environment)
             return FailedStart(answer, environment.ended, environment.exec_error)
         return Started(self._init_duration)
+
+    def take_snapshot(self, environment: Environment, limit: float) -> FailedStart | None:
+        """Wait for the end of a snapshot's init phase, for at most ``limit`` seconds. Return None if it succeeds.
+
+        The log of the invocation has the output of an init phase that fails, and no duration of another one.
+        """
+        start = self.start(environment, limit)
+        if isinstance(start, FailedStart):
+            return start
+        if isinstance(start, InitTimedOut):
+            return FailedStart(None, None, 0, limit)
+        environment.output.end_invocation()
+        environment.output.start_invocation({"function_name": self._function.name}, None)
+        self._init_duration = None
+        self._tail = Tail() if self._tail is not None else None
+        return None
+
+    def restore(self, environment: Environment, limit: float) -> Started | FailedStart:
+        """Wait until an environment of a snapshot is ready, for at most ``limit`` seconds.
+
+        Raises:
+            SnapStartTimeoutException: if the hooks after the restore take longer.
+            SnapStartException: if a hook raises.
+        """
+        start = self.start(environment, limit)
+        seconds, self._init_duration = self._init_duration, None
+        if isinstance(start, InitTimedOut):
+            raise SnapStartTimeoutException
+        if isinstance(start, FailedStart):
+            if start.answer and start.answer.kind == "restore":
+                raise SnapStartException
+            return start
+        self._restore_duration = seconds
+        return start
 
     def fail(self, failed: FailedStart) -> Outcome:
         """Return the outcome of an invocation whose environment did not start, now or in an earlier invocation."""
@@ -197,7 +232,8 @@ class Execution:
         """End the log, and return the outcome."""
         function, request_id = self._function, self._invocation.request_id
         if self._tail is not None:
-            report = Report(seconds, self._memory, self._init_duration, status, error_type, len(payload))
+            durations = self._init_duration, self._restore_duration
+            report = Report(seconds, self._memory, *durations, status, error_type, len(payload))
             self._log(end_lines(function, request_id, report))
         return Outcome(
             payload,
@@ -210,6 +246,7 @@ class Execution:
             self._init_duration,
             status,
             self.provisioned,
+            restore_duration=self._restore_duration,
         )
 
     # The invocation's log

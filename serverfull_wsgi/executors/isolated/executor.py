@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -23,9 +23,18 @@ from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, 
 from serverfull_wsgi.executors.isolated.provisioning import PATIENCE, Provisioner
 from serverfull_wsgi.executors.isolated.root_checks import root_warnings
 from serverfull_wsgi.executors.isolated.roots import Roots
-from serverfull_wsgi.executors.isolated.runtimes.launch import BOOTSTRAP, PACKAGES, LaunchSpec, launch_spec
+from serverfull_wsgi.executors.isolated.runtimes.launch import (
+    BOOTSTRAP,
+    OWN_RUNTIME,
+    PACKAGES,
+    LaunchSpec,
+    launch_spec,
+)
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
+from serverfull_wsgi.executors.isolated.snap_start import NoSnapshot, SnapshotLost, SnapStart, reasons_against
+from serverfull_wsgi.executors.isolated.snapshots import RESTORE_TIMEOUT, Snapshot, SnapshotEnvironment
 from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
+from serverfull_wsgi.executors.isolated.zygote.protocol import Failed
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.handlers import handler_string
 from serverfull_wsgi.protocols import SharedPlaces
@@ -271,6 +280,7 @@ class _OpenExecutor:
         python_modules: str,
     ) -> None:
         self.pid, self.spawner, self.pools = pid, spawner, pools
+        self._snap_start = SnapStart(pools, logger)
         self._init_timeout, self._logger, self._completed = init_timeout, logger, completed
         self._node_modules = node_modules
         self._python_modules = python_modules
@@ -283,15 +293,20 @@ class _OpenExecutor:
         pool, failed = pools.pool(function)
         if failed:
             return execution.fail(failed)
-        launch = partial(self._launch, pool.function, invocation.function_name.region)
-        while isinstance(place := pools.acquire(pool), Environment):
-            with contextlib.suppress(EventLost):  # an earlier invocation ended it, so that another one runs this one
-                if function.provisioned:
-                    execution.provisioned = self._use(pool, place)
-                return self._run(pool, place, execution).outcome
-        if function.provisioned:
-            execution.provisioned = self._use(pool, None)
-        outcome = self._start_and_run(place, launch, execution)
+        region = invocation.function_name.region
+        launch = partial(self._launch, pool.function, region)
+        outcome: Outcome | InitTimedOut | None = None
+        while outcome is None:
+            place = pools.acquire(pool)
+            if function.provisioned:
+                execution.provisioned = self._use(pool, place if isinstance(place, Environment) else None)
+            if isinstance(place, Environment):
+                with contextlib.suppress(EventLost):  # an earlier invocation ended it, so that another one runs this
+                    return self._run(pool, place, execution).outcome
+            elif pool.takes_snapshots:
+                outcome = self._start_by_snapshot(place, region, execution)
+            else:
+                outcome = self._start_and_run(place, launch, execution)
         if isinstance(outcome, Outcome):
             return outcome
         # As on AWS, a start that timed out is repeated once, in the invocation's own time.
@@ -340,6 +355,48 @@ class _OpenExecutor:
         finally:
             pools.release(pool, environment, is_reusable=is_reusable)
 
+    def _start_by_snapshot(
+        self, reservation: Reservation, region: str, execution: Execution
+    ) -> Outcome | InitTimedOut | None:
+        """Run the invocation in a new environment of a function with SnapStart, and release the environment.
+
+        Return None if the snapshot has died before it had started the environment, so that another one is needed.
+        """
+        function = reservation.pool.function
+        launch_snapshot = partial(self._launch_snapshot, function, region)
+        snapshot = self._snap_start.acquire(reservation, launch_snapshot, execution)
+        if snapshot is None:
+            return self._start_and_run(reservation, partial(self._launch, function, region), execution)
+        if isinstance(snapshot, FailedStart):
+            return execution.fail(snapshot)
+        launch = partial(self._launch_from, snapshot, function, region)
+        try:
+            return self._restore_and_run(reservation, launch, execution, snapshot)
+        except SnapshotLost:
+            return None
+
+    def _restore_and_run(
+        self, reservation: Reservation, launch: Launch, execution: Execution, snapshot: Snapshot
+    ) -> Outcome:
+        """Run the invocation in an environment of a snapshot, and release the environment.
+
+        Raises `SnapshotLost` if the snapshot has died before it had started the environment.
+        """
+        pools, pool = self.pools, reservation.pool
+        environment, is_reusable = self._snap_start.launch(reservation, launch, snapshot), False
+        try:
+            start = execution.restore(environment, RESTORE_TIMEOUT)
+            if isinstance(start, FailedStart):
+                if isinstance(start.ended, Failed) and snapshot.environment.client.has_ended():
+                    raise SnapshotLost
+                pools.record_start(pool, start)
+                return execution.fail(start)
+            pools.record_start(pool, None)
+            outcome, is_reusable, _ = execution.run(environment)
+            return outcome
+        finally:
+            pools.release(pool, environment, is_reusable=is_reusable)
+
     def _run(self, pool: Pool, environment: Environment, execution: Execution) -> Result:
         """Run the invocation in an environment, and release the environment."""
         is_reusable = False
@@ -358,8 +415,40 @@ class _OpenExecutor:
         if is_provisioned:
             spec.variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency"
         new = None if directory else self.spawner.create_tmp()
-        try:
+        with self._translating(new):
             return Environment(function, spec, self.spawner, directory or str(new), self._logger, self.pools.is_stopped)
+
+    def _launch_snapshot(self, function: Function, region: str, _: str | None) -> SnapshotEnvironment:
+        """Start the process of a new snapshot. Raises `NoSnapshot` if the function can have none."""
+        spec = self._launch_spec(function, region)
+        is_python = (function.runtime or OWN_RUNTIME).startswith("python")
+        can_fork = is_python and self.spawner.can_fork(spec.python)
+        if spec.argv:
+            raise NoSnapshot(
+                *reasons_against(function, is_python=is_python, can_fork=can_fork, has_wrapper=bool(spec.wrapper))
+            )
+        folder = self.spawner.create_tmp()
+        with self._translating(folder):
+            return SnapshotEnvironment(
+                function, spec.for_snapshot(), self.spawner, folder, self._logger, self.pools.is_stopped
+            )
+
+    def _launch_from(self, snapshot: Snapshot, function: Function, region: str, _: str | None) -> Environment:
+        """Start the process of a new environment from a snapshot. Raises `SnapshotLost` if the snapshot has died."""
+        spec = self._launch_spec(function, region).for_snapshot()
+        tmp = self.spawner.create_tmp(snapshot.environment.tmp)
+        client = snapshot.environment.client
+        with self._translating(tmp):
+            try:
+                return Environment(function, spec, self.spawner, tmp, self._logger, self.pools.is_stopped, client)
+            except ZygoteDied as error:
+                raise SnapshotLost from error
+
+    @contextlib.contextmanager
+    def _translating(self, new: str | None) -> Iterator[None]:
+        """Remove the new directory after an error, and raise an error of the server as one of the service."""
+        try:
+            yield
         except BaseException as error:
             if new:
                 remove_tree(new)

@@ -22,7 +22,8 @@ class Report(NamedTuple):
 
     seconds: float
     memory: int  # MiB: the peak
-    init_duration: float | None  # seconds; None if the environment was started earlier
+    init_duration: float | None  # seconds; None if the environment was started earlier, or from a snapshot
+    restore_duration: float | None  # seconds; None if the environment was not started now, or not from a snapshot
     status: str | None  # ``timeout`` or ``error`` if the platform ended the invocation
     error_type: str | None = None  # of the platform's error
     produced_bytes: int = 0  # of the payload
@@ -49,6 +50,7 @@ def end_lines(function: Function, request_id: str, report: Report) -> str:
             function.memory_size,
             memory=report.memory,
             init_duration=report.init_duration,
+            restore_duration=report.restore_duration,
             status=report.status,
         )
         return f"END RequestId: {request_id}\n{line}\t\n"
@@ -57,12 +59,14 @@ def end_lines(function: Function, request_id: str, report: Report) -> str:
     done = {"requestId": request_id, "metrics": {"durationMs": ms, "producedBytes": report.produced_bytes}, **outcome}
     metrics = {
         "durationMs": ms,
-        "billedDurationMs": math.ceil(ms),
+        "billedDurationMs": math.ceil(ms + (report.restore_duration or 0) * 1000),
         "memorySizeMB": int(function.memory_size),
         "maxMemoryUsedMB": report.memory,
     }
     if report.init_duration is not None:
         metrics["initDurationMs"] = round(report.init_duration * 1000, 3)
+    if report.restore_duration is not None:
+        metrics["restoreDurationMs"] = round(report.restore_duration * 1000, 3)
     failed = report.status is not None
     return _event(function, "WARN" if failed else "DEBUG", "runtimeDone", done) + _event(
         function, "WARN" if failed else "INFO", "report", {"requestId": request_id, "metrics": metrics, **outcome}

@@ -22,6 +22,7 @@ from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
 from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment
 from serverfull_wsgi.executors.isolated.execution import FailedStart
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
+from serverfull_wsgi.executors.isolated.snapshots import Snapshot, SnapshotEnvironment
 
 FREE_RETRIES = 2  # failed starts in a row that delay no further start, since one or two may be transient
 FIRST_BACK_OFF = 0.25  # seconds until the next start after that; doubled with each further failure
@@ -47,6 +48,9 @@ class Pool:
         self.key = function.name, function.version
         self.idle: list[Environment] = []  # the one used last comes last
         self.has_provisioned = False  # whether there ever was a provisioned environment
+        self.snapshot: Snapshot | None = None
+        self.snapshot_lock = threading.Lock()  # held while a snapshot is made
+        self.takes_snapshots = function.snap_start  # False after the first one was refused
         self._directories: list[tuple[str, float]] = []  # of environments that ended, and since when
         self._failures = 0
         self._failed: FailedStart | None = None
@@ -130,6 +134,7 @@ class PoolManager:
         self._count = 0  # reservations and environments
         self._environments: set[Environment] = set()
         self._outdated: list[Environment] = []  # to be ended, since their function has changed
+        self._snapshots: dict[Snapshot, Pool] = {}
         self._unused: Queue[str | None] = Queue()  # directories to be removed; None ends the thread
         self._stopping_at = float("inf")
         self.on_provisioned_end: Callable[[Environment], None] = lambda environment: None
@@ -202,21 +207,35 @@ class PoolManager:
         return Reservation(pool)
 
     def _evict(self, ending: int) -> list[Environment]:
-        """Remove and return the environment that has been idle longest, if a new one needs its place."""
+        """Remove and return the environment or snapshot that has been unused longest, if a new one needs its place."""
         if self._count - ending < self._limit:
             return []
-        idle = [(one, pool) for pool in self._pools.values() for one in pool.idle if not one.is_provisioned]
-        if not idle:
+        candidates: list[tuple[Environment | Snapshot, Pool | None]] = [
+            *((one, pool) for pool in self._pools.values() for one in pool.idle if not one.is_provisioned),
+            *((snapshot, None) for snapshot in self._snapshots if not snapshot.environments),
+        ]
+        if not candidates:
             raise TooManyRequestsException
-        environment, pool = min(idle, key=lambda pair: pair[0].used)
-        pool.idle.remove(environment)
-        return [environment]
+        oldest, pool = min(candidates, key=lambda pair: pair[0].used)
+        if isinstance(oldest, Snapshot):
+            return [self._remove_snapshot(oldest)]
+        assert pool is not None  # noqa: S101
+        pool.idle.remove(oldest)
+        return [oldest]
 
-    def launch(self, reservation: Reservation, launch: Launch) -> Environment:
-        """Turn a reservation into an environment. If ``launch`` raises, the reserved place is free again."""
+    def give_up(self, reservation: Reservation) -> None:
+        """Free the reserved place."""
+        with self._lock:
+            self._count -= 1
+
+    def launch(self, reservation: Reservation, launch: Launch, *, reuses_files: bool = True) -> Environment:
+        """Turn a reservation into an environment. If ``launch`` raises, the reserved place is free again.
+
+        ``launch`` gets the temporary files of an earlier environment, if ``reuses_files`` is true and there are some.
+        """
         pool = reservation.pool
         with self._lock:
-            directory = pool.pop_directory()
+            directory = pool.pop_directory() if reuses_files else None
         try:
             environment = launch(directory)
         except BaseException:
@@ -278,9 +297,9 @@ class PoolManager:
         with self._lock:
             self._environments.discard(environment)
             self._count -= 1
-            if pool and self._pools.get(pool.key) is pool:
+            if pool and self._pools.get(pool.key) is pool and not environment.is_restored:
                 pool.keep_directory(environment.tmp)
-            else:
+            else:  # also for an environment of a snapshot: the next one starts with the snapshot's files
                 self._discard([environment.tmp])
 
     def statistics(self) -> tuple[int, int, dict[tuple[str, str], int]]:
@@ -289,6 +308,58 @@ class PoolManager:
             environments = len(self._environments)
             idle = {key: len(pool.idle) for key, pool in self._pools.items()}
             return self._count - environments, environments, idle
+
+    # Snapshots
+
+    def use_snapshot(self, pool: Pool) -> Snapshot | None:
+        """Return the snapshot of a pool for one new environment, if the snapshot can be used."""
+        snapshot = pool.snapshot
+        if snapshot is None or not snapshot.environment.is_usable():
+            return None
+        with self._lock:
+            if pool.snapshot is not snapshot:  # the housekeeping has ended it meanwhile
+                return None
+            snapshot.environments += 1
+        return snapshot
+
+    def leave_snapshot(self, snapshot: Snapshot) -> None:
+        """Note that an environment of a snapshot has ended, or did not start."""
+        with self._lock:
+            snapshot.environments -= 1
+            snapshot.used = monotonic()
+
+    def reserve_for_snapshot(self, pool: Pool) -> Reservation | None:
+        """Return a place for a snapshot, or None if the limit is reached."""
+        try:
+            return self.reserve(pool)
+        except TooManyRequestsException:
+            return None
+
+    def keep_snapshot(self, pool: Pool, environment: SnapshotEnvironment) -> None:
+        """Use a new snapshot for the environments of a pool. An earlier one ends with its last environment."""
+        with self._lock:
+            pool.snapshot = snapshot = Snapshot(environment)
+            self._snapshots[snapshot] = pool
+
+    def retire(self, environment: Environment) -> None:
+        """End an environment, and remove its temporary files."""
+        self._retire(environment)
+
+    def _remove_snapshots(self, since: float) -> list[Environment]:
+        """Remove and return the snapshots that have no environment, and are unused since that time, old or dead."""
+        removed: list[Environment] = []
+        for snapshot, pool in list(self._snapshots.items()):
+            is_alive = snapshot.environment.is_alive()  # which also reads its output
+            is_current = pool.snapshot is snapshot and self._pools.get(pool.key) is pool
+            if not snapshot.environments and (snapshot.used < since or not is_alive or not is_current):
+                removed.append(self._remove_snapshot(snapshot))
+        return removed
+
+    def _remove_snapshot(self, snapshot: Snapshot) -> Environment:
+        pool = self._snapshots.pop(snapshot)
+        if pool.snapshot is snapshot:
+            pool.snapshot = None
+        return snapshot.environment
 
     # Housekeeping
 
@@ -313,7 +384,7 @@ class PoolManager:
                     one.lower_priority()
                 removed += environments
                 self._discard(directories)
-            return removed
+            return removed + self._remove_snapshots(since)
 
     def _discard(self, directories: list[str]) -> None:
         for path in directories:
@@ -346,8 +417,12 @@ class PoolManager:
         for environment in idle:
             self._retire(environment)
         deadline = monotonic() + CLOSE_PATIENCE
-        while self._count and monotonic() < deadline:
+        while self._count > len(self._snapshots) and monotonic() < deadline:
             time.sleep(0.01)
+        with self._lock:
+            snapshots = [self._remove_snapshot(snapshot) for snapshot in list(self._snapshots)]
+        for environment in snapshots:
+            self._retire(environment)
 
     def abandon(self) -> None:
         """In a fork of the server: close this process's copies of the parent's descriptors, and end nothing."""

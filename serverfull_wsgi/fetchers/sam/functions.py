@@ -74,6 +74,7 @@ def read_function(
         ephemeral_storage=properties.number("EphemeralStorage.Size") or 512,
         mounts=_mounts(properties),
         reserved=properties.number("ReservedConcurrentExecutions", least=0, most=CONCURRENCY_LIMIT),
+        snap_start=_snap_start(properties),
     )
     is_serverless = resource["Type"] == SERVERLESS_FUNCTION
     alias = _alias(properties) if is_serverless else ""
@@ -204,6 +205,13 @@ def _logging_config(properties: Properties) -> LoggingConfig | None:
     except ConfigurationError as error:
         properties.add_problem("LoggingConfig", f"{error}; correct it")
         return None
+
+
+def _snap_start(properties: Properties) -> bool:
+    apply_on = properties.text("SnapStart.ApplyOn")
+    if apply_on not in (None, "", "None", "PublishedVersions"):
+        properties.add_problem("SnapStart.ApplyOn", f"{apply_on!r} must be PublishedVersions or None; correct it")
+    return apply_on == "PublishedVersions"
 
 
 def _target(properties: Properties, path: str) -> str | None:

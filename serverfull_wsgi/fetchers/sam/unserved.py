@@ -77,7 +77,6 @@ _FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
         _unless("Terminate"),
         "loops of events are always stopped, as with Terminate; Allow has no effect",
     ),
-    "SnapStart": (_unless("None"), "no snapshots are taken; each environment initializes the function"),
     "TenancyConfig": (_is_any, "tenants share environments, although AWS separates them; separate them by functions"),
     "Tracing": (_unless("PassThrough", "Disabled"), "no traces are sent to X-Ray; send them from the function"),
     "VpcConfig": (_is_any, "the function uses the network of this machine; restrict the network there"),

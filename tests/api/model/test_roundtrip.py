@@ -160,7 +160,7 @@ def test_the_key_of_the_message_is_as_recorded_from_aws(code, key):
 
 
 def test_an_exception_has_no_member_that_the_model_lacks():
-    with pytest.raises(TypeError, match="SnapStartException has no member Reason"):
-        exceptions.exception("SnapStartException")("It happened.", Reason="x")
+    with pytest.raises(TypeError, match="SnapStartNotReadyException has no member Reason"):
+        exceptions.exception("SnapStartNotReadyException")("It happened.", Reason="x")
     with pytest.raises(KeyError):
         exceptions.exception("NoSuchException")

@@ -28,7 +28,7 @@ def test_no_step_needs_botocore():
     code = """
 import sys
 from serverfull_wsgi.api.model import exceptions, pagination, parsing, recorded, responses, routing, service, validation
-exceptions.exception("SnapStartException")("x")
+exceptions.exception("SnapStartNotReadyException")("x")
 assert not [name for name in sys.modules if name.startswith(("boto", "jmespath"))]
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean_environ(), check=True)

@@ -86,7 +86,7 @@ def is_refused(executor):
 class Process:
     """An environment without a process. Its end waits for ``may_close``."""
 
-    is_provisioned = False
+    is_provisioned = is_restored = False
 
     def __init__(self, directory):
         self.tmp, self.used = directory or "/nowhere", 0.0

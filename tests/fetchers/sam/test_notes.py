@@ -59,7 +59,6 @@ SERVED = "x86_64" if OTHER == "arm64" else "arm64"
         ("VpcConfig: {SubnetIds: [!Ref Lost]}", "VpcConfig", "the function uses the network of this machine"),
         ("Tracing: Active", "Tracing", "no traces are sent to X-Ray"),
         ("Tracing: !If [Unknown, Active, PassThrough]", "Tracing", "no traces are sent to X-Ray"),
-        ("SnapStart: {ApplyOn: PublishedVersions}", "SnapStart", "no snapshots are taken"),
         ("EphemeralStorage: {Size: 2048}", "EphemeralStorage", "the size of /tmp is limited only where"),
         ("TenancyConfig: {TenantIsolationMode: PER_TENANT}", "TenancyConfig", "tenants share environments"),
         ("DurableConfig: {ExecutionTimeout: 60}", "DurableConfig", "durable executions are not supported"),
@@ -85,6 +84,7 @@ def test_a_feature_that_is_not_served_is_one_warning(load, properties, path, tex
         "VpcConfig: !Ref AWS::NoValue",
         "EphemeralStorage: {Size: 512}",
         "SnapStart: {ApplyOn: None}",
+        "SnapStart: {ApplyOn: PublishedVersions}",
         "RecursiveLoop: Terminate",
         f"Architectures: [{SERVED}]",
         "Policies: [AWSLambdaExecute]",
@@ -95,6 +95,22 @@ def test_a_feature_that_is_not_served_is_one_warning(load, properties, path, tex
 )
 def test_a_value_that_changes_nothing_here_is_no_warning(load, properties):
     assert load(one(properties)).notes() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("PublishedVersions", True), ("None", False), ("!Ref AWS::NoValue", False)]
+)
+def test_a_function_of_a_template_counts_as_published_for_snap_start(load, value, expected):
+    fetcher = load(one(f"SnapStart: {{ApplyOn: {value}}}"))
+    assert fetcher.fetch("Hello").snap_start is expected
+    assert fetcher.notes() == []
+
+
+def test_another_value_of_snap_start_is_refused(load):
+    (problem,) = load(one("SnapStart: {ApplyOn: Always}")).problems()
+    assert problem.startswith(
+        "t.yaml:2: Hello.SnapStart.ApplyOn: 'Always' must be PublishedVersions or None; correct it"
+    )
 
 
 @pytest.mark.parametrize(

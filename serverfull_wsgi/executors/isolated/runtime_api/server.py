@@ -142,8 +142,8 @@ class RuntimeApi:
             self._next(connection)
         elif (match := _result_path.fullmatch(operation)) and request.method == "POST":
             self._accept_result(connection, request, *match.groups())
-        elif operation == "init/error" and request.method == "POST":
-            self._accept_init_error(connection, request)
+        elif operation in ("init/error", "restore/error") and request.method == "POST":
+            self._accept_start_error(connection, request, operation.partition("/")[0])
         else:
             message = "The Runtime API has no such operation"
             self._refuse(connection, HTTPStatus.NOT_FOUND, "NotFound", message)
@@ -171,12 +171,12 @@ class RuntimeApi:
         else:
             self._send(connection, _ACCEPTED)
 
-    def _accept_init_error(self, connection: Connection, request: ApiRequest) -> None:
+    def _accept_start_error(self, connection: Connection, request: ApiRequest, kind: str) -> None:
         if self.has_started or self.answer:
             message = "The runtime has started already"
             self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
             return
-        self.answer = _answer("init", request)
+        self.answer = _answer(kind, request)
         self._send(connection, _ACCEPTED)
 
     def _refuse(self, connection: Connection, status: HTTPStatus, error_type: str, message: str) -> None:

@@ -18,6 +18,7 @@ from serverfull_wsgi.names import log_group_name
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = "bootstrap.py"  # of the folder of the runtimes: starts a Python environment that is not forked
 OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of the server's own interpreter
+SNAP_START = "snap-start"  # an initialization type
 LOG_FD = 3  # the telemetry descriptor
 PACKAGES = "_SERVERFULL_PACKAGES"  # the variable by which `BOOTSTRAP` gets its arguments
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
@@ -40,6 +41,20 @@ class LaunchSpec(NamedTuple):
     modules: str = ""  # the folder of packages for all Python functions, or an empty text
     mounts: tuple[Mount, ...] = ()  # beside the code and the layers, for a root directory of its own
     wrapper: tuple[str, ...] = ()  # for Python: the command that starts the interpreter, by AWS_LAMBDA_EXEC_WRAPPER
+
+    @property
+    def is_snap_start(self) -> bool:
+        """Whether the environment starts from a snapshot, or is one."""
+        return self.variables["AWS_LAMBDA_INITIALIZATION_TYPE"] == SNAP_START
+
+    def for_snapshot(self) -> LaunchSpec:
+        """Return the launch spec of a snapshot and of its environments. They lack two variables, as on AWS.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html
+        """
+        variables = {**self.variables, "AWS_LAMBDA_INITIALIZATION_TYPE": SNAP_START}
+        variables.pop("AWS_LAMBDA_LOG_GROUP_NAME", None)
+        return self._replace(variables=variables)
 
 
 def launch_spec(

@@ -4,8 +4,8 @@ A function must not depend on packages that happen to be installed for the serve
 the search path of a fork therefore has the function's own folders and the standard library only. A finder at the end of
 ``sys.meta_path`` still finds, in this order:
 
-1. the distributions of SERVERFULL_ZYGOTE_PRELOAD, and boto3 as in AWS's runtimes, with their dependencies, if they are
-   installed for the interpreter;
+1. the distributions of SERVERFULL_ZYGOTE_PRELOAD, and boto3 and the hooks of SnapStart as in AWS's runtimes, with
+   their dependencies, if they are installed for the interpreter;
 2. every package in the folder of SERVERFULL_PYTHON_MODULES.
 """
 
@@ -26,6 +26,7 @@ _CURE = (
     "boto3 is not installed for this function, and AWS's Python runtimes bring it: install boto3 for the server, in a "
     "layer or in the code directory, or set SERVERFULL_PYTHON_MODULES to a folder in which pip has installed it\n"
 )
+_OF_RUNTIME = ("boto3", "snapshot-restore-py")
 _name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _names: set[str] = set()  # of top-level modules
@@ -36,7 +37,7 @@ def find_packages(preloaded: Iterable[str]) -> None:
     """Find the distributions that functions can import; the names of preloaded modules are among them."""
     tops = {module.partition(".")[0] for module in preloaded}
     _names.update(tops)
-    for distribution in _with_requirements(["boto3", *_distributions_of(tops)]):
+    for distribution in _with_requirements([*_OF_RUNTIME, *_distributions_of(tops)]):
         _distributions.add(_normal(distribution.metadata["Name"]))
         _names.update(_modules_of(distribution))
 
@@ -45,7 +46,7 @@ def visible_entries(preloaded: Iterable[str]) -> Iterator[str]:
     """Yield the files and folders that AWS's client and the importable distributions have been installed as."""
     tops = {module.partition(".")[0] for module in preloaded}
     seen = set()
-    for distribution in _with_requirements(["awslambdaric", "boto3", *_distributions_of(tops)]):
+    for distribution in _with_requirements(["awslambdaric", *_OF_RUNTIME, *_distributions_of(tops)]):
         for first in _first_parts(distribution):
             path = str(distribution.locate_file(first))
             if first not in ("..", "__pycache__") and path not in seen and os.path.exists(path):

@@ -21,7 +21,7 @@ _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWIPC = 0x20000, 0x2000000, 0x8000000
 _CLONE_NEWUSER, _CLONE_NEWPID = 0x10000000, 0x20000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 0x40000
 _PROT_READ, _PROT_WRITE, _MAP_SHARED = 1, 2, 1
-_CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_VERSION_3, _CAP_SETFCAP = 0x20080522, 31
 _CAPABILITIES = 64  # as many as that version has bits for
 _GROUPS = "/sys/fs/cgroup"
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # the server's own PATH may lack these
@@ -65,22 +65,29 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def drop_privileges() -> None:
-    """Give up all capabilities for good. Without them, even root cannot read processes that have some."""
+def drop_privileges(*, may_map_root: bool = False) -> None:
+    """Give up all capabilities for good. Without them, even root cannot read processes that have some.
+
+    If ``may_map_root`` is true, root keeps CAP_SETFCAP: since Linux 5.12, a user namespace of a process without it
+    cannot have user id 0.
+    """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     for capability in range(_CAPABILITIES):
         if not _prctl(_PR_CAPBSET_DROP, capability):
             break
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    libc().capset(header, (ctypes.c_uint32 * 6)())
+    kept = 1 << _CAP_SETFCAP if may_map_root and not os.geteuid() else 0
+    libc().capset(header, (ctypes.c_uint32 * 6)(kept, kept))  # effective, permitted, inheritable; each in two parts
 
 
-def unshare() -> None:
+def unshare(*, processes: bool = True) -> None:
     """Enter new user, mount and IPC namespaces; the next child is the first process of a new process namespace.
+
+    If ``processes`` is false, stay in the present process namespace.
 
     User and group ids keep their values. The caller must have a single thread. Raise OSError if the system refuses.
     """
-    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWIPC)
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | (_CLONE_NEWPID if processes else 0))
 
 
 def _unshare(namespaces: int) -> None:
@@ -107,6 +114,15 @@ def forbid_user_namespaces() -> None:
     """Forbid new user namespaces below this process's own one: in those, a function could mount control groups."""
     with contextlib.suppress(OSError), open("/proc/sys/user/max_user_namespaces", "w") as file:
         file.write("0")
+
+
+def limit_cgroup_namespaces(count: int) -> None:
+    """Allow at most ``count`` cgroup namespaces below this process's user namespace.
+
+    Without a cgroup namespace of its own, a process in a new user namespace cannot mount control groups.
+    """
+    with contextlib.suppress(OSError), open("/proc/sys/user/max_cgroup_namespaces", "w") as file:
+        file.write(str(count))
 
 
 # Mounts
@@ -138,23 +154,35 @@ def bind_mount(source: str, target: str) -> None:
     call("mount", os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None)
 
 
-def mount_private_tmp(source: str, keep: Iterable[str]) -> None:
+def mount_private_tmp(source: str, keep: Iterable[str], beneath: str = "") -> int | None:
     """Mount ``source`` over /tmp. Directories ``keep`` that are below /tmp stay visible, also by their real paths.
 
-    Do nothing if /tmp itself is to be kept.
+    If ``beneath`` is a directory, mount it first, and return a descriptor of it. No path leads to it then. The parent
+    of its root is the root directory, so that the descriptor leads to no other directory of the server.
+
+    Do nothing and return None if /tmp itself is to be kept.
     """
     paths = sorted({name for path in keep if os.path.isdir(path) for name in (path, os.path.realpath(path))})
     if "/tmp" in paths:  # noqa: S108
-        return
+        return None
     kept: list[tuple[str, int]] = []
     for path in paths:
         if path.startswith("/tmp/") and not (kept and path.startswith(kept[-1][0] + "/")):  # noqa: S108
             kept.append((path, os.open(path, os.O_PATH)))
-    bind_mount(source, "/tmp")  # noqa: S108
+    folder = None
+    if beneath:
+        place = os.open(source, os.O_PATH)
+        bind_mount(beneath, "/tmp")  # noqa: S108
+        folder = os.open("/tmp", os.O_PATH | os.O_CLOEXEC)  # noqa: S108
+        bind_mount(f"/proc/self/fd/{place}", "/tmp")  # noqa: S108
+        os.close(place)
+    else:
+        bind_mount(source, "/tmp")  # noqa: S108
     for path, fd in kept:
         os.makedirs(path, exist_ok=True)
         bind_mount(f"/proc/self/fd/{fd}", path)
         os.close(fd)
+    return folder
 
 
 # Memory

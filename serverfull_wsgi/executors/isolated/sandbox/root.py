@@ -15,7 +15,7 @@ import os
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from . import mounts
+from . import linux, mounts
 
 TASK, OPT, TMP, SHM, SHARED = "/var/task", "/opt", "/tmp", "/dev/shm", "/mnt"  # noqa: S108
 # A process of root needs no capability to write to these, and some of them change the whole machine.
@@ -129,3 +129,23 @@ def enter(target: str, root: Root, tmp: int, kept: Collection[str] = ()) -> None
     if os.path.ismount(target + SHARED):
         mounts.make_read_only(target + SHARED)
     mounts.enter_root(target)
+
+
+def renew(root: Root) -> None:
+    """Mount the directories that each environment has for itself, in a copy of the root of another environment.
+
+    /tmp is empty then, except for directories of the template below it.
+    """
+    kept: list[tuple[str, int]] = []
+    with open("/proc/self/mounts") as file:
+        for path in sorted(line.split()[1] for line in file):
+            if path.startswith(TMP + "/") and not (kept and path.startswith(kept[-1][0] + "/")):
+                kept.append((path, os.open(path, os.O_PATH)))
+    mounts.mount_tmpfs(TMP, f"mode=700,size={root.tmp_size},nr_inodes={max(root.tmp_size // 4096, 1024)}")
+    mounts.mount_tmpfs(SHM, f"mode=1777,size={root.shm_size}")
+    with contextlib.suppress(OSError):  # some kernels need user id 0
+        mounts.mount_terminals("/dev/pts")
+    for path, fd in kept:
+        os.makedirs(path, exist_ok=True)
+        linux.bind_mount(f"/proc/self/fd/{fd}", path)
+        os.close(fd)

@@ -42,6 +42,16 @@ A spare is an environment that waits for its request. A process can take 10 ms a
 a spare has done so beforehand. A zygote has at most one spare, and forks one after 20 ms without a message. A start
 request for another place (control groups and namespaces) ends the spare and forks a new environment.
 
+A snapshot (program/snapshot.py) is a function process that forks environments, as a zygote does, after its init phase.
+Its start request has a fourth descriptor, the socket for the requests of its environments. Their supervisors are forks
+of the snapshot, in namespaces below its own. Since a snapshot sees no control groups, the server sends it descriptors
+of their files::
+
+    server                        snapshot
+      | <== SnapshotTaken ======== |   or SnapshotRefused, with the reasons
+      | ====== SpareRequest =====> |   further as above, except that the supervisor itself sends SupervisorStarted
+      | ====== StartRequest =====> |
+
 Ends:
 
 - The function process ends. The supervisor kills all other processes of the environment, sends Ended and exits.
@@ -49,13 +59,15 @@ Ends:
   as above.
 - The supervisor is killed, perhaps by the function. The kernel ends its namespace. Without namespaces the zygote
   inherits the processes and kills them. The server reads the end of the channel, which counts as SIGKILL.
+- A snapshot is killed. Its supervisor sends Ended. Environments that have started from the snapshot go on until the
+  server ends the supervisor.
 - The zygote is killed. Its spare and its mount server end, with the files in /tmp; running environments go on. The
   server starts another zygote for the next environment.
 - The server closes the control socket, or dies. The zygote waits for all supervisors, kills those that take too long,
   and removes the temporary directories and control groups of the server.
 
-Invariants: a function process is in its control groups before any code of the function runs. A fork has nothing of
-the server's and nothing of another function's: neither memory, descriptors, variables nor signal handlers.
+Invariants: a function process is in its control groups before any code of the function runs in it. A fork has nothing
+of the server's and nothing of another function's: neither memory, descriptors, variables nor signal handlers.
 
 The program and the modules that it imports (sandbox/linux.py, sandbox/mounts.py, sandbox/root.py,
 sandbox/root_template.py, protocol.py) also run under other interpreters. They need

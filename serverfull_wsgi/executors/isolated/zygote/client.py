@@ -16,6 +16,8 @@ from serverfull_wsgi.executors.isolated.zygote.protocol import (
     MESSAGE_LIMIT,
     Hello,
     RootSpec,
+    SnapshotRefused,
+    SnapshotTaken,
     SpareRequest,
     StartRequest,
     decode,
@@ -32,7 +34,74 @@ class ZygoteDied(Exception):
     """A zygote has ended, or could not start."""
 
 
-class ZygoteClient:
+class ForkServerClient:
+    """The server's end of a process that forks environments: a zygote, or a snapshot of a function."""
+
+    socket: socket.socket
+    needs_groups = False  # whether the server must open the control groups of the environments
+
+    def __init__(self) -> None:
+        self.spare_group: Group | None = None  # the control group of the spare environment
+
+    def has_ended(self) -> bool:
+        """Return whether the process is known to have ended."""
+        raise NotImplementedError
+
+    def send(self, request: StartRequest | SpareRequest, fds: Sequence[int] = ()) -> None:
+        """Send a request, with descriptors.
+
+        Raises:
+            ZygoteDied: if the process has ended.
+            ConfigurationError: if the request is too long for a packet.
+        """
+        if self.has_ended():
+            raise ZygoteDied
+        message = encode(request)
+        try:
+            socket.send_fds(self.socket, [message], list(fds))
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE and isinstance(request, StartRequest):  # the zygote itself is well
+                raise ConfigurationError(
+                    f"function {request.env['AWS_LAMBDA_FUNCTION_NAME']!r}: the start request of its environment has "
+                    f"{len(message)} bytes, more than the zygote's socket accepts; make its environment= smaller (AWS "
+                    "allows 4 KB)"
+                ) from None
+            raise ZygoteDied from error
+
+    def abandon(self) -> None:
+        """Close this process's copy of the socket, in a fork of the server; the process stays the parent's."""
+        self.socket.close()
+
+
+class SnapshotClient(ForkServerClient):
+    """The socket that leads to a snapshot; ``snapshot_end`` goes to its process with the start request."""
+
+    needs_groups = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket, self.snapshot_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.setblocking(False)
+        self.result: SnapshotTaken | SnapshotRefused | None = None  # None until the init phase has ended
+
+    def has_ended(self) -> bool:
+        poll = select.poll()  # all forks of a snapshot close their copies of its socket
+        poll.register(self.socket, 0)
+        return bool(poll.poll(0))
+
+    def receive(self) -> None:
+        """Receive the result of the init phase, if it has arrived."""
+        with contextlib.suppress(OSError):
+            if message := self.socket.recv(MESSAGE_LIMIT):
+                self.result = decode(message)
+
+    def close(self) -> None:
+        """Close the socket; a snapshot that still runs ends then."""
+        self.socket.close()
+        self.snapshot_end.close()
+
+
+class ZygoteClient(ForkServerClient):
     """One zygote process, and the control socket that leads to it.
 
     Args:
@@ -55,6 +124,7 @@ class ZygoteClient:
         inherited: Sequence[int],
         root: RootSpec | None = None,
     ) -> None:
+        super().__init__()
         self.socket, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with zygote_end, contextlib.ExitStack() as sockets:
@@ -75,7 +145,6 @@ class ZygoteClient:
             self.socket.close()
             raise
         self.hello = self._receive_hello()
-        self.spare_group: Group | None = None  # the control group of the spare environment
 
     def _receive_hello(self) -> Hello:
         poll = select.poll()
@@ -90,30 +159,8 @@ class ZygoteClient:
         hello: Hello = decode(message)
         return hello
 
-    def send(self, request: StartRequest | SpareRequest, fds: Sequence[int] = ()) -> None:
-        """Send a request, with descriptors.
-
-        Raises:
-            ZygoteDied: if the zygote has ended.
-            ConfigurationError: if the request is too long for a packet.
-        """
-        if self.process.poll() is not None:  # a new fork of an ended zygote can keep the socket open for a moment
-            raise ZygoteDied
-        message = encode(request)
-        try:
-            socket.send_fds(self.socket, [message], list(fds))
-        except OSError as error:
-            if error.errno == errno.EMSGSIZE and isinstance(request, StartRequest):  # the zygote itself is well
-                raise ConfigurationError(
-                    f"function {request.env['AWS_LAMBDA_FUNCTION_NAME']!r}: the start request of its environment has "
-                    f"{len(message)} bytes, more than the zygote's socket accepts; make its environment= smaller (AWS "
-                    "allows 4 KB)"
-                ) from None
-            raise ZygoteDied from error
-
-    def abandon(self) -> None:
-        """Close this process's copy of the socket, in a fork of the server; the zygote stays the parent's."""
-        self.socket.close()
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None  # a new fork of an ended zygote can keep its socket open for a moment
 
     def close(self) -> None:
         """End the zygote, and with it every environment that it has forked."""

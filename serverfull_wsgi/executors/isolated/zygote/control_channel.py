@@ -62,10 +62,10 @@ class ControlChannel:
     def _handle(self, message: ChannelMessage, ancillary: list[tuple[int, int, bytes]]) -> None:
         match message:
             case SupervisorStarted(pid):
-                self.supervisor_pid = pid
+                self.supervisor_pid = pid or _sender(ancillary)
             case FunctionStarted():
                 self._function_started = True
-                self.function_pid = _CREDENTIALS.unpack(ancillary[0][2])[0] if ancillary else 0
+                self.function_pid = _sender(ancillary)
             case ExecFailed(errno):
                 self.exec_error = errno
             case Ended():
@@ -81,3 +81,8 @@ class ControlChannel:
     def close(self) -> None:
         """Close the server's end; a supervisor that still runs ends its environment then."""
         self._socket.close()
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """Return the pid of the sender, in the server's process namespace; 0 if the kernel has not added it."""
+    return int(_CREDENTIALS.unpack(ancillary[0][2])[0]) if ancillary else 0

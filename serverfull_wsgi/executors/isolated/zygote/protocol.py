@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from ..sandbox.root import Root, decode_root
 
+MAX_DESCRIPTORS = 12  # of a message: 4, and one for each hierarchy of control groups
 MESSAGE_LIMIT = 1 << 20  # bytes; a start request is the function's variables and little more
 SPARE_NAME = "serverfull wait"  # in lists of processes: a process that waits for a request
+SNAPSHOT_NAME = "serverfull snap"  # likewise: a process that environments of a function start from
 SUPERVISOR_NAME = "serverfull init"  # likewise; at most 15 bytes
 MOUNT_SERVER_NAME = "serverfull root"  # likewise
 COUNTER_SIZE = 8  # bytes of the counter of events: 1 more than the events, 0 if nothing counts
@@ -46,6 +48,12 @@ class Place(NamedTuple):
     namespaces: bool
     hidden_groups: bool = False  # control groups are invisible, so that a function of root cannot leave its own
     root: str = ""  # the directory that a root directory of its own is mounted on, or an empty text
+    is_in_snapshot: bool = False  # it shares the process namespace of the snapshot that it starts from
+
+    @property
+    def has_own_pids(self) -> bool:
+        """Whether the environment has a process namespace of its own, of which its supervisor is the first process."""
+        return self.namespaces and not self.is_in_snapshot
 
 
 # From a zygote to the server
@@ -68,7 +76,7 @@ class Hello(NamedTuple):
 
 
 class SpareRequest(NamedTuple):
-    """A request to fork an environment beforehand."""
+    """A request to fork an environment beforehand; to a snapshot, descriptors come with it as with a `StartRequest`."""
 
     place: Place
 
@@ -77,6 +85,8 @@ class StartRequest(NamedTuple):
     """A request to start an environment; three descriptors come with it.
 
     They are the control channel, a pipe for output, and memory that counts the events a Python process has received.
+    A fourth one comes with a request to start a snapshot: the socket for the start requests of its environments. To a
+    snapshot, the files ``cgroup.procs`` of the environment's groups come along, since a snapshot cannot open them.
     """
 
     place: Place
@@ -94,6 +104,12 @@ class StartRequest(NamedTuple):
     own_proc: bool
     private_tmp: bool
     root: Root | None = None  # the mounts of a root directory of its own
+    snapshot: str = ""  # for a snapshot: the directory for its own and its environments' temporary files
+
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors come with the request; the rest of a message's are those of its control groups."""
+        return 4 if self.snapshot else 3
 
 
 # Between a zygote and its mount server
@@ -115,11 +131,29 @@ class MountAnswer(NamedTuple):
     kept: tuple[str, ...] = ()  # directories of the template below /tmp and /opt; likewise
 
 
+# From a snapshot, over the socket of its start requests
+
+
+class SnapshotTaken(NamedTuple):
+    """The init phase has ended, and the snapshot accepts start requests."""
+
+    files: list[str]  # of modules in the code directory, relative to that
+
+
+class SnapshotRefused(NamedTuple):
+    """The init phase has ended in a state that a fork would not keep."""
+
+    reasons: list[str]
+
+
 # From an environment to the server, over its control channel
 
 
 class SupervisorStarted(NamedTuple):
-    """The environment exists; ``pid`` is that of its supervisor, as the zygote counts."""
+    """The environment exists; ``pid`` is that of its supervisor, as the zygote counts.
+
+    It is 0 if the supervisor itself sends the message: the kernel then adds the pid, as the server counts.
+    """
 
     pid: int
 
@@ -148,10 +182,20 @@ class Ended(NamedTuple):
 
 
 ChannelMessage = SupervisorStarted | FunctionStarted | ExecFailed | Failed | Ended
-Message = Hello | SpareRequest | StartRequest | RootSpec | TmpRequest | MountAnswer | ChannelMessage
+Message = (
+    Hello
+    | SpareRequest
+    | StartRequest
+    | RootSpec
+    | TmpRequest
+    | MountAnswer
+    | SnapshotTaken
+    | SnapshotRefused
+    | ChannelMessage
+)
 
 _KINDS = (
-    *(Hello, SpareRequest, StartRequest, RootSpec, TmpRequest, MountAnswer),
+    *(Hello, SpareRequest, StartRequest, RootSpec, TmpRequest, MountAnswer, SnapshotTaken, SnapshotRefused),
     *(SupervisorStarted, FunctionStarted, ExecFailed, Failed, Ended),
 )
 _TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in _KINDS}
@@ -170,8 +214,8 @@ def encode(message: Message) -> bytes:
 def decode(data: bytes) -> Any:
     """Return the message that was sent as ``data``.
 
-    >>> decode(encode(SpareRequest(Place(["/sys/fs/cgroup/a/cgroup.procs"], True))))
-    SpareRequest(place=Place(cgroups=['/sys/fs/cgroup/a/cgroup.procs'], namespaces=True, hidden_groups=False, root=''))
+    >>> decode(encode(SpareRequest(Place(["/sys/fs/cgroup/a/cgroup.procs"], True)))).place.cgroups
+    ['/sys/fs/cgroup/a/cgroup.procs']
     """
     fields = json.loads(data)
     kind = _TYPES[fields.pop("type")]

@@ -12,7 +12,7 @@ import site
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
@@ -26,7 +26,12 @@ from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
 )
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
-from serverfull_wsgi.executors.isolated.zygote.client import ZygoteClient, ZygoteDied
+from serverfull_wsgi.executors.isolated.zygote.client import (
+    ForkServerClient,
+    SnapshotClient,
+    ZygoteClient,
+    ZygoteDied,
+)
 from serverfull_wsgi.executors.isolated.zygote.protocol import (
     Place,
     SandboxSupport,
@@ -254,23 +259,33 @@ class Spawner:
     # Environments
 
     def spawn(
-        self, function: Function, spec: LaunchSpec, fds: Sequence[int], *, port: int, group: Group | None, tmp: str
+        self,
+        function: Function,
+        spec: LaunchSpec,
+        fds: Sequence[int],
+        *,
+        port: int,
+        group: Group | None,
+        tmp: str,
+        snapshot: str = "",
     ) -> None:
         """Start an environment; replace a zygote that has died, once.
 
         Args:
             function: the function that the environment is for.
             spec: its command and variables.
-            fds: the environment's end of the control channel, the pipe for its output, and the counter of events.
+            fds: the environment's end of the control channel, the pipe for its output, and the counter of events; for
+                a snapshot also the socket for start requests.
             port: the port of its Runtime API.
             group: its control group.
             tmp: its directory for temporary files.
+            snapshot: for a snapshot, the directory for its own and its environments' temporary files.
 
         Raises:
             ZygoteDied: if the new zygote has died too.
             ConfigurationError: if the function's variables are too long.
         """
-        request = self._start_request(function, spec, port, group, tmp)
+        request = self._start_request(function, spec, port, group, tmp)._replace(snapshot=snapshot)
         zygote = self.zygote(spec.python)
         try:
             zygote.send(request, fds)
@@ -284,14 +299,35 @@ class Spawner:
             zygote.send(request, fds)
         self._request_spare(zygote)
 
+    def restore(
+        self,
+        client: SnapshotClient,
+        function: Function,
+        spec: LaunchSpec,
+        fds: Sequence[int],
+        *,
+        port: int,
+        group: Group | None,
+        tmp: str,
+    ) -> None:
+        """Start an environment from a snapshot. The arguments are those of `spawn`.
+
+        Raises:
+            ZygoteDied: if the snapshot has ended.
+        """
+        request = self._start_request(function, spec, port, group, tmp)
+        place = self._place_in_snapshot(request.place)
+        request = request._replace(place=place, own_proc=self.own_proc and not place.is_in_snapshot)
+        with _open_groups(group) as groups:
+            client.send(request, [*fds, *groups])
+        self._request_spare(client)
+
     def _start_request(
         self, function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str
     ) -> StartRequest:
-        env = {
-            **spec.variables,
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": log_stream_name(function.version),
-        }
+        env = {**spec.variables, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"}
+        if not spec.is_snap_start:  # which has no such variable on AWS
+            env["AWS_LAMBDA_LOG_STREAM_NAME"] = log_stream_name(function.version)
         if not self.own_tmp:
             env.setdefault("TMPDIR", tmp)
         node_path = spec.variables.get("NODE_PATH", "").split(os.pathsep)
@@ -318,36 +354,46 @@ class Spawner:
             root=self._roots.root(function, spec) if self.has_root else None,
         )
 
-    def _request_spare(self, zygote: ZygoteClient) -> None:
+    def _request_spare(self, client: ForkServerClient) -> None:
         """Have an environment forked for the next start request."""
         with self._lock:
-            zygote.spare_group = zygote.spare_group or self.groups.create()
-            place = self._place(zygote.spare_group)
-        with contextlib.suppress(ZygoteDied):
-            zygote.send(SpareRequest(place))
+            group = client.spare_group = client.spare_group or self.groups.create()
+            place = self._place(group)
+        if isinstance(client, SnapshotClient):
+            place = self._place_in_snapshot(place)
+        with contextlib.suppress(ZygoteDied), _open_groups(group if client.needs_groups else None) as groups:
+            client.send(SpareRequest(place), groups)
 
     def _place(self, group: Group | None) -> Place:
         target = self._root_target if self.has_root else ""
         return Place(group.procs_files() if group else [], self.namespaces, self.hides_groups, target)
 
-    def create_tmp(self) -> str:
-        """Return a new directory for an environment's temporary files."""
+    def _place_in_snapshot(self, place: Place) -> Place:
+        """Return the place of an environment that starts from a snapshot.
+
+        Where /proc is protected, the kernel allows the environment no other one, and so no other process namespace.
+        """
+        return place._replace(root="", is_in_snapshot=self.has_root and not os.geteuid())
+
+    def create_tmp(self, parent: str = "") -> str:
+        """Return a new directory for an environment's temporary files, in ``parent`` if it is a snapshot's."""
         with self._lock:
             self._tmp_count += 1
-            path = os.path.join(self.base, str(self._tmp_count))
+            path = os.path.join(parent or self.base, str(self._tmp_count))
         os.mkdir(path, 0o700)
         return path
 
-    def acquire_group(self, python: str, memory_size: int, tmp_size: int = 0) -> Group | None:
+    def acquire_group(self, client: ForkServerClient | None, memory_size: int, tmp_size: int = 0) -> Group | None:
         """Return a control group with a limit of ``memory_size`` MiB: the spare's if there is one, else a new one.
 
-        ``tmp_size`` MiB are added where /tmp is in memory: the kernel charges the group for it.
+        ``client`` leads to the process that will fork the environment; None if it has to be started. ``tmp_size`` MiB
+        are added where /tmp is in memory: the kernel charges the group for it.
 
         Return None if no group can be made, or the kernel refuses the limit.
         """
         with self._lock:
             self._removable = [group for group in self._removable if not group.remove(0)]
-            group = self._pop_spare_group(python) or self.groups.create()
+            group = _pop_spare_group(client) or self.groups.create()
         try:
             if group:
                 group.limit(memory_size, tmp_size if self.has_root else 0)
@@ -355,12 +401,6 @@ class Spawner:
             self.remove_later(group)
             return None
         return group
-
-    def _pop_spare_group(self, python: str) -> Group | None:
-        if zygote := self.zygotes.get(python):
-            group, zygote.spare_group = zygote.spare_group, None
-            return group
-        return None
 
     def remove_later(self, group: Group | None) -> None:
         """Remove a control group, if any, once its last process has gone."""
@@ -398,6 +438,21 @@ class Spawner:
 def _check_platform() -> None:
     if sys.platform != "linux":
         raise ConfigurationError("isolated functions need Linux; run functions in the server's process instead")
+
+
+def _pop_spare_group(client: ForkServerClient | None) -> Group | None:
+    if client is None:
+        return None
+    group, client.spare_group = client.spare_group, None
+    return group
+
+
+@contextlib.contextmanager
+def _open_groups(group: Group | None) -> Iterator[list[int]]:
+    """Open the files by which a process joins its control groups."""
+    with contextlib.ExitStack() as files:
+        paths = group.procs_files() if group else ()
+        yield [files.enter_context(open(path, "wb", buffering=0)).fileno() for path in paths]
 
 
 def _client_path() -> tuple[str, ...]:

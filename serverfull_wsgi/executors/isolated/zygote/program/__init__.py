@@ -18,6 +18,8 @@
       |
       +-- argv         exec the command
       +-- no argv      return to fork_server.main, so that python_runtime.py runs with a short stack
+                         |
+                       snapshot.py   with SnapStart, after the init phase: a fork server again
 
 `fork_server.main` therefore returns in two kinds of process: in the zygote after the server has gone, and in a function
 process that runs Python. `os._exit` ends all others. The package docstring of ``zygote`` has the messages.

@@ -11,18 +11,29 @@ import sys
 from typing import NoReturn
 
 from ...sandbox import linux
-from ..protocol import MESSAGE_LIMIT, ExecFailed, Failed, FunctionStarted, StartRequest, decode, encode, send
+from ..protocol import (
+    MAX_DESCRIPTORS,
+    MESSAGE_LIMIT,
+    ExecFailed,
+    Failed,
+    FunctionStarted,
+    StartRequest,
+    decode,
+    encode,
+    send,
+)
 
 LOG_FD = 3  # the telemetry descriptor of AWS's runtimes
 CHANNEL_FD = 4  # closed by the exec, or before Python runs
 COUNTER_FD = 5  # likewise; memory that counts events
+KEPT_FDS = 1000  # of a snapshot: the socket for start requests, and the directory; functions rarely have so many
 _MOST_FDS = 65536  # more than the zygote ever has open
 _EXIT_STATUS = 126  # a shell's, for a command that cannot be run
 
 
 def wait_for_request(requests: socket.socket) -> StartRequest:
     """Wait for the supervisor's request and set this process up for it. Return if there is no command to exec."""
-    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, 3)
+    message, fds, _, _ = socket.recv_fds(requests, MESSAGE_LIMIT, MAX_DESCRIPTORS)
     if not message:
         os._exit(0)
     request: StartRequest = decode(message)
@@ -37,7 +48,7 @@ def wait_for_request(requests: socket.socket) -> StartRequest:
     _limit(request.limits)
     if request.place.hidden_groups:
         linux.unshare_cgroups()
-    linux.drop_privileges()
+    linux.drop_privileges(may_map_root=bool(request.snapshot))
     os.umask(0o022)
     try:
         os.chdir(request.cwd)
@@ -57,8 +68,12 @@ def _reset_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _arrange_descriptors(channel: int, output: int, counter: int) -> None:
-    """Leave open: 0 on /dev/null; 1, 2 and `LOG_FD` on the output; `CHANNEL_FD` and `COUNTER_FD`, closed by an exec."""
+def _arrange_descriptors(channel: int, output: int, counter: int, *kept: int) -> None:
+    """Leave open: 0 on /dev/null; 1, 2 and `LOG_FD` on the output; `CHANNEL_FD` and `COUNTER_FD`, closed by an exec.
+
+    Move the descriptors ``kept`` to `KEPT_FDS` and the numbers after it, also closed by an exec.
+    """
+    kept = tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, KEPT_FDS) for fd in kept)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
@@ -68,7 +83,11 @@ def _arrange_descriptors(channel: int, output: int, counter: int) -> None:
     os.set_inheritable(LOG_FD, True)
     for source, target in zip(parked, (CHANNEL_FD, COUNTER_FD), strict=True):
         os.dup2(source, target, inheritable=False)
-    os.closerange(COUNTER_FD + 1, _MOST_FDS)
+    os.closerange(COUNTER_FD + 1, KEPT_FDS)
+    for number, fd in enumerate(kept, KEPT_FDS):
+        if fd != number:
+            os.dup2(fd, number, inheritable=False)
+    os.closerange(KEPT_FDS + len(kept), _MOST_FDS)
 
 
 def _limit(limits: dict[str, int]) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ...sandbox import linux
 from ...sandbox.root import mount_points
 from ..protocol import (
+    MAX_DESCRIPTORS,
     MESSAGE_LIMIT,
     Failed,
     Hello,
@@ -27,7 +28,7 @@ from ..protocol import (
 from .mount_server import MountServer
 from .probe import probe
 from .python_runtime import load_libraries, run_client
-from .supervisor import Template, start_environment, watch_children
+from .supervisor import Steps, Template, start_environment, watch_children
 
 IDLE_MS = 20  # without a message for so long, a fork delays no start request
 GRACE = 0.5  # seconds for supervisors to end by themselves; a function can have stopped its supervisor
@@ -39,6 +40,8 @@ def main(fd: int, mount_server: tuple[int, int] | None, has_client: bool, exec_r
 
     ``mount_server`` has the descriptor of the connection to the mount server, and its process id.
     """
+    from .snapshot import Snapshot  # which is a fork server too
+
     control = socket.socket(fileno=fd)
     mounts = MountServer(socket.socket(fileno=mount_server[0]), mount_server[1]) if mount_server else MountServer()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -51,7 +54,7 @@ def main(fd: int, mount_server: tuple[int, int] | None, has_client: bool, exec_r
     control.send(encode(hello))
     request = ForkServer(control, mounts).serve()
     if request is not None:
-        run_client(request)
+        run_client(request, Snapshot(request).install if request.snapshot else None)
 
 
 class Spare(NamedTuple):
@@ -72,6 +75,8 @@ class ForkServer:
         self._parent_groups: set[str] = set()  # control groups, likewise
         self._spare: Spare | None = None
         self._wanted: Place | None = None  # the place of the next spare
+        self._wanted_groups: list[int] = []  # descriptors of its control groups, if the server sends them
+        self._received: list[int] = []  # descriptors of the request that is being handled
         self._fork_error = ""  # why the last environment could not be forked
 
     def serve(self) -> StartRequest | None:
@@ -87,13 +92,13 @@ class ForkServer:
                 os.read(self._wakeup_reader, 4096)
                 self._reap()
             if self._control.fileno() in ready:
-                message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, 3)
+                message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, MAX_DESCRIPTORS)
                 if not message:
                     self._shut_down()
                     return None
                 request = self._handle(message, fds)
             else:
-                request = self._fork(self._wanted) if self._wanted and not ready else None
+                request = self._fork(self._wanted, self._wanted_groups) if self._wanted and not ready else None
             if request is not None:
                 return request
 
@@ -102,13 +107,23 @@ class ForkServer:
         request: StartRequest | SpareRequest = decode(message)
         has_spare = self._spare is not None and self._spare.place == request.place
         if isinstance(request, SpareRequest):
-            self._wanted = None if has_spare else request.place
+            self._want(None if has_spare else request.place, fds)
             return None
         self._tmp_folders.add(request.base)
-        own_request = None if has_spare else self._fork(request.place)
+        fds, groups = fds[: request.descriptors], fds[request.descriptors :]
+        self._received = fds
+        own_request = None if has_spare else self._fork(request.place, groups)
         if own_request is None:
             self._pass_on(request, message, fds)
+            _close_all(groups)
         return own_request
+
+    def _want(self, place: Place | None, groups: list[int]) -> None:
+        """Fork a spare for this place when there is time, or none."""
+        _close_all(self._wanted_groups)
+        self._wanted, self._wanted_groups = place, groups
+        if place is None:
+            self._wanted_groups = _close_all(groups)
 
     def _pass_on(self, request: StartRequest, message: bytes, fds: list[int]) -> None:
         """Send a start request to the spare, or a failure to the server."""
@@ -118,19 +133,31 @@ class ForkServer:
             if spare is None:
                 raise OSError(self._fork_error)
             with spare.requests:
-                if request.root:
-                    points = mount_points(request.root)
-                    fds = [*fds, self._mounts.tmp(request.tmp, request.root.tmp_size, points)]
-                os.write(channel, encode(SupervisorStarted(spare.supervisor)))
+                fds = [*fds, *self._tmp_of(request)]
+                self._announce(spare, channel)
                 socket.send_fds(spare.requests, [message], fds)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.write(channel, encode(Failed(str(error))))
-        for fd in fds:
-            os.close(fd)
+        self._received = _close_all(fds)
 
-    def _fork(self, place: Place) -> StartRequest | None:
-        """Fork an environment, as the new spare. Return a request only in the function process."""
+    def _announce(self, spare: Spare, channel: int) -> None:
+        os.write(channel, encode(SupervisorStarted(spare.supervisor)))
+
+    def _tmp_of(self, request: StartRequest) -> list[int]:
+        """Return the tree of temporary files for a root directory of its own."""
+        if not request.root:
+            return []
+        return [self._mounts.tmp(request.tmp, request.root.tmp_size, mount_points(request.root))]
+
+    def _steps(self, place: Place, groups: list[int], template: Template) -> Steps:
+        return Steps(place, template)
+
+    def _fork(self, place: Place, groups: list[int]) -> StartRequest | None:
+        """Fork an environment, as the new spare. Return a request only in the function process.
+
+        ``groups`` are descriptors of its control groups, if the server sends them.
+        """
         if place == self._wanted:
             self._wanted = None
         self._close_spare()
@@ -154,9 +181,12 @@ class ForkServer:
             for fd in (reader, requests.detach(), self._wakeup, self._wakeup_reader, self._control.detach()):
                 os.close(fd)
             self._mounts.close()
-            return start_environment(place, supervisor_end, writer, Template(template, self._mounts.kept))
-        for fd in _given(template):
-            os.close(fd)
+            _close_all(self._received)  # the request brings them to the supervisor, which closes them in time
+            steps = self._steps(place, groups, Template(template, self._mounts.kept))
+            return start_environment(steps, supervisor_end, writer)
+        _close_all(_given(template))
+        if groups is self._wanted_groups:
+            self._wanted_groups = _close_all(groups)
         os.close(writer)
         supervisor_end.close()
         with open(reader, "rb") as report:
@@ -210,3 +240,10 @@ class ForkServer:
 
 def _given(fd: int) -> list[int]:
     return [fd] if fd >= 0 else []
+
+
+def _close_all(fds: list[int]) -> list[int]:
+    """Close descriptors. Return an empty list."""
+    for fd in fds:
+        os.close(fd)
+    return []

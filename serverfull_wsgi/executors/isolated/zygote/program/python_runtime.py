@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import importlib.util
 import io
 import os
 import sys
 import time
 import types
+from collections.abc import Callable
 from typing import Any
 
 from ...runtimes.packages import restrict_imports
@@ -25,8 +27,11 @@ def load_libraries() -> None:
         ctypes.CDLL("libstdc++.so.6")
 
 
-def run_client(request: StartRequest) -> None:
+def run_client(request: StartRequest, prepare: Callable[[Any, Callable[[int], None]], None] | None = None) -> None:
     """Run AWS's runtime client for the handler of ``request`` until the process ends.
+
+    For a snapshot, ``prepare`` gets the class of the client, and a function that a fork of the snapshot calls with the
+    descriptor of its counter of events.
 
     The zygote imported the client with other variables, so that everything decided at import is decided again.
     """
@@ -48,13 +53,33 @@ def run_client(request: StartRequest) -> None:
         importlib.reload(bootstrap)
     # The marshaller depends on AWS_EXECUTION_ENV, the C client on AWS_LAMBDA_RUNTIME_API.
     lambda_runtime_client.LambdaRuntimeClient.marshaller = lambda_runtime_client.LambdaMarshaller()
-    client = lambda_runtime_client.runtime_client = importlib.import_module("runtime_client")
-    client.initialize_client(lambda_runtime_client._user_agent())
-    _count_events(lambda_runtime_client.LambdaRuntimeClient)
+    connect = _connector(lambda_runtime_client)
+    if prepare is None:
+        connect(COUNTER_FD)
+    else:
+        prepare(lambda_runtime_client.LambdaRuntimeClient, connect)
     if request.hides_packages:
         restrict_imports(request.path, request.modules, finders_at_start)
     sys.argv = [runtime.__file__, request.handler]
     runtime.main(sys.argv)
+
+
+def _connector(client: Any) -> Callable[[int], None]:
+    """Return a function that connects the client's module to the Runtime API, and counts events in a descriptor.
+
+    It imports the client's C module, which reads the address of the API. Its place may be hidden by then.
+    """
+    spec = importlib.util.find_spec("runtime_client")
+
+    def connect(counter: int) -> None:
+        assert spec is not None  # noqa: S101
+        assert spec.loader is not None  # noqa: S101
+        client.runtime_client = sys.modules["runtime_client"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(client.runtime_client)
+        client.runtime_client.initialize_client(client._user_agent())
+        _count_events(client.LambdaRuntimeClient, counter)
+
+    return connect
 
 
 def _become_main(runtime: types.ModuleType) -> None:
@@ -64,13 +89,13 @@ def _become_main(runtime: types.ModuleType) -> None:
     sys.modules["__main__"] = runtime
 
 
-def _count_events(client: Any) -> None:
+def _count_events(client: Any, fd: int) -> None:
     """Have the class of AWS's client count the events that it returns, in memory that the server can read.
 
     The client reads an event in C, while other threads can end the process. The count shows that the event is lost.
     """
-    counter = linux.map_counter(COUNTER_FD)
-    os.close(COUNTER_FD)
+    counter = linux.map_counter(fd)
+    os.close(fd)
     counter.value = 1
     wait = client.wait_next_invocation
 
