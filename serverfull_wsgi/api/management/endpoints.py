@@ -55,11 +55,10 @@ SERVED_ELSEWHERE = frozenset({"Invoke", "InvokeAsync"})  # without a router: `ap
 # The cure in the message of a refusal, by the start or the end of the operation's name; the first that fits
 _CURES = (
     ("InvokeWithResponseStream", "Call Invoke, whose result comes as a whole."),
-    ("LayerVersion", "Put the files of the layer into the function's package."),
-    ("Layer", "Put the files of the layer into the function's package."),
+    ("Layer", "SERVERFULL_LAYERS gives the folder of a layer's ARN, or put its files into the function's package."),
     ("EventSourceMapping", "Nothing polls queues and streams: send their records with Invoke."),
     ("EventInvokeConfig", "Set retries and destinations in a template or in Function(event_config=...)."),
-    ("FunctionUrl", "Call the function with Invoke."),
+    ("FunctionUrl", "Call the function with Invoke, or declare the URL in a template (FunctionUrlConfig)."),
     ("ProvisionedConcurrency", "Environments start at the first call and are kept for the next ones."),
     ("CodeSigning", "Signatures of code are not verified: restrict the keys with the action 'deploy'."),
     ("DurableExecution", "Functions run without durable executions: keep state in a store of your own."),
@@ -83,8 +82,8 @@ def refuse(management: Management, call: Call) -> Members:
 def refusal(name: str) -> InvalidParameterValueException:
     """Return the error of an operation that this server does not support.
 
-    >>> print(refusal("CreateFunctionUrlConfig"))
-    CreateFunctionUrlConfig is not supported by this server. Call the function with Invoke.
+    >>> print(refusal("InvokeWithResponseStream"))
+    InvokeWithResponseStream is not supported by this server. Call Invoke, whose result comes as a whole.
     """
     return InvalidParameterValueException(f"{name} is not supported by this server. {cure(name)}")
 

@@ -19,6 +19,7 @@ from gunicorn.workers.base import Worker
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly import TEMPLATES
+from serverfull_wsgi.auth.unsigned_deploys import UnsignedDeploys
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.servers.gunicorn.hooks import drain_warnings, log_urls, post_worker_init, worker_exit
 from serverfull_wsgi.servers.gunicorn.json_logger import JsonLogger
@@ -100,6 +101,7 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
         for address in addresses:
             if isinstance(address, tuple) and not 0 <= address[1] <= 65535:
                 raise ConfigurationError(f"the address of --bind: {address[1]} is not a port; use 0 to 65535")
+        UnsignedDeploys(self.settings.deploy_unsigned).listen_on(addresses)  # refused here without a stack trace too
 
     def _check_worker_class(self) -> None:
         """Raise `ConfigurationError` if the worker class cannot be imported. gunicorn would print a stack trace."""
