@@ -745,6 +745,7 @@ def test_the_first_worker_logs_the_warning_for_all(caplog):
         cfg = SimpleNamespace(
             address=[("0.0.0.0", 80), ("127.0.0.1", 80), "unix.sock"],
             timeout=30,
+            workers=3,
             graceful_timeout=30,
             worker_class_str="gthread",
         )
