@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -129,12 +130,13 @@ class _Incoming:
 
 def send(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
     """Send an answer as a WSGI response."""
-    start_response(f"{answer.status} {_phrase(answer.status)}", answer.headers)
+    start_response(_status_line(answer.status), answer.headers)
     return [answer.body] if answer.body else NO_BODY
 
 
-def _phrase(status: int) -> str:
+@lru_cache(maxsize=512)
+def _status_line(status: int) -> str:
     try:
-        return HTTPStatus(status).phrase
-    except ValueError:  # a status that no standard names needs no phrase, and some clients need one
-        return "Status"
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:  # a status that no standard names has no phrase, and some clients need one
+        return f"{status} Status"

@@ -6,4 +6,6 @@ from greetings import greet
 
 
 def handler(event, context):
-    return greet(os.environ["GREETING"], event.get("name", "world"))
+    """Greet the name in the event, or in the path of an HTTP request."""
+    names = event.get("pathParameters", event)
+    return greet(os.environ["GREETING"], names.get("name", "world"))

@@ -286,7 +286,7 @@ def test_the_server_logs_each_warning_at_its_start(tmp_path):
 
 
 def test_the_example_causes_no_warnings():
-    assert SamFetcher(str(ROOT / "examples/sam_project/template.yaml")).notes() == []
+    assert SamFetcher(str(ROOT / "examples/sam_project/template.yaml"), has_front=True).notes() == []
 
 
 @pytest.mark.parametrize(
