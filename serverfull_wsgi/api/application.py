@@ -92,8 +92,8 @@ class Application:
             ``authentication``. None for no sites.
         region: the region of the functions' ARNs.
         account_id: the account of the functions' ARNs.
-        data_dir: a directory that the processes of the machine share. The reserved concurrency of functions holds over
-            all of them. None: it holds for each process.
+        data_dir: a directory that the processes of the machine share. The reserved and the provisioned concurrency of
+            functions hold over all of them. None: they hold for each process.
         registry: keeps the functions that clients deploy; None if they cannot. ``fetcher`` must serve them too.
         deploy_unsigned: True to let unsigned requests of this machine deploy, if the server listens on the loopback
             only.
