@@ -250,7 +250,9 @@ def test_boto3_the_aws_cli_and_curl_call_as_before(tmp_path):
 @pytest.mark.quick
 def test_gunicorns_hook_reports_the_listeners():
     application = made()
-    cfg = SimpleNamespace(address=[("127.0.0.1", 80)], timeout=30, graceful_timeout=30, worker_class_str="gthread")
+    cfg = SimpleNamespace(
+        address=[("127.0.0.1", 80)], timeout=30, workers=1, graceful_timeout=30, worker_class_str="gthread"
+    )
     post_worker_init(SimpleNamespace(wsgi=application, cfg=cfg, age=1, alive=True, ppid=os.getppid()))
     assert status(application, environ={"SERVER_NAME": ""}, Host="evil.example") == 403
     application.close()
