@@ -4,17 +4,21 @@ Each application has the same routes, so one table of requests is the judge of a
 """
 
 import io
+import os
+import shutil
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 from werkzeug.test import Client
 
-from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi import Application, ChoosingExecutor, Function, InProcessExecutor, ProcessExecutor, StaticFetcher
 from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.sites import Endpoint, http_api, load_balancer, rest_api
 from serverfull_wsgi.gateway.sites import function_url as url_site
+from tests.support.isolated import FUNCTIONS
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
 KINDS = ("REST", "H1", "H2", "URL", "ALB", "ALB+")
@@ -109,7 +113,20 @@ def fastapi_app():
     return mangum.Mangum(app, lifespan="off")
 
 
-APPS = {"apig-wsgi and Flask": flask_app, "Mangum and FastAPI": fastapi_app}
+def node_app(module, package):
+    """A function of Node.js, if npm's packages for it are there; .ci/run installs them."""
+    if not shutil.which("node") or not (NODE_MODULES / package).is_dir():
+        pytest.skip(f"node and npm's package {package} are not both installed")
+    return Function(f"{module}.handler", code=str(FUNCTIONS / "web"), runtime="nodejs20.x", timeout=60)
+
+
+APPS = {
+    "apig-wsgi and Flask": flask_app,
+    "Mangum and FastAPI": fastapi_app,
+    "serverless-http and Express": lambda: node_app("express_app", "serverless-http"),
+    "Hono": lambda: node_app("hono_app", "hono"),
+}
+NODE_MODULES = Path(os.environ.get("SERVERFULL_TEST_NODE_MODULES", "/nonexistent"), "node_modules")
 ONE_COOKIE = ("ALB",)  # without multi-value headers a result has one value for each header
 
 
@@ -133,7 +150,10 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def application(name):
-    application = Application(StaticFetcher({"web": APPS[name]()}))
+    web = APPS[name]()
+    isolated = ProcessExecutor(node_modules=str(NODE_MODULES))
+    executor = ChoosingExecutor(InProcessExecutor(), isolated) if isinstance(web, Function) else None
+    application = Application(StaticFetcher({"web": web}), executor=executor)
     yield application
     application.close()
 
