@@ -8,7 +8,8 @@ A request passes these steps::
         │
     authentication            a WSGI middleware, if there is one; it sets the principal
         │
-    Application._respond      route: Invoke without a router (the hot path), health check, or a werkzeug rule
+    Application._respond      route: Invoke without a router (the hot path), health check, a werkzeug rule, or else
+        │                     an operation of AWS's service model (`operations`, `management`)
         │                     a ServiceError is rendered here, and any other exception as a 500 ServiceException
     Invoke, InvokeAsync       limits, headers, name; authorize; then the dispatcher
         │
@@ -29,5 +30,6 @@ The life of an application, in each process::
 - A forked child is new, also if its parent is open or closed.
 
 An operation is a WSGI application that reads its path values from `environ["wsgiorg.routing_args"]` and raises
-`ServiceError`. `invoke` has the two operations that run functions.
+`ServiceError`. `invoke` has the two operations that run functions. All others are in `management`, and `operations`
+serves them.
 """

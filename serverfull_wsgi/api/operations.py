@@ -27,8 +27,8 @@ from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.errors import AccessDeniedException, ServiceError, UnknownOperationException
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.registry.registry import Registry
-from serverfull_wsgi.wsgi.bodies import content_of, open_body
-from serverfull_wsgi.wsgi.requests import Ids, TooLarge, discard_body, raw_path
+from serverfull_wsgi.wsgi.bodies import content_of, drop_body, open_body
+from serverfull_wsgi.wsgi.requests import Ids, TooLarge, raw_path
 from serverfull_wsgi.wsgi.responses import NO_BODY
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ class Operations:
         if principal:
             self._check(environ, principal, action, operation)
         if operation.name not in ENDPOINTS:
-            discard_body(environ)
+            drop_body(environ)
             raise refusal(operation.name)
         if principal:
             return Caller(principal, may_see_all=True)
         reason = self._unsigned.refusal(environ)
         if reason and action == DEPLOY:
-            discard_body(environ)
+            drop_body(environ)
             raise AccessDeniedException(reason)
         return Caller(None, may_see_all=reason is None)
 
@@ -99,7 +99,7 @@ class Operations:
         try:
             principal.require_management(action, permission_of(operation))
         except AccessDeniedException:
-            discard_body(environ)
+            drop_body(environ)
             raise
 
     def _parameters(self, environ: WSGIEnvironment, match: routing.Match, query: Mapping[str, list[str]]) -> Members:

@@ -143,3 +143,11 @@ def digest_of(body: Body) -> str:
 def content_of(body: Body) -> bytes | mmap:
     """Return the bytes of a body: in memory, or in pages of its file."""
     return body.content() if isinstance(body, FileBody) else body.read()
+
+
+def drop_body(environ: WSGIEnvironment) -> None:
+    """Drop the body of a refused request: delete its file, or read the rest so that the client reads the response."""
+    if isinstance(body := environ.get("wsgi.input"), FileBody):
+        body.close()
+    else:
+        discard_body(environ)

@@ -22,12 +22,11 @@ from serverfull_wsgi.errors import RequestEntityTooLargeException, ServiceError,
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, FunctionName
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.scope import LOGGER
-from serverfull_wsgi.wsgi.bodies import FileBody, digest_of, open_body
+from serverfull_wsgi.wsgi.bodies import digest_of, drop_body, open_body
 from serverfull_wsgi.wsgi.requests import (
     CODE_PATH,
     PAYLOAD_LIMIT,
     TooLarge,
-    discard_body,
     first_value,
     new_ids,
     read_body,
@@ -105,13 +104,13 @@ class SigV4Middleware:
         try:
             environ[PRINCIPAL] = self._authenticate(environ)
         except ServiceError as error:
-            _drop_body(environ)
+            drop_body(environ)
             return refuse(error, request_id, environ, start_response, self._logger)
         except BaseException as error:  # raised by a user's credentials, which may even call sys.exit()
             if raised_by_server(error):
                 raise
             self._logger.exception("cannot verify a signature", extra=log_fields(environ, request_id))
-            _drop_body(environ)
+            drop_body(environ)
             return render(ServiceException(), request_id, environ, start_response)
         return self._app(environ, start_response)
 
@@ -184,14 +183,6 @@ def _package_digest(environ: WSGIEnvironment, operation: Operation) -> str:
         raise recorded.too_large(operation.name) from None
     environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
     return digest_of(body)
-
-
-def _drop_body(environ: WSGIEnvironment) -> None:
-    """Read and drop the rest of the body, so that the client can read the response; or delete the file with it."""
-    if isinstance(body := environ.get("wsgi.input"), FileBody):
-        body.close()
-    else:
-        discard_body(environ)
 
 
 def _operation(environ: WSGIEnvironment) -> Operation | None:
