@@ -291,6 +291,7 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         python_modules=python_modules_path(settings),
         hidden=_hidden_paths(settings),
         mounts=settings.mounts,
+        network=settings.network,
     )
     if settings.sandbox == "root" and fetcher is not None and is_listable(fetcher):
         isolated.check_mounts(fetcher.functions())

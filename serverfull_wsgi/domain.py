@@ -49,6 +49,8 @@ class Function:
         mock: the result in mock mode: a value, or a callable without parameters that returns one.
         source: the handler before a wrapper replaced it; by default ``handler``.
         mounts: paths ``/mnt/NAME`` at which the function sees folders of SERVERFULL_MOUNTS; isolated functions only.
+        network: ``"host"``, the machine's network, or ``"none"``, a loopback interface only; ``""`` for the server's
+            setting. For isolated functions only.
         ephemeral_storage: MiB of /tmp, where environments have a root directory of their own.
         logging_config: the format, levels and group of the function's log; for isolated functions only.
         event_config: the retries and destinations of the function's events; None for the defaults.
@@ -92,6 +94,7 @@ class Function:
     ephemeral_storage: int = 512
     mounts: Sequence[str] = ()
     snap_start: bool = False
+    network: str = ""
 
     def __post_init__(self) -> None:
         if not callable(self.handler) and not isinstance(self.handler, str):
@@ -108,6 +111,8 @@ class Function:
             self._refuse("code", self.code, "the absolute path of a directory, or None")
         if self.reserved is not None and not _is_count(self.reserved):
             self._refuse("reserved", self.reserved, f"a whole number from 0 to {CONCURRENCY_LIMIT:,}, or None")
+        if self.network not in ("", "host", "none"):
+            self._refuse("network", self.network, "host or none")
         for path in self.mounts:
             if not re.fullmatch(r"/mnt/[a-zA-Z0-9_.-]+", path):
                 self._refuse("mounts", path, "paths such as /mnt/data, which SERVERFULL_MOUNTS has")

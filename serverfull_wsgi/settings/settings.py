@@ -155,6 +155,13 @@ class Settings:
         "a folder in which `pip install --target` has installed packages: Python functions with a code directory find "
         "packages there after their own and those of layers, such as boto3, which AWS's runtimes bring",
     )
+    network: str = setting(
+        "NETWORK",
+        "host",
+        read.choice("host", "none"),
+        "the network of isolated processes: `host`, the machine's; or `none`, a loopback interface of their own, which "
+        "needs namespaces. `Function(network=…)` decides for one function",
+    )
     mounts: str = setting(
         "MOUNTS",
         "",

@@ -299,6 +299,9 @@ class Environment:
         if self._channel_open and not self._channel.receive():
             self._channel_open = False
             self._poll.unregister(self._channel.fd)
+        if self._channel.listener >= 0:
+            self._api.listener.move(self._channel.listener)
+            self._channel.listener = -1
         if self._channel.function_pid:
             self._memory.attach(self._channel.function_pid)
 

@@ -74,6 +74,7 @@ class ProcessExecutor:
         python_modules: the same for Python functions with a code directory.
         hidden: files and directories of the server that functions with a root directory of their own never see.
         mounts: folders that functions share, in the format of SERVERFULL_MOUNTS.
+        network: ``host`` or ``none``, for functions that do not decide themselves.
 
     `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
@@ -95,11 +96,13 @@ class ProcessExecutor:
         python_modules: str = "",
         hidden: Sequence[str] = (),
         mounts: str = "",
+        network: str = "host",
     ) -> None:
         self._environment, self._overrides = environment or {}, overrides or {}
         self._node_modules = node_modules
         self._python_modules = python_modules
         self._roots = Roots(hidden, mounts, logger)
+        self._network = network
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
         self._init_timeout, self._drain = init_timeout, drain
@@ -128,7 +131,9 @@ class ProcessExecutor:
 
     def check_sandbox(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
-        spawner = Spawner(sandbox=self._sandbox, preload=self._preload, logger=self._logger, roots=self._roots)
+        spawner = Spawner(
+            sandbox=self._sandbox, preload=self._preload, logger=self._logger, roots=self._roots, network=self._network
+        )
         if not spawner.check().root:
             functions = list(functions)
             self.check_mounts(functions)
@@ -179,6 +184,7 @@ class ProcessExecutor:
                     logger=self._logger,
                     inherited=self._places.descriptors if self._places else tuple,
                     roots=self._roots,
+                    network=self._network,
                 )
                 spawner.start()
                 pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)

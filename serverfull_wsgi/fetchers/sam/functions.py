@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -73,6 +73,7 @@ def read_function(
         logging_config=_logging_config(properties),
         ephemeral_storage=properties.number("EphemeralStorage.Size") or 512,
         mounts=_mounts(properties),
+        network=_network(properties, resource),
         reserved=properties.number("ReservedConcurrentExecutions", least=0, most=CONCURRENCY_LIMIT),
         snap_start=_snap_start(properties),
     )
@@ -159,6 +160,16 @@ def _variable(properties: Properties, name: str, value: Any) -> str | None:
         properties.add_problem(path, "a value must not contain NUL or half a surrogate pair; remove it")
         return None
     return text
+
+
+def _network(properties: Properties, resource: Mapping[str, Any]) -> str:
+    """Return the network that the resource's Metadata names, or an empty text."""
+    metadata = resource.get("Metadata")
+    network = metadata.get("ServerfullNetwork", "") if isinstance(metadata, dict) else ""
+    if network not in ("", "host", "none"):
+        properties.add_problem("Metadata.ServerfullNetwork", f"{network!r} must be host or none; correct it")
+        return ""
+    return str(network)
 
 
 def _mounts(properties: Properties) -> tuple[str, ...]:

@@ -11,9 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from serverfull_wsgi import ConfigurationError
 from tests.support.isolated import (
+    executing,
     function,
+    invocation,
     needs_client,
+    needs_sandbox,
     population,
     result,
     run,
@@ -109,3 +113,41 @@ def test_a_function_finds_no_secret_of_the_server(executor, tmp_path):
     argv = [sys.executable, "-c", code, executor.sandbox]
     found = subprocess.run(argv, input=secret, capture_output=True, text=True, env=env, cwd=ROOT, check=True).stdout
     assert found.strip() == "[]"
+
+
+@pytest.mark.parametrize("sandbox", ["namespaces", "root"])
+def test_a_function_without_a_network_has_a_loopback_interface_of_its_own(sandbox):
+    needs_sandbox(sandbox)
+    with executing(sandbox=sandbox) as executor:
+        alone = function("evaluate", name="alone", network="none")
+        assert result(executor, alone, "[name for _, name in socket.if_nameindex()]") == ["lo"]
+        error = run(executor, alone, "socket.create_connection(('192.0.2.1', 80), 5)")[1]
+        assert "Network is unreachable" in error["errorMessage"]
+        own = function("evaluate", name="with-network")
+        address = result(executor, own, "os.environ['AWS_LAMBDA_RUNTIME_API'].split(':')")
+        attack = f"socket.create_connection(({address[0]!r}, {address[1]}), 5)"
+        assert "Connection refused" in run(executor, alone, attack)[1]["errorMessage"]
+        reached = "[s := socket.create_server(('127.0.0.1', 0)), socket.create_connection(s.getsockname())] and 1"
+        assert result(executor, alone, reached) == 1
+        assert result(executor, alone, "calls") == 0
+
+
+def test_the_setting_of_the_network_holds_for_functions_that_do_not_decide():
+    needs_sandbox("namespaces")
+    with executing(network="none") as executor:
+        interfaces = "[name for _, name in socket.if_nameindex()]"
+        assert result(executor, function("evaluate", name="default"), interfaces) == ["lo"]
+        assert len(result(executor, function("evaluate", name="other", network="host"), interfaces)) > 1
+
+
+def test_a_network_of_its_own_needs_namespaces():
+    with (
+        pytest.raises(ConfigurationError, match=r"SERVERFULL_NETWORK=none: .* needs namespaces"),
+        executing(sandbox="process", network="none"),
+    ):
+        pass
+    with (
+        executing(sandbox="process") as executor,
+        pytest.raises(ConfigurationError, match=r"'alone': .* needs namespaces"),
+    ):
+        executor.execute(function(name="alone", network="none"), invocation())

@@ -329,3 +329,15 @@ def test_the_provisioned_concurrency_is_that_of_the_published_version(load):
 def test_a_provisioned_concurrency_that_aws_would_refuse_is_a_problem(load, properties, problem):
     path = "ProvisionedConcurrencyConfig.ProvisionedConcurrentExecutions"
     assert load(one(properties)).problems() == [f"t.yaml:2: Hello.{path}: {problem}"]
+
+
+def test_the_storage_file_systems_and_network_of_a_function_are_read(load):
+    text = one("EphemeralStorage: {Size: 2048}, FileSystemConfigs: [{Arn: a, LocalMountPath: /mnt/data}]")
+    fetcher = load(text.replace("Properties:", "Metadata: {ServerfullNetwork: none}, Properties:"))
+    hello = fetcher.fetch("Hello")
+    assert (hello.ephemeral_storage, hello.mounts, hello.network) == (2048, ("/mnt/data",), "none")
+
+
+def test_a_network_that_does_not_exist_is_a_problem(load):
+    fetcher = load(one("Timeout: 3").replace("Properties:", "Metadata: {ServerfullNetwork: off}, Properties:"))
+    assert fetcher.problems() == ["t.yaml:2: Hello.Metadata.ServerfullNetwork: False must be host or none; correct it"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -43,6 +44,13 @@ class Listener:
             except OSError:  # no descriptor is left; the socket stays readable, so that poll would return at once
                 self._pause()
         return None
+
+    def move(self, fd: int) -> None:
+        """Replace the socket by one in a network of the environment's own, where every peer is the environment's."""
+        os.dup2(fd, self.fd)
+        os.close(fd)
+        self._socket.setblocking(False)
+        self._is_own_peer = lambda port, own_port: True
 
     def _pause(self) -> None:
         self._poll.unregister(self.fd)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterable
@@ -18,7 +21,8 @@ from functools import lru_cache
 # Sources: prctl(2), unshare(2), mount(2), capabilities(7), and the kernel's headers with these names
 _PR_SET_NAME, _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 15, 1, 24, 36, 38
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWIPC = 0x20000, 0x2000000, 0x8000000
-_CLONE_NEWUSER, _CLONE_NEWPID = 0x10000000, 0x20000000
+_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1  # of netdevice(7)
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 0x40000
 _PROT_READ, _PROT_WRITE, _MAP_SHARED = 1, 2, 1
 _CAPABILITY_VERSION_3, _CAP_SETFCAP = 0x20080522, 31
@@ -80,14 +84,22 @@ def drop_privileges(*, may_map_root: bool = False) -> None:
     libc().capset(header, (ctypes.c_uint32 * 6)(kept, kept))  # effective, permitted, inheritable; each in two parts
 
 
-def unshare(*, processes: bool = True) -> None:
+def unshare(*, processes: bool = True, has_network: bool = True) -> None:
     """Enter new user, mount and IPC namespaces; the next child is the first process of a new process namespace.
 
     If ``processes`` is false, stay in the present process namespace.
 
     User and group ids keep their values. The caller must have a single thread. Raise OSError if the system refuses.
     """
-    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | (_CLONE_NEWPID if processes else 0))
+    network = 0 if has_network else _CLONE_NEWNET
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | (_CLONE_NEWPID if processes else 0) | network)
+    if network:
+        _enable_loopback()
+
+
+def _enable_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
 def _unshare(namespaces: int) -> None:

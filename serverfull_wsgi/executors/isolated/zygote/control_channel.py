@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import struct
+import sys
 
 from serverfull_wsgi.executors.isolated.zygote.protocol import (
     END,
@@ -14,6 +15,7 @@ from serverfull_wsgi.executors.isolated.zygote.protocol import (
     ExecFailed,
     Failed,
     FunctionStarted,
+    ListenerMoved,
     SupervisorStarted,
     decode,
 )
@@ -21,12 +23,14 @@ from serverfull_wsgi.executors.isolated.zygote.protocol import (
 _SO_PASSCRED = 16  # from the kernel's headers; the module socket has no name for it on every version of Python
 _PACKET = 4096  # bytes; the longest messages hold a path
 _CREDENTIALS = struct.Struct("3i")  # pid, uid and gid: struct ucred of unix(7)
+_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)  # and one descriptor
 
 
 class ControlChannel:
     """A socket pair; the server keeps one end, and `supervisor_end` goes to the environment.
 
     `supervisor_pid` and `function_pid` are pids in the server's process namespace, and 0 until they are known.
+    `listener` is a descriptor of the listening socket that the environment has made, or -1.
     `exec_error` is the errno of a command that could not be run, or 0. `ended` is None while the environment runs.
     """
 
@@ -36,6 +40,7 @@ class ControlChannel:
         self._socket.setblocking(False)
         self.fd = self._socket.fileno()
         self.supervisor_pid = self.function_pid = self.exec_error = 0
+        self.listener = -1
         self.ended: Ended | Failed | None = None
         self._function_started = False
 
@@ -43,7 +48,7 @@ class ControlChannel:
         """Handle all messages that have arrived. Return False if the environment has closed its end."""
         while True:
             try:
-                message, ancillary, _, _ = self._socket.recvmsg(_PACKET, socket.CMSG_SPACE(_CREDENTIALS.size))
+                message, ancillary, _, _ = self._socket.recvmsg(_PACKET, _ANCILLARY)
             except BlockingIOError:
                 return True
             except OSError:
@@ -63,6 +68,8 @@ class ControlChannel:
         match message:
             case SupervisorStarted(pid):
                 self.supervisor_pid = pid or _sender(ancillary)
+            case ListenerMoved():
+                self.listener = next((_fd(data) for _, kind, data in ancillary if kind == socket.SCM_RIGHTS), -1)
             case FunctionStarted():
                 self._function_started = True
                 self.function_pid = _sender(ancillary)
@@ -86,3 +93,7 @@ class ControlChannel:
 def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
     """Return the pid of the sender, in the server's process namespace; 0 if the kernel has not added it."""
     return int(_CREDENTIALS.unpack(ancillary[0][2])[0]) if ancillary else 0
+
+
+def _fd(data: bytes) -> int:
+    return int.from_bytes(data[:4], sys.byteorder)

@@ -49,6 +49,7 @@ class Place(NamedTuple):
     hidden_groups: bool = False  # control groups are invisible, so that a function of root cannot leave its own
     root: str = ""  # the directory that a root directory of its own is mounted on, or an empty text
     is_in_snapshot: bool = False  # it shares the process namespace of the snapshot that it starts from
+    has_network: bool = True  # the machine's; otherwise a loopback interface only
 
     @property
     def has_own_pids(self) -> bool:
@@ -162,6 +163,10 @@ class FunctionStarted(NamedTuple):
     """The function process has its request. The kernel adds its pid, as the server counts, to the packet."""
 
 
+class ListenerMoved(NamedTuple):
+    """The Runtime API's listening socket in the environment's network; its descriptor comes with the message."""
+
+
 class ExecFailed(NamedTuple):
     """The command of the function process could not be run."""
 
@@ -181,7 +186,7 @@ class Ended(NamedTuple):
     peak_kib: int = 0  # the most memory that the process had resident
 
 
-ChannelMessage = SupervisorStarted | FunctionStarted | ExecFailed | Failed | Ended
+ChannelMessage = SupervisorStarted | ListenerMoved | FunctionStarted | ExecFailed | Failed | Ended
 Message = (
     Hello
     | SpareRequest
@@ -196,7 +201,7 @@ Message = (
 
 _KINDS = (
     *(Hello, SpareRequest, StartRequest, RootSpec, TmpRequest, MountAnswer, SnapshotTaken, SnapshotRefused),
-    *(SupervisorStarted, FunctionStarted, ExecFailed, Failed, Ended),
+    *(SupervisorStarted, ListenerMoved, FunctionStarted, ExecFailed, Failed, Ended),
 )
 _TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in _KINDS}
 _NESTED: dict[str, Any] = {"place": Place, "sandbox": SandboxSupport, "root": decode_root}

@@ -41,6 +41,10 @@ from serverfull_wsgi.executors.isolated.zygote.protocol import (
 from serverfull_wsgi.names import log_stream_name
 
 HEADROOM = 256 * MIB  # RLIMIT_DATA over the memory size: the limit counts stacks that threads may never use
+_NO_NETWORK = (
+    "a network of its own needs namespaces, which SERVERFULL_SANDBOX=process or this machine does not allow; use "
+    "network host, or enable user namespaces"
+)
 OPEN_FILES = 1024  # Lambda's quota of file descriptors
 
 
@@ -54,6 +58,7 @@ class Spawner:
         logger: receives one line about the isolation in effect, and warnings.
         inherited: returns further descriptors that zygotes and supervisors keep open until they end.
         roots: the mounts of environments with a root directory of their own.
+        network: ``host`` or ``none``, for functions that do not decide themselves.
     """
 
     def __init__(
@@ -64,10 +69,12 @@ class Spawner:
         logger: logging.Logger,
         inherited: Callable[[], Sequence[int]] = tuple,
         roots: Roots | None = None,
+        network: str = "host",
     ) -> None:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
         self._inherited = inherited
         self._roots = roots or Roots((), "", logger)
+        self._network = network
         self._lock = threading.Lock()
         self._starting: dict[str, threading.Lock] = {}  # one per interpreter: a slow one must not delay the others
         self._interpreters: dict[str, str] = {}  # by runtime
@@ -131,6 +138,8 @@ class Spawner:
                 f"({support.root}); it needs Linux 5.12 and user namespaces. Set SERVERFULL_SANDBOX=auto to use the "
                 "isolation that works"
             )
+        if self._network == "none" and (support.namespaces or self._sandbox == "process"):
+            raise ConfigurationError(f"SERVERFULL_NETWORK=none: {_NO_NETWORK}")
         if self._roots.shares_folders and (support.root or not self._wants_root):
             reason = support.root if self._wants_root else f"SERVERFULL_SANDBOX={self._sandbox}"
             raise ConfigurationError(
@@ -337,7 +346,7 @@ class Spawner:
         if group is None:
             limits["DATA"] = int(function.memory_size) * MIB + HEADROOM
         return StartRequest(
-            place=self._place(group),
+            place=self._place(group, self._network_of(function)),
             argv=spec.argv,
             handler=spec.handler,
             env=env,
@@ -358,15 +367,22 @@ class Spawner:
         """Have an environment forked for the next start request."""
         with self._lock:
             group = client.spare_group = client.spare_group or self.groups.create()
-            place = self._place(group)
+            place = self._place(group, self._network)
         if isinstance(client, SnapshotClient):
             place = self._place_in_snapshot(place)
         with contextlib.suppress(ZygoteDied), _open_groups(group if client.needs_groups else None) as groups:
             client.send(SpareRequest(place), groups)
 
-    def _place(self, group: Group | None) -> Place:
+    def _network_of(self, function: Function) -> str:
+        network = function.network or self._network
+        if network == "none" and not self.namespaces:
+            raise ConfigurationError(f"function {function.name!r}: {_NO_NETWORK}")
+        return network
+
+    def _place(self, group: Group | None, network: str) -> Place:
         target = self._root_target if self.has_root else ""
-        return Place(group.procs_files() if group else [], self.namespaces, self.hides_groups, target)
+        files = group.procs_files() if group else []
+        return Place(files, self.namespaces, self.hides_groups, target, has_network=network == "host")
 
     def _place_in_snapshot(self, place: Place) -> Place:
         """Return the place of an environment that starts from a snapshot.

@@ -170,7 +170,7 @@ class RestoreSteps(Steps):
 
     def unshare(self) -> None:
         os.fchdir(self._folder)  # the current directory is in the new mount namespace, other descriptors are not
-        linux.unshare(processes=self.place.has_own_pids)
+        linux.unshare(processes=self.place.has_own_pids, has_network=self.place.has_network)
 
     def limit(self, child: int) -> None:
         for fd in self._groups:

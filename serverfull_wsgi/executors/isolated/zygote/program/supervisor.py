@@ -21,6 +21,7 @@ from ..protocol import (
     SUPERVISOR_NAME,
     Ended,
     Failed,
+    ListenerMoved,
     Place,
     StartRequest,
     SupervisorStarted,
@@ -36,6 +37,9 @@ class Template(NamedTuple):
 
     fd: int  # -1 without a root
     kept: Collection[str]  # directories below /tmp and /opt
+
+
+BACKLOG = 32  # connections that wait to be accepted
 
 
 def watch_children(fd: int) -> None:
@@ -63,7 +67,7 @@ class Steps:
 
     def unshare(self) -> None:
         """Enter new namespaces."""
-        linux.unshare()
+        linux.unshare(has_network=self.place.has_network)
 
     def limit(self, child: int) -> None:
         """Put the function process into its control groups, and hide all groups from it."""
@@ -162,6 +166,8 @@ def _supervise(steps: Steps, child: int, requests: socket.socket, to_child: sock
         if limit_error:
             raise limit_error
         fds = steps.isolate(request, channel, fds)
+        if not steps.place.has_network:
+            _move_listener(request, channel)
         socket.send_fds(to_child, [message], fds)
     except OSError as error:
         linux.kill(child)
@@ -173,6 +179,13 @@ def _supervise(steps: Steps, child: int, requests: socket.socket, to_child: sock
     place = steps.place
     end_all = linux.kill_namespace if place.has_own_pids else lambda: linux.kill_descendants(place.cgroups)
     _wait_for_end(channel, child, wakeup, end_all, request)
+
+
+def _move_listener(request: StartRequest, channel: socket.socket) -> None:
+    """Listen at the Runtime API's address in this network, and send the socket to the server, which accepts."""
+    host, port = request.env["AWS_LAMBDA_RUNTIME_API"].split(":")
+    with socket.create_server((host, int(port)), backlog=BACKLOG) as listener:
+        socket.send_fds(channel, [encode(ListenerMoved())], [listener.fileno()])
 
 
 def _wait_for_request(requests: socket.socket, child: int, wakeup: int) -> None:
