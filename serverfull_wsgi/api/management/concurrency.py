@@ -33,10 +33,7 @@ def put(management: Management, call: Call) -> Members:
 def get(management: Management, call: Call) -> Members:
     """Return a function's reserved concurrency; an empty result if it has none."""
     _check(call)
-    if registry := management.deployed(call.named.name):
-        return dict(registry.concurrency(call.named.name))
-    management.require(call.named)
-    return {}
+    return management.concurrency(call.named)
 
 
 def delete(management: Management, call: Call) -> Members:

@@ -45,6 +45,8 @@ def configuration(function: Function, arn: str) -> Members:
     }
     if architecture := ARCHITECTURES.get(platform.machine().lower()):
         members["Architectures"] = [architecture]
+    if function.code is not None:
+        members["EphemeralStorage"] = {"Size": int(function.ephemeral_storage)}
     if function.environment:
         members["Environment"] = {"Variables": dict(function.environment)}
     target = function.event_config.dead_letter if function.event_config else None

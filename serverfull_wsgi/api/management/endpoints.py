@@ -59,7 +59,7 @@ _CURES = (
     ("EventSourceMapping", "Nothing polls queues and streams: send their records with Invoke."),
     ("EventInvokeConfig", "Set retries and destinations in a template or in Function(event_config=...)."),
     ("FunctionUrl", "Call the function with Invoke, or declare the URL in a template (FunctionUrlConfig)."),
-    ("ProvisionedConcurrency", "Environments start at the first call and are kept for the next ones."),
+    ("ProvisionedConcurrency", "Set it in a template or in Function(provisioned=...)."),
     ("CodeSigning", "Signatures of code are not verified: restrict the keys with the action 'deploy'."),
     ("DurableExecution", "Functions run without durable executions: keep state in a store of your own."),
     ("CapacityProvider", "Functions run on this server: add machines behind a load balancer."),

@@ -41,8 +41,8 @@ def get(management: Management, call: Call) -> Members:
         result["Code"] = code
         if tags := registry.tags(name.name):
             result["Tags"] = dict(tags)
-        if concurrency := registry.concurrency(name.name):
-            result["Concurrency"] = concurrency
+    if concurrency := management.concurrency(name):
+        result["Concurrency"] = concurrency
     return result
 
 

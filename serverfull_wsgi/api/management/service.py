@@ -8,7 +8,7 @@ from contextlib import suppress
 from serverfull_wsgi.api.management import configured
 from serverfull_wsgi.api.management.calls import Call, Members
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.domain import as_function
+from serverfull_wsgi.domain import Function, as_function
 from serverfull_wsgi.errors import (
     AccessDeniedException,
     InvalidParameterValueException,
@@ -84,15 +84,29 @@ class Management:
         if not self.deployed(name.name):
             self._configured(name.without_qualifier())
 
+    def concurrency(self, name: FunctionName) -> Members:
+        """Return the reserved concurrency of a function; an empty result if it has none.
+
+        Raises `ResourceNotFoundException`.
+        """
+        if registry := self.deployed(name.name):
+            return dict(registry.concurrency(name.name))
+        reserved = None
+        if name.name not in reporting(self._dispatcher.fetcher).refused():
+            reserved = self._fetched(name.without_qualifier()).reserved
+        return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
+
     def _configured(self, name: FunctionName) -> Members:
         fetcher = self._dispatcher.fetcher
         if name.name in reporting(fetcher).refused() and name.qualifier in (None, LATEST):
             return configured.refused_configuration(name.name, name.arn)
+        return configured.configuration(self._fetched(name), name.arn)
+
+    def _fetched(self, name: FunctionName) -> Function:
         try:
-            found = fetcher.fetch(name.name, name.qualifier or LATEST)
+            return as_function(self._dispatcher.fetcher.fetch(name.name, name.qualifier or LATEST), name.name)
         except NotFoundError:
             raise ResourceNotFoundException(f"Function not found: {name.arn}") from None
-        return configured.configuration(as_function(found, name.name), name.arn)
 
     def names(self) -> list[str]:
         """Return the names of all functions, sorted.

@@ -419,12 +419,15 @@ def test_tags_are_merged_listed_and_removed(aws):
 
 
 @pytest.mark.quick
-def test_reserved_concurrency_is_stored_shown_and_removed(aws):
+@needs_client
+def test_reserved_concurrency_is_in_force_shown_and_removed(aws):
     management.create(aws)
     assert aws.put_function_concurrency(FunctionName="hello", ReservedConcurrentExecutions=0)[
         "ReservedConcurrentExecutions"
     ] == 0  # fmt: skip
+    assert refusal(aws, "invoke", FunctionName="hello")[0] == "TooManyRequestsException"
     aws.put_function_concurrency(FunctionName="hello", ReservedConcurrentExecutions=7)
+    assert result(aws.invoke(FunctionName="hello")) == ["one", "$LATEST"]
     assert aws.get_function(FunctionName="hello")["Concurrency"] == {"ReservedConcurrentExecutions": 7}
     assert aws.get_function_concurrency(FunctionName="hello")["ReservedConcurrentExecutions"] == 7
     assert aws.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"] == 993

@@ -27,7 +27,7 @@ VALUES = {  # valid values of required members, where the name of the shape is n
 
 @pytest.fixture
 def application():
-    hello = Function(handlers.hello, environment={}, memory_size=256, timeout=1.5)
+    hello = Function(handlers.hello, environment={}, memory_size=256, timeout=1.5, reserved=7)
     fetcher = StaticFetcher({"hello": hello, "hello:1": handlers.hello, "hello-2": handlers.hello}, {"hello:prod": "1"})
     with_application = Application(fetcher)
     yield with_application
@@ -66,6 +66,8 @@ def test_functions_of_a_configuration_are_read_and_listed(aws):
     assert configuration["FunctionArn"] == "arn:aws:lambda:us-east-1:123456789012:function:hello"
     assert (configuration["Timeout"], configuration["MemorySize"], configuration["State"]) == (2, 256, "Active")
     assert configuration["Handler"] == "tests.support.handlers.hello"
+    assert aws.get_function(FunctionName="hello")["Concurrency"] == {"ReservedConcurrentExecutions": 7}
+    assert aws.get_function_concurrency(FunctionName="hello")["ReservedConcurrentExecutions"] == 7
     listed = aws.list_functions()["Functions"]
     assert [item["FunctionName"] for item in listed] == ["hello", "hello-2"]
     assert not {"State", "LastUpdateStatus", "Environment"} & listed[0].keys()
@@ -152,7 +154,7 @@ def test_things_that_no_function_has_are_empty_and_not_missing(aws):
     assert aws.list_function_url_configs(FunctionName="hello")["FunctionUrlConfigs"] == []
     assert aws.list_event_source_mappings(FunctionName="hello")["EventSourceMappings"] == []
     assert "CodeSigningConfigArn" not in aws.get_function_code_signing_config(FunctionName="hello")
-    assert "ReservedConcurrentExecutions" not in aws.get_function_concurrency(FunctionName="hello")
+    assert "ReservedConcurrentExecutions" not in aws.get_function_concurrency(FunctionName="hello-2")
     assert aws.list_tags(Resource=f"{ARN}:hello")["Tags"] == {}
     assert aws.list_capacity_providers()["CapacityProviders"] == []
     assert aws.get_account_settings()["AccountUsage"] == {"TotalCodeSize": 0, "FunctionCount": 2}
