@@ -20,6 +20,8 @@ class BareRuntimeApi:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         environ = {
             "AWS_LAMBDA_RUNTIME_API": address,
+            # as this package sets it: from python3.12 on, AWS's client takes another way to its next event
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info.minor}",
             "LAMBDA_TASK_ROOT": str(ROOT / "bench"),
             "PATH": os.environ["PATH"],
         }

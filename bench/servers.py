@@ -1,4 +1,4 @@
-"""gunicorn with one application on a free port, and the CPU time of its processes."""
+"""Servers as child processes on free ports, and the CPU time of their processes."""
 
 import contextlib
 import http.client
@@ -19,14 +19,24 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
 
 class Server:
-    """A gunicorn process. Its standard error is stored, its standard output goes to /dev/null."""
+    """A server process. Its standard error is stored, its standard output goes to /dev/null.
 
-    def __init__(self, application, options, environ):
+    Args:
+        command: returns the program with its arguments, and further variables, for a port.
+        path: the path to which an event is posted.
+        cwd: the working directory.
+        prepare: called with the port, once, when the server listens.
+        headers: further header fields of each request.
+    """
+
+    def __init__(self, command, *, path=PATH, cwd=ROOT, prepare=None, headers=None):
         self.port = free_port()
+        self._path, self._prepare, self.headers = path, prepare, headers or {}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by stop)
+        argv, environ = command(self.port)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{self.port}", *COMMON, *options],
-            cwd=ROOT,
+            argv,
+            cwd=cwd,
             env={**clean_environ(), **environ},
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
@@ -34,7 +44,7 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}{PATH}"
+        return f"http://127.0.0.1:{self.port}{self._path}"
 
     def wait(self, event):
         """Return once the server responds with ``event``.
@@ -45,6 +55,7 @@ class Server:
         deadline = time.monotonic() + START_TIMEOUT
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
+                self._listen()
                 status, body = self._post(event)
             except ConnectionRefusedError:
                 time.sleep(0.05)
@@ -54,9 +65,16 @@ class Server:
             raise RuntimeError(f"{self.url} responds with {status}: {body[:200]!r}")
         raise RuntimeError(f"{self.url} does not respond:\n{self.errors()}")
 
+    def _listen(self):
+        """Prepare the server once it listens. Raise ConnectionRefusedError before."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10):
+            prepare, self._prepare = self._prepare, None
+        if prepare:
+            prepare(self.port)
+
     def _post(self, event):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
-            connection.request("POST", PATH, event, {"Content-Type": "application/json"})
+            connection.request("POST", self._path, event, {"Content-Type": "application/json", **self.headers})
             response = connection.getresponse()
             return response.status, response.read()
 
@@ -65,8 +83,8 @@ class Server:
         return self._errors.read().decode(errors="replace")
 
     def cpu(self):
-        """Return the CPU seconds of the master and its workers so far, in user and system mode."""
-        return sum(_cpu(pid) for pid in (self._process.pid, *_children(self._process.pid)))
+        """Return the CPU seconds of the process and of those below it so far, in user and system mode."""
+        return sum(_cpu(pid) for pid in _family(self._process.pid))
 
     def stop(self):
         self._process.terminate()
@@ -78,10 +96,16 @@ class Server:
         self._errors.close()
 
 
-@contextlib.contextmanager
 def serving(application, options, environ):
     """Run gunicorn with ``application`` until the block ends."""
-    server = Server(application, options, environ)
+    argv = [sys.executable, "-m", "gunicorn", application, *COMMON, *options, "--bind"]
+    return running(lambda port: ([*argv, f"127.0.0.1:{port}"], environ))
+
+
+@contextlib.contextmanager
+def running(command, **options):
+    """Run a `Server` until the block ends."""
+    server = Server(command, **options)
     try:
         yield server
     finally:
@@ -93,10 +117,13 @@ def _cpu(pid):
     return (int(utime) + int(stime)) * TICK
 
 
-def _children(parent):
-    """Return the pids of gunicorn's workers, which are its children and have no children."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in pids if _parent(pid) == parent]
+def _family(pid):
+    """Return a process id and the ids of all processes below it."""
+    parents = {int(path.name): _parent(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    family = [pid]
+    for parent in family:
+        family += [child for child, its_parent in parents.items() if its_parent == parent]
+    return family
 
 
 def _parent(pid):

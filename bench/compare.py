@@ -1,0 +1,166 @@
+"""Requests per second on each WSGI server over a bare application, and beside other servers of functions.
+
+    python -m bench.compare                  prints the tables
+    python -m bench.compare --write          also writes them into docs/performance.md
+
+In each round every server is loaded in turn. A figure is the median of the rounds' ratios, with the least and the
+greatest.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+from importlib.util import find_spec
+from statistics import median
+from typing import NamedTuple
+
+from bench import load, peers
+from bench.events import EVENTS
+from bench.servers import PATH, ROOT, running
+
+BARE, OURS = "bench.apps:bare", "serverfull_wsgi:app"
+GUNICORN = ("-m", "gunicorn", "{application}", "--bind", "127.0.0.1:{port}", "--no-control-socket")
+GRANIAN = (*GUNICORN, "--worker-class", "serverfull_wsgi.workers.GranianWorker", "--threads", "64")
+SERVERS = {  # Python's arguments, by the server's name in the table
+    "bjoern": ("-m", "bench.bjoern_server", "{application}", "{port}"),
+    "granian, 1 worker": GRANIAN,
+    "granian, 2 workers": (*GRANIAN, "--workers", "2"),
+    "gunicorn sync, 2 workers": (*GUNICORN, "--worker-class", "sync", "--workers", "2"),
+    "gunicorn gthread, 1 worker with 4 threads": (*GUNICORN, "--worker-class", "gthread", "--threads", "4"),
+}
+NEEDS = {"bjoern": "bjoern", "granian": "granian"}  # a module, by the first word of the server's name
+REFERENCE = "gunicorn gthread, 1 worker with 4 threads"  # the peers' requests are divided by ours on this server
+PAGE = ROOT / "docs/performance.md"
+MARKS = "<!-- compared: python -m bench.compare --write -->", "<!-- end of compared -->"
+
+
+class Figure(NamedTuple):
+    """A ratio over the rounds."""
+
+    ratios: list
+
+    def __str__(self):
+        return f"{median(self.ratios):.2f} ({min(self.ratios):.2f} to {max(self.ratios):.2f})"
+
+
+def main():
+    options = _options()
+    servers = {name: argv for name, argv in SERVERS.items() if _is_chosen(name, options.servers) and _is_there(name)}
+    others = [name for name in peers.PEERS if _is_chosen(name, options.peers) and peers.is_installed(name)]
+    try:
+        text = "\n".join(_tables(servers, others, options))
+    except RuntimeError as error:
+        sys.exit(f"bench.compare: {error}")
+    print(text)
+    if options.write:
+        _write(text)
+
+
+def _options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", default="", help="first words of servers, by commas (default: all installed)")
+    parser.add_argument(
+        "--peers", default="", help="names of installed peers, by commas (default: all); see bench.peers"
+    )
+    parser.add_argument("--sizes", default=",".join(EVENTS), help=f"events (default: {', '.join(EVENTS)})")
+    parser.add_argument("--connections", type=int, default=16, help="connections (default: 16)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds over all servers (default: 5)")
+    parser.add_argument("--seconds", type=int, default=3, help="seconds of load in each round (default: 3)")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
+    options = parser.parse_args()
+    if not shutil.which("wrk"):
+        parser.error("wrk is not installed (Debian: apt-get install wrk)")
+    return options
+
+
+def _is_chosen(name, chosen):
+    return not chosen or any(name.startswith(word.strip()) for word in chosen.split(","))
+
+
+def _is_there(name):
+    module = NEEDS.get(re.match(r"\w+", name)[0])
+    if module is None or find_spec(module):
+        return True
+    print(f"left out: {name} (pip install {module})", file=sys.stderr)
+    return False
+
+
+def _tables(servers, others, options):
+    """Yield the lines of both tables."""
+    sizes = [size for size in EVENTS if size in options.sizes.split(",")]
+    yield f"| server | {' | '.join(f'{size} over bare' for size in sizes)} | CPU of a {sizes[0]} call, µs: bare, ours |"
+    yield "|---|" + "---|" * (len(sizes) + 1)
+    for name, argv in servers.items():
+        rates = {size: _rates({"bare": (argv, BARE), "ours": (argv, OURS)}, EVENTS[size], options) for size in sizes}
+        ratios = [str(_ratios(rates[size]["ours"], rates[size]["bare"])) for size in sizes]
+        bare, ours = (_cpu(rates[sizes[0]][contender]) for contender in ("bare", "ours"))
+        yield f"| {name} | {' | '.join(ratios)} | {bare:.0f}, {ours:.0f} |"
+    if others:
+        yield ""
+        yield f"| peer, {sizes[0]} | requests over ours on {REFERENCE} |"
+        yield "|---|---|"
+        contenders = {"ours": (SERVERS[REFERENCE], OURS), **{name: name for name in others}}
+        rates = _rates(contenders, EVENTS[sizes[0]], options)
+        for name in others:
+            yield f"| {name} | {_ratios(rates[name], rates['ours'])} |"
+
+
+def _rates(contenders, event, options):
+    """Return the rates of each contender, one for each round. All run at once, and one after the other is loaded."""
+    with ExitStack() as stack:
+        started = {name: stack.enter_context(_start(contender)) for name, contender in contenders.items()}
+        for server in started.values():
+            server.wait(event)
+            load.run(server, event, options.connections, 1, server.headers)  # a warm-up
+        rates = {name: [] for name in started}
+        for _ in range(options.rounds):
+            for name, server in started.items():
+                rates[name].append(load.run(server, event, options.connections, options.seconds, server.headers))
+                time.sleep(0.1)
+        return rates
+
+
+def _start(contender):
+    """Return the context in which a server of ours, or a peer, runs."""
+    if isinstance(contender, str):
+        peer = peers.PEERS[contender]
+        return running(
+            lambda port: peers.command(contender, port),
+            path=peer.path,
+            cwd=peers.FOLDER / contender,
+            prepare=peer.prepare,
+            headers=peer.headers,
+        )
+    argv, application = contender
+    environ = {
+        "SERVERFULL_EVENTS": "memory",
+        "SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo",
+    }
+    words = [sys.executable, *argv]
+    return running(
+        lambda port: ([word.format(application=application, port=port) for word in words], environ), path=PATH
+    )
+
+
+def _ratios(ours, others):
+    return Figure([our.per_second / other.per_second for our, other in zip(ours, others, strict=True)])
+
+
+def _cpu(rates):
+    """Return the CPU time of one call in microseconds. It depends less on other programs than the rate does."""
+    return median(1e6 / rate.per_cpu_second for rate in rates)
+
+
+def _write(text):
+    before, _, rest = PAGE.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    if not after:
+        sys.exit(f"{PAGE} has no lines {' and '.join(MARKS)}")
+    PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
+
+
+if __name__ == "__main__":
+    main()
