@@ -35,6 +35,7 @@ EXTRAS = {
         "hypothesis>=6.100",
         "mangum",
         "moto[server]>=5",
+        "playwright",
         "polyfactory>=3",
         "pydantic>=2",
         "PyJWT[crypto]>=2.8",
