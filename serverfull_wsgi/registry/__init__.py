@@ -5,7 +5,8 @@
     REGISTRY/functions/NAME     one document per function: $LATEST, versions, aliases, tags, the last revisions
     REGISTRY/code/SHA256        packages: zip archives as they were uploaded
     REGISTRY/secrets/NAME       random keys of this registry, which all its processes share
-    REGISTRY/lock               held while a document changes
+    REGISTRY/lock               held while a document is written
+    REGISTRY/turn               held by a writer that has lost a race, until it has written
 
 All of these are objects of a store (`objects`), which has five operations: get, put if absent, put if unchanged, list
 with etags, and delete. A store that is not a directory offers the same operations.
@@ -21,5 +22,5 @@ A change takes these steps. A process that dies between two of them leaves the o
 - A document has the final state of its change. So a function is never Pending or InProgress in the registry, although
   the answers of AWS's operations show these states. See `views`.
 - A successful return from a change means that the package and the document are on the disk.
-- There is no other lock, and no database.
+- There is no other lock, and no database. A reader waits for nothing.
 """

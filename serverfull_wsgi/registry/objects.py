@@ -27,7 +27,8 @@ from serverfull_wsgi.storage.filesystems import NETWORK, file_system_of
 from serverfull_wsgi.storage.locks import FileLock
 from serverfull_wsgi.storage.private_files import make_directory, sync_directory
 
-LOCK_PATIENCE = 10.0  # seconds to wait for other writers: each needs some milliseconds
+LOCK_PATIENCE = 30.0  # seconds to wait for other writers: each needs some milliseconds
+_LONGEST_PAUSE, _SHORTEST_PAUSE = 0.005, 0.0002  # seconds between two attempts to get the turn
 _CHUNK = 1 << 20  # bytes
 _TEMPORARY = ".new-"
 _key = re.compile(r"[a-z]+/[A-Za-z0-9_-][A-Za-z0-9_.-]*", re.ASCII)
@@ -222,6 +223,26 @@ class DirectoryStore:
                 if path.stat().st_mtime < before:
                     path.unlink()
         return deleted
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until no other writer has the turn, and hold it. Raises `Busy`.
+
+        Many writers of one object would lose most races: an object changes while a writer waits for the lock. So a
+        writer that has lost reads, computes and writes in its turn, against newcomers only. The longer a writer waits,
+        the more often it tries, so that none waits much longer than the others.
+        """
+        self._make_folder(self.path)
+        lock, start = FileLock(self.path / "turn"), time.monotonic()
+        try:
+            while not lock.acquire():
+                waited = time.monotonic() - start
+                if waited > LOCK_PATIENCE:
+                    raise Busy(f"another process holds {self.path / 'turn'}")
+                time.sleep(max(_SHORTEST_PAUSE, _LONGEST_PAUSE * (1 - waited)))
+            yield
+        finally:
+            lock.close()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

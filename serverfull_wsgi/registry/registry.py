@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import re
 import secrets
 import time
@@ -39,9 +38,8 @@ from serverfull_wsgi.registry.servable import check_servable
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 FUNCTIONS, SECRETS = "functions", "secrets"
-PATIENCE = 10.0  # seconds in which a change that loses races is tried again
+PATIENCE = 30.0  # seconds in which a change that loses races is tried again
 PRUNE_GRACE = 3600.0  # seconds in which an unused package is kept: its document may be about to be written
-_PAUSE = 0.005  # seconds, the longest pause after the first lost race
 _name = re.compile(r"[a-zA-Z0-9-_]{1,140}", re.ASCII)
 
 Changer = Callable[[Document, Moment], Change]
@@ -376,29 +374,33 @@ class Registry:
                 f"The function {name} is part of this server's configuration, so it cannot be deployed; "
                 "choose another name, or remove it from the configuration"
             )
-        deadline, pause = time.monotonic() + PATIENCE, _PAUSE
-        while True:
-            stored = self._stored(name)
-            old = None if stored is None else self._decode(name, stored)
-            moment = Moment(self._clock(), self._new_id)
-            changed = change(old, moment)
-            if changed.document is old:
-                return changed.answer
-            if changed.document is not None:
-                check_servable(changed.document)
-            try:
-                self._write(name, stored, old, changed.document, moment, by, what)
-                return changed.answer
-            except Changed:
-                if time.monotonic() >= deadline:
-                    raise ResourceConflictException(
-                        "The operation cannot be performed at this time. "
-                        f"An update is in progress for resource: {self.account.arn(name)}"
-                    ) from None
-            except (OSError, Busy, Missing) as error:
-                self._fail(f"write function {name}", error)
-            time.sleep(random.uniform(0, pause))  # noqa: S311
-            pause = min(2 * pause, 0.1)
+        try:
+            with contextlib.suppress(Changed):
+                return self._attempt(name, change, by, what)
+            deadline = time.monotonic() + PATIENCE
+            with self._store.turn():
+                while time.monotonic() < deadline:
+                    with contextlib.suppress(Changed):
+                        return self._attempt(name, change, by, what)
+        except (OSError, Busy, Missing) as error:
+            self._fail(f"write function {name}", error)
+        raise ResourceConflictException(
+            f"The operation cannot be performed at this time. An update is in progress for resource: "
+            f"{self.account.arn(name)}"
+        )
+
+    def _attempt(self, name: str, change: Creator, by: str, what: str) -> dict[str, Any]:
+        """Read a function, apply a change, and write it. Raises `Changed` if another process was faster."""
+        stored = self._stored(name)
+        old = None if stored is None else self._decode(name, stored)
+        moment = Moment(self._clock(), self._new_id)
+        changed = change(old, moment)
+        if changed.document is old:
+            return changed.answer
+        if changed.document is not None:
+            check_servable(changed.document)
+        self._write(name, stored, old, changed.document, moment, by, what)
+        return changed.answer
 
     def _write(
         self,

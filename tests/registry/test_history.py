@@ -6,8 +6,16 @@ import threading
 
 import pytest
 
-from serverfull_wsgi.errors import ConfigurationError, ResourceNotFoundException, ServiceException
+from serverfull_wsgi.errors import (
+    ConfigurationError,
+    ResourceConflictException,
+    ResourceNotFoundException,
+    ServiceException,
+)
+from serverfull_wsgi.registry import objects, tags
+from serverfull_wsgi.registry import registry as registry_module
 from serverfull_wsgi.registry.documents import KEPT
+from serverfull_wsgi.registry.objects import DirectoryStore
 from tests.support.registry import code, deploy, numbered_ids, redeploy, registry_in
 
 pytestmark = pytest.mark.quick
@@ -188,6 +196,46 @@ def test_concurrent_changes_form_one_chain(tmp_path):
     history = registry.history("hello")
     assert registry.get("hello")["revision"] == 1 + 2 * count * threads
     assert [each["old"] for each in history[1:]] == [each["new"] for each in history[:-1]]
+
+
+def test_a_change_that_loses_its_race_is_applied_to_the_new_document(registry, tmp_path):
+    deploy(registry)
+    others = iter(["first", "second"])
+
+    def change(document, moment):
+        for key in others:  # another process is faster, twice
+            registry_in(tmp_path).tag("hello", {key: ""}, "another")
+            break
+        return tags.tag(document, moment, tags={"mine": ""})
+
+    registry.change("hello", change, "tester", "TagResource")
+    assert registry.tags("hello") == {"first": "", "second": "", "mine": ""}
+
+
+def test_a_change_that_loses_all_its_races_is_refused(registry, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry_module, "PATIENCE", 0.1)
+    deploy(registry)
+
+    def change(document, moment):
+        registry_in(tmp_path).tag("hello", {"other": moment.new_id()}, "another")
+        return tags.untag(document, moment, keys=["a"])
+
+    with pytest.raises(ResourceConflictException, match=r"An update is in progress for resource: arn:.*:hello\Z"):
+        registry.change("hello", change, "tester", "UntagResource")
+
+
+def test_a_writer_that_hangs_in_its_turn_holds_up_others_only_for_a_while(registry, tmp_path, monkeypatch):
+    monkeypatch.setattr(objects, "LOCK_PATIENCE", 0.1)
+    deploy(registry)
+
+    def change(document, moment):
+        registry_in(tmp_path).tag("hello", {"another": ""}, "another")
+        return tags.tag(document, moment, tags={"mine": ""})
+
+    with DirectoryStore(tmp_path / "registry").turn():
+        with pytest.raises(ServiceException):
+            registry.change("hello", change, "tester", "TagResource")
+    assert registry.tags("hello") == {"another": ""}
 
 
 def test_a_document_is_two_lines_of_json(registry, tmp_path):
