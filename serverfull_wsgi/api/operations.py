@@ -121,8 +121,8 @@ class Operations:
             name = caller.principal.name if caller.principal else None
             self._dispatcher.require_here(function, name, permission_of(operation))
             if caller.principal:
-                object_of = function if "Qualifier" in operation.input.members else function.without_qualifier()
-                caller.principal.require_management(action_of(operation), permission_of(operation), object_of)
+                target = function if "Qualifier" in operation.input.members else function.without_qualifier()
+                caller.principal.require_management(action_of(operation), permission_of(operation), target)
         return Call(operation, parameters, function, caller, _url(environ))
 
     def _function(self, parameters: dict[str, Any]) -> FunctionName | None:

@@ -29,6 +29,13 @@ def application(tmp_path):
         yield application
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """Return an application that several tests share, since none of them may change it."""
+    with management.deployable(tmp_path_factory.mktemp("empty")) as application:
+        yield application
+
+
 @pytest.fixture
 def unsigned(tmp_path):
     with management.deployable(tmp_path, deploy_unsigned=True) as application:
@@ -65,16 +72,16 @@ def called(operation, parameters):
 
 @pytest.mark.parametrize(("operation", "parameters"), WRITES, ids=[name for name, _ in WRITES])
 @pytest.mark.parametrize("key", ["READER", "CALLER", "OURS"])
-def test_a_key_without_the_action_and_the_function_changes_nothing(application, key, operation, parameters):
-    with management.client(management.signed(application), key=key) as aws:
+def test_a_key_without_the_action_and_the_function_changes_nothing(empty, key, operation, parameters):
+    with management.client(management.signed(empty), key=key) as aws:
         text = denied(aws, operation, **called(operation, parameters))
     assert ("must name 'deploy'" in text) is (key != "OURS")
     assert "is not authorized to perform: lambda:" in text
 
 
 @pytest.mark.parametrize(("operation", "parameters"), WRITES, ids=[name for name, _ in WRITES])
-def test_an_unsigned_request_changes_nothing(application, operation, parameters):
-    with management.client(application) as aws:
+def test_an_unsigned_request_changes_nothing(empty, operation, parameters):
+    with management.client(empty) as aws:
         assert denied(aws, operation, **called(operation, parameters)).startswith("To change functions, sign")
 
 
@@ -246,6 +253,12 @@ def test_a_server_on_the_loopback_may_let_unsigned_requests_deploy(unsigned):
     assert management.get(unsigned, function["Code"]["Location"]).status == 200
 
 
+@pytest.fixture(scope="module")
+def unsigned_and_empty(tmp_path_factory):
+    with management.deployable(tmp_path_factory.mktemp("unsigned"), deploy_unsigned=True) as application:
+        yield application
+
+
 def created(application, **changes):
     body = json.dumps({"FunctionName": "hello", "Role": ROLE, "Code": {}}).encode()
     environ = Sent("POST", FUNCTIONS, body=body).environ(**{"REMOTE_ADDR": "127.0.0.1", **changes})
@@ -268,8 +281,8 @@ def created(application, **changes):
         ({"REMOTE_ADDR": "10.0.0.1"}, "clients on the same machine"),
     ],
 )
-def test_an_unsigned_request_of_a_page_or_a_proxy_changes_nothing(unsigned, changes, reason):
-    response = created(unsigned, **changes)
+def test_an_unsigned_request_of_a_page_or_a_proxy_changes_nothing(unsigned_and_empty, changes, reason):
+    response = created(unsigned_and_empty, **changes)
     assert (response.status, response.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
     assert reason in message(response)
 

@@ -29,6 +29,14 @@ def aws(application):
         yield aws
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """Return a client of an application without functions, which several tests share."""
+    with management.deployable(tmp_path_factory.mktemp("empty")) as application:
+        with management.client(management.signed(application)) as aws:
+            yield aws
+
+
 def result(response):
     with response["Payload"] as payload:
         return json.loads(payload.read())
@@ -153,12 +161,12 @@ def broken(value, member, rule):
     ],
     ids=range(18),
 )
-def test_a_function_that_aws_refuses_is_refused_in_its_words(aws, members, code, text):
+def test_a_function_that_aws_refuses_is_refused_in_its_words(empty, members, code, text):
     with pytest.raises(ClientError) as caught:
-        management.create(aws, **members)
+        management.create(empty, **members)
     error = caught.value.response["Error"]
     assert (error["Code"], error["Message"][: len(text)]) == (code, text)
-    assert aws.list_functions()["Functions"] == []
+    assert empty.list_functions()["Functions"] == []
 
 
 @pytest.mark.quick

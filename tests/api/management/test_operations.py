@@ -25,7 +25,7 @@ VALUES = {  # valid values of required members, where the name of the shape is n
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def application():
     hello = Function(handlers.hello, environment={}, memory_size=256, timeout=1.5, reserved=7)
     fetcher = StaticFetcher({"hello": hello, "hello:1": handlers.hello, "hello-2": handlers.hello}, {"hello:prod": "1"})
@@ -34,7 +34,7 @@ def application():
     with_application.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def aws(application):
     with management.client(application) as aws:
         yield aws
