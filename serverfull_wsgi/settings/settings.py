@@ -120,8 +120,8 @@ class Settings:
         "SANDBOX",
         "auto",
         read.choice("auto", "process", "namespaces", "root"),
-        "isolation between these processes: `root` (a root directory of its own for each); `namespaces`; "
-        "`process` (no namespaces); or `auto`: namespaces if the kernel allows them",
+        "isolation between these processes: `root` (namespaces, and a root directory of its own for each); "
+        "`namespaces`; `process` (no namespaces); or `auto`: the first of these that the machine allows",
     )
     max_concurrency: int = setting(
         "MAX_CONCURRENCY",
@@ -168,7 +168,7 @@ class Settings:
         read.text,
         "`FOLDER:/mnt/NAME, FOLDER:/mnt/NAME:rw, …`: folders of this machine that functions share, separated by commas "
         "or line breaks; a function sees those that its `FileSystemConfigs` or `Function(mounts=…)` names. They need "
-        "`SERVERFULL_SANDBOX=root`",
+        "a root directory of its own (`SERVERFULL_SANDBOX`)",
     )
     environment_file: str = setting(
         "ENVIRONMENT_FILE",

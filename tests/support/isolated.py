@@ -111,6 +111,11 @@ def needs_sandbox(sandbox):
         needs_root()
 
 
+def temporary_folders(executor):
+    """Return the names of the directories of temporary files."""
+    return [name for name in os.listdir(executor.statistics().directory) if name != "root"]
+
+
 def population(executor):
     """Return the processes of all environments, without the fork servers and their spare processes."""
     return [pid for pid in _forked(executor) if _name(pid) not in (SPARE_NAME, MOUNT_SERVER_NAME, "")]

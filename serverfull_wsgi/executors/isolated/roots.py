@@ -40,7 +40,6 @@ class Roots:
         self._shared = parse_mounts(shared)
         check_mounts(self._shared.values(), self._hidden)
         self._logger = logger
-        self._folders = _server_folders()
         self._has_warned = False
 
     @property
@@ -67,7 +66,7 @@ class Roots:
         mounts = (*spec.mounts, *(self._shared[path] for path in function.mounts))
         if function.code is None:
             self._warn_of_open_directory()
-            mounts = (*mounts, *(Mount(folder, folder) for folder in self._folders))
+            mounts = (*mounts, *(Mount(folder, folder) for folder in _server_folders()))
         return Root(
             code=function.code or "",
             layers=tuple(filter(os.path.isdir, function.layers)),

@@ -23,6 +23,7 @@ from tests.support.isolated import (
     needs_client,
     result,
     run,
+    temporary_folders,
 )
 from tests.support.waiting import wait_until
 
@@ -120,7 +121,7 @@ def test_an_environment_that_cannot_open_leaves_no_descriptors_or_files():
         def descriptors():
             return {number for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")}
 
-        before, folders, failed = descriptors(), os.listdir(executor.statistics().directory), 0
+        before, folders, failed = descriptors(), temporary_folders(executor), 0
         for more in range(1, 12):
             one = function(name=f"no-room-{more}")
             try:
@@ -138,7 +139,7 @@ def test_an_environment_that_cannot_open_leaves_no_descriptors_or_files():
                 break
             wait_until(lambda: descriptors() <= before)  # threads of other tests open files for a moment
             if more == 1:  # later environments may have started, and the next one keeps their files
-                assert os.listdir(executor.statistics().directory) == folders
+                assert temporary_folders(executor) == folders
         assert failed
         assert result(executor, function(name="room-again"))["calls"] == 1
 

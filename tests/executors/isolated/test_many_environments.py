@@ -28,6 +28,7 @@ from tests.support.isolated import (
     needs_namespaces,
     population,
     result,
+    temporary_folders,
 )
 from tests.support.noisy_neighbour import LivenessPipe
 from tests.support.servers import ROOT, clean_environ
@@ -97,13 +98,12 @@ def test_a_function_that_changes_while_it_runs_leaves_no_files(silent):
         wait_until(lambda: executor.statistics().environments == 1)
         result(executor, function("sleep", name="changes", memory_size=256), 0)
         running.result()
-        wait_until(lambda: not os.listdir(executor.statistics().directory))
+        wait_until(lambda: not temporary_folders(executor))
 
 
 def resources(executor, spare):
     """Return numbers of resources once idle environments have ended, and ``spare`` control groups are left."""
-    directory = executor.statistics().directory
-    wait_until(lambda: not executor.statistics().environments and not os.listdir(directory))
+    wait_until(lambda: not executor.statistics().environments and not temporary_folders(executor))
     wait_until(lambda: not population(executor) and len(groups(executor)) == spare)
     return {
         "fds": len(os.listdir("/proc/self/fd")),
@@ -185,7 +185,7 @@ from pathlib import Path
 from tests.support.isolated import executing, function, run
 
 code, starts = sys.argv[1:]
-with executing(init_timeout=0.5) as executor:
+with executing(init_timeout=0.5, sandbox="process") as executor:
     for handler in ("leaves.handler", "missing.handler", "hangs.handler"):
         broken = function(handler, code=code, name=handler[:5], timeout=0.5, environment={"STARTS": starts})
         for _ in range(6):

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +17,7 @@ from tests.support.isolated import (
     invocation,
     needs_client,
     result,
+    temporary_folders,
 )
 from tests.support.waiting import wait_until
 
@@ -45,7 +45,7 @@ def test_the_environment_used_last_serves_the_next_invocation_and_idle_ones_end(
         assert executor.statistics().idle == {("recent", "$LATEST"): 3}
         assert len({result(executor, recent, ADDRESS) for _ in range(10)}) == 1
         wait_until(lambda: executor.statistics().environments == 0)
-        wait_until(lambda: os.listdir(executor.statistics().directory) == [])
+        wait_until(lambda: temporary_folders(executor) == [])
 
 
 def test_idle_environments_end_even_if_the_shutdown_watch_raises(caplog):

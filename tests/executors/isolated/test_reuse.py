@@ -67,7 +67,7 @@ ENDS = {
 
 @pytest.fixture(scope="module")
 def executor():
-    with executing() as executor:
+    with executing(sandbox="process") as executor:
         yield executor
 
 

@@ -133,6 +133,8 @@ class ZygoteClient(ForkServerClient):
                     mounts = [*map(sockets.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))]
                     mounts[0].send(encode(root))  # an argument would be visible to functions
                 fds = [end.fileno() for end in mounts]
+                for fd in fds:
+                    os.set_blocking(fd, True)  # gevent's sockets do not block
                 self.process = subprocess.Popen(  # noqa: S603  (the interpreter and modules come from the settings)
                     [python, "-u", PROGRAM, str(zygote_end.fileno()), ":".join(map(str, fds)), *preload],
                     env={**_VARIABLES, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},

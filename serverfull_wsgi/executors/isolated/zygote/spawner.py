@@ -53,7 +53,7 @@ class Spawner:
 
     Args:
         sandbox: the level of isolation: ``root``, a root directory for each environment; ``namespaces``; ``process``,
-            which does without; or ``auto``, namespaces if the machine allows them.
+            which does without; or ``auto``, the strongest that the machine allows.
         preload: names of modules that each zygote imports.
         logger: receives one line about the isolation in effect, and warnings.
         inherited: returns further descriptors that zygotes and supervisors keep open until they end.
@@ -165,17 +165,18 @@ class Spawner:
         return "root" if self.has_root else "namespaces" if self.namespaces else "process"
 
     def _log_isolation(self, support: SandboxSupport) -> None:
-        weaker = support._replace(root="") if self._sandbox != "root" else support
-        reasons = {reason for reason in weaker if reason} if self._sandbox != "process" else {"not requested"}
+        wanted = support if self._wants_root else support._replace(root="")
+        reasons = {reason for reason in wanted if reason} if self._sandbox != "process" else {"not requested"}
         off = f" (off: {'; '.join(sorted(reasons))})" if reasons else ""
         hello = self.zygotes[sys.executable].hello
         if self._preload and not hello.can_fork:
             self._logger.warning("SERVERFULL_ZYGOTE_PRELOAD has no effect: %s", hello.exec_reason)
+        means = self.has_root, self.namespaces, self.namespaces, self.own_proc, self.own_tmp
         self._logger.info(
-            "isolated functions: %sprocess namespace %s, user namespace %s, own /proc %s, private /tmp %s%s; "
+            "isolated functions: own root directory %s, process namespace %s, user namespace %s, own /proc %s, "
+            "private /tmp %s%s; "
             "memory limited by %s; CPU shared %s; capabilities dropped; environments start by %s",
-            "own root directory on, " if self.has_root else "",
-            *("on" if on else "off" for on in (self.namespaces, self.namespaces, self.own_proc, self.own_tmp)),
+            *("on" if on else "off" for on in means),
             off,
             self._memory_limits(),
             "by memory size" if self.groups.weighs_cpu else "equally",
@@ -258,7 +259,7 @@ class Spawner:
 
     @property
     def _wants_root(self) -> bool:
-        return self._sandbox == "root"
+        return self._sandbox in ("auto", "root")
 
     @property
     def _root_target(self) -> str:
