@@ -25,7 +25,7 @@ from tests.support.isolated import (
     function,
     invocation,
     needs_client,
-    needs_namespaces,
+    needs_sandbox,
     population,
     result,
     temporary_folders,
@@ -36,7 +36,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = needs_client
 THREADS = 4
-SANDBOXES = pytest.mark.parametrize("sandbox", ["process", "namespaces"])
+SANDBOXES = pytest.mark.parametrize("sandbox", ["process", "namespaces", "root"])
 
 
 @pytest.fixture
@@ -157,14 +157,14 @@ ACTS = [
 
 @SANDBOXES
 def test_all_environments_end_with_a_killed_server(sandbox, tmp_path, battery):
-    if sandbox == "namespaces":
-        needs_namespaces()
+    needs_sandbox(sandbox)
     code = tmp_path / "code"
     shutil.copytree(FUNCTIONS / "hostile", code)
     worst = 0.0
     for number in range(share(10, 1)):
         pipes = {f"act{at}": LivenessPipe(code / f"{number}-{at}") for at in range(len(ACTS))}
-        acts = {name: [str(code), pipe.path, ACTS[int(name[3:])]] for name, pipe in pipes.items()}
+        seen = "/var/task" if sandbox == "root" else code
+        acts = {f"act{at}": [str(code), f"{seen}/{number}-{at}", act] for at, act in enumerate(ACTS)}
         argv = [sys.executable, "-c", SERVER, sandbox, json.dumps(acts)]
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=clean_environ()
