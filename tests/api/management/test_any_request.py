@@ -44,7 +44,6 @@ def requests(draw):
     return Sent(operation.method, path + ("?" + "&".join(query) if query else ""), body=text)
 
 
-@pytest.mark.quick
 @pytest.mark.battery
 def test_any_request_gets_a_documented_status(tmp_path):
     with management.deployable(tmp_path, deploy_unsigned=True) as application, management.client(application) as aws:
