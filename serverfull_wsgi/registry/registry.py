@@ -46,6 +46,18 @@ Changer = Callable[[Document, Moment], Change]
 Creator = Callable[[Document | None, Moment], Change]
 
 
+class Summary(NamedTuple):
+    """The parts of a function that count for the account."""
+
+    code_size: int  # bytes of the packages of all versions
+    reserved: int  # reserved concurrency, 0 without one
+
+
+def _summary(document: Document) -> Summary:
+    configurations = [document["latest"], *document["versions"].values()]
+    return Summary(sum(each["CodeSize"] for each in configurations), document["reserved"] or 0)
+
+
 class Pruned(NamedTuple):
     """What a prune deleted."""
 
@@ -88,6 +100,7 @@ class Registry:
         self.layers = layers or Layers({})
         self._store, self.is_served_elsewhere = store, is_served_elsewhere
         self._logger, self._clock, self._new_id = logger, clock, new_id
+        self._summaries: dict[str, tuple[str, Summary]] = {}  # etags and summaries by name
 
     # Reading
 
@@ -164,14 +177,22 @@ class Registry:
             except ResourceNotFoundException:  # it was deleted meanwhile
                 continue
 
-    def account_usage(self) -> dict[str, int]:
-        """Return the AccountUsage of GetAccountSettings: the bytes of the packages of all versions, and a count."""
-        sizes, names = 0, self.names()
-        for name in names:
-            if (found := self.read(name)) is not None:
-                document, _ = found
-                sizes += sum(each["CodeSize"] for each in (document["latest"], *document["versions"].values()))
-        return {"TotalCodeSize": sizes, "FunctionCount": len(names)}
+    def summaries(self) -> dict[str, Summary]:
+        """Return the summary of each function by name, sorted. Only functions that have changed are read again."""
+        try:
+            etags = self._store.list(FUNCTIONS)
+        except OSError as error:
+            self._fail("list the functions", error)
+        fresh: dict[str, tuple[str, Summary]] = {}
+        for key in sorted(etags):
+            name = key.partition("/")[2]
+            known = self._summaries.get(name)
+            if known is not None and known[0] == etags[key]:
+                fresh[name] = known
+            elif (found := self.read(name)) is not None:
+                fresh[name] = found[1], _summary(found[0])
+        self._summaries = fresh
+        return {name: summary for name, (_, summary) in fresh.items()}
 
     def alias(self, name: str, alias: str) -> dict[str, Any]:
         """Return the answer of GetAlias. Raises `ResourceNotFoundException`."""

@@ -525,6 +525,13 @@ def test_a_change_after_which_the_function_cannot_run_is_not_written(registry):
     assert registry.read("hello") == before
 
 
-def test_the_usage_counts_the_packages_of_all_versions(registry):
+def test_a_summary_counts_the_packages_of_all_versions(registry, tmp_path):
+    assert registry.summaries() == {}
     size = deploy(registry, Publish=True)["CodeSize"]
-    assert registry.account_usage() == {"TotalCodeSize": 2 * size, "FunctionCount": 1}
+    deploy(registry, "other")
+    registry.put_concurrency("other", 7, "tester")
+    assert registry.summaries() == {"hello": (2 * size, 0), "other": (size, 7)}
+    assert registry.summaries() == {"hello": (2 * size, 0), "other": (size, 7)}
+    registry_in(tmp_path).delete_concurrency("other", "another")  # another process
+    registry_in(tmp_path).delete_function("hello", None, "another")
+    assert registry.summaries() == {"other": (size, 0)}

@@ -154,13 +154,14 @@ class Management:
 
     def usage(self) -> Members:
         """Return the size of all packages in bytes, the number of functions, and their reserved concurrency."""
-        deployed = self._deployed_names()
-        documents = [found[0] for name in deployed if self.registry and (found := self.registry.read(name))]
-        configurations = [it for document in documents for it in (document["latest"], *document["versions"].values())]
+        summaries = self.registry.summaries() if self.registry else {}
+        deployed = [
+            it for name, it in summaries.items() if self.registry and not self.registry.is_served_elsewhere(name)
+        ]
         return {
-            "TotalCodeSize": sum(it["CodeSize"] for it in configurations),
+            "TotalCodeSize": sum(it.code_size for it in deployed),
             "FunctionCount": len(self.names()) if is_listable(self._dispatcher.fetcher) else len(deployed),
-            "Reserved": sum(document["reserved"] or 0 for document in documents),
+            "Reserved": sum(it.reserved for it in deployed),
         }
 
     def _deployed_names(self) -> list[str]:
