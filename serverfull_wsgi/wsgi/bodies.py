@@ -28,8 +28,9 @@ class FileBody(io.BufferedIOBase):
     """A body in a file without a name. Close it to delete the file and to free its place."""
 
     def __init__(self) -> None:
+        self._place: list[None] = []  # Python closes the object after an exception here, too
         try:
-            self._place = [_places.pop()]
+            self._place.append(_places.pop())
         except IndexError:
             raise TooManyRequestsException("CallerRateLimitExceeded") from None
         try:
