@@ -139,7 +139,7 @@ class Operations:
         sha256 = downloads.verified(path, query, self._registry.secret())
         try:
             file = self._registry.packages.open(sha256)
-        except LookupError:
+        except FileNotFoundError:
             raise UnknownOperationException("The registry has no such package any more.") from None
         size = file.seek(0, 2)
         file.seek(0)

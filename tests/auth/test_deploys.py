@@ -224,6 +224,15 @@ def test_the_link_to_the_code_needs_no_signature_and_is_good_for_one_package(tmp
         assert management.get(elsewhere, location).body == package
 
 
+def test_the_link_to_a_package_that_was_removed_is_a_404(tmp_path, unsigned):
+    with management.client(unsigned) as aws:
+        management.create(aws)
+        location = aws.get_function(FunctionName="hello")["Code"]["Location"]
+    (package,) = (tmp_path / "registry/code").iterdir()
+    package.unlink()
+    assert management.get(unsigned, location).status == 404
+
+
 def test_the_link_expires_after_ten_minutes():
     url = downloads.link(management.URL, "0" * 64, b"key", now=1000)
     path, _, query = url.removeprefix(management.URL).partition("?")
