@@ -127,7 +127,7 @@ def _options():
     parser.add_argument(
         "--environments", type=int, default=10, help="environments whose memory is measured (default: 10)"
     )
-    parser.add_argument("--sandbox", default="auto", choices=["auto", "process", "namespaces"])
+    parser.add_argument("--sandbox", default="auto", choices=["auto", "root", "namespaces", "process"])
     return parser.parse_args()
 
 
