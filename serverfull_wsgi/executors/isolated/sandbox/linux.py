@@ -166,6 +166,18 @@ def bind_mount(source: str, target: str) -> None:
     call("mount", os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None)
 
 
+def mounts_below(folder: str) -> set[str]:
+    """Return the places below a directory where something is mounted."""
+    with open("/proc/self/mounts") as file:
+        places = [line.split()[1] for line in file]
+    return {_unescaped(place) for place in places if place.startswith(folder + "/")}
+
+
+def _unescaped(place: str) -> str:
+    """Return a path from a list of mounts, which has a space as ``\\040``."""
+    return os.fsdecode(place.encode().decode("unicode_escape").encode("latin-1"))
+
+
 def mount_private_tmp(source: str, keep: Iterable[str], beneath: str = "") -> int | None:
     """Mount ``source`` over /tmp. Directories ``keep`` that are below /tmp stay visible, also by their real paths.
 

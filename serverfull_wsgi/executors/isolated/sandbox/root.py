@@ -137,10 +137,9 @@ def renew(root: Root) -> None:
     /tmp is empty then, except for directories of the template below it.
     """
     kept: list[tuple[str, int]] = []
-    with open("/proc/self/mounts") as file:
-        for path in sorted(line.split()[1] for line in file):
-            if path.startswith(TMP + "/") and not (kept and path.startswith(kept[-1][0] + "/")):
-                kept.append((path, os.open(path, os.O_PATH)))
+    for path in sorted(linux.mounts_below(TMP)):
+        if not (kept and path.startswith(kept[-1][0] + "/")):
+            kept.append((path, os.open(path, os.O_PATH)))
     mounts.mount_tmpfs(TMP, f"mode=700,size={root.tmp_size},nr_inodes={max(root.tmp_size // 4096, 1024)}")
     mounts.mount_tmpfs(SHM, f"mode=1777,size={root.shm_size}")
     with contextlib.suppress(OSError):  # some kernels need user id 0

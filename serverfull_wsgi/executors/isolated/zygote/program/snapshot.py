@@ -39,7 +39,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from ...sandbox import linux, root
@@ -184,7 +184,7 @@ class RestoreSteps(Steps):
             root.renew(request.root)
         elif request.private_tmp:
             os.chdir(os.path.basename(request.tmp))
-            linux.mount_private_tmp(".", [*request.keep, sys.prefix, sys.base_prefix, *sys.path])
+            linux.mount_private_tmp(".", linux.mounts_below(root.TMP))
         os.chdir("/")
         if request.own_proc:
             linux.mount_proc()
@@ -246,7 +246,7 @@ class _State:
         if request.private_tmp:
             source = f"/proc/self/fd/{folder}" if request.root else f"/proc/self/fd/{folder}/{TMP}"
             if os.listdir(source):
-                _copy_tree(source, "/tmp", os.stat(source).st_dev)  # noqa: S108
+                _copy_tree(source, root.TMP, linux.mounts_below(root.TMP))
 
     def _renew_descriptors(self, output: int, kept: set[int]) -> None:
         """Close the descriptors of the snapshot's program, and open the function's own anew.
@@ -291,18 +291,18 @@ class _State:
             tempfile.tempdir = None  # type: ignore[attr-defined]
 
 
-def _copy_tree(source: str, target: str, device: int) -> None:
-    """Copy a directory with modes, times, and links as links. Sockets, pipes and other file systems are left out."""
+def _copy_tree(source: str, target: str, mounted: Collection[str]) -> None:
+    """Copy a directory with modes, times, and links as links. Sockets, pipes and the places of mounts are left out."""
     for entry in os.scandir(source):
         path = os.path.join(target, entry.name)
-        if entry.stat(follow_symlinks=False).st_dev != device:
+        if path in mounted:  # a directory of the server, such as the code
             continue
         if entry.is_symlink():
             os.symlink(os.readlink(entry.path), path)
         elif entry.is_dir():
             with contextlib.suppress(FileExistsError):  # the parent of a directory that stays visible
                 os.mkdir(path)
-            _copy_tree(entry.path, path, device)
+            _copy_tree(entry.path, path, mounted)
             shutil.copystat(entry.path, path)
         elif entry.is_file():
             shutil.copy2(entry.path, path)
