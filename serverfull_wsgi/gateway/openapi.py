@@ -18,7 +18,12 @@ from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, map
 ANY_METHOD = "x-amazon-apigateway-any-method"
 _INTEGRATION = "x-amazon-apigateway-integration"
 _AUTHORIZER = "x-amazon-apigateway-authorizer"
-_VALIDATORS = ("x-amazon-apigateway-request-validator", "x-amazon-apigateway-policy")
+_UNSUPPORTED = (  # members of a document, a path or an operation that are or may be conditions for callers
+    "x-amazon-apigateway-request-validator",
+    "x-amazon-apigateway-policy",
+    "Fn::Transform",
+)
+_AUTH = "x-amazon-apigateway-auth"
 _HEADER = "method.response.header."
 
 
@@ -58,7 +63,23 @@ def routes(document: Mapping[str, Any], *, is_rest: bool) -> Iterator[OpenApiRou
             if name not in METHODS:
                 continue
             key = "$default" if path in ("$default", "/$default") and not is_rest else f"{name} {path}"
-            yield _route(document, key, operation, is_rest)
+            route = _route(document, key, operation, is_rest)
+            if unsupported := _unsupported(document, mapping(document.get("paths")), methods):
+                route = route._replace(access=route.access.both(Access(unsupported)))
+            yield route
+
+
+def common_access(document: Mapping[str, Any], *, is_rest: bool) -> Access:
+    """Return the conditions that a document sets for a route that it does not have itself."""
+    paths = mapping(document.get("paths"))
+    unsupported = _unsupported(document, paths)
+    if not all(isinstance(each, dict) for each in (document.get("paths", {}), *paths.values())):
+        unsupported = unsupported or "a path that cannot be resolved"
+    return Access(unsupported) if unsupported else _access(document, {}, is_rest)
+
+
+def _unsupported(*mappings: Mapping[str, Any]) -> str:
+    return next((name for each in mappings for name in _UNSUPPORTED if name in each), "")
 
 
 def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool) -> OpenApiRoute:
@@ -73,9 +94,8 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
     function = function_in(integration.get("uri"))
     if kind != "aws_proxy" or not function:
         return OpenApiRoute(key, access=Access(f"an integration of type {kind!r} without a Lambda function"))
-    for name in _VALIDATORS:
-        if name in operation or name in document:
-            return OpenApiRoute(key, function, access=Access(name))
+    if unsupported := _unsupported(operation, integration):
+        return OpenApiRoute(key, function, access=Access(unsupported))
     route = OpenApiRoute(
         key,
         function,
@@ -88,16 +108,23 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
 
 def _access(document: Mapping[str, Any], operation: Mapping[str, Any], is_rest: bool) -> Access:
     """Return the conditions of the security requirements. Every scheme that is named must be met."""
+    access = _of_type(mapping(operation[_AUTH]).get("type")) if _AUTH in operation else OPEN
     requirements = operation.get("security", document.get("security", []))
     if not isinstance(requirements, list) or not all(isinstance(each, dict) for each in requirements):
         return Access("security that is not a list of requirements")
     components = mapping(document.get("components"))
     schemes = mapping(document.get("securityDefinitions")) | mapping(components.get("securitySchemes"))
-    access = OPEN
     for name in [name for each in requirements for name in each if name != "NONE"]:
         scopes = texts(next(each[name] for each in requirements if name in each))
         access = access.both(_of_scheme(name, mapping(schemes.get(name)), scopes, is_rest))
     return access
+
+
+def _of_type(type: Any) -> Access:
+    """Return the conditions of ``x-amazon-apigateway-auth``."""
+    if type == "NONE":
+        return OPEN
+    return Access(needs_signature=True) if str(type).upper() == "AWS_IAM" else Access(_AUTH)
 
 
 def _of_scheme(name: str, scheme: Mapping[str, Any], scopes: tuple[str, ...], is_rest: bool) -> Access:

@@ -21,9 +21,9 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def whole_number(value: Any) -> int | None:
-    """Return a whole number, or the text of one; None for any other value."""
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() else None
+    """Return a whole number of up to nine digits, or the text of one; None for any other value."""
+    text = str(value) if isinstance(value, (int, str)) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 def is_true(value: Any) -> bool:
@@ -31,11 +31,19 @@ def is_true(value: Any) -> bool:
     return value is True or value == "true"
 
 
+def has_transform(value: Any) -> bool:
+    """Return whether a value is a mapping to which a macro adds members at AWS, such as ``AWS::Include``.
+
+    Nobody knows the members here, and they may be conditions for callers.
+    """
+    return isinstance(value, dict) and "Fn::Transform" in value
+
+
 def is_pattern(text: str) -> bool:
     """Return whether a text is a regular expression."""
     try:
         re.compile(text)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return False
     return True
 

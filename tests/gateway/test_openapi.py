@@ -169,3 +169,27 @@ def test_a_template_with_a_document_has_its_routes(tmp_path):
     assert site.endpoints["GET /lost"].access.unsupported
     assert site.cors.origins == ("https://a.example",)
     assert len(found.warnings) == 1
+
+
+@pytest.mark.parametrize(("type", "needs_signature"), [("AWS_IAM", True), ("aws_iam", True), ("NONE", False)])
+def test_an_operation_may_name_its_type_of_authentication(type, needs_signature):
+    route = read(proxy(**{"x-amazon-apigateway-auth": {"type": type}}))
+    assert route.access == Access(needs_signature=needs_signature)
+
+
+@pytest.mark.parametrize("value", [{"type": "CUSTOM"}, {}, None, "AWS_IAM"])
+def test_another_type_of_authentication_refuses(value):
+    assert read(proxy(**{"x-amazon-apigateway-auth": value})).access.unsupported
+
+
+def test_a_macro_may_add_conditions():
+    transform = {"Fn::Transform": {"Name": "AWS::Include"}}
+    assert read(proxy(), **transform).access.unsupported
+    assert read(proxy(**transform)).access.unsupported
+    (route,) = routes({"paths": {"/pets": {"get": proxy(), **transform}}}, is_rest=True)
+    assert route.access.unsupported
+
+
+def test_a_timeout_with_too_many_digits_is_left_out():
+    integration = {**PROXY, "timeoutInMillis": "9" * 5000}
+    assert read({"x-amazon-apigateway-integration": integration}).timeout == 0
