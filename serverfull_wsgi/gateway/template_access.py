@@ -10,7 +10,7 @@ from typing import Any
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.openapi import identity_source, jwt_authorizer
-from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, texts
+from serverfull_wsgi.gateway.values import function_in, has_transform, is_pattern, is_true, texts
 
 IAM = "AWS_IAM"
 _OPEN = ("", "NONE")  # values of Authorizer that let each caller in
@@ -34,8 +34,14 @@ def access_of(api: Properties, event: Properties | None = None, path: str = "", 
     of_api, own, model = api.mapping("Auth"), {}, {}
     if event is not None:
         own, model = event.mapping(f"{path}.Auth"), event.mapping(f"{path}.RequestModel")
-    if api.has_problem("Auth") or (event is not None and event.has_problem(f"{path}.Auth")):
+    if (
+        api.has_problem("Properties")
+        or api.has_problem("Auth")
+        or (event is not None and event.has_problem(f"{path}.Auth"))
+    ):
         return Access("an Auth that cannot be resolved")
+    if any(map(has_transform, (api.mapping("Auth"), own, model))) or api.value("Fn::Transform"):
+        return Access("a macro that may add conditions")
     if "ResourcePolicy" in of_api or "ResourcePolicy" in own:
         return Access("ResourcePolicy")
     if {"ValidateBody", "ValidateParameters"} & model.keys() or (event and event.has_problem(f"{path}.RequestModel")):
@@ -48,13 +54,15 @@ def access_of(api: Properties, event: Properties | None = None, path: str = "", 
     name = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))
     if name in _OPEN:
         return Access("", None, needs_api_key)
+    if not isinstance(name, str):
+        return Access("an Authorizer that is not a name")
     if name == IAM:
         return Access("", None, needs_api_key, needs_signature=True)
     if not is_rest and "JwtConfiguration" in api.mapping(f"Auth.Authorizers.{name}"):
-        token = _token(api, str(name), own)
-        return Access("" if token else f"authorizer {str(name)!r}", token=token)
+        token = _token(api, name, own)
+        return Access("" if token else f"authorizer {name!r}", token=token)
     authorizer = _authorizer(api, name, is_rest)
-    return Access("" if authorizer else f"authorizer {str(name)!r}", authorizer, needs_api_key)
+    return Access("" if authorizer else f"authorizer {name!r}", authorizer, needs_api_key)
 
 
 def _token(api: Properties, name: str, own: dict[str, Any]) -> JwtAuthorizer | None:
@@ -69,7 +77,7 @@ def _token(api: Properties, name: str, own: dict[str, Any]) -> JwtAuthorizer | N
     return jwt_authorizer(issuer, audience, source, scopes)
 
 
-def _authorizer(api: Properties, name: Any, is_rest: bool) -> LambdaAuthorizer | None:
+def _authorizer(api: Properties, name: str, is_rest: bool) -> LambdaAuthorizer | None:
     """Return the Lambda authorizer of this name, or None for an authorizer of another kind or without a form."""
     path = f"Auth.Authorizers.{name}"
     if name not in api.mapping("Auth.Authorizers") or "." in name:

@@ -24,15 +24,15 @@ from typing import Any
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.fetchers.sam.parameters import Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import Properties
-from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, merge_globals
+from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, is_intrinsic, merge_globals
 from serverfull_wsgi.gateway import openapi, sites
-from serverfull_wsgi.gateway.access import Access
+from serverfull_wsgi.gateway.access import OPEN, Access
 from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import Endpoint, Format, Site
 from serverfull_wsgi.gateway.template_access import IAM, access_of
-from serverfull_wsgi.gateway.values import is_true, mapping
+from serverfull_wsgi.gateway.values import has_transform, is_true, mapping, texts
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
 
 REST, HTTP = "AWS::Serverless::Api", "AWS::Serverless::HttpApi"
@@ -51,6 +51,7 @@ class _Api:
     properties: Properties
     stage: Stage
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    of_document: Access = OPEN  # the conditions of the OpenAPI document for a route that only an event has
     of_events: set[str] = field(default_factory=set)  # the keys of routes that events have
 
 
@@ -96,7 +97,14 @@ class TemplateSites:
             except Unresolvable as reason:
                 self._warnings.append(f"{self._template.location(id)}.Condition: {reason}; the API is not served")
                 continue
-            yield id, self._api(type, id, self._properties(id, common))
+            properties, own = self._properties(id, common), mapping(self._template.resources[id].get("Properties"))
+            for name in ("Auth", "Domain"):
+                values = [mapping(each).get(name) for each in (common, own)]
+                if None not in values and any(map(is_intrinsic, values)):
+                    properties.add_problem(
+                        name, "an intrinsic function cannot be merged with the Globals; write one of both"
+                    )
+            yield id, self._api(type, id, properties)
 
     def _api(self, type: str, id: str, properties: Properties) -> _Api:
         variables = properties.value("Variables" if type == REST else "StageVariables") or {}
@@ -106,7 +114,7 @@ class TemplateSites:
             id.lower(),
             self._account_id,
             variables={str(name): str(value) for name, value in mapping(variables).items()},
-            binary_media_types=[str(each).replace("~1", "/") for each in binary if isinstance(binary, list)],
+            binary_media_types=[each.replace("~1", "/") for each in texts(binary)],
         )
         return _Api(type, id, properties, stage)
 
@@ -114,8 +122,12 @@ class TemplateSites:
         """Add the routes of the OpenAPI document of an API. Its conditions and those of the API's Auth must be met."""
         is_rest = api.type == REST
         document = mapping(api.properties.value("DefinitionBody"))
+        api.of_document = openapi.common_access(document, is_rest=is_rest)
         if api.properties.has_problem("DefinitionBody") and not document:
+            api.of_document = Access("a DefinitionBody that cannot be resolved")
             self._warnings += [line for line in api.properties.problems if ".DefinitionBody" in line]
+        if api.properties.value("DefinitionUri") is not None or api.properties.has_problem("DefinitionUri"):
+            api.of_document = Access("a DefinitionUri, which is not read")
         for found in openapi.routes(document, is_rest=is_rest):
             format: Format = rest_v1 if is_rest else http_v1 if found.payload == "1.0" else http_v2
             route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
@@ -138,38 +150,49 @@ class TemplateSites:
 
     def _add_event(self, type: str, properties: Properties, id: str, event: str, function: str) -> None:
         path = f"Events.{event}.Properties"
-        api = self._api_of(type, properties, f"{path}.{_API_REFERENCE[type]}", id, event)
+        api = self._api_of(type, id, event)
         key = _key(type, properties.text(f"{path}.Method"), properties.text(f"{path}.Path"))
-        if api is None or key is None:
+        # an event whose Method or Path is not known would otherwise be the route of each one
+        is_unknown = properties.has_problem(f"{path}.Method") or properties.has_problem(f"{path}.Path")
+        if api is None or key is None or is_unknown:
             self._warnings.append(f"{self._template.location(id)}.{path}: is not served; give it a Path and a Method")
             return
         version = properties.text(f"{path}.PayloadFormatVersion") or "2.0"
         format: Format = rest_v1 if type == REST else http_v1 if version == "1.0" else http_v2
         timeout = (properties.number(f"{path}.TimeoutInMillis") or 0) / 1000
         access = access_of(api.properties, properties, path, is_rest=type == REST)
-        if (of_document := api.endpoints.get(key)) is not None:
-            if key in api.of_events:
-                line = f"{self._template.location(id)}.{path}: another event has the route {key!r}; remove one"
-                self._warnings.append(line)
-                return
-            access = access.both(of_document.access)
+        if key in api.of_events:
+            self._warnings.append(
+                f"{self._template.location(id)}.{path}: another event has the route {key!r}; remove one"
+            )
+            return
+        of_document = api.endpoints.get(key)
+        access = access.both(api.of_document if of_document is None else of_document.access)
         if access.unsupported:
             self._warn_refused(id, f"Events.{event}", access.unsupported)
         api.of_events.add(key)
         api.endpoints[key] = Endpoint(Route(key, function, api.stage), format, timeout or format.TIMEOUT, access)
 
-    def _api_of(self, type: str, properties: Properties, path: str, id: str, event: str) -> _Api | None:
-        """Return the API of an event: the one that it refers to, or the implicit one."""
-        declared = self._template.resources[id]["Properties"]["Events"][event].get("Properties")
-        reference = mapping(declared).get(_API_REFERENCE[type])
-        name = reference.get("Ref", "") if isinstance(reference, dict) else reference
-        if name is None:
-            name = _IMPLICIT[type]
-            if name not in self._apis:
+    def _api_of(self, type: str, id: str, event: str) -> _Api | None:
+        """Return the API of an event: the one that it refers to, or the implicit one.
+
+        None if an intrinsic function other than Ref stands for the reference, or for a mapping around it: the API may
+        have conditions for its callers.
+        """
+        value: Any = self._template.resources[id].get("Properties")
+        for name in ("Events", event, "Properties"):
+            value = mapping(value).get(name)
+            if is_intrinsic(value) or has_transform(value) or not (value is None or isinstance(value, dict)):
+                return None
+        reference = mapping(value).get(_API_REFERENCE[type])
+        api = reference.get("Ref", "") if isinstance(reference, dict) else reference
+        if api is None:
+            api = _IMPLICIT[type]
+            if api not in self._apis:
                 common = self._template.globals.get(_GLOBALS[type]) or {}
-                location = f"{self._template.path}:1: {name}"
-                self._apis[name] = self._api(type, name, Properties(location, common, self._resolver))
-        return self._apis.get(name) if isinstance(name, str) else None
+                location = f"{self._template.path}:1: {api}"
+                self._apis[api] = self._api(type, api, Properties(location, common, self._resolver))
+        return self._apis.get(api) if isinstance(api, str) else None
 
     def _url(self, properties: Properties, id: str, name: str, function: str) -> Site:
         auth = properties.text("FunctionUrlConfig.AuthType")

@@ -287,3 +287,83 @@ def test_an_event_that_is_no_route_here_is_warned_about(function, sites_of):
     found = sites_of(function)
     assert found.sites == []
     assert "is not served" in "\n".join(found.warnings)
+
+
+# Values that cannot be known must not open a route
+
+CONDITIONS = """
+Parameters: {Unknown: {Type: String}, Known: {Type: String, Default: "yes"}}
+Conditions: {IsUnknown: !Equals [!Ref Unknown, "yes"], IsKnown: !Equals [!Ref Known, "yes"]}
+"""
+SIGNED = "\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: dev, Auth: {DefaultAuthorizer: AWS_IAM}}}\n"
+OF_SHOP = "{Path: /a, Method: GET, RestApiId: !Ref Shop}"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        f"!If [IsKnown, {{A: {{Type: Api, Properties: {OF_SHOP}}}}}, !Ref AWS::NoValue]",
+        f"{{A: !If [IsKnown, {{Type: Api, Properties: {OF_SHOP}}}, !Ref AWS::NoValue]}}",
+        f"{{A: {{Type: Api, Properties: !If [IsKnown, {OF_SHOP}, !Ref AWS::NoValue]}}}}",
+        "{A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: !If [IsKnown, !Ref Shop, x]}}}",
+        "{A: {Type: HttpApi, Properties: {Path: !Ref Unknown}}}",
+        "{A: {Type: HttpApi, Properties: {Path: !Sub '/${Unknown}', Method: !Ref Unknown}}}",
+        "{A: {Type: HttpApi, Properties: {Path: /a, Method: !Ref Unknown}}}",
+        "{A: {Type: HttpApi, Properties: !If [IsUnknown, {Path: /a}, {Path: /b}]}}",
+        "{A: {Type: HttpApi, Properties: [/a]}}",
+        "{A: {Type: HttpApi, Properties: {Fn::Transform: {Name: AWS::Include}}}}",
+    ],
+)
+def test_an_event_whose_api_or_path_is_not_certain_is_not_served(events, sites_of):
+    found = sites_of(f"Events: {events}", SIGNED, CONDITIONS)
+    assert found.sites == []
+    assert any("is not served" in line for line in found.warnings)
+
+
+@pytest.mark.parametrize("name", ["{a: b}", "[a]", "null", "5", "!Ref Unknown"])
+def test_an_authorizer_that_is_not_a_name_refuses(name, sites_of):
+    found = sites_of(
+        f"Events: {{A: {{Type: Api, Properties: {{Path: /a, Method: GET, Auth: {{Authorizer: {name}}}}}}}}}",
+        globals=CONDITIONS,
+    )
+    assert found.sites[0].endpoints["GET /a"].access.unsupported
+
+
+DOCUMENT = "paths: {/b: {get: {}}}"
+
+
+@pytest.mark.parametrize(
+    ("properties", "globals"),
+    [
+        ("{StageName: dev, DefinitionUri: api.yaml}", ""),
+        ("{StageName: dev, DefinitionBody: {Fn::Transform: {Name: AWS::Include}}}", ""),
+        (f"{{StageName: dev, DefinitionBody: {{{DOCUMENT}, Fn::Transform: {{Name: AWS::Include}}}}}}", ""),
+        (f"{{StageName: dev, DefinitionBody: {{{DOCUMENT}, x-amazon-apigateway-policy: {{}}}}}}", ""),
+        (f"{{StageName: dev, DefinitionBody: {{{DOCUMENT}, security: [{{unknown: []}}]}}}}", ""),
+        ("{StageName: dev, DefinitionBody: {paths: {/a: !If [IsUnknown, {}, {get: {}}]}}}", ""),
+        ("{StageName: dev, DefinitionBody: {paths: !If [IsUnknown, {}, {/a: {}}]}}", ""),
+        ("{StageName: dev, Fn::Transform: {Name: AWS::Include}}", ""),
+        ("{StageName: dev, Auth: {Fn::Transform: {Name: AWS::Include}}}", ""),
+        ("[StageName]", ""),
+        (
+            "{StageName: dev, Auth: {UsagePlan: {CreateUsagePlan: NONE}}}",
+            "Globals: {Api: {Auth: !If [IsKnown, {DefaultAuthorizer: AWS_IAM}, !Ref AWS::NoValue]}}",
+        ),
+    ],
+)
+def test_an_event_of_an_api_with_conditions_that_are_not_read_refuses(properties, globals, sites_of):
+    found = sites_of(
+        f"Events: {{A: {{Type: Api, Properties: {OF_SHOP}}}}}",
+        f"\n  Shop: {{Type: AWS::Serverless::Api, Properties: {properties}}}\n",
+        CONDITIONS + globals,
+    )
+    assert found.sites[0].endpoints["GET /a"].access.unsupported
+    assert any("is refused with 500" in line for line in found.warnings)
+
+
+def test_a_value_of_a_wrong_type_does_not_stop_the_server(sites_of):
+    found = sites_of(
+        f"Events: {{A: {{Type: Api, Properties: {OF_SHOP}}}}}",
+        "\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: dev, BinaryMediaTypes: 5, Variables: 7}}\n",
+    )
+    assert routes(found.sites[0]) == {"GET /a": "Pets"}
