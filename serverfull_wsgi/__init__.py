@@ -18,7 +18,6 @@ from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.assembly import create_app, needs_extra
 from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
 from serverfull_wsgi.auth.principal import Principal
-from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import (
@@ -66,6 +65,7 @@ from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import Logger, logger_from_context, stat_from_context
 
 if TYPE_CHECKING:
+    from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
     from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
     from serverfull_wsgi.queues.celery.queue import CeleryQueue
 
@@ -133,6 +133,8 @@ __all__ = [
 ]
 
 
+# Imported when it is first read: it imports AWS's API model, and servers without keys do not use it
+_ON_DEMAND = {"SigV4Middleware": "serverfull_wsgi.auth.sigv4.middleware"}
 # Classes that need an extra: imported when they are first read. Each has its module and its extra.
 _OPTIONAL = {
     "CeleryQueue": ("serverfull_wsgi.queues.celery.queue", "celery"),
@@ -143,6 +145,8 @@ _OPTIONAL = {
 def __getattr__(name: str) -> Any:
     if name == "app":
         value: Any = load_app()
+    elif name in _ON_DEMAND:
+        value = getattr(import_module(_ON_DEMAND[name]), name)
     elif name in _OPTIONAL:
         module, extra = _OPTIONAL[name]
         try:

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.auth.credentials import CredentialsFile
-from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
 from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.errors import ConfigurationError
@@ -554,6 +553,8 @@ def create_authentication(settings: Settings) -> Callable[[WSGIApplication], WSG
     """Return the middleware that checks signatures, or None if no credentials file is set."""
     if not settings.credentials_file:
         return None
+    from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware  # imports AWS's API model
+
     return partial(
         SigV4Middleware,
         credentials=CredentialsFile(settings.credentials_file),

@@ -148,6 +148,17 @@ assert "gunicorn.app.base" not in sys.modules and "awslambdaric" not in sys.modu
     assert result.returncode == 0, result.stderr
 
 
+def test_a_server_that_only_invokes_starts_without_the_imports_of_other_requests():
+    code = """
+import sys, serverfull_wsgi
+serverfull_wsgi.app.start()
+late = ("werkzeug", "boto3", "serverfull_wsgi.gateway", "serverfull_wsgi.api.model")
+print([name for name in sys.modules if name.startswith(late)])
+"""
+    result = python(code, SERVERFULL_FUNCTIONS="hello=tests.support.handlers.hello")
+    assert result.stdout.splitlines()[-1] == "[]", result.stderr
+
+
 def test_the_version_is_the_distributions():
     from importlib.metadata import version
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serverfull_wsgi.api.model import recorded
-from serverfull_wsgi.api.model.service import Operation
 from serverfull_wsgi.auth.principal import DEPLOY, INVOKE, PRINCIPAL, READ, Principal
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.settings.settings import is_process_variable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+    from serverfull_wsgi.api.model.service import Operation
 
 
 def authorize(environ: WSGIEnvironment, action: str, function: FunctionName | None = None) -> str | None:
@@ -63,4 +63,6 @@ def action_of(operation: Operation) -> str:
 
 def permission_of(operation: Operation) -> str:
     """Return AWS's name of an operation's permission, for messages."""
+    from serverfull_wsgi.api.model import recorded  # not imported by servers that only invoke
+
     return f"lambda:{recorded.NAMES_IN_MESSAGES.get(operation.name, operation.name)}"
