@@ -44,6 +44,7 @@ from serverfull_wsgi.gateway.formats import (
     rest_v1,
 )
 from serverfull_wsgi.gateway.formats.answers import scalar
+from serverfull_wsgi.gateway.formats.http_api import decoded_path
 from serverfull_wsgi.gateway.formats.parts import query_values
 from serverfull_wsgi.gateway.policies import Decision, evaluate
 from serverfull_wsgi.gateway.refused import Refused
@@ -59,6 +60,15 @@ class TokenVerifier(Protocol):
     def verify(self, authorizer: JwtAuthorizer, token: str) -> dict[str, str]:
         """Return the claims of a token as events have them. Raises `Refused`."""
         ...
+
+
+class _Key(NamedTuple):
+    """The key of a cached result. Two APIs never share a result: their authorizer may have looked at the API."""
+
+    authorizer: LambdaAuthorizer
+    api_id: str
+    stage: str
+    identity: bytes  # a digest, since clients choose the length of the values
 
 
 class _Result(NamedTuple):
@@ -90,7 +100,7 @@ class Authorizers:
         self._dispatcher = dispatcher
         self._api_keys = [key.encode() for key in api_keys]
         self._clock = clock
-        self._results: OrderedDict[tuple[LambdaAuthorizer, tuple[str, ...]], tuple[float, _Result]] = OrderedDict()
+        self._results: OrderedDict[_Key, tuple[float, _Result]] = OrderedDict()
         self._lock = threading.Lock()
 
     def check_api_key(self, request: HttpRequest, caller: Caller) -> Caller:
@@ -119,28 +129,28 @@ class Authorizers:
         identity = tuple(_value(source, request, route, context) for source in authorizer.sources)
         if not all(identity):
             raise Refused(Refusal.UNAUTHORIZED, "an identity source of the authorizer is missing")
-        if authorizer.validation and not re.search(authorizer.validation, identity[0]):
+        if authorizer.validation and identity and not re.search(authorizer.validation, identity[0]):
             raise Refused(Refusal.UNAUTHORIZED, "the token does not match the authorizer's expression")
         arn = self._method_arn(authorizer, request, route)
-        result = self._cached(authorizer, identity)
+        is_cached = authorizer.ttl > 0 and bool(identity)
+        key = _Key(authorizer, route.stage.api_id, route.stage.name, _digest(identity))
+        result = self._cached(key) if is_cached else None
         if result is None:
             result = self._run(authorizer, request, route, context, identity, arn)
-            if authorizer.ttl > 0 and identity:
-                self._keep(authorizer, identity, result)
+            if is_cached:
+                self._keep(key, result)
         _decide(result, arn)
         return context.caller._replace(lambda_context=result.context, principal_id=result.principal_id)
 
-    def _cached(self, authorizer: LambdaAuthorizer, identity: tuple[str, ...]) -> _Result | None:
-        if authorizer.ttl <= 0 or not identity:
-            return None
+    def _cached(self, key: _Key) -> _Result | None:
         with self._lock:
-            end, result = self._results.get((authorizer, identity), (0.0, None))
+            end, result = self._results.get(key, (0.0, None))
         return result if self._clock() < end else None
 
-    def _keep(self, authorizer: LambdaAuthorizer, identity: tuple[str, ...], result: _Result) -> None:
+    def _keep(self, key: _Key, result: _Result) -> None:
         with self._lock:
-            self._results[authorizer, identity] = self._clock() + authorizer.ttl, result
-            self._results.move_to_end((authorizer, identity))
+            self._results[key] = self._clock() + key.authorizer.ttl, result
+            self._results.move_to_end(key)
             if len(self._results) > CACHED_RESULTS:
                 self._results.popitem(last=False)
 
@@ -163,7 +173,7 @@ class Authorizers:
             raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer did not run: {error.evidence}") from None
         try:
             value = json.loads(outcome.payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if outcome.function_error:
             if authorizer.is_rest and isinstance(value, dict) and value.get("errorMessage") == "Unauthorized":
@@ -175,8 +185,8 @@ class Authorizers:
         name = self._dispatcher.name(authorizer.function)
         stage = route.stage.name or (rest_v1.DEFAULT_STAGE if authorizer.is_rest else "$default")
         api = f"arn:{partition_of(name.region)}:execute-api:{name.region}:{name.account_id}:{route.stage.api_id}"
-        path = unquote(request.path)  # a policy must not depend on the spelling of a path that the route ignores
-        path = path.strip("/") if authorizer.is_rest else path[1:]
+        # as the function decodes it: a policy must not depend on the spelling of a path
+        path = unquote(request.path).strip("/") if authorizer.is_rest else decoded_path(request.path)[1:]
         return f"{api}/{stage}/{request.method}/{path}"
 
 
@@ -226,6 +236,10 @@ def _result(authorizer: LambdaAuthorizer, value: Any) -> _Result:
     if not isinstance(policy, dict) or not isinstance(principal, str) or not principal:
         raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer did not return principalId and policyDocument")
     return _Result(policy, principal, context)
+
+
+def _digest(identity: tuple[str, ...]) -> bytes:
+    return hashlib.sha256(json.dumps(identity).encode()).digest()
 
 
 def _decide(result: _Result, arn: str) -> None:

@@ -6,10 +6,11 @@ from werkzeug.test import Client
 from serverfull_wsgi import Application, StaticFetcher
 from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
 from serverfull_wsgi.gateway.authorizers import Authorizers
-from serverfull_wsgi.gateway.formats import Route, Stage, http_v1, http_v2, rest_v1
+from serverfull_wsgi.gateway.formats import HttpRequest, RequestContext, Route, Stage, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.policies import Decision, evaluate, matches
+from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.gateway.sites import Endpoint, http_api, rest_api
 
 pytestmark = pytest.mark.quick
@@ -20,14 +21,14 @@ HEADER = (("header", "Authorization"),)
 class Api:
     """An API with one authorizer for all its routes, and the events that the authorizer received."""
 
-    def __init__(self, kind, authorizer=None, answer=None, keys=(), needs_api_key=False):
+    def __init__(self, kind, authorizer=None, answer=None, keys=(), needs_api_key=False, key="GET /pets"):
         self.events, self.answer, self.time = [], answer, 0.0
         is_rest = kind == "REST"
         format = {"REST": rest_v1, "H1": http_v1, "H2": http_v2}[kind]
         stage = Stage("Prod" if is_rest else "$default", "shop")
         endpoints = {
             key: Endpoint(Route(key, "echo", stage), format, access=Access("", authorizer, needs_api_key))
-            for key in ("GET /pets", "GET /cats", "POST /pets/{id}")
+            for key in (key, "GET /cats", "POST /pets/{id}")
         }
         site = rest_api(("shop",), endpoints) if is_rest else http_api(("shop",), endpoints)
         functions = {"echo": lambda event, context: {"statusCode": 200, "body": repr(event["requestContext"])}}
@@ -228,6 +229,27 @@ def test_nothing_is_cached_without_a_time_or_without_an_identity():
         assert len(api.events) == 2
 
 
+def test_two_apis_and_two_stages_share_no_result():
+    calls = []
+
+    def run(event, context):
+        calls.append(event["routeArn"])
+        return {"isAuthorized": ":shop/$default/" in event["routeArn"]}
+
+    application = Application(StaticFetcher({"auth": run}))
+    authorizers = Authorizers(application.dispatcher)
+    authorizer = LambdaAuthorizer("auth", False, payload="2.0", is_simple=True, sources=HEADER, ttl=300)
+    request = HttpRequest(headers=[("Authorization", "x")])
+    for stage in (Stage("$default", "shop"), Stage("$default", "bank"), Stage("dev", "shop")):
+        route = Route("GET /", "echo", stage)
+        if len(calls) == 0:
+            authorizers.authorize(authorizer, request, route, RequestContext())
+        else:
+            with pytest.raises(Refused):
+                authorizers.authorize(authorizer, request, route, RequestContext())
+    assert len(calls) == 3
+
+
 # Paths that a policy names
 
 
@@ -238,6 +260,23 @@ def test_a_policy_holds_for_each_spelling_of_a_path(path):
         {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:execute-api:*:*:shop/Prod/GET/pets"}
     )
     assert api.client.get(f"http://localhost{path}", headers={"Authorization": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/admin/x", "/%61dmin/x", "/%2561dmin/x", "/admin%2Fx", "/admin%252Fx", "/admin/x%3Fy"]
+)
+def test_a_policy_of_an_http_api_sees_the_path_that_the_function_sees(path):
+    api = Api("H2", LambdaAuthorizer("auth", False, sources=HEADER), policy(resource="*"), key="ANY /{proxy+}")
+    api.answer["policyDocument"]["Statement"].append(
+        {"Effect": "Deny", "Action": "*", "Resource": "arn:aws:execute-api:*:*:shop/$default/GET/admin/x"}
+    )
+    assert api.client.get(f"http://localhost{path}", headers={"Authorization": "x"}).status_code == 403
+    assert api.get("/other", Authorization="x").status_code == 200
+
+
+def test_an_expression_without_an_identity_source_has_nothing_to_match():
+    api = Api("REST", LambdaAuthorizer("auth", True, validation="x"), policy())
+    assert api.get(Authorization="y").status_code == 200
 
 
 def test_statements_of_a_policy():
