@@ -123,7 +123,11 @@ ROWS = [
         test="executors/isolated/test_environments.py::test_the_trace_of_a_function_has_a_root_a_parent_and_sampled",
         reason="`_X_AMZN_TRACE_ID`",
     ),
-    Row("the code is in /var/task, and layers are in /opt", reason="Layers and the code are where they are"),
+    Row(
+        "the code is in /var/task, and layers are in /opt",
+        test="executors/isolated/test_root.py::test_the_layers_are_merged_below_opt",
+        reason="Without [a root directory of its own](guide/isolation.md#a-root-directory-of-its-own)",
+    ),
     Row(
         "the environment has credentials", reason="No credentials: a function finds AWS's by what its own variables say"
     ),
