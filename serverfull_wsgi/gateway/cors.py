@@ -67,13 +67,18 @@ def parse_cors(value: Any) -> Cors | None:
     if not members:
         return None
     return Cors(
-        texts(members.get("AllowOrigins")),
-        texts(members.get("AllowMethods")),
-        texts(members.get("AllowHeaders")),
-        texts(members.get("ExposeHeaders")),
+        _values(members.get("AllowOrigins")),
+        _values(members.get("AllowMethods")),
+        _values(members.get("AllowHeaders")),
+        _values(members.get("ExposeHeaders")),
         whole_number(members.get("MaxAge")),
         is_true(members.get("AllowCredentials")),
     )
+
+
+def _values(value: Any) -> tuple[str, ...]:
+    """Return the texts of a list that a header may have: a line break in it would make each answer fail."""
+    return tuple(text for text in texts(value) if text.isprintable())
 
 
 def is_preflight(request: HttpRequest) -> bool:

@@ -129,8 +129,11 @@ class _Incoming:
 
 
 def send(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
-    """Send an answer as a WSGI response."""
-    start_response(_status_line(answer.status), answer.headers)
+    """Send an answer as a WSGI response. Header values that are not ASCII are sent as UTF-8."""
+    headers = answer.headers
+    if not all(value.isascii() for _, value in headers):  # WSGI passes each byte of a header as one character
+        headers = [(name, value.encode("utf-8", "replace").decode("latin-1")) for name, value in headers]
+    start_response(_status_line(answer.status), headers)
     return [answer.body] if answer.body else NO_BODY
 
 

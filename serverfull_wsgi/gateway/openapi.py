@@ -8,6 +8,7 @@ Source: the reference of the ``x-amazon-apigateway`` extensions in the developer
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ _UNSUPPORTED = (  # members of a document, a path or an operation that are or ma
 )
 _AUTH = "x-amazon-apigateway-auth"
 _HEADER = "method.response.header."
+_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
 class OpenApiRoute(NamedTuple):
@@ -197,11 +199,14 @@ def identity_source(text: str) -> tuple[str, str]:
 
 
 def mock_headers(integration: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the headers of a mock's default answer. Their values are in quotes."""
+    """Return the headers of a mock's default answer. Their values are in quotes. Invalid headers are left out."""
     answers = mapping(integration.get("responses"))
     answer = mapping(answers.get("default") or next(iter(answers.values()), None))
     return tuple(
         (name.removeprefix(_HEADER), str(value).strip("'"))
         for name, value in mapping(answer.get("responseParameters")).items()
-        if name.startswith(_HEADER) and isinstance(value, str)
+        if name.startswith(_HEADER)
+        and _token.fullmatch(name.removeprefix(_HEADER))
+        and isinstance(value, str)
+        and value.isprintable()
     )

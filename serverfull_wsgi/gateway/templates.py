@@ -271,7 +271,8 @@ def _preflights(api: _Api) -> Mapping[str, Endpoint]:
         if is_true(members.get("AllowCredentials")):
             lines.append(("Access-Control-Allow-Credentials", "true"))
         key = f"OPTIONS {path}"
-        routes[key] = Endpoint(Route(key, stage=api.stage), rest_v1, fixed=tuple(lines))
+        printable = tuple(line for line in lines if line[1].isprintable())
+        routes[key] = Endpoint(Route(key, stage=api.stage), rest_v1, fixed=printable)
     return routes
 
 

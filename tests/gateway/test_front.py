@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.test import Client
+from werkzeug.test import Client, create_environ
 
 from serverfull_wsgi import Application, ConfigurationError, Function, StaticFetcher
 from serverfull_wsgi.front import Front, Route
@@ -34,7 +34,12 @@ FUNCTIONS = {
         "isBase64Encoded": True,
     },
 }
+FUNCTIONS["named"] = lambda event, context: {
+    "statusCode": 200,
+    "headers": {"content-disposition": "attachment; filename=日本.pdf", "x-name": "José", "set-cookie": "a=→"},
+}
 ROUTES = [
+    Route("GET /named", "named"),
     Route("GET /pets/{id}", "echo"),
     Route("ANY /echo/{proxy+}", "echo"),
     Route("POST /pets", "created"),
@@ -189,3 +194,17 @@ def test_a_mounted_front_serves_the_paths_below_its_mount():
     mounted = DispatcherMiddleware(lambda *_: [], {"/shop": Front(application, [Route("$default", "echo")])})
     assert Client(mounted).get("/shop/pets/a%20b").text == "/pets/a b"
     application.close()
+
+
+def test_header_values_of_a_result_are_sent_as_utf_8():
+    application = Application(StaticFetcher(FUNCTIONS))
+    lines = []
+    environ = create_environ("/named")
+    Front(application, ROUTES)(environ, lambda status, headers: lines.extend(headers))
+    application.close()
+    sent = {name.lower(): value.encode("latin-1").decode() for name, value in lines}
+    assert (sent["content-disposition"], sent["x-name"], sent["set-cookie"]) == (
+        "attachment; filename=日本.pdf",
+        "José",
+        "a=→",
+    )

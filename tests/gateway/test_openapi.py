@@ -193,3 +193,16 @@ def test_a_macro_may_add_conditions():
 def test_a_timeout_with_too_many_digits_is_left_out():
     integration = {**PROXY, "timeoutInMillis": "9" * 5000}
     assert read({"x-amazon-apigateway-integration": integration}).timeout == 0
+
+
+def test_a_mock_leaves_out_headers_that_http_does_not_allow():
+    start = "method.response.header."
+    parameters = {
+        f"{start}A": "'1'",
+        f"{start}B": "'1\r\nC: 2'",
+        f"{start}D E": "'1'",
+        start: "'1'",
+        f"{start}F\n": "'1'",
+    }
+    answers = {"default": {"responseParameters": parameters}}
+    assert read({"x-amazon-apigateway-integration": {"type": "mock", "responses": answers}}).fixed == (("A", "1"),)

@@ -367,3 +367,14 @@ def test_a_value_of_a_wrong_type_does_not_stop_the_server(sites_of):
         "\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: dev, BinaryMediaTypes: 5, Variables: 7}}\n",
     )
     assert routes(found.sites[0]) == {"GET /a": "Pets"}
+
+
+def test_values_of_cors_that_no_header_can_have_are_left_out(sites_of):
+    found = sites_of(
+        f"Events: {{A: {{Type: Api, Properties: {OF_SHOP}}}}}\n"
+        'FunctionUrlConfig: {AuthType: NONE, Cors: {AllowOrigins: ["*"], AllowHeaders: ["a\\nb", c]}}',
+        "\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: dev, Cors: {AllowOrigin: \"'a\\nb: c'\"}}}\n",
+    )
+    fixed = next(site.endpoints["OPTIONS /a"].fixed for site in found.sites if site.is_api)
+    assert fixed == (("Access-Control-Allow-Methods", "GET,OPTIONS"),)
+    assert next(site.cors.headers for site in found.sites if not site.is_api) == ("c",)
