@@ -11,6 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -97,7 +98,7 @@ def _read_again(issuer: str, known: dict[str, Any], now: float) -> _Keys:
     """Return the issuer's keys, or the known ones for a while if the issuer does not answer."""
     try:
         return _Keys(_read_keys(issuer), now + LIFETIME, now + REFRESH)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, HTTPException) as error:
         LOGGER.warning("cannot read the keys of the issuer %s, will try again in %g s: %s", issuer, REFRESH, error)
         return _Keys(known, now + REFRESH, now + REFRESH)
 
@@ -128,7 +129,10 @@ def _unauthorized(reason: str) -> Refused:
 
 
 def _read_keys(issuer: str) -> dict[str, Any]:
-    """Return an issuer's RSA keys by id. Raises OSError, and ValueError for a document of a wrong form."""
+    """Return an issuer's RSA keys by id.
+
+    Raises OSError and HTTPException, and ValueError and RecursionError for a document of a wrong form.
+    """
     document = _read(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     uri = document.get("jwks_uri")
     if not isinstance(uri, str):
@@ -139,16 +143,21 @@ def _read_keys(issuer: str) -> dict[str, Any]:
         if isinstance(members, dict) and members.get("kty") == "RSA" and members.get("use", "sig") == "sig":
             try:
                 keys[str(members.get("kid", ""))] = jwt.PyJWK(members, algorithm="RS256").key
-            except jwt.PyJWTError as error:
-                raise ValueError(str(error)) from None
+            except jwt.PyJWTError as error:  # the other keys stay good
+                LOGGER.warning("cannot use the key %.100r of the issuer %s: %s", members.get("kid"), issuer, error)
     return keys
 
 
-def _read(url: str) -> dict[str, Any]:
+def _check(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise ValueError(f"{url!r} is neither https nor on the loopback")
+
+
+def _read(url: str) -> dict[str, Any]:
+    _check(url)
     with urlopen(Request(url, headers={"Accept": "application/json"}), timeout=TIMEOUT) as answer:  # noqa: S310
+        _check(answer.url)  # after redirections
         text = answer.read(DOCUMENT_LIMIT + 1)
     if len(text) > DOCUMENT_LIMIT:
         raise ValueError(f"{url!r} has more than {DOCUMENT_LIMIT:,} bytes")

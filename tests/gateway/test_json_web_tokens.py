@@ -209,3 +209,35 @@ def test_keys_come_over_https_or_from_the_loopback_only():
         url = "http://issuer.example"
 
     assert Api(Elsewhere()).get(jwt.encode({"iss": Elsewhere.url}, "secret" * 8)).status_code == 401
+
+
+@pytest.mark.parametrize("jwks_uri", ["{}/a b", "{}/[", "{}/nested", 5, "ftp://localhost/keys"])
+def test_an_issuer_whose_documents_are_faulty_is_not_called_all_the_time(jwks_uri, httpserver):
+    issuer, reads = Issuer(httpserver), []
+    httpserver.clear()
+
+    def answer(request):
+        reads.append(request)
+        uri = jwks_uri.format(issuer.url) if isinstance(jwks_uri, str) else jwks_uri
+        return Response(json.dumps({"jwks_uri": uri}))
+
+    httpserver.expect_request("/.well-known/openid-configuration").respond_with_handler(answer)
+    httpserver.expect_request("/nested").respond_with_data("[" * 100_000)
+    api = Api(issuer)
+    assert [api.get(issuer.token()).status_code for _ in range(3)] == [401, 401, 401]
+    assert len(reads) == 1
+
+
+def test_a_faulty_key_of_an_issuer_leaves_the_others_good(issuer):
+    issuer.keys = [{"kty": "RSA", "kid": "broken", "n": "AA", "e": "AQAB"}, {"kty": "RSA"}, *issuer.keys]
+    assert Api(issuer).get(issuer.token()).status_code == 200
+
+
+def test_a_redirection_from_the_loopback_to_plain_http_elsewhere_is_refused(issuer, httpserver):
+    elsewhere = f"http://0.0.0.0:{httpserver.port}"  # Linux connects this to the loopback
+    httpserver.clear()
+    httpserver.expect_request("/.well-known/openid-configuration").respond_with_json({"jwks_uri": f"{issuer.url}/to"})
+    httpserver.expect_request("/to").respond_with_data("", 302, {"Location": f"{elsewhere}/keys"})
+    httpserver.expect_request("/keys").respond_with_handler(issuer.answer)
+    assert Api(issuer).get(issuer.token()).status_code == 401
+    assert issuer.reads == 1
