@@ -461,6 +461,18 @@ def test_a_changed_variable_makes_a_new_snapshot_and_ends_the_old_one(own, snap)
 # Limits
 
 
+@pytest.mark.parametrize("sandbox", ["namespaces", "root"])
+def test_a_snapshot_and_its_environments_can_have_no_network(snap, sandbox):
+    needs_sandbox(sandbox)
+    look = "import socket\nnames = [name for _, name in socket.if_nameindex()]"
+    with executing(sandbox=sandbox) as executor:
+        snapping = snap(look, network="none")
+        for _ in range(2):  # the second one starts from the spare
+            assert result(executor, snapping, f"{look}\nvalue = [names, ID is not None]") == [["lo"], True]
+            wait_until(lambda: named(executor, SPARE_NAME))
+            run(executor, snapping, "os._exit(0)")
+
+
 def test_an_environment_of_a_snapshot_is_killed_as_a_whole(executor, snap):
     with executing(sandbox=executor.sandbox) as own:
         snapping = snap(timeout=0.5)
@@ -546,4 +558,4 @@ def test_starts_from_snapshots_leave_no_resources(executor, snap, tmp_path, monk
             list(pool.map(end, range(6)))
             before = resources()
             list(pool.map(end, range(20)))
-            assert resources() == before
+            wait_until(lambda: resources() == before)

@@ -330,7 +330,7 @@ class Spawner:
         request = request._replace(place=place, own_proc=self.own_proc and not place.is_in_snapshot)
         with _open_groups(group) as groups:
             client.send(request, [*fds, *groups])
-        self._request_spare(client)
+        self._request_spare(client, self._network_of(function))
 
     def _start_request(
         self, function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str
@@ -364,11 +364,11 @@ class Spawner:
             root=self._roots.root(function, spec) if self.has_root else None,
         )
 
-    def _request_spare(self, client: ForkServerClient) -> None:
-        """Have an environment forked for the next start request."""
+    def _request_spare(self, client: ForkServerClient, network: str = "") -> None:
+        """Have an environment forked for the next start request, in the default network unless another is named."""
         with self._lock:
             group = client.spare_group = client.spare_group or self.groups.create()
-            place = self._place(group, self._network)
+            place = self._place(group, network or self._network)
         if isinstance(client, SnapshotClient):
             place = self._place_in_snapshot(place)
         with contextlib.suppress(ZygoteDied), _open_groups(group if client.needs_groups else None) as groups:
