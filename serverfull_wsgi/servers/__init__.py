@@ -13,6 +13,7 @@ In a gunicorn worker:
 2. `Application.start` opens its resources, in the worker, before the first request.
 3. `Application.watch_shutdown` gets a function that returns the seconds left after a stop.
 4. `gunicorn.workers.adopt` keeps slow clients from the worker's threads.
+   With ``--server granian``, `gunicorn.granian.GranianWorker` takes the place of gunicorn's own worker classes.
 5. `Application.close` lets accepted events finish. The hook ``worker_exit`` calls it; with the command ``gunicorn`` and
    no hooks, the end of the interpreter does.
 """
