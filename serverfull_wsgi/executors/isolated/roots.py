@@ -69,7 +69,7 @@ class Roots:
             mounts = (*mounts, *(Mount(folder, folder) for folder in _server_folders()))
         return Root(
             code=function.code or "",
-            layers=tuple(filter(os.path.isdir, function.layers)),
+            layers=_different(function.layers),
             tmp_size=int(function.ephemeral_storage) * MIB,
             shm_size=int(function.memory_size) * MIB,
             mounts=mounts,
@@ -87,6 +87,15 @@ class Roots:
                 seen,
                 directory,
             )
+
+
+def _different(layers: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers that exist, each once; the last place of a layer counts.
+
+    >>> _different(["/usr", "/nowhere", "/bin", "/usr"])
+    ('/bin', '/usr')
+    """
+    return tuple(reversed(dict.fromkeys(filter(os.path.isdir, reversed(layers)))))
 
 
 def _server_folders() -> list[str]:

@@ -115,7 +115,14 @@ def enter(target: str, root: Root, tmp: int, kept: Collection[str] = ()) -> None
     if len(layers) == 1:
         _bind("layer", layers[0], target + OPT)
     elif layers:
-        mounts.mount_overlay(target + OPT, layers)
+        try:
+            mounts.mount_overlay(target + OPT, layers)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise OSError(
+                f"its layers {', '.join(root.layers)} cannot be merged by an overlay mount: {reason}; copy them into "
+                "one folder, or set SERVERFULL_SANDBOX=namespaces"
+            ) from None
     for path, fd in trees:
         os.makedirs(target + path, exist_ok=True)
         mounts.attach(fd, target + path)

@@ -22,6 +22,8 @@ def probe(mounts: MountServer) -> SandboxSupport:
     with open(reader, "rb") as report:
         reasons = report.read()
     os.waitpid(pid, 0)
+    if mounts.target:
+        linux.remove_tree(_folder(mounts))
     if not reasons:
         return SandboxSupport(*["the test process ended without a result"] * len(SandboxSupport._fields))
     return SandboxSupport(*json.loads(reasons))
@@ -45,11 +47,17 @@ def _report_support(writer: int, mounts: MountServer) -> None:
 
 def _enter_root(mounts: MountServer) -> None:
     """Enter a root directory. Nothing of the machine's can be mounted afterwards."""
-    os.mkdir(directory := f"{mounts.target}-probe")
+    directory = _folder(mounts)
+    layers = (f"{directory}/1", f"{directory}/2")
+    for path in layers:
+        os.makedirs(path)
     tmp = mounts.tmp(directory, 1 << 20, [])
-    os.rmdir(directory)
     root.prepare(mounts.template(), mounts.target)
-    root.enter(mounts.target, root.Root("", (), 1 << 20, 1 << 20), tmp, mounts.kept)
+    root.enter(mounts.target, root.Root("", layers, 1 << 20, 1 << 20), tmp, mounts.kept)
+
+
+def _folder(mounts: MountServer) -> str:
+    return f"{mounts.target}-probe"
 
 
 def _error_of(mount: Callable[[], None]) -> str:
