@@ -15,6 +15,7 @@ reference. What restricts the callers of a route and is not supported makes the 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,9 +29,10 @@ from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.formats import function_url as url_format
 from serverfull_wsgi.gateway.sites import Endpoint, Format, Site
-from serverfull_wsgi.gateway.values import function_in, is_true, mapping, texts, whole_number
+from serverfull_wsgi.gateway.values import function_in, has_transform, is_true, listed, mapping, texts, whole_number
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
 
+_condition = re.compile(r'"(authenticate-\w+|jwt-validation|source-ip|http-header|query-string)"')  # who may call
 _stand_in = re.compile(r"unresolved:([A-Za-z0-9]+)")
 
 
@@ -115,6 +117,8 @@ class CloudFormationSites:
                 continue
             access = Access("" if auth in ("NONE", "AWS_IAM") else f"AuthType {auth or 'without a value'}")
             access = access._replace(needs_signature=auth == "AWS_IAM")
+            if has_transform(self._declared(id)):
+                access = Access("a macro that may add conditions")
             if access.unsupported:
                 self._warn_refused(id, access.unsupported)
             function = f"{name}:{qualifier}" if qualifier and ":" not in name else name
@@ -135,10 +139,34 @@ class CloudFormationSites:
                 continue
             attributes = {
                 str(mapping(each).get("Key")): mapping(each).get("Value")
-                for each in properties.value("TargetGroupAttributes") or []
+                for each in listed(properties.value("TargetGroupAttributes"))
             }
             is_multi = is_true(attributes.get("lambda.multi_value_headers.enabled"))
-            yield sites.load_balancer(id, TargetGroup(has_multi_value_headers=is_multi, function=functions[0]))
+            access = Access(self._condition_of_listeners(id))
+            if access.unsupported:
+                self._warn_refused(id, access.unsupported)
+            group = TargetGroup(has_multi_value_headers=is_multi, function=functions[0])
+            yield sites.load_balancer(id, group, access)
+
+    def _condition_of_listeners(self, group: str) -> str:
+        """Return a condition of a listener or a rule that forwards to a target group; an empty text without one.
+
+        The text of the resource is searched, so a condition inside of an intrinsic function counts too.
+        """
+        reference = re.compile(rf'"{group}"|\$\{{{group}\}}')
+        rules = {id: text for id, text in self._texts("ListenerRule") if reference.search(text)}
+        of_rules = {self._target(id, "ListenerArn") for id in rules}
+        for id, text in self._texts("Listener"):
+            if reference.search(text):
+                rules[id] = text
+            if (id in rules or id in of_rules) and "MutualAuthentication" in self._declared(id):
+                return f"MutualAuthentication of {id}"
+        found = ((id, _condition.search(text)) for id, text in rules.items())
+        return next((f"{match[1]} of {id}" for id, match in found if match), "")
+
+    def _texts(self, type: str) -> Iterator[tuple[str, str]]:
+        for id, _ in self._of_type(f"AWS::ElasticLoadBalancingV2::{type}"):
+            yield id, json.dumps(self._declared(id))
 
     def _named(self, value: Any) -> str:
         try:
@@ -160,7 +188,11 @@ class CloudFormationSites:
             for route_id, route in self._of_type("AWS::ApiGatewayV2::Route"):
                 if self._target(route_id, "ApiId") == id:
                     key = route.text("RouteKey")
-                    endpoints[key] = self._http_endpoint(route_id, route, key, stage, integrations)
+                    if not key:
+                        self._warn(route_id, "its RouteKey is not known, so it is not served")
+                        continue
+                    condition = self._condition_of_api(id, properties)
+                    endpoints[key] = self._http_endpoint(route_id, route, key, stage, integrations, condition)
             self._add_document(id, properties, stage, endpoints, is_rest=False)
             if endpoints:
                 names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
@@ -176,7 +208,7 @@ class CloudFormationSites:
         return Stage("$default", api.lower(), self._account_id)
 
     def _http_endpoint(
-        self, id: str, route: Properties, key: str, stage: Stage, integrations: dict[str, Properties]
+        self, id: str, route: Properties, key: str, stage: Stage, integrations: dict[str, Properties], condition: str
     ) -> Endpoint:
         target = self._target(id, "Target").rpartition("/")[2]
         integration = integrations.get(target)
@@ -185,6 +217,8 @@ class CloudFormationSites:
         format: Format = http_v1 if payload == "1.0" else http_v2
         milliseconds = whole_number(integration.value("TimeoutInMillis")) if integration else None
         access = self._access(id, route, is_rest=False)
+        if condition:
+            access = Access(condition)
         if not function or (integration and integration.text("IntegrationType") != "AWS_PROXY"):
             access = Access("an integration without a function of this template")
         if access.unsupported:
@@ -202,7 +236,7 @@ class CloudFormationSites:
             endpoints: dict[str, Endpoint] = {}
             for method_id, method in self._of_type("AWS::ApiGateway::Method"):
                 if self._target(method_id, "RestApiId") == id:
-                    endpoint = self._rest_endpoint(method_id, method, stage, "Policy" in self._declared(id))
+                    endpoint = self._rest_endpoint(method_id, method, stage, self._condition_of_api(id, properties))
                     if endpoint is not None:
                         endpoints[endpoint.route.key] = endpoint
             self._add_document(id, properties, stage, endpoints, is_rest=True)
@@ -221,12 +255,15 @@ class CloudFormationSites:
                     return name, {str(key): str(value) for key, value in variables.items()}
         return "prod", {}  # CDK's name
 
-    def _rest_endpoint(self, id: str, method: Properties, stage: Stage, has_policy: bool) -> Endpoint | None:
+    def _rest_endpoint(self, id: str, method: Properties, stage: Stage, condition: str) -> Endpoint | None:
         path = self._path(self._target(id, "ResourceId"))
         if path is None:
             self._warn(id, "its ResourceId is no resource of this template, so it is not served")
             return None
         name = method.text("HttpMethod").upper()
+        if not name:
+            self._warn(id, "its HttpMethod is not known, so it is not served")
+            return None
         key = f"{name} {path}"
         integration = mapping(method.value("Integration"))
         if str(integration.get("Type")).upper() == "MOCK":
@@ -235,8 +272,8 @@ class CloudFormationSites:
         uri = mapping(self._declared(id).get("Integration")).get("Uri")
         function = self._named(uri)
         access = self._access(id, method, is_rest=True)
-        if has_policy:
-            access = Access("the Policy of the API")
+        if condition:
+            access = Access(condition)
         if "RequestValidatorId" in self._declared(id):
             access = Access("RequestValidatorId")
         if not function or str(integration.get("Type")).upper() != "AWS_PROXY":
@@ -265,6 +302,19 @@ class CloudFormationSites:
 
     # Both
 
+    def _condition_of_api(self, id: str, properties: Properties) -> str:
+        """Return a condition for all routes of an API that is not supported; an empty text without one."""
+        declared = self._declared(id)
+        if "Policy" in declared:
+            return "the Policy of the API"
+        if has_transform(declared):
+            return "a macro that may add conditions"
+        if "BodyS3Location" in declared:
+            return "a document in BodyS3Location"
+        if properties.value("Body") is None and properties.has_problem("Body"):
+            return "a Body that cannot be resolved"
+        return openapi.unsupported_member(mapping(properties.value("Body")))
+
     def _add_document(
         self, id: str, properties: Properties, stage: Stage, endpoints: dict[str, Endpoint], *, is_rest: bool
     ) -> None:
@@ -273,7 +323,8 @@ class CloudFormationSites:
             self._warn(id, "BodyS3Location is not read; write the document as Body")
         for found in openapi.routes(mapping(properties.value("Body")), is_rest=is_rest):
             format: Format = rest_v1 if is_rest else http_v1 if found.payload == "1.0" else http_v2
-            access = Access("the Policy of the API") if "Policy" in self._declared(id) else found.access
+            condition = self._condition_of_api(id, properties)
+            access = Access(condition) if condition else found.access
             if found.fixed is None and access.unsupported:
                 self._warn_refused(id, f"{found.key}: {access.unsupported}")
             route = Route(found.key, found.function, stage, operation_name=found.operation_name)
@@ -283,6 +334,8 @@ class CloudFormationSites:
         """Return the conditions of a method or route."""
         kind = route.text("AuthorizationType").upper() or "NONE"
         declared = self._declared(id)
+        if has_transform(declared):
+            return Access("a macro that may add conditions")
         needs_api_key = declared.get("ApiKeyRequired", False) not in (False, "false")
         if route.has_problem("AuthorizationType") or (needs_api_key and not is_rest):
             return Access("AuthorizationType" if not needs_api_key else "ApiKeyRequired of an HTTP API")

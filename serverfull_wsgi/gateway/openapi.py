@@ -66,7 +66,7 @@ def routes(document: Mapping[str, Any], *, is_rest: bool) -> Iterator[OpenApiRou
                 continue
             key = "$default" if path in ("$default", "/$default") and not is_rest else f"{name} {path}"
             route = _route(document, key, operation, is_rest)
-            if unsupported := _unsupported(document, mapping(document.get("paths")), methods):
+            if unsupported := unsupported_member(document, mapping(document.get("paths")), methods):
                 route = route._replace(access=route.access.both(Access(unsupported)))
             yield route
 
@@ -74,13 +74,14 @@ def routes(document: Mapping[str, Any], *, is_rest: bool) -> Iterator[OpenApiRou
 def common_access(document: Mapping[str, Any], *, is_rest: bool) -> Access:
     """Return the conditions that a document sets for a route that it does not have itself."""
     paths = mapping(document.get("paths"))
-    unsupported = _unsupported(document, paths)
+    unsupported = unsupported_member(document, paths)
     if not all(isinstance(each, dict) for each in (document.get("paths", {}), *paths.values())):
         unsupported = unsupported or "a path that cannot be resolved"
     return Access(unsupported) if unsupported else _access(document, {}, is_rest)
 
 
-def _unsupported(*mappings: Mapping[str, Any]) -> str:
+def unsupported_member(*mappings: Mapping[str, Any]) -> str:
+    """Return a member that is or may be an unsupported condition for callers; an empty text without one."""
     return next((name for each in mappings for name in _UNSUPPORTED if name in each), "")
 
 
@@ -96,7 +97,7 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
     function = function_in(integration.get("uri"))
     if kind != "aws_proxy" or not function:
         return OpenApiRoute(key, access=Access(f"an integration of type {kind!r} without a Lambda function"))
-    if unsupported := _unsupported(operation, integration):
+    if unsupported := unsupported_member(operation, integration):
         return OpenApiRoute(key, function, access=Access(unsupported))
     route = OpenApiRoute(
         key,

@@ -125,7 +125,7 @@ def function_url(names: tuple[str, ...], endpoint: Endpoint, *, cors: Cors | Non
     return Site("function URL", names, url_format, endpoints, lambda *_: endpoint, cors=cors, preflight_status=200)
 
 
-def load_balancer(name: str, group: TargetGroup) -> Site:
+def load_balancer(name: str, group: TargetGroup, access: Access = OPEN) -> Site:
     """Return a load balancer with one target group: each method and path is a call of its function."""
-    endpoint = Endpoint(group, alb)
+    endpoint = Endpoint(group, alb, access=access)
     return Site("load balancer", (name,), alb, {"$default": endpoint}, lambda *_: endpoint)

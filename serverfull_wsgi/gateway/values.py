@@ -13,6 +13,11 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def listed(value: Any) -> list[Any]:
+    """Return a list, or an empty one for any other value."""
+    return value if isinstance(value, list) else []
+
+
 def texts(value: Any) -> tuple[str, ...]:
     """Return the texts of a list, or of a single value; none for None."""
     if isinstance(value, list):

@@ -136,6 +136,7 @@ REFUSED = [
     {"Route": route(AuthorizationType="CUSTOM", AuthorizerId=ref("Nothing"))},
     {"Route": route(AuthorizationType=ref("Nothing"))},
     {"Route": route(ApiKeyRequired=True)},
+    {"Api": resource("ApiGatewayV2::Api", ProtocolType="HTTP", BodyS3Location={"Bucket": "b", "Key": "k"})},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="HTTP_PROXY")},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="AWS_PROXY")},
 ]
@@ -210,6 +211,11 @@ REFUSED_METHODS = [
     {"Method": method(Integration={"Type": "HTTP_PROXY", "Uri": "http://127.0.0.1/"})},
     {"Method": method(Integration={"Type": "AWS_PROXY", "Uri": ref("Nothing")})},
     {"Rest": resource("ApiGateway::RestApi", Policy={})},
+    {"Rest": resource("ApiGateway::RestApi", BodyS3Location={"Bucket": "b", "Key": "k"})},
+    {"Rest": resource("ApiGateway::RestApi", Body={"Fn::Transform": {"Name": "AWS::Include"}})},
+    {"Rest": resource("ApiGateway::RestApi", Body={"x-amazon-apigateway-policy": {}})},
+    {"Rest": resource("ApiGateway::RestApi", **{"Fn::Transform": {"Name": "AWS::Include"}})},
+    {"Method": method(**{"Fn::Transform": {"Name": "AWS::Include"}})},
 ]
 
 
@@ -227,6 +233,17 @@ def test_a_resource_without_a_way_to_the_root_is_not_served(parent, sites_of):
     )
     assert found.sites == []
     assert "is not served" in "\n".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [http_api(Route=route(ref("Nothing"))), rest_api(Method=method(http=ref("Nothing")))],
+    ids=["HTTP API", "REST API"],
+)
+def test_a_route_whose_key_is_not_known_is_not_served(resources, sites_of):
+    found = sites_of(**resources)
+    assert found.sites == []
+    assert "is not known" in "\n".join(found.warnings)
 
 
 # Function URLs and load balancers
@@ -264,3 +281,58 @@ def test_a_target_group_with_a_function_is_a_load_balancer(sites_of):
     assert (site.names, site.find("GET", "/").route.function) == (("Group",), "Pets")
     assert site.find("GET", "/").route.has_multi_value_headers
     assert len(found.warnings) == 1
+
+
+GROUP = resource("ElasticLoadBalancingV2::TargetGroup", TargetType="lambda", Targets=[{"Id": arn("Pets")}])
+
+
+def forward(*first, group="Group"):
+    return [*({"Type": type} for type in first), {"Type": "forward", "TargetGroupArn": ref(group)}]
+
+
+def listener(*first, group="Group", **more):
+    return resource("ElasticLoadBalancingV2::Listener", DefaultActions=forward(*first, group=group), **more)
+
+
+def rule(*fields, actions=None, **more):
+    conditions = [{"Field": field} for field in fields]
+    return resource("ElasticLoadBalancingV2::ListenerRule", Conditions=conditions, Actions=actions or forward(), **more)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"Listener": listener("authenticate-oidc")},
+        {"Rule": rule("path-pattern", actions=forward("authenticate-cognito"))},
+        {"Rule": rule("path-pattern", "source-ip")},
+        {"Rule": rule("http-header")},
+        {"Listener": listener(MutualAuthentication={"Mode": "verify"})},
+        {"Listener": listener(group="Other", MutualAuthentication={}), "Rule": rule(ListenerArn=ref("Listener"))},
+        {
+            "Listener": resource(
+                "ElasticLoadBalancingV2::Listener", DefaultActions={"Fn::If": ["C", forward("jwt-validation"), []]}
+            )
+        },
+    ],
+)
+def test_a_target_group_behind_a_condition_of_a_listener_refuses(resources, sites_of):
+    found = sites_of(Group=GROUP, **resources)
+    assert found.sites[0].find("GET", "/").access.unsupported
+    assert "each request is refused" in "\n".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"Listener": listener()},
+        {"Rule": rule("path-pattern", "host-header")},
+        {"Listener": listener("authenticate-oidc", group="Other"), "Rule": rule("path-pattern")},
+    ],
+)
+def test_a_target_group_without_conditions_is_open(resources, sites_of):
+    assert sites_of(Group=GROUP, **resources).sites[0].find("GET", "/").access == Access()
+
+
+def test_attributes_of_a_wrong_type_do_not_stop_the_server(sites_of):
+    group = {**GROUP["Properties"], "TargetGroupAttributes": 5}
+    assert sites_of(Group=resource("ElasticLoadBalancingV2::TargetGroup", **group)).sites
