@@ -144,7 +144,7 @@ def test_without_a_zygote_that_can_fork_environments_are_executed(sandbox, caplo
     with caplog.at_level(logging.INFO, "serverfull_wsgi"), executing(preload=["no_such_module"], sandbox=sandbox) as it:
         seen = result(it, function("surroundings"))
         assert run(it, function("evaluate", name="b"), "1 / 0")[1]["errorType"] == "ZeroDivisionError"
-    assert seen["cwd"] == task_root(it)
+        assert seen["cwd"] == task_root(it)
     assert "environments start by exec (ModuleNotFoundError: No module named 'no_such_module')" in caplog.text
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warning == "SERVERFULL_ZYGOTE_PRELOAD has no effect: ModuleNotFoundError: No module named 'no_such_module'"
