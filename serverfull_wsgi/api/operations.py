@@ -28,6 +28,7 @@ from serverfull_wsgi.errors import AccessDeniedException, ServiceError, UnknownO
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.registry.registry import Registry
 from serverfull_wsgi.wsgi.bodies import content_of, drop_body, open_body
+from serverfull_wsgi.wsgi.imports import WERKZEUG_LOCK
 from serverfull_wsgi.wsgi.requests import Ids, TooLarge, raw_path
 from serverfull_wsgi.wsgi.responses import NO_BODY
 
@@ -153,7 +154,8 @@ class Operations:
         if environ["REQUEST_METHOD"] == "HEAD":
             file.close()
             return NO_BODY
-        from werkzeug.wsgi import FileWrapper
+        with WERKZEUG_LOCK:
+            from werkzeug.wsgi import FileWrapper
 
         return FileWrapper(file)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
+from serverfull_wsgi.wsgi.imports import WERKZEUG_LOCK
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter, Rule
@@ -43,10 +44,11 @@ class Router:
 
     def match(self, path: str, method: str) -> tuple[Any, Mapping[str, Any]] | None:
         """Return the endpoint and the percent-encoded values of its path, or None if no rule fits."""
-        from werkzeug.exceptions import HTTPException
+        with WERKZEUG_LOCK:
+            from werkzeug.exceptions import HTTPException
 
-        if self._urls is None:
-            self._urls = self._bind()
+            if self._urls is None:
+                self._urls = self._bind()
         try:
             return self._urls.match(path, method)
         except HTTPException:
