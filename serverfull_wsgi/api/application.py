@@ -182,9 +182,9 @@ class Application:
             except BaseException:
                 message = "cannot start the application: the request fails, and the next request tries again"
                 return self._render_failure(message, new_ids().request_id, environ, start_response)
-        if self.sites is not None and environ.get("PATH_INFO") != self.healthcheck:
+        if self.sites is not None:
             location = self.sites.locate(environ)
-            if location is not None:
+            if location is not None and not (location.is_root and self._is_health_check(environ)):
                 return self.sites.respond(location, environ, start_response)
         return self._entry(environ, start_response)
 
@@ -197,7 +197,7 @@ class Application:
             if name:
                 self._browsers.check(environ)
                 return self._invoke.respond(environ, start_response, name, ids)
-            if environ.get("PATH_INFO") == self.healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            if self._is_health_check(environ):
                 if environ.get("QUERY_STRING"):
                     return self._send_health(environ, start_response, ids)
                 return _send_healthy(environ, start_response)
@@ -212,6 +212,9 @@ class Application:
                 sys.exc_info() if ROUTING_ARGS in environ else None
             )  # a user's endpoint may have responded partly
             return self._render_failure("request failed", ids.request_id, environ, start_response, exc_info)
+
+    def _is_health_check(self, environ: WSGIEnvironment) -> bool:
+        return environ.get("PATH_INFO") == self.healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD")
 
     @cached_property
     def _operations(self) -> Operations:

@@ -41,11 +41,13 @@ class Location(NamedTuple):
         site: the site; None if there is none of this name, or the path does not begin with its stage.
         path: the path for the site, percent-encoded.
         format: the format in which a request without a site is refused.
+        is_root: True for a site under every path, beside which the health check is served.
     """
 
     site: Site | None
     path: str
     format: Format
+    is_root: bool = False
 
 
 class Locations:

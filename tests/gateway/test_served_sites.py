@@ -103,6 +103,12 @@ def test_the_lambda_api_is_served_beside_the_sites(client):
     assert client.get("/healthcheck").text == "."
 
 
+def test_the_path_of_the_health_check_belongs_to_the_site_on_its_host(client):
+    response = client.get("/healthcheck", headers={"Host": "pets.lambda-url.localhost"})
+    assert "x-amzn-RequestId" in response.headers
+    assert response.text != "."
+
+
 @pytest.mark.parametrize("host", ["serverlesshttpapi.execute-api.localhost", "pets.lambda-url.x", "no.execute-api.x"])
 def test_an_invoke_path_is_never_served_on_the_host_of_a_site(client, host):
     response = client.post("/2015-03-31/functions/Plain/invocations", data=b"{}", headers={"Host": host})
@@ -161,6 +167,7 @@ def test_one_api_is_served_at_the_root_without_its_stage_and_without_the_lambda_
     assert client.get("/Prod/pets").status_code == 403
     assert client.post("/2015-03-31/functions/Pets/invocations", data=b"{}").status_code == 403
     assert client.get("/healthcheck").text == "."
+    assert client.post("/healthcheck").headers["x-amzn-ErrorType"] == "MissingAuthenticationTokenException"
 
 
 def test_several_apis_and_no_choice_refuse_the_start_with_their_names(served):
