@@ -31,6 +31,7 @@ from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
+from serverfull_wsgi.executors.isolated.shared_folders import parse_mounts
 from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting, template_fetchers
 from serverfull_wsgi.fetchers.chain import ChainFetcher
@@ -464,7 +465,7 @@ def create_registry(settings: Settings, configured: Fetcher) -> Registry | None:
     return Registry(
         store,
         PackageStore(store, _package_cache(settings, "deployed"), source),
-        Account(settings.region, settings.account_id),
+        Account(settings.region, settings.account_id, frozenset(parse_mounts(settings.mounts))),
         layers=Layers(parse_layers(settings.layers), Packages(_package_cache(settings, "packages"))),
         is_served_elsewhere=FallbackFetcher(configured, StaticFetcher({})).is_configured,
     )

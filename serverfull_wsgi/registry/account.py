@@ -10,7 +10,7 @@ from serverfull_wsgi.names import partition_of
 
 
 class Account(NamedTuple):
-    """A region and an account id.
+    """A region, an account id, and the paths of the account's file systems, which SERVERFULL_MOUNTS has.
 
     >>> Account("eu-west-1", "123456789012").arn("hello", "prod")
     'arn:aws:lambda:eu-west-1:123456789012:function:hello:prod'
@@ -18,6 +18,7 @@ class Account(NamedTuple):
 
     region: str
     account_id: str
+    mounts: frozenset[str] = frozenset()
 
     def arn(self, name: str, qualifier: str | None = None) -> str:
         """Return the ARN of a function, or of its version or alias."""

@@ -27,7 +27,6 @@ REFUSED = (  # members of a request that this server cannot put in force
     "CapacityProviderConfig",
     "CodeSigningConfigArn",
     "DurableConfig",
-    "FileSystemConfigs",
     "ImageConfig",
     "PublishTo",
     "RuntimeConfig",
@@ -125,11 +124,24 @@ def changed_configuration(
     if "DeadLetterConfig" in request:
         _check_dead_letter(request["DeadLetterConfig"].get("TargetArn") or None)
         _set(new, "DeadLetterConfig", {name: arn for name, arn in request["DeadLetterConfig"].items() if arn})
+    if "FileSystemConfigs" in request:
+        _check_file_systems(request["FileSystemConfigs"], account)
+        _set(new, "FileSystemConfigs", request["FileSystemConfigs"])
     if "VpcConfig" in request:
         _set_vpc(new, request["VpcConfig"])
     if "Layers" in request:
         _set(new, "Layers", _layers(request["Layers"], account, layer_size))
     return new
+
+
+def _check_file_systems(configs: list[dict[str, str]], account: Account) -> None:
+    """Raise `InvalidParameterValueException` for a path that no folder of this machine has. ARNs are not looked at."""
+    for path in (config["LocalMountPath"] for config in configs):
+        if path not in account.mounts:
+            raise InvalidParameterValueException(
+                f"FileSystemConfigs: no folder of this server has the LocalMountPath {path}; the operator shares one with "
+                f"SERVERFULL_MOUNTS=FOLDER:{path}"
+            )
 
 
 def refuse_members(request: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ def function_of(document: Document, configuration: Configuration, code: str, lay
         logging_config=logging_config_of(configuration["LoggingConfig"]),
         snap_start=configuration["SnapStart"]["OptimizationStatus"] == "On",
         reserved=document["reserved"],
+        mounts=[config["LocalMountPath"] for config in configuration.get("FileSystemConfigs", ())],
     )
 
 

@@ -42,10 +42,13 @@ STATUSES = {
     413,
     429,
 }  # the statuses that a request can cause; a 500 is always a failure of the server
-ELSEWHERE = {  # tested in tests/api/management, tests/servers/test_slow_clients.py and tests/api/model
+# tested in tests/api/management, tests/servers/test_slow_clients.py, tests/api/model and test_snap_start.py
+ELSEWHERE = {
     "PreconditionFailedException",
     "RequestTimeoutException",
     "SerializationException",
+    "SnapStartException",
+    "SnapStartTimeoutException",
 }
 CODES = {
     error.code: error

@@ -16,7 +16,7 @@ from serverfull_wsgi.errors import (
 from serverfull_wsgi.fetchers.registry import RegistryFetcher
 from serverfull_wsgi.registry.documents import Change
 from serverfull_wsgi.registry.layers import Layers
-from tests.support.registry import ARN, ROLE, code, deploy, redeploy, registry_in, request
+from tests.support.registry import ACCOUNT, ARN, ROLE, code, deploy, redeploy, registry_in, request
 
 pytestmark = pytest.mark.quick
 STALE = "11111111-2222-3333-4444-555555555555"
@@ -122,7 +122,10 @@ def test_the_package_is_kept_as_it_was_uploaded(registry):
             "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
         ),
         ({"PackageType": "Image"}, "PackageType Image is not supported"),
-        ({"FileSystemConfigs": [{"Arn": "a", "LocalMountPath": "/mnt/a"}]}, "FileSystemConfigs is not supported"),
+        (
+            {"FileSystemConfigs": [{"Arn": "a", "LocalMountPath": "/mnt/a"}]},
+            "FileSystemConfigs: no folder of this server has the LocalMountPath /mnt/a",
+        ),
         ({"CapacityProviderConfig": {"a": 1}}, "CapacityProviderConfig is not supported by this server; leave it out"),
         ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo is not supported"),
         ({"Code": {"S3ObjectStorageMode": "REFERENCE"}}, "S3ObjectStorageMode REFERENCE is not supported"),
@@ -141,6 +144,20 @@ def test_members_that_cannot_be_in_force_are_refused(registry, members, message)
     with pytest.raises(InvalidParameterValueException, match=message):
         deploy(registry, **members)
     assert registry.names() == []
+
+
+def test_file_systems_are_the_folders_that_the_server_shares(tmp_path):
+    registry = registry_in(tmp_path, account=ACCOUNT._replace(mounts=frozenset({"/mnt/a", "/mnt/b"})))
+    configs = [{"Arn": "arn:aws:elasticfilesystem:x", "LocalMountPath": "/mnt/b"}]
+    assert deploy(registry, FileSystemConfigs=configs)["FileSystemConfigs"] == configs
+    fetcher = RegistryFetcher(registry)
+    assert fetcher.fetch("hello").mounts == ["/mnt/b"]
+    with pytest.raises(InvalidParameterValueException, match="LocalMountPath /mnt/c"):
+        registry.update_configuration(
+            "hello", {"FileSystemConfigs": [{**configs[0], "LocalMountPath": "/mnt/c"}]}, "me"
+        )
+    registry.update_configuration("hello", {"FileSystemConfigs": []}, "me")
+    assert fetcher.fetch("hello").mounts == []
 
 
 @pytest.mark.parametrize("name", ["KMSKeyArn", "DeadLetterConfig", "Layers", "Environment", "VpcConfig", "ImageConfig"])

@@ -16,11 +16,11 @@ ROLE = "arn:aws:iam::123456789012:role/r"
 HANDLER = "def handler(event, context): return {text!r}, context.function_version"
 
 
-def registry_in(path, *, reached=lambda step: None, cache=None, source=None, **options):
+def registry_in(path, *, reached=lambda step: None, cache=None, source=None, account=ACCOUNT, **options):
     """Return a registry in ``path``. Equal arguments give registries of one machine."""
     store = DirectoryStore(path / "registry", reached=reached)
     return Registry(
-        store, PackageStore(store, PackageCache(cache or path / "data/packages"), source), ACCOUNT, **options
+        store, PackageStore(store, PackageCache(cache or path / "data/packages"), source), account, **options
     )
 
 
