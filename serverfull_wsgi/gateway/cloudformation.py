@@ -313,7 +313,23 @@ class CloudFormationSites:
             return "a document in BodyS3Location"
         if properties.value("Body") is None and properties.has_problem("Body"):
             return "a Body that cannot be resolved"
+        if self._has_mutual_tls(id):
+            return "mutual TLS"
         return openapi.unsupported_member(mapping(properties.value("Body")))
+
+    def _has_mutual_tls(self, api: str) -> bool:
+        """Return whether a custom domain with mutual TLS is mapped to an API."""
+        domains = set()
+        for type in ("AWS::ApiGateway::DomainName", "AWS::ApiGatewayV2::DomainName"):
+            for id, properties in self._of_type(type):
+                if "MutualTlsAuthentication" in self._declared(id):
+                    domains |= {id, properties.text("DomainName")}
+        mappings = (("AWS::ApiGateway::BasePathMapping", "RestApiId"), ("AWS::ApiGatewayV2::ApiMapping", "ApiId"))
+        return any(
+            self._target(id, reference) == api and self._target(id, "DomainName") in domains
+            for type, reference in mappings
+            for id, _ in self._of_type(type)
+        )
 
     def _add_document(
         self, id: str, properties: Properties, stage: Stage, endpoints: dict[str, Endpoint], *, is_rest: bool

@@ -235,6 +235,18 @@ def test_a_resource_without_a_way_to_the_root_is_not_served(parent, sites_of):
     assert "is not served" in "\n".join(found.warnings)
 
 
+@pytest.mark.parametrize("name", [ref("Domain"), "api.example"])
+@pytest.mark.parametrize("is_mutual", [True, False])
+def test_a_domain_with_mutual_tls_refuses_the_routes_of_its_apis(name, is_mutual, sites_of):
+    tls = {"MutualTlsAuthentication": {"TruststoreUri": "s3://bucket/store"}} if is_mutual else {}
+    domain = resource("ApiGatewayV2::DomainName", DomainName="api.example", **tls)
+    of_http = resource("ApiGatewayV2::ApiMapping", ApiId=ref("Api"), DomainName=name, Stage="$default")
+    of_rest = resource("ApiGateway::BasePathMapping", RestApiId=ref("Rest"), DomainName=name)
+    found = sites_of(Domain=domain, OfHttp=of_http, OfRest=of_rest, **http_api(), **rest_api())
+    refused = [endpoint.access.unsupported for site in found.sites for endpoint in site.endpoints.values()]
+    assert refused == ["mutual TLS" if is_mutual else ""] * 2
+
+
 @pytest.mark.parametrize(
     "resources",
     [http_api(Route=route(ref("Nothing"))), rest_api(Method=method(http=ref("Nothing")))],
