@@ -139,8 +139,8 @@ def _check_file_systems(configs: list[dict[str, str]], account: Account) -> None
     for path in (config["LocalMountPath"] for config in configs):
         if path not in account.mounts:
             raise InvalidParameterValueException(
-                f"FileSystemConfigs: no folder of this server has the LocalMountPath {path}; the operator shares one with "
-                f"SERVERFULL_MOUNTS=FOLDER:{path}"
+                f"FileSystemConfigs: no folder of this server has the LocalMountPath {path}; the operator shares one "
+                f"with SERVERFULL_MOUNTS=FOLDER:{path}"
             )
 
 
