@@ -1,6 +1,7 @@
 """Fixtures: the application in every host that can serve it, and real clients."""
 
 import contextlib
+import linecache
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,9 @@ from tests.support.battery import WHOLE, Battery
 from tests.support.brokers import RabbitMQ, Redis, broker
 from tests.support.isolated import executing, needs_client
 from tests.support.servers import ROOT, gunicorn
+
+# Python 3.13 prints the lines of ``python -c`` for each code without a file, and pytest-xdist starts so.
+linecache.cache.pop("<string>", None)
 
 # Modules that cannot be imported, on purpose, and code of functions that run in environments of their own.
 collect_ignore = ["support/broken_syntax.py", "support/broken_import.py", "functions", "templates"]
