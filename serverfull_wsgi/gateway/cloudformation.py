@@ -355,6 +355,8 @@ class CloudFormationSites:
         needs_api_key = declared.get("ApiKeyRequired", False) not in (False, "false")
         if route.has_problem("AuthorizationType") or (needs_api_key and not is_rest):
             return Access("AuthorizationType" if not needs_api_key else "ApiKeyRequired of an HTTP API")
+        if "AuthorizerId" in declared and not route.text("AuthorizationType"):
+            return Access("AuthorizerId without AuthorizationType")
         if kind == "NONE":
             return Access(needs_api_key=needs_api_key)
         if kind in ("AWS_IAM", "IAM"):

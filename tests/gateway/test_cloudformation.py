@@ -136,6 +136,7 @@ REFUSED = [
     {"Route": route(AuthorizationType="CUSTOM", AuthorizerId=ref("Nothing"))},
     {"Route": route(AuthorizationType=ref("Nothing"))},
     {"Route": route(ApiKeyRequired=True)},
+    {"Route": route(AuthorizerId=ref("Auth"))},
     {"Api": resource("ApiGatewayV2::Api", ProtocolType="HTTP", BodyS3Location={"Bucket": "b", "Key": "k"})},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="HTTP_PROXY")},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="AWS_PROXY")},
@@ -208,6 +209,7 @@ def test_conditions_of_a_method(sites_of):
 REFUSED_METHODS = [
     {"Method": method(AuthorizationType="COGNITO_USER_POOLS", AuthorizerId=ref("Auth"))},
     {"Method": method(RequestValidatorId=ref("V"))},
+    {"Method": method(AuthorizationType=None, AuthorizerId=ref("Auth"))},
     {"Method": method(Integration={"Type": "HTTP_PROXY", "Uri": "http://127.0.0.1/"})},
     {"Method": method(Integration={"Type": "AWS_PROXY", "Uri": ref("Nothing")})},
     {"Rest": resource("ApiGateway::RestApi", Policy={})},
