@@ -736,7 +736,7 @@ def test_all_workers_of_gunicorn_share_an_unpacked_archive(tmp_path, options):
 
 def test_the_example_declares_the_functions_of_its_readme():
     folder = ROOT / "examples/sam_project"
-    fetcher = SamFetcher(str(folder / "template.yaml"))
+    fetcher = SamFetcher(str(folder / "template.yaml"), has_front=True)
     layer = (str(folder / "layer"),)
     environment = {"GREETING": "Hello"}
     common = {"timeout": 5, "environment": environment}
