@@ -284,7 +284,7 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         sandbox=settings.sandbox,
         preload=settings.zygote_preload,
         drain=settings.drain,
-        eager=isolate or _requires_namespaces(settings, fetcher),
+        eager=isolate or _requires_sandbox(settings, fetcher),
         environment=_file_variables(settings),
         overrides=_overrides(settings, fetcher) if fetcher else {},
         node_modules=node_modules_path(settings),
@@ -293,7 +293,7 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         mounts=settings.mounts,
         network=settings.network,
     )
-    if settings.sandbox == "root" and fetcher is not None and is_listable(fetcher):
+    if not settings.mock and fetcher is not None and is_listable(fetcher):
         isolated.check_mounts(fetcher.functions())
     return ChoosingExecutor(InProcessExecutor(logger=LOGGER, stats=stats), isolated, isolate=isolate)
 
@@ -304,11 +304,15 @@ def _hidden_paths(settings: Settings) -> list[str]:
     return [settings.data_dir, *files, *([] if "://" in settings.registry else [settings.registry])]
 
 
-def _requires_namespaces(settings: Settings, fetcher: Fetcher | None) -> bool:
-    """Return whether a start without namespaces must be refused: isolated functions would fail at each call."""
-    if settings.sandbox not in ("namespaces", "root") or settings.mock or fetcher is None or not is_listable(fetcher):
+def _requires_sandbox(settings: Settings, fetcher: Fetcher | None) -> bool:
+    """Return whether a machine without the sandbox must refuse the start: functions would fail at each call.
+
+    Under ``auto`` these are the functions with shared folders, which need a root directory of their own.
+    """
+    if settings.sandbox == "process" or settings.mock or fetcher is None or not is_listable(fetcher):
         return False
-    return any(function.code is not None for function in fetcher.functions())
+    isolated = [function for function in fetcher.functions() if function.code is not None]
+    return any(function.mounts for function in isolated) if settings.sandbox == "auto" else bool(isolated)
 
 
 def node_modules_path(settings: Settings) -> str:

@@ -22,7 +22,7 @@ from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart,
 from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
 from serverfull_wsgi.executors.isolated.provisioning import PATIENCE, Provisioner
 from serverfull_wsgi.executors.isolated.root_checks import root_warnings
-from serverfull_wsgi.executors.isolated.roots import Roots
+from serverfull_wsgi.executors.isolated.roots import Roots, refuse_mounts
 from serverfull_wsgi.executors.isolated.runtimes.launch import (
     BOOTSTRAP,
     OWN_RUNTIME,
@@ -134,15 +134,17 @@ class ProcessExecutor:
         spawner = Spawner(
             sandbox=self._sandbox, preload=self._preload, logger=self._logger, roots=self._roots, network=self._network
         )
+        functions = list(functions)
+        self.check_mounts(functions)
         if not spawner.check().root:
-            functions = list(functions)
-            self.check_mounts(functions)
             for line in (line for function in functions for line in root_warnings(function)):
                 self._logger.warning("%s", line)
 
     def check_mounts(self, functions: Iterable[Function]) -> None:
-        """Raise `ConfigurationError` if a function mounts a path that no setting has."""
+        """Raise `ConfigurationError` if a function mounts a path that the settings do not have or cannot show."""
         for function in functions:
+            if self._sandbox not in ("auto", "root"):
+                refuse_mounts(function, f"SERVERFULL_SANDBOX={self._sandbox}")
             self._roots.check(function)
 
     def is_isolated(self, function: Function) -> bool:

@@ -89,6 +89,16 @@ class Roots:
             )
 
 
+def refuse_mounts(function: Function, reason: str) -> None:
+    """Raise `ConfigurationError` if a function mounts folders, which it cannot see for this reason."""
+    if function.mounts:
+        raise ConfigurationError(
+            f"function {function.name!r} mounts {', '.join(function.mounts)}, and only a function with a root "
+            f"directory of its own sees shared folders ({reason}); set SERVERFULL_SANDBOX=root on a machine that "
+            "allows it, or remove the mounts"
+        )
+
+
 def _different(layers: Sequence[str]) -> tuple[str, ...]:
     """Return the layers that exist, each once; the last place of a layer counts.
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
-from serverfull_wsgi.executors.isolated.roots import Roots
+from serverfull_wsgi.executors.isolated.roots import Roots, refuse_mounts
 from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
@@ -335,6 +335,8 @@ class Spawner:
     def _start_request(
         self, function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str
     ) -> StartRequest:
+        if not self.has_root:
+            refuse_mounts(function, f"the sandbox is {self.level!r} here")
         env = {**spec.variables, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"}
         if not spec.is_snap_start:  # which has no such variable on AWS
             env["AWS_LAMBDA_LOG_STREAM_NAME"] = log_stream_name(function.version)
