@@ -24,7 +24,7 @@ from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
 from serverfull_wsgi import Application, EventConfig, Function, Settings, SqliteQueue, StaticFetcher
-from serverfull_wsgi.assembly import create_queue
+from serverfull_wsgi.assembly.queues import create_queue
 
 RECORDS = os.environ.get("RECORDS", "records.jsonl")  # a real pipeline has a database instead
 WEBHOOK = os.environ.get("WEBHOOK", "http://localhost:8000/hook")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
-from serverfull_wsgi.assembly import create_app, needs_extra
+from serverfull_wsgi.assembly.application import create_app
+from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
 from serverfull_wsgi.auth.principal import Principal
 from serverfull_wsgi.context import LambdaContext

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import configure_logging, create_app, import_application, log_notices
+from serverfull_wsgi.assembly.application import create_app, import_application
+from serverfull_wsgi.assembly.telemetry import configure_logging, log_notices
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import function_names
 from serverfull_wsgi.settings.settings import Settings

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import at_root
+from serverfull_wsgi.assembly.sites import at_root
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.gateway.formats import Route, http_v2
 from serverfull_wsgi.gateway.front import SiteServer

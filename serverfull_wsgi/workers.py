@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from serverfull_wsgi.assembly import needs_extra
+from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.servers.gunicorn.workers import SyncWorker, ThreadWorker
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import partial
 
 import click
 
-from serverfull_wsgi.assembly import store_path
+from serverfull_wsgi.assembly.queues import store_path
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.protocols import EVENT_STATES
 from serverfull_wsgi.queues.sqlite import admin

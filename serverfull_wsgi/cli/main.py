@@ -16,18 +16,12 @@ import click
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
-from serverfull_wsgi.assembly import (
-    NO_FUNCTIONS,
-    at_root,
-    configure_logging,
-    create_app,
-    import_application,
-    import_wsgi,
-    log_notices,
-    needs_extra,
-    node_modules_path,
-    python_modules_path,
-)
+from serverfull_wsgi.assembly.application import create_app, import_application, import_wsgi
+from serverfull_wsgi.assembly.executors import node_modules_path, python_modules_path
+from serverfull_wsgi.assembly.extras import needs_extra
+from serverfull_wsgi.assembly.fetchers import NO_FUNCTIONS
+from serverfull_wsgi.assembly.sites import at_root
+from serverfull_wsgi.assembly.telemetry import configure_logging, log_notices
 from serverfull_wsgi.cli.events import events
 from serverfull_wsgi.cli.registry import registry, rollback
 from serverfull_wsgi.domain import Function, Invocation

@@ -7,7 +7,8 @@ import os
 
 import click
 
-from serverfull_wsgi.assembly import configure_logging, create_registry
+from serverfull_wsgi.assembly.registries import create_registry
+from serverfull_wsgi.assembly.telemetry import configure_logging
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.registry.registry import Registry

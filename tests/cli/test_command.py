@@ -15,7 +15,7 @@ import pytest
 from gunicorn.config import KNOWN_SETTINGS
 
 from serverfull_wsgi import ConfigurationError
-from serverfull_wsgi.assembly import import_application
+from serverfull_wsgi.assembly.application import import_application
 from serverfull_wsgi.cli.main import SECTIONS, main
 from tests.support import servers
 from tests.support.event_store import fill

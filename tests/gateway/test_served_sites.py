@@ -4,7 +4,7 @@ import pytest
 from werkzeug.test import Client
 
 from serverfull_wsgi import ConfigurationError, Settings, create_app
-from serverfull_wsgi.assembly import at_root
+from serverfull_wsgi.assembly.sites import at_root
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sites import http_api, rest_api
 

@@ -64,7 +64,7 @@ def test_the_optional_classes_are_the_real_ones():
 
 
 def test_an_import_error_inside_an_installed_extra_is_not_hidden():
-    from serverfull_wsgi.assembly import needs_extra
+    from serverfull_wsgi.assembly.extras import needs_extra
 
     with pytest.raises(ModuleNotFoundError, match="no_such_module"), needs_extra("celery", "CeleryQueue"):
         import no_such_module  # noqa: F401

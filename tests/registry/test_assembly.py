@@ -3,7 +3,8 @@
 import pytest
 
 from serverfull_wsgi import StaticFetcher
-from serverfull_wsgi.assembly import create_app, create_registry
+from serverfull_wsgi.assembly.application import create_app
+from serverfull_wsgi.assembly.registries import create_registry
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
 from serverfull_wsgi.fetchers.abilities import configured_functions, function_names
 from serverfull_wsgi.fetchers.fallback import FallbackFetcher

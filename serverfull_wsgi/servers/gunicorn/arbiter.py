@@ -18,7 +18,7 @@ from gunicorn.workers.base import Worker
 
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
-from serverfull_wsgi.assembly import TEMPLATES
+from serverfull_wsgi.assembly.fetchers import TEMPLATES
 from serverfull_wsgi.auth.unsigned_deploys import UnsignedDeploys
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.servers.gunicorn.hooks import drain_warnings, log_urls, post_worker_init, worker_exit

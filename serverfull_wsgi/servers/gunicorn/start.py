@@ -11,7 +11,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly import configure_logging, create_app
+from serverfull_wsgi.assembly.application import create_app
+from serverfull_wsgi.assembly.telemetry import configure_logging
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.protocols import Fetcher
 from serverfull_wsgi.servers.gunicorn.hooks import drain_warnings, seconds_left_of, warn_of_timeouts

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from serverfull_wsgi.assembly import create_fetcher, create_stats, log_notices
+from serverfull_wsgi.assembly.fetchers import create_fetcher
+from serverfull_wsgi.assembly.telemetry import create_stats, log_notices
 from serverfull_wsgi.domain import Function, Handler
 from serverfull_wsgi.errors import ConfigurationError, RuntimeFault
 from serverfull_wsgi.fetchers.abilities import find_function

@@ -3,7 +3,7 @@
 import pytest
 
 from serverfull_wsgi import ConfigurationError, ProcessExecutor, StaticFetcher
-from serverfull_wsgi.assembly import create_executor
+from serverfull_wsgi.assembly.executors import create_executor
 from serverfull_wsgi.executors.isolated import executor as module
 from serverfull_wsgi.settings.settings import Settings
 from tests.support.isolated import function, invocation, needs_client
