@@ -37,6 +37,7 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         hidden=_hidden_paths(settings),
         mounts=settings.mounts,
         network=settings.network,
+        layer_cache=str(Path(settings.data_dir, "layers").absolute()) if settings.creates_files else "",
     )
     if not settings.mock and fetcher is not None and is_listable(fetcher):
         isolated.check_mounts(fetcher.functions())

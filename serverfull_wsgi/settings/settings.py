@@ -194,8 +194,8 @@ class Settings:
         "DATA_DIR",
         ".serverfull",
         read.text,
-        "the directory of `events.sqlite3` and its companion files, of unpacked archives, and of the places of "
-        "reserved concurrency; on a local disk",
+        "the directory of `events.sqlite3` and its companion files, of unpacked archives and merged layers, and of "
+        "the places of reserved concurrency; on a local disk",
     )
     events_workers: int = setting("EVENTS_WORKERS", 4, read.at_least(1), "threads that run events, in each process")
     events_queue_size: int = setting(

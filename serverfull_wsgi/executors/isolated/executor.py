@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ from serverfull_wsgi.executors.isolated.zygote.protocol import Failed
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.handlers import handler_string
 from serverfull_wsgi.protocols import SharedPlaces
+from serverfull_wsgi.storage.package_cache import PackageCache
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 SANDBOXES = ("auto", "process", "namespaces", "root")
@@ -75,6 +77,8 @@ class ProcessExecutor:
         hidden: files and directories of the server that functions with a root directory of their own never see.
         mounts: folders that functions share, in the format of SERVERFULL_MOUNTS.
         network: ``host`` or ``none``, for functions that do not decide themselves.
+        layer_cache: a directory for layers that the kernel does not merge by a mount, and that are merged into one
+            folder; an empty text to merge them for each server process.
 
     `start`, or the first `execute`, raises `ConfigurationError` if the machine cannot provide the sandbox.
     """
@@ -97,11 +101,13 @@ class ProcessExecutor:
         hidden: Sequence[str] = (),
         mounts: str = "",
         network: str = "host",
+        layer_cache: str = "",
     ) -> None:
         self._environment, self._overrides = environment or {}, overrides or {}
         self._node_modules = node_modules
         self._python_modules = python_modules
-        self._roots = Roots(hidden, mounts, logger)
+        cache = PackageCache(Path(layer_cache).absolute()) if layer_cache else None
+        self._roots = Roots(hidden, mounts, logger, cache)
         self._network = network
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger

@@ -10,15 +10,17 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.executors.isolated.merged_layers import LayerMerger
 from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB
 from serverfull_wsgi.executors.isolated.sandbox.root import Mount, Root
 from serverfull_wsgi.executors.isolated.shared_folders import SETTING, check_mounts, parse_mounts
 from serverfull_wsgi.executors.isolated.zygote.protocol import RootSpec
+from serverfull_wsgi.storage.package_cache import PackageCache
 
 _PROGRAMS = ("node",)  # of runtimes, beside the interpreters
 
@@ -30,16 +32,23 @@ class Roots:
         hidden: files and directories of the server that no function sees, such as its keys and its event store.
         shared: folders that functions share, in the format of SERVERFULL_MOUNTS.
         logger: receives warnings.
+        layer_cache: for layers that are merged into one folder; None to merge them for each server process.
 
     Raises:
         ConfigurationError: if a shared folder is missing, or would show what is hidden.
     """
 
-    def __init__(self, hidden: Iterable[str], shared: str, logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        hidden: Iterable[str],
+        shared: str,
+        logger: logging.Logger,
+        layer_cache: PackageCache | None = None,
+    ) -> None:
         self._hidden = tuple(sorted({os.path.realpath(path) for path in hidden if path}))
         self._shared = parse_mounts(shared)
         check_mounts(self._shared.values(), self._hidden)
-        self._logger = logger
+        self._logger, self._layer_cache = logger, layer_cache
         self._has_warned = False
 
     @property
@@ -60,8 +69,12 @@ class Roots:
         programs = [path for name in _PROGRAMS if (path := shutil.which(name))]
         return RootSpec(target, list(preload), programs)
 
-    def root(self, function: Function, spec: LaunchSpec) -> Root:
-        """Return the mounts of a function's environments."""
+    def merger(self) -> LayerMerger:
+        """Return the merger of layers for one server process."""
+        return LayerMerger(self._layer_cache, self._hidden, self._logger)
+
+    def root(self, function: Function, spec: LaunchSpec, merged: Callable[[Sequence[str]], tuple[str, ...]]) -> Root:
+        """Return the mounts of a function's environments. ``merged`` returns the folders of several layers to mount."""
         self.check(function)
         mounts = (*spec.mounts, *(self._shared[path] for path in function.mounts))
         if function.code is None:
@@ -69,7 +82,7 @@ class Roots:
             mounts = (*mounts, *(Mount(folder, folder) for folder in _server_folders()))
         return Root(
             code=function.code or "",
-            layers=_different(function.layers),
+            layers=merged(_different(function.layers)),
             tmp_size=int(function.ephemeral_storage) * MIB,
             shm_size=int(function.memory_size) * MIB,
             mounts=mounts,

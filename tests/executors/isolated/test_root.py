@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from serverfull_wsgi import ConfigurationError, Function, ProcessExecutor, ServiceException
+from serverfull_wsgi import ConfigurationError, Function, ProcessExecutor
 from tests.support.isolated import executing, function, invocation, needs_client, needs_root, result, run
 from tests.support.servers import ROOT
 
@@ -308,11 +308,3 @@ def handler(event, context):
     return refused, os.path.exists("/sys"), "cgroup" in open("/proc/self/mounts").read()
 """)
     assert result(executor, function("leaving.handler", code=code, name="leaves")) == [[-1] * 5, False, False]
-
-
-def test_layers_that_cannot_be_merged_are_named_in_the_log(executor, code, tmp_path, caplog):
-    (tmp_path / "one/inner").mkdir(parents=True)
-    layers = [str(tmp_path / "one"), str(tmp_path / "one/inner")]  # the kernel refuses folders that overlap
-    with pytest.raises(ServiceException):
-        run(executor, function("app.evaluate", code=code, name="twice", layers=layers), "1")
-    assert "cannot be merged by an overlay mount" in caplog.text

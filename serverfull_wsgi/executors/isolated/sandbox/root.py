@@ -109,7 +109,7 @@ def enter(target: str, root: Root, tmp: int, kept: Collection[str] = ()) -> None
     mounts.mount_tmpfs(target + SHM, f"mode=1777,size={root.shm_size}")
     if root.code:
         _bind("code directory", root.code, target + TASK)
-    layers = list(reversed(root.layers))
+    layers, is_composed = list(reversed(root.layers)), False
     if layers and any(path.startswith(OPT + "/") for path in kept):
         layers.append(target + OPT)  # has the mount points
     if len(layers) == 1:
@@ -118,14 +118,19 @@ def enter(target: str, root: Root, tmp: int, kept: Collection[str] = ()) -> None
         try:
             mounts.mount_overlay(target + OPT, layers)
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise OSError(
-                f"its layers {', '.join(root.layers)} cannot be merged by an overlay mount: {reason}; copy them into "
-                "one folder, or set SERVERFULL_SANDBOX=namespaces"
-            ) from None
+            if len(root.layers) > 1:  # the server has found out that the kernel merges them
+                reason = os.strerror(error.errno or 0)
+                raise OSError(
+                    f"its layers {', '.join(root.layers)} cannot be merged by an overlay mount: {reason}; copy them "
+                    "into one folder, or set SERVERFULL_SANDBOX=namespaces"
+                ) from None
+            is_composed = True
+            compose(root.layers[0], target + OPT)
     for path, fd in trees:
         os.makedirs(target + path, exist_ok=True)
         mounts.attach(fd, target + path)
+    if is_composed:
+        mounts.make_read_only(target + OPT)
     if any(one.target.startswith(SHARED + "/") for one in root.mounts):
         mounts.mount_tmpfs(target + SHARED, "mode=755,size=64k")  # for mount points that no other function sees
     for one in root.mounts:
@@ -136,6 +141,21 @@ def enter(target: str, root: Root, tmp: int, kept: Collection[str] = ()) -> None
     if os.path.ismount(target + SHARED):
         mounts.make_read_only(target + SHARED)
     mounts.enter_root(target)
+
+
+def compose(folder: str, target: str) -> None:
+    """Show the entries of a folder one by one in a file system in memory at ``target``, which can get more of them."""
+    mounts.mount_tmpfs(target, "mode=755,size=4m")
+    for entry in os.scandir(folder):
+        place = os.path.join(target, entry.name)
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), place)
+            continue
+        if entry.is_dir():
+            os.mkdir(place)
+        else:
+            os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        _bind("layer", entry.path, place)
 
 
 def renew(root: Root) -> None:

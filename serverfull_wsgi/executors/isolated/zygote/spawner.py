@@ -74,6 +74,7 @@ class Spawner:
         self._sandbox, self._preload, self._logger = sandbox, tuple(preload), logger
         self._inherited = inherited
         self._roots = roots or Roots((), "", logger)
+        self._layers = self._roots.merger()
         self._network = network
         self._lock = threading.Lock()
         self._starting: dict[str, threading.Lock] = {}  # one per interpreter: a slow one must not delay the others
@@ -363,8 +364,11 @@ class Spawner:
             modules=spec.modules,
             own_proc=self.own_proc,
             private_tmp=self.own_tmp,
-            root=self._roots.root(function, spec) if self.has_root else None,
+            root=self._roots.root(function, spec, self._merged) if self.has_root else None,
         )
+
+    def _merged(self, layers: Sequence[str]) -> tuple[str, ...]:
+        return self._layers.folders(layers, self.base)
 
     def _request_spare(self, client: ForkServerClient, network: str = "") -> None:
         """Have an environment forked for the next start request, in the default network unless another is named."""

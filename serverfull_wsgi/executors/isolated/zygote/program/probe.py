@@ -48,12 +48,11 @@ def _report_support(writer: int, mounts: MountServer) -> None:
 def _enter_root(mounts: MountServer) -> None:
     """Enter a root directory. Nothing of the machine's can be mounted afterwards."""
     directory = _folder(mounts)
-    layers = (f"{directory}/1", f"{directory}/2")
-    for path in layers:
-        os.makedirs(path)
+    layer = f"{directory}/1"
+    os.makedirs(layer)
     tmp = mounts.tmp(directory, 1 << 20, [])
     root.prepare(mounts.template(), mounts.target)
-    root.enter(mounts.target, root.Root("", layers, 1 << 20, 1 << 20), tmp, mounts.kept)
+    root.enter(mounts.target, root.Root("", (layer,), 1 << 20, 1 << 20), tmp, mounts.kept)
 
 
 def _folder(mounts: MountServer) -> str:
