@@ -53,6 +53,30 @@ def test_an_interpreter_without_the_client_is_a_warning(warnings, tmp_path, monk
                          f"{tmp_path}/bin/python3.1 -m pip install awslambdaric")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("#!/bin/sh\necho pyenv: python3.1: command not found >&2\necho >&2\nexit 127\n",
+         "pyenv: python3.1: command not found"),
+        ("#!/bin/sh\nexit 3\n", "exit status 3"),
+        ("#!/bin/sh\ntest $PYENV_VERSION && echo True\n", "exit status 1"),  # the server's variables do not help
+        ("#!/no/such/program\n", "No such file or directory"),
+    ],
+)  # fmt: skip
+def test_an_interpreter_that_does_not_run_is_a_warning_without_its_own_output(
+    program, error, warnings, tmp_path, monkeypatch, capfd
+):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3.1").write_text(program)
+    (tmp_path / "bin/python3.1").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setenv("PYENV_VERSION", "3.1")
+    (line,) = warnings(runtime="python3.1")
+    assert line.endswith(f"{tmp_path}/bin/python3.1 does not run ({error}); "
+                         "put the folder of one that runs first on the server's PATH")  # fmt: skip
+    assert capfd.readouterr() == ("", "")
+
+
 def test_missing_node_is_a_warning(warnings, monkeypatch):
     monkeypatch.setenv("PATH", "/no/such/folder")
     assert warnings(runtime="nodejs20.x") == [

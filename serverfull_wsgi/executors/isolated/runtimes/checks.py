@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 from serverfull_wsgi.domain import Function
-from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, python_layer_folders
+from serverfull_wsgi.executors.isolated.runtimes.launch import INTERPRETER_VARIABLES, OWN_RUNTIME, python_layer_folders
 
 READ_FILES = 2000  # of one function, in search of imports; their reading takes about a second
 CLIENT_TIMEOUT = 30.0  # seconds for an interpreter to look for AWS's client
-_HAS_CLIENT = "import importlib.util, sys; sys.exit(importlib.util.find_spec('awslambdaric') is None)"
+_HAS_CLIENT = "import importlib.util; print(importlib.util.find_spec('awslambdaric') is not None)"
 _TYPESCRIPT, _JAVASCRIPT = (".ts", ".tsx", ".mts", ".cts"), (".js", ".mjs", ".cjs")
 _requirement = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*([@=<>!~,(#]|$)")
 _boto3 = re.compile(rb"^\s*(?:import|from)\s+(boto3|botocore)\b", re.MULTILINE)
@@ -88,20 +88,36 @@ def _interpreters(functions: list[Function]) -> Iterator[str]:
         if runtime == OWN_RUNTIME:
             continue
         path = shutil.which(runtime)
-        if path is None:
-            reason = f"no {runtime} is on the server's PATH; install it, with awslambdaric"
-        elif not _has_client(path):
-            reason = f"{path} has no awslambdaric; install it: {path} -m pip install awslambdaric"
-        else:
-            continue
-        yield f"{names_of(those)} with runtime {runtime} would run under the server's {OWN_RUNTIME}: {reason}"
+        reason = (
+            _interpreter_fault(path) if path else f"no {runtime} is on the server's PATH; install it, with awslambdaric"
+        )
+        if reason:
+            yield f"{names_of(those)} with runtime {runtime} would run under the server's {OWN_RUNTIME}: {reason}"
 
 
-def _has_client(python: str) -> bool:
+def _interpreter_fault(python: str) -> str:
+    """Return the reason why an interpreter cannot run functions, with the cure; an empty text if it can."""
     try:
-        return not subprocess.run([python, "-c", _HAS_CLIENT], cwd="/", timeout=CLIENT_TIMEOUT, check=False).returncode  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+        ended = subprocess.run(  # noqa: S603
+            [python, "-c", _HAS_CLIENT],
+            cwd="/",
+            env=INTERPRETER_VARIABLES,  # as a zygote: PYENV_VERSION, for example, has no effect there
+            timeout=CLIENT_TIMEOUT,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        error = ended.stderr.strip().partition("\n")[0] or f"exit status {ended.returncode}"
+    except OSError as failure:
+        ended, error = None, str(failure.strerror)
+    except subprocess.TimeoutExpired:
+        ended, error = None, f"no answer in {CLIENT_TIMEOUT:g} s"
+    if ended is None or ended.returncode:  # as pyenv's shim of a version that is not active
+        return f"{python} does not run ({error}); put the folder of one that runs first on the server's PATH"
+    if ended.stdout.split()[-1:] != ["True"]:
+        return f"{python} has no awslambdaric; install it: {python} -m pip install awslambdaric"
+    return ""
 
 
 def names_of(functions: list[Function]) -> str:

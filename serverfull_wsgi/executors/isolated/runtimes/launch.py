@@ -26,6 +26,7 @@ _python = re.compile(r"python3\.[0-9]{1,2}")
 _node = re.compile(r"nodejs[0-9]{1,2}\.x")
 _RUNTIMES = "python3.x, nodejsN.x, provided, provided.al2, provided.al2023 and go1.x"
 _PATH = ("/usr/local/bin", "/usr/bin", "/bin")
+INTERPRETER_VARIABLES = {"LANG": "C.UTF-8", "PATH": ":".join(_PATH)}  # of a zygote: none of the server
 _NODE_HEAP_MINIMUM = 16  # MiB; matters only for memory sizes that AWS does not have
 
 

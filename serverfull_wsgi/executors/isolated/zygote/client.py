@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.executors.isolated.runtimes.launch import INTERPRETER_VARIABLES
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
 from serverfull_wsgi.executors.isolated.zygote.protocol import (
     MESSAGE_LIMIT,
@@ -27,7 +28,6 @@ from serverfull_wsgi.executors.isolated.zygote.protocol import (
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program", "__main__.py")
 START_TIMEOUT = 30.0  # seconds; modules of SERVERFULL_ZYGOTE_PRELOAD can take long to import
 STOP_TIMEOUT = 5.0  # seconds; a zygote first waits for its supervisors and removes files
-_VARIABLES = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
 class ZygoteDied(Exception):
@@ -137,7 +137,7 @@ class ZygoteClient(ForkServerClient):
                     os.set_blocking(fd, True)  # gevent's sockets do not block
                 self.process = subprocess.Popen(  # noqa: S603  (the interpreter and modules come from the settings)
                     [python, "-u", PROGRAM, str(zygote_end.fileno()), ":".join(map(str, fds)), *preload],
-                    env={**_VARIABLES, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
+                    env={**INTERPRETER_VARIABLES, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})},
                     stdin=subprocess.DEVNULL,
                     pass_fds=[zygote_end.fileno(), *fds, *inherited],
                     start_new_session=True,
