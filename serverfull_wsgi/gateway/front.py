@@ -72,6 +72,11 @@ class SiteServer:
             return None
         return self._locations.find(environ.get("HTTP_HOST", ""), path or "/")
 
+    @property
+    def is_root(self) -> bool:
+        """Whether one site is served under every path, and nothing else beside it but the health check."""
+        return self._root is not None
+
     def urls(self, origin: str) -> list[str]:
         """Return a line for each route: its method and its URL below ``origin``, such as ``http://127.0.0.1:8080``."""
         if self._root is not None:

@@ -59,6 +59,7 @@ def test_the_sam_project_answers_under_the_url_of_its_route(command, tmp_path):
         assert server.stop() == 0
     if command == "serve":
         assert f"GET http://127.0.0.1:{port}/hello/{{name}}" in server.output()
+        assert "/2015-03-31/functions/" not in server.output()  # those URLs are not served
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -179,22 +179,28 @@ def _may_run(over: Sequence[tuple[str, float]]) -> str:
 
 
 def log_urls(application: Application, listeners: Sequence[object]) -> None:
-    """Log the URL of each function at the first of a server's listeners, whose ``str`` is the listener's URL."""
+    """Log the URLs of functions and routes at the first of the listeners, whose ``str`` is the listener's URL."""
     base = str(listeners[0])
+    origin = "" if base.startswith("unix:") else base
+    sites = application.sites
+    if sites is None or not sites.is_root:
+        _log_functions(application, base, origin)
+    if sites is not None:
+        urls = sites.urls(origin)
+        more = [f"and {len(urls) - SHOWN_URLS} more"] if len(urls) > SHOWN_URLS else []
+        LOGGER.info("%s", "\n".join(["serving these routes to every caller:", *urls[:SHOWN_URLS], *more]))
+
+
+def _log_functions(application: Application, base: str, origin: str) -> None:
     try:
         names = function_names(application.dispatcher.fetcher)
     except ConfigurationError:  # of a fetcher that cannot list its functions
         LOGGER.info("serving functions at %s", base)
         return
-    origin = "" if base.startswith("unix:") else base
     lines = [f"POST {origin}{INVOKE_PREFIX}{quote(name)}{INVOKE_SUFFIX}" for name in names[:SHOWN_URLS]]
     if len(names) > SHOWN_URLS:
         lines.append(f"and {len(names) - SHOWN_URLS} more; 'serverfull functions' lists all of them")
     LOGGER.info("%s", "\n".join([f"serving {counted(names)} at {base}", *lines]))
-    if application.sites is not None:
-        urls = application.sites.urls(origin)
-        more = [f"and {len(urls) - SHOWN_URLS} more"] if len(urls) > SHOWN_URLS else []
-        LOGGER.info("%s", "\n".join(["serving these routes to every caller:", *urls[:SHOWN_URLS], *more]))
 
 
 def counted(names: Iterable[str]) -> str:
