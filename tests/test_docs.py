@@ -53,6 +53,13 @@ another reason.
 """
 
 
+def test_every_extra_for_users_is_in_the_readme_and_the_quick_start(readme):
+    extras = set(re.findall(r'^    "(\w+)": \[', (ROOT / "setup.py").read_text(), re.MULTILINE)) - {"docs", "test"}
+    assert set(re.findall(r"`(\w+)`", re.search(r"extras are ([^.]*)\.", readme)[1])) == extras
+    table = (DOCS / "quickstart.md").read_text().partition("| extra |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == extras
+
+
 # The command reference
 
 
