@@ -67,10 +67,6 @@ _FEATURES: dict[str, tuple[Callable[[Any], bool], str]] = {
         _unless(_TMP_SIZE),
         "the size of /tmp is limited only where the function has a root directory of its own; see SERVERFULL_SANDBOX",
     ),
-    "FileSystemConfigs": (
-        _is_any,
-        "no file system of AWS is mounted; SERVERFULL_MOUNTS gives a folder of this machine to LocalMountPath",
-    ),
     "FunctionScalingConfig": (_is_any, "scaling is not configured here; SERVERFULL_MAX_CONCURRENCY is the limit"),
     "FunctionUrlConfig": (_is_any, f"function URLs {_WITH_FRONT}"),
     "RecursiveLoop": (

@@ -51,11 +51,6 @@ SERVED = "x86_64" if OTHER == "arm64" else "arm64"
         ("Events: {Changes: {Type: DynamoDB}}", "Events.Changes", "events of type DynamoDB are not served"),
         ("Events: {Rule: {Type: EventBridgeRule}}", "Events.Rule", "events of type EventBridgeRule are not served"),
         ("FunctionUrlConfig: {AuthType: NONE}", "FunctionUrlConfig", "function URLs are served by "),
-        (
-            "FileSystemConfigs: [{Arn: a, LocalMountPath: /mnt}]",
-            "FileSystemConfigs",
-            "no file system of AWS",
-        ),
         ("VpcConfig: {SubnetIds: [!Ref Lost]}", "VpcConfig", "the function uses the network of this machine"),
         ("Tracing: Active", "Tracing", "no traces are sent to X-Ray"),
         ("Tracing: !If [Unknown, Active, PassThrough]", "Tracing", "no traces are sent to X-Ray"),
@@ -88,6 +83,7 @@ def test_a_feature_that_is_not_served_is_one_warning(load, properties, path, tex
         "RecursiveLoop: Terminate",
         f"Architectures: [{SERVED}]",
         "Policies: [AWSLambdaExecute]",
+        "FileSystemConfigs: [{Arn: a, LocalMountPath: /mnt/data}]",  # the start checks SERVERFULL_MOUNTS
         "Tags: {team: a, Timeot: b}",
         "Environment: {Variables: {Timeot: a}}",
         "Events: {}",
