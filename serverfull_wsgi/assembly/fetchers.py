@@ -22,6 +22,7 @@ NO_FUNCTIONS = (
     "serving no functions; name some with SERVERFULL_FUNCTIONS='hello=package.module.handler', "
     "or a template with SERVERFULL_TEMPLATE, and start again"
 )
+CANNOT_RUN = "%s cannot run: calls are answered with 409; 'serverfull check' lists the reasons"
 
 
 TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
@@ -51,7 +52,7 @@ def configured_fetcher(settings: Settings) -> Fetcher:
         LOGGER.warning("%s", note)
     if refused := reporting(fetcher).refused():
         names = ", ".join(refused)
-        LOGGER.warning("%s cannot run: calls are answered with 409; 'serverfull check' lists the reasons", names)
+        LOGGER.warning(CANNOT_RUN, names)
     if not fetcher.functions() and not refused and not settings.registry:
         LOGGER.warning(NO_FUNCTIONS)
     return fetcher

@@ -19,7 +19,7 @@ from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly.application import create_app, import_application, import_wsgi
 from serverfull_wsgi.assembly.executors import node_modules_path, python_modules_path
 from serverfull_wsgi.assembly.extras import needs_extra
-from serverfull_wsgi.assembly.fetchers import NO_FUNCTIONS
+from serverfull_wsgi.assembly.fetchers import CANNOT_RUN, NO_FUNCTIONS
 from serverfull_wsgi.assembly.sites import at_root
 from serverfull_wsgi.assembly.telemetry import configure_logging, log_notices
 from serverfull_wsgi.cli.events import events
@@ -194,12 +194,12 @@ def check(target: str | None) -> None:
 
 @contextlib.contextmanager
 def _printed_warnings() -> Iterator[None]:
-    """Print warnings of the server's log as `check` prints its own. `check` raises `NO_FUNCTIONS` itself."""
+    """Print warnings of the server's log as `check` prints its own. `check` raises errors for these two itself."""
 
     def print_warning(record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
-        if record.msg is not NO_FUNCTIONS:
+        if record.msg not in (CANNOT_RUN, NO_FUNCTIONS):
             click.echo(f"warning: {record.getMessage()}", err=True)
         return False
 

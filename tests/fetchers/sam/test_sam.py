@@ -642,6 +642,7 @@ def test_check_lists_every_problem_and_exits_with_1():
     assert result.returncode == 1
     assert result.stderr.splitlines()[-len(EXPECTED["imports.yaml"][1]) :] == EXPECTED["imports.yaml"][1]
     assert "Error: these functions cannot run:\n" in result.stderr
+    assert "'serverfull check' lists the reasons" not in result.stderr  # it does so here
 
 
 def test_check_accepts_a_project_that_can_run(tmp_path):
