@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +11,17 @@ from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceNotFoundException, ServiceError
 from serverfull_wsgi.fetchers.abilities import template_fetchers
-from serverfull_wsgi.protocols import Fetcher
+from serverfull_wsgi.names import LATEST
+from serverfull_wsgi.protocols import Fetcher, is_listable
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.private_files import readable_by_others
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 if TYPE_CHECKING:
     from serverfull_wsgi.gateway.front import SiteServer
+    from serverfull_wsgi.gateway.sites import Site
 
 
 ROOT = ("root",)  # the value of `Settings.front` that serves one API under every path
@@ -49,6 +51,9 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
 
     sites = [parse_routes(settings.routes, settings.account_id)] if settings.routes else []
     sites += parse_load_balancers(settings.load_balancers, settings.region, settings.account_id)
+    if not settings.registry and is_listable(fetcher):  # a function of a registry may be deployed later
+        for line in _missing_functions(sites, fetcher):
+            LOGGER.warning("%s", line)
     for template in template_fetchers(fetcher):
         from serverfull_wsgi.gateway.cloudformation import CloudFormationSites  # both need the extra `sam`
         from serverfull_wsgi.gateway.templates import TemplateSites
@@ -80,6 +85,26 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         return SiteServer(gateway, locations=locations, proxies=proxies, verifiers=_verifiers(settings))
 
     return server
+
+
+def _missing_functions(sites: Iterable[Site], fetcher: Fetcher) -> Iterator[str]:
+    """Yield a warning for each function of the settings' routes that does not exist."""
+    routes: dict[str, list[str]] = {}
+    for site in sites:
+        for key, endpoint in site.endpoints.items():
+            shown = key if site.is_api else f"load balancer {site.names[0]}"
+            routes.setdefault(endpoint.route.function, []).append(shown)
+    for function, those in routes.items():
+        name, _, qualifier = function.partition(":")
+        try:
+            fetcher.fetch(name, qualifier or LATEST)
+        except (NotFoundError, ResourceNotFoundException):
+            yield (
+                f"there is no function {function!r}: requests to {', '.join(those)} are answered as if it had failed; "
+                "correct SERVERFULL_ROUTES or SERVERFULL_ALB, or add the function"
+            )
+        except ServiceError:  # a function that cannot run has a warning of its own
+            continue
 
 
 def _verifiers(settings: Settings) -> dict[str, Verifier]:

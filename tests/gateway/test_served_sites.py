@@ -197,6 +197,22 @@ def test_routes_without_the_setting_for_sites_are_warned_about(served, capsys):
     assert "function URLs are served by" in output
 
 
+def test_a_route_of_the_settings_to_a_function_that_does_not_exist_is_warned_about(served, capsys):
+    routes = "GET /r=echo, GET /a=lost, GET /b=lost, ANY /{proxy+}=echo:prod"
+    served(SERVERFULL_FRONT="paths", SERVERFULL_ROUTES=routes, SERVERFULL_ALB="web=gone, ok=echo:multi")
+    lines = [line.partition("] ")[2] for line in capsys.readouterr().out.splitlines() if "there is no function" in line]
+    assert [line.partition(" are answered")[0] for line in lines] == [
+        "there is no function 'lost': requests to GET /a, GET /b",
+        "there is no function 'echo:prod': requests to ANY /{proxy+}",
+        "there is no function 'gone': requests to load balancer web",
+    ]
+
+
+def test_a_function_of_a_route_that_can_be_deployed_later_is_not_warned_about(served, tmp_path, capsys):
+    served(SERVERFULL_FRONT="paths", SERVERFULL_ROUTES="GET /a=lost", SERVERFULL_REGISTRY=str(tmp_path / "registry"))
+    assert "there is no function" not in capsys.readouterr().out
+
+
 def test_served_routes_of_a_template_have_no_warning_and_refusing_routes_have_one(served, capsys):
     served(SERVERFULL_FRONT="paths")
     output = capsys.readouterr().out
