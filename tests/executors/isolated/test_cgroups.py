@@ -151,7 +151,7 @@ def test_a_group_reports_its_peak_and_its_file_cache(kernel):
     group = Groups("here").create()
     (service / "here/1/memory.stat").write_text("anon 5\nactive_file 1000\ninactive_file 24\nshmem 7\n")
     assert next(filter(os.path.exists, group.peak_files())) == str(service / "here/1/memory.peak")
-    assert group.file_cache_bytes() == 1024
+    assert group.usage().file_cache == 1024
 
 
 def test_without_a_memory_controller_no_groups_are_created(kernel):

@@ -220,9 +220,12 @@ def test_the_memory_of_all_processes_is_reported(groups):
 
 
 def test_processes_that_exceed_the_memory_size_together_are_killed(groups):
-    """The kernel kills the largest process of a control group; without one, the whole environment is killed."""
+    """The kernel kills the largest process of a control group. Otherwise the server kills the whole environment.
+
+    A group that also pays for files in /tmp has a higher limit, which the processes alone do not reach.
+    """
     _, value = run(groups, function("breed", name="overbreeding", memory_size=128), {"mib": 140, "seconds": 20})
-    if groups.memory_limit == "control groups":
+    if groups.memory_limit == "control groups" and groups.statistics().sandbox != "root":
         assert value == "it ended with -9"
     else:
         assert value["errorMessage"].endswith("Runtime exited with error: signal: killed")

@@ -25,6 +25,14 @@ _WEIGHTS = (1, 10_000)  # the range of cpu.weight
 _SHARES_PER_WEIGHT = 10.24  # the kernel's defaults are a cpu.weight of 100 and cpu.shares of 1,024
 
 
+class Usage(NamedTuple):
+    """Bytes of memory that a group uses: of its processes, of files in memory, and of cached files on a disk."""
+
+    processes: int
+    files: int
+    file_cache: int
+
+
 class Group(NamedTuple):
     """The control groups of one environment: one of version 2, or one for each hierarchy of version 1."""
 
@@ -60,21 +68,15 @@ class Group(NamedTuple):
             os.path.join(path, name) for path in self.paths for name in ("memory.peak", "memory.max_usage_in_bytes")
         ]
 
-    def file_cache_bytes(self) -> int:
-        """Return how much of the group's memory is cached files; 0 if the kernel does not show it."""
-        for path in self.paths:
-            with contextlib.suppress(OSError), open(os.path.join(path, "memory.stat")) as file:
-                counts = dict(line.split() for line in file)
-                return int(counts.get("active_file", 0)) + int(counts.get("inactive_file", 0))
-        return 0
-
-    def process_bytes(self) -> int:
-        """Return the memory of the group's processes that is not a file's; 0 if the kernel does not show it."""
+    def usage(self) -> Usage:
+        """Return what the group uses now; zeros if the kernel does not show it."""
         for path in self.paths:
             with contextlib.suppress(OSError, ValueError), open(os.path.join(path, "memory.stat")) as file:
                 counts = dict(line.split() for line in file)
-                return int(counts.get("anon") or counts.get("rss") or 0)
-        return 0
+                processes = int(counts.get("anon") or counts.get("rss") or 0)
+                cached = int(counts.get("active_file", 0)) + int(counts.get("inactive_file", 0))
+                return Usage(processes, int(counts.get("shmem", 0)), cached)
+        return Usage(0, 0, 0)
 
     def kill(self) -> None:
         """Stop forks in the group, and kill its processes if the kernel can (version 2, from Linux 5.14)."""

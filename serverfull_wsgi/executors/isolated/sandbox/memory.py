@@ -7,7 +7,7 @@ import os
 import signal
 from time import monotonic
 
-from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group
+from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Usage
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 
 MIB = 1024 * 1024
@@ -22,7 +22,7 @@ class Memory:
         limit: bytes that `kill_if_over_limit` allows.
         group: the environment's control group, if it has one.
         has_files: whether the group also pays for files in memory, which then count neither for the limit nor for the
-            peak. The peak of a group's processes is unknown in that case, and is the highest of the readings.
+            peak. If there were such files, the peak of the group's processes is the highest of the readings.
     """
 
     def __init__(self, limit: int, group: Group | None, *, has_files: bool = False) -> None:
@@ -31,6 +31,8 @@ class Memory:
         self._peak_fd = _open_first(*(group.peak_files() if group else ()))
         self._status_fd = -1
         self._group_peak = -1  # bytes, when last read
+        self._read_group_peak = -1  # bytes, when the limit was last checked
+        self._has_seen_files = False
         self._peak_kib = 0
         self._check_at = 0.0
 
@@ -50,24 +52,32 @@ class Memory:
         if group_peak < 0 or group_peak != self._group_peak:
             self._peak_kib = max(self._peak_kib, _process_peak_kib(self._status_fd))
             self._group_peak = group_peak
-            if self._group and self._has_files:
-                self._peak_kib = max(self._peak_kib, self._group.process_bytes() // 1024)
-            elif self._group and group_peak > self._peak_kib * 1024:
-                self._peak_kib = max(self._peak_kib, (group_peak - self._group.file_cache_bytes()) // 1024)
+            if self._group and group_peak > self._peak_kib * 1024:
+                usage = self._read_usage(self._group)
+                if not self._has_seen_files:
+                    self._peak_kib = max(self._peak_kib, (group_peak - usage.file_cache) // 1024)
         return self._peak_kib
 
     def kill_if_over_limit(self, supervisor: int, pid: int) -> None:
         """Kill the function process ``pid`` if it, or all processes below ``supervisor`` together, exceed the limit."""
         if self._group and self._has_files:
-            if 0 <= _read_number(self._peak_fd) <= self._limit:  # one system call, and the usual case
-                return
-            total = self._group.process_bytes()
-            self._peak_kib = max(self._peak_kib, total // 1024)
+            group_peak = _read_number(self._peak_fd)
+            if group_peak == self._read_group_peak and 0 <= group_peak <= self._limit:
+                return  # nothing has grown: one system call, and the usual case
+            self._read_group_peak = group_peak
+            total = self._read_usage(self._group).processes
         else:
             total = max(_private_bytes(pid), self._total_bytes(supervisor))
         if total > self._limit:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _read_usage(self, group: Group) -> Usage:
+        """Return what the group uses now, and keep it for the peak."""
+        usage = group.usage()
+        self._has_seen_files = self._has_seen_files or (self._has_files and usage.files > 0)
+        self._peak_kib = max(self._peak_kib, usage.processes // 1024)
+        return usage
 
     def _total_bytes(self, supervisor: int) -> int:
         """Return the memory of all processes, shared pages counted once; 0 for a single process, or between checks."""
