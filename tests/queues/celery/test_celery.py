@@ -403,7 +403,9 @@ def test_a_worker_runs_an_application_built_in_code_by_its_name(rabbitmq_servers
 def test_isolated_functions_run_on_a_worker_and_end_when_it_stops(rabbitmq_servers):
     servers = rabbitmq_servers
     with servers.gunicorn():
-        with servers.worker("--concurrency", "1", SERVERFULL_EXECUTOR="process") as worker:
+        # with a root directory of its own the function could not write its note
+        isolated = {"SERVERFULL_EXECUTOR": "process", "SERVERFULL_SANDBOX": "namespaces"}
+        with servers.worker("--concurrency", "1", **isolated) as worker:
             id = servers.accept("note")
             wait_until(lambda: servers.noted("ran") == [id])
             processes = descendants(worker.process.pid)
