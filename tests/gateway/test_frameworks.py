@@ -3,6 +3,7 @@
 Each application has the same routes, so one table of requests is the judge of all of them.
 """
 
+import asyncio
 import io
 import os
 import shutil
@@ -146,6 +147,16 @@ def site_of(kind):
 @pytest.fixture(scope="module", params=APPS)
 def name(request):
     return request.param
+
+
+@pytest.fixture(scope="module", autouse=True)
+def event_loop_of_the_thread():
+    """Mangum asks for the current event loop, as in a process of Lambda, where none was made before."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture(scope="module")
