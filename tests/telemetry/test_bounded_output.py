@@ -95,6 +95,8 @@ def test_a_line_buffered_stream_writes_each_line(make_pipe):
     pipe.bounded.reconfigure(line_buffering=False)
     print("another", file=pipe.bounded)
     assert pipe.read() == ""
+    pipe.bounded.flush()
+    assert pipe.read() == "another\n"
 
 
 def test_characters_outside_the_encoding_are_escaped_in_log_lines_only(pipe):
