@@ -1,6 +1,7 @@
 """The conditions of a SAM template for the callers of a route: ``Auth`` of an API and of its events.
 
-Whatever cannot be resolved, or is not supported, becomes `Access.unsupported`: the route then refuses each request.
+A condition that cannot be resolved, or is not supported, becomes `Access.unsupported`. The route then refuses each
+request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values of templates and OpenAPI documents, whose form nobody has checked."""
+"""Values of templates and OpenAPI documents. Their form is not known before these functions read them."""
 
 from __future__ import annotations
 
