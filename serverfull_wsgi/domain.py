@@ -18,7 +18,7 @@ from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.logging_config import LoggingConfig
 from serverfull_wsgi.names import LATEST, FunctionName
-from serverfull_wsgi.payloads import parse_payload
+from serverfull_wsgi.payloads import parse_payload, render_payload
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # "not given", for values that may be None
 
@@ -172,35 +172,46 @@ class Invocation:
 
     Args:
         function_name: the function as the caller addressed it.
-        payload: JSON text as the caller sent it; empty means ``{}``.
+        payload: JSON text as the caller sent it; empty means ``{}``. None if ``event`` is given.
         request_id: a UUID.
+        event: the payload as a value of this invocation alone, equal to the one that its JSON text gives. A function
+            in the server's own process then needs no JSON text; all others receive ``payload``, made at the first
+            access.
         client_context: the decoded client context; None if the caller sent none, and for events.
         trace_id: an X-Amzn-Trace-Id, or empty.
         tail: True if the response shall contain the end of the log.
         principal: the name of the authenticated caller; None without authentication.
     """
 
-    __slots__ = ("_event", "client_context", "function_name", "payload", "principal", "request_id", "tail", "trace_id")
+    __slots__ = ("_event", "_payload", "client_context", "function_name", "principal", "request_id", "tail", "trace_id")
 
     def __init__(
         self,
         function_name: FunctionName,
-        payload: bytes,
+        payload: bytes | None,
         request_id: str,
         *,
+        event: Any = UNSET,
         client_context: dict[str, Any] | None = None,
         trace_id: str = "",
         tail: bool = False,
         principal: str | None = None,
     ) -> None:
         self.function_name = function_name
-        self.payload = payload
+        self._payload = payload
         self.request_id = request_id
         self.client_context = client_context
         self.trace_id = trace_id
         self.tail = tail
         self.principal = principal
-        self._event: Any = UNSET
+        self._event = event
+
+    @property
+    def payload(self) -> bytes:
+        """The payload as JSON text. A handler may change the event, so read the text before the handler runs."""
+        if self._payload is None:
+            self._payload = render_payload(self._event)
+        return self._payload
 
     @property
     def event(self) -> Any:

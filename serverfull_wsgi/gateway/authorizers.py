@@ -31,7 +31,7 @@ from urllib.parse import unquote
 
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Invocation
-from serverfull_wsgi.errors import ServiceError
+from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError
 from serverfull_wsgi.gateway.access import JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.formats import (
     Caller,
@@ -49,6 +49,7 @@ from serverfull_wsgi.gateway.formats.parts import query_values
 from serverfull_wsgi.gateway.policies import Decision, evaluate
 from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.names import partition_of
+from serverfull_wsgi.payloads import parse_payload, render_payload
 from serverfull_wsgi.wsgi.requests import new_ids
 
 CACHED_RESULTS = 10_000  # of one process; the oldest is dropped, so that invented identities do not fill the memory
@@ -164,17 +165,14 @@ class Authorizers:
         arn: str,
     ) -> _Result:
         event = _event(authorizer, request, route, context, identity, arn)
-        payload = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace")
+        payload = render_payload(event)
         ids = new_ids()
         try:
             name = self._dispatcher.name(authorizer.function)
             outcome = self._dispatcher.invoke(Invocation(name, payload, ids.request_id, trace_id=context.trace_id))
         except ServiceError as error:
             raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer did not run: {error.evidence}") from None
-        try:
-            value = json.loads(outcome.payload)
-        except (ValueError, RecursionError):
-            value = None
+        value = _parsed(outcome.payload)
         if outcome.function_error:
             if authorizer.is_rest and isinstance(value, dict) and value.get("errorMessage") == "Unauthorized":
                 raise Refused(Refusal.UNAUTHORIZED, "the authorizer raised Unauthorized")
@@ -216,6 +214,14 @@ def _event(
 
 def _without_body(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name not in ("body", "isBase64Encoded", "version")}
+
+
+def _parsed(payload: bytes) -> Any:
+    """Return a result as an event can have it, without lone surrogates and infinite numbers. None if it is not JSON."""
+    try:
+        return parse_payload(render_payload(json.loads(payload)))
+    except (ValueError, RecursionError, InvalidRequestContentException):
+        return None
 
 
 def _result(authorizer: LambdaAuthorizer, value: Any) -> _Result:

@@ -20,7 +20,6 @@ One request::
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -52,6 +51,8 @@ from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
+
+UNMEASURED_BODY = 256 * 1024  # bytes; the event of a smaller body would need 4 MiB of headers to be over its limit
 
 
 class Incoming(Protocol):
@@ -164,17 +165,21 @@ class Gateway:
 
     def _call(self, endpoint: Endpoint, request: HttpRequest, context: RequestContext) -> Answer:
         format, route = endpoint.format, endpoint.route
-        payload = json.dumps(format.event(request, route, context), ensure_ascii=False).encode("utf-8", "replace")
-        if len(payload) > PAYLOAD_LIMIT:
-            return format.refuse(Refusal.TOO_LARGE, request, context)
         try:
             # the request id of a function URL is that of the call; an API has one of its own
             request_id = context.request_id if format is function_url else new_ids().request_id
             name = self._name(route.function)
             iam = context.caller.iam
             invocation = Invocation(
-                name, payload, request_id, trace_id=_trace(request, context), principal=iam and iam.caller_id
+                name,
+                None,
+                request_id,
+                event=format.event(request, route, context),
+                trace_id=_trace(request, context),
+                principal=iam and iam.caller_id,
             )
+            if len(request.body) > UNMEASURED_BODY and len(invocation.payload) > PAYLOAD_LIMIT:
+                return format.refuse(Refusal.TOO_LARGE, request, context)
             function = self._dispatcher.check(invocation)
             timeout = endpoint.timeout if self._timeout is None or endpoint.timeout is None else self._timeout
             outcome = self._run(function, invocation, timeout)

@@ -109,13 +109,18 @@ def claim_texts(claims: Mapping[str, Any]) -> dict[str, str]:
     >>> claim_texts({"sub": "ada", "exp": 1783711144, "groups": ["a", "b"], "on": True})
     {'sub': 'ada', 'exp': '1783711144', 'groups': '[a b]', 'on': 'true'}
     """
-    return {name: _text(value) for name, value in claims.items()}
+    return {_utf8(name): _utf8(_text(value)) for name, value in claims.items()}
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{' '.join(map(_text, value))}]"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _utf8(text: str) -> str:
+    """Return text that UTF-8 has a form for: JSON may have lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _scopes(claims: Mapping[str, Any]) -> set[str]:

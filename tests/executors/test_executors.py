@@ -1,11 +1,13 @@
 """The behaviour of all executors, in addition to the table in tests/rows."""
 
+import json
 import re
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi import Function
+from serverfull_wsgi import Function, FunctionName, Invocation
 from tests.support.isolated import run
 
 
@@ -16,6 +18,13 @@ def function(name):
 def test_an_event_and_a_response_may_have_6_mib(executor):
     event = "é" * 100_000 + "x" * 4_000_000  # Python before 3.12 writes six bytes for each é
     assert run(executor, function("echo"), event)[1] == event
+
+
+def test_an_event_that_is_given_as_a_value_reaches_the_handler(executor):
+    event = {"name": "é", "list": [1, True, None, {"size": 1.5}]}
+    name = FunctionName.parse("echo", region="us-east-1", account_id="123456789012")
+    outcome = executor.execute(function("echo"), Invocation(name, None, str(uuid.uuid4()), event=event))
+    assert json.loads(outcome.payload) == event
 
 
 @pytest.mark.parametrize("value", ["set", "cycle", "deep", "bad bytes"])

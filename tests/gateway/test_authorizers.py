@@ -22,7 +22,7 @@ class Api:
     """An API with one authorizer for all its routes, and the events that the authorizer received."""
 
     def __init__(self, kind, authorizer=None, answer=None, keys=(), needs_api_key=False, key="GET /pets"):
-        self.events, self.answer, self.time = [], answer, 0.0
+        self.events, self.answer, self.time, self.echo = [], answer, 0.0, lambda event: None
         is_rest = kind == "REST"
         format = {"REST": rest_v1, "H1": http_v1, "H2": http_v2}[kind]
         stage = Stage("Prod" if is_rest else "$default", "shop")
@@ -31,8 +31,7 @@ class Api:
             for key in (key, "GET /cats", "POST /pets/{id}")
         }
         site = rest_api(("shop",), endpoints) if is_rest else http_api(("shop",), endpoints)
-        functions = {"echo": lambda event, context: {"statusCode": 200, "body": repr(event["requestContext"])}}
-        self.application = Application(StaticFetcher({**functions, "auth": self.run}))
+        self.application = Application(StaticFetcher({"echo": self.show, "auth": self.run}))
         dispatcher = self.application.dispatcher
         authorizers = Authorizers(dispatcher, keys, lambda: self.time)
         server = SiteServer(Gateway(dispatcher, authorizers), self.application.start, root=site)
@@ -43,6 +42,10 @@ class Api:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    def show(self, event, context):
+        self.echo(event)
+        return {"statusCode": 200, "body": repr(event["requestContext"])}
 
     def get(self, path="/pets", **headers):
         return self.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -158,6 +161,7 @@ SIMPLE = [
     ({}, 500),
     (policy(), 500),
     (Exception("Unauthorized"), 500),
+    ({"isAuthorized": True, "context": {"size": 1e400}}, 500),
 ]
 
 
@@ -219,6 +223,14 @@ def test_a_cached_policy_is_evaluated_for_each_route():
     api = Api("REST", token(ttl=300), policy(resource="arn:*/GET/pets"))
     assert [api.get(path, Authorization="x").status_code for path in ("/pets", "/cats")] == [200, 403]
     assert len(api.events) == 1
+
+
+def test_a_handler_that_changes_its_event_does_not_change_a_cached_result():
+    answer = {"isAuthorized": True, "context": {"teams": ["a"]}}
+    api = Api("H2", LambdaAuthorizer("auth", False, payload="2.0", is_simple=True, sources=HEADER, ttl=300), answer)
+    api.echo = lambda event: event["requestContext"]["authorizer"]["lambda"]["teams"].append("b")
+    texts = [api.get(Authorization="x").text for _ in range(2)]
+    assert ["'teams': ['a', 'b']" in text for text in texts] == [True, True]
 
 
 def test_nothing_is_cached_without_a_time_or_without_an_identity():

@@ -21,7 +21,8 @@ is the matched route, with its `Stage`; a load balancer has a `alb.TargetGroup` 
 that AWS adds to a request: ids, time, and the `Caller` that an authorizer identified. All of them have defaults, so a
 test of a handler gives the parts that matter to it.
 
-No input makes `event` raise, and each event can be written as JSON. No outcome makes `answer` raise: a result that the
+No input makes `event` raise. Each event can be written as JSON, and reading that gives an equal event. A handler may
+change its event, so no two events share an object. No outcome makes `answer` raise: a result that the
 kind does not accept becomes the answer of a failed function, with a `Reason` for the log.
 
 An answer is whole. Its headers are built without its body (`answers.head`), so a streamed result can give its head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from serverfull_wsgi.domain import Outcome
@@ -90,7 +91,7 @@ def _authorizer(context: RequestContext) -> dict[str, Any]:
         scopes = None if caller.scopes is None else list(caller.scopes)
         return {"authorizer": {"jwt": {"claims": dict(caller.claims), "scopes": scopes}}}
     if caller.lambda_context is not None:
-        return {"authorizer": {"lambda": dict(caller.lambda_context)}}
+        return {"authorizer": {"lambda": deepcopy(dict(caller.lambda_context))}}  # an authorizer's result is kept
     return {}
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from serverfull_wsgi import Outcome
-from serverfull_wsgi.gateway.formats import HttpRequest, Route, Stage
+from serverfull_wsgi.gateway.formats import Caller, HttpRequest, Route, Stage
 from tests.gateway.formats.kinds import CONTEXT, KINDS, MULTI, TargetGroup
 from tests.support.battery import SEED, share
 
@@ -39,11 +39,17 @@ ROUTES = st.builds(
         is_in_path=st.booleans(),
     ),
 )
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
-    max_leaves=8,
-)
+
+
+def values(**floats):
+    return st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(**floats), st.text(max_size=8)),
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+        max_leaves=8,
+    )
+
+
+JSON, FINITE = values(), values(allow_nan=False, allow_infinity=False)
 SCALAR = st.one_of(st.text(max_size=12), JSON)
 RESULTS = st.fixed_dictionaries(
     {},
@@ -56,6 +62,12 @@ RESULTS = st.fixed_dictionaries(
         "isBase64Encoded": st.one_of(st.booleans(), JSON),
     },
 )
+CALLERS = st.builds(
+    Caller,
+    lambda_context=st.none() | st.dictionaries(st.text(max_size=5), FINITE, max_size=3),
+    claims=st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    scopes=st.none() | st.lists(st.text(max_size=5), max_size=2),
+)
 PAYLOADS = st.one_of(
     RESULTS.map(json.dumps).map(str.encode), JSON.map(json.dumps).map(str.encode), st.binary(max_size=20)
 )
@@ -66,16 +78,37 @@ def of_kind(kind, route):
     return {"ALB": TargetGroup(), "ALB+": MULTI}.get(kind, route)
 
 
+def containers(value):
+    """The ids of all objects and lists in a value."""
+    if not isinstance(value, (dict, list)):
+        return set()
+    return {id(value)}.union(*map(containers, value.values() if isinstance(value, dict) else value))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_request_gives_an_event_that_is_json(kind):
     @seed(SEED)
     @FEW
-    @given(REQUESTS, ROUTES)
-    def check(request, route):
-        members = KINDS[kind].event(request, of_kind(kind, route), CONTEXT)
+    @given(REQUESTS, ROUTES, CALLERS)
+    def check(request, route, caller):
+        members = KINDS[kind].event(request, of_kind(kind, route), CONTEXT._replace(caller=caller))
         text = json.dumps(members, allow_nan=False)
-        assert json.loads(text) == members
+        assert repr(json.loads(text)) == repr(members)
         assert len(text) < 20_000
+
+    check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_two_events_share_an_object(kind):
+    @seed(SEED)
+    @FEW
+    @given(REQUESTS, ROUTES, CALLERS)
+    def check(request, route, caller):
+        context = CONTEXT._replace(caller=caller)
+        first, second = (KINDS[kind].event(request, of_kind(kind, route), context) for _ in range(2))
+        assert not containers(first) & containers(second)
+        assert not containers(first) & containers(caller.lambda_context)
 
     check()
 
