@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
-from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
+from serverfull_wsgi.env_vars import SERVER_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.logging_config import LoggingConfig
@@ -133,8 +133,8 @@ class Function:
 
     def _check_environment(self) -> None:
         for name, value in self.environment.items():
-            if name in RESERVED_VARIABLES:
-                self._refuse("environment", name, "without the names that Lambda keeps for itself")
+            if name in SERVER_VARIABLES:
+                self._refuse("environment", name, "without the names that the server sets")
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not is_valid_value(value):
                 self._refuse("environment", name, "names of letters, digits and '_', with values that are text")
 

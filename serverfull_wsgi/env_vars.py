@@ -15,6 +15,10 @@ RESERVED_VARIABLES = frozenset(
     "AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR".split()
 )
 
+# On AWS the next three are the credentials of the function's role. Here there is no role, and the operator's files and
+# code set them. A template and a deploy must not, as on AWS.
+SERVER_VARIABLES = RESERVED_VARIABLES - {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+
 
 def is_valid_value(value: object) -> bool:
     """Return whether an environment variable can have this value: text without NUL that the system can encode.

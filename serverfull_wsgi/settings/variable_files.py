@@ -1,5 +1,7 @@
 """Files of environment variables for isolated functions: dotenv files, and the JSON files of ``sam --env-vars``.
 
+The files are the operator's. So they may hold the credentials that Lambda would set, unlike a function's own variables.
+
 No error and no warning contains a value.
 """
 
@@ -14,7 +16,7 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 
-from serverfull_wsgi.env_vars import RESERVED_VARIABLES, is_valid_value
+from serverfull_wsgi.env_vars import SERVER_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
 
 FOR_ALL = "Parameters"  # sam's key for variables of each function
@@ -104,7 +106,7 @@ def _sam_text(name: str, value: Any, origin: str) -> str:
 
 def _broken_rule(name: str, value: str | None) -> str:
     """Return the rule that a variable breaks, or an empty text."""
-    if name in RESERVED_VARIABLES:
+    if name in SERVER_VARIABLES:
         return f"must not set {name}, which Lambda keeps for itself"
     if not _NAME.fullmatch(name):
         return "has a name of letters, digits and '_'"

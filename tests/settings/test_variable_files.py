@@ -56,7 +56,7 @@ def test_a_dotenv_file_is_read_without_expansion(line, value, file):
         (f"A=1\n\n  B='{HIDDEN}\n", "line 3: a line has the form NAME=value, with quotes that are closed"),
         (f"={HIDDEN}\n", "line 1: a line has the form NAME=value"),
         (f"A=1\nAWS_REGION={HIDDEN}\n", "line 2: a line must not set AWS_REGION, which Lambda keeps for itself"),
-        (f"AWS_SECRET_ACCESS_KEY={HIDDEN}", "line 1: a line must not set AWS_SECRET_ACCESS_KEY"),
+        (f"AWS_LAMBDA_RUNTIME_API={HIDDEN}", "line 1: a line must not set AWS_LAMBDA_RUNTIME_API"),
         (f"A=1\n2B={HIDDEN}", "line 2: a line has a name of letters, digits and '_'"),
         (f"A='{HIDDEN}\nmore'\nB-C={HIDDEN}", "line 3: a line has a name of letters, digits and '_'"),
         (f"A={HIDDEN}\0", "line 1: a line has a value that is text without NUL"),
@@ -157,6 +157,16 @@ def test_the_option_wins_over_the_function_and_the_function_over_the_file(name, 
     assert variables(project("invoke", "orders-prod")) == own
     given = {"OWN": "given", "GIVEN": 5}
     assert variables(project("invoke", "orders-prod", sections={name: given})) == {**own, "OWN": "given", "GIVEN": "5"}
+
+
+@needs_client
+def test_a_file_gives_functions_the_credentials_that_lambda_would_set(project):
+    code = "import os\ndef handler(event, context):\n    return os.environ['AWS_ACCESS_KEY_ID']\n"
+    (project.folder / "app.py").write_text(code)
+    (project.folder / ".env").write_text("AWS_ACCESS_KEY_ID=of the file\n")
+    environ = {"SERVERFULL_FUNCTIONS": "it=app.handler", "SERVERFULL_EXECUTOR": "process"}
+    assert variables(project("invoke", "it", **environ)) == "of the file"
+    assert variables(project("invoke", "it", sections={"it": {"AWS_ACCESS_KEY_ID": "given"}}, **environ)) == "given"
 
 
 @needs_client
