@@ -25,7 +25,8 @@ NO_FUNCTIONS = (
 CANNOT_RUN = "%s cannot run: calls are answered with 409; 'serverfull check' lists the reasons"
 
 
-TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml")  # where `sam build` and `sam init` put them
+# where `sam build` puts a template, and the names that SAM looks for, in its order
+TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml", "template.yml", "template.json")
 
 
 _declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # a template without it declares no function

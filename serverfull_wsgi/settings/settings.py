@@ -36,7 +36,7 @@ class Settings:
         "",
         read.text,
         "a SAM or CloudFormation template",
-        shown="`.aws-sam/build/template.yaml` or `template.yaml`, if `SERVERFULL_FUNCTIONS` is not set",
+        shown="`.aws-sam/build/template.yaml` or `template.{yaml,yml,json}`, if `SERVERFULL_FUNCTIONS` is not set",
     )
     template_parameters: str = setting(
         "TEMPLATE_PARAMETERS",

@@ -533,6 +533,13 @@ def test_without_settings_the_template_in_the_working_directory_is_served_and_lo
     assert f"serving the functions of template.yaml, {FOUND}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("path", ["template.yml", "template.json"])
+def test_the_other_names_of_a_template_are_found_too(project, path, capsys):
+    project(path)
+    assert names(create_app(of())) == ["HelloWorldFunction"]
+    assert f"serving the functions of {path}, {FOUND}" in capsys.readouterr().out
+
+
 def test_the_built_template_has_precedence_over_its_source(project, tmp_path, capsys):
     project("template.yaml")
     project(".aws-sam/build/template.yaml")
