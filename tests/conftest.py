@@ -21,7 +21,7 @@ from tests.support.servers import ROOT, gunicorn
 linecache.cache.pop("<string>", None)
 
 # Modules that cannot be imported, on purpose, and code of functions that run in environments of their own.
-collect_ignore = ["support/broken_syntax.py", "support/broken_import.py", "functions", "templates"]
+collect_ignore = ["support/broken_syntax.py", "support/broken_import.py", "functions", "projects", "templates"]
 
 
 def pytest_collection_modifyitems(items):
