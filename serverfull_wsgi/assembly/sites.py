@@ -43,11 +43,11 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
                 LOGGER.warning("SERVERFULL_%s has no effect without SERVERFULL_FRONT or 'serverfull serve --api'", name)
         return None
     from serverfull_wsgi.gateway.authorizers import Authorizers, TokenVerifier  # not imported by servers without routes
-    from serverfull_wsgi.gateway.configuration import choose, parse_load_balancers, parse_routes
     from serverfull_wsgi.gateway.front import SiteServer
     from serverfull_wsgi.gateway.gateway import Gateway
     from serverfull_wsgi.gateway.locations import Locations
     from serverfull_wsgi.gateway.requests import parse_proxies
+    from serverfull_wsgi.gateway.sources.configuration import choose, parse_load_balancers, parse_routes
 
     sites = [parse_routes(settings.routes, settings.account_id)] if settings.routes else []
     sites += parse_load_balancers(settings.load_balancers, settings.region, settings.account_id)
@@ -55,14 +55,12 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         for line in _missing_functions(sites, fetcher):
             LOGGER.warning("%s", line)
     for template in template_fetchers(fetcher):
-        from serverfull_wsgi.gateway.cloudformation import CloudFormationSites  # both need the extra `sam`
-        from serverfull_wsgi.gateway.templates import TemplateSites
+        from serverfull_wsgi.gateway.sources.templates import TemplateSites  # needs the extra `sam`
 
-        for kind in (TemplateSites, CloudFormationSites):
-            found = kind(template, account_id=settings.account_id)
-            sites += found.sites
-            for line in found.warnings:
-                LOGGER.warning("%s", line)
+        found = TemplateSites(template, account_id=settings.account_id)
+        sites += found.sites
+        for line in found.warnings:
+            LOGGER.warning("%s", line)
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
     conditions = [endpoint.access for site in sites for endpoint in site.endpoints.values()]
     if not keys and any(access.needs_api_key for access in conditions):

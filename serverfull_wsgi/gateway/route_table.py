@@ -74,8 +74,7 @@ class RouteTable(Generic[Target]):
             if key == DEFAULT_KEY and not is_rest:
                 self._default = target
                 continue
-            method, template = parse_key(key)
-            shape = tuple(map(_shape, _segments(template, is_rest)))
+            method, *shape = shape_of(key, is_rest=is_rest)
             if (other := seen.setdefault((method, *shape), key)) != key:
                 raise ConfigurationError(f"routes {other!r} and {key!r} match the same requests; remove one")
             self._add(method, shape, target)
@@ -98,6 +97,20 @@ class RouteTable(Generic[Target]):
         """
         found = _search(self._root, method, _segments(path, self._is_rest), 0)
         return self._default if found is None else found
+
+
+def shape_of(key: str, *, is_rest: bool) -> tuple[str, ...]:
+    """Return the method of a route key and the segments of its path, without the names of variables.
+
+    Keys of one shape match the same requests. Raises as `parse_key`.
+
+    >>> shape_of("GET /pets/{id}", is_rest=True) == shape_of("GET /pets/{name}/", is_rest=True)
+    True
+    """
+    if key == DEFAULT_KEY and not is_rest:
+        return (DEFAULT_KEY,)
+    method, template = parse_key(key)
+    return (method, *map(_shape, _segments(template, is_rest)))
 
 
 def parse_key(key: str) -> tuple[str, str]:

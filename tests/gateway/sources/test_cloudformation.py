@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from serverfull_wsgi import SamFetcher
+from serverfull_wsgi import ConfigurationError, SamFetcher
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
-from serverfull_wsgi.gateway.cloudformation import CloudFormationSites
+from serverfull_wsgi.gateway.sources.templates import TemplateSites
 
 pytestmark = pytest.mark.quick
 
@@ -27,7 +27,7 @@ def sites_of(tmp_path):
     def read(**resources):
         template = tmp_path / "template.json"
         template.write_text(json.dumps({"Resources": {"Pets": PETS, **resources}}))
-        return CloudFormationSites(SamFetcher(str(template)))
+        return TemplateSites(SamFetcher(str(template)))
 
     return read
 
@@ -258,6 +258,24 @@ def test_a_route_whose_key_is_not_known_is_not_served(resources, sites_of):
     found = sites_of(**resources)
     assert found.sites == []
     assert "is not known" in "\n".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [http_api(Second=route("GET /pets")), rest_api(Second=method())],
+    ids=["HTTP API", "REST API"],
+)
+def test_two_routes_for_the_same_requests_are_refused_with_both_names(resources, sites_of):
+    with pytest.raises(ConfigurationError) as error:
+        sites_of(**resources)
+    assert "Second" in str(error.value)
+    assert ": Route" in str(error.value) or ": Method" in str(error.value)
+
+
+def test_a_route_of_the_document_and_one_of_a_resource_are_refused(sites_of):
+    document = {"paths": {"/pets": {"get": {"x-amazon-apigateway-integration": {"type": "aws_proxy"}}}}}
+    with pytest.raises(ConfigurationError, match=r"Api\.Body"):
+        sites_of(**http_api(Api=resource("ApiGatewayV2::Api", ProtocolType="HTTP", Body=document)))
 
 
 # Function URLs and load balancers

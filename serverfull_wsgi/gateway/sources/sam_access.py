@@ -10,7 +10,7 @@ from typing import Any
 
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
-from serverfull_wsgi.gateway.openapi import identity_source, jwt_authorizer
+from serverfull_wsgi.gateway.sources.openapi import identity_source, jwt_authorizer
 from serverfull_wsgi.gateway.values import function_in, has_transform, is_pattern, is_true, texts
 
 IAM = "AWS_IAM"

@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from serverfull_wsgi import SamFetcher
+from serverfull_wsgi import ConfigurationError, SamFetcher
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
-from serverfull_wsgi.gateway.templates import TemplateSites
+from serverfull_wsgi.gateway.sources.templates import TemplateSites
 
 FUNCTION = """
   Pets:
@@ -378,3 +378,27 @@ def test_values_of_cors_that_no_header_can_have_are_left_out(sites_of):
     fixed = next(site.endpoints["OPTIONS /a"].fixed for site in found.sites if site.is_api)
     assert fixed == (("Access-Control-Allow-Methods", "GET,OPTIONS"),)
     assert next(site.cors.headers for site in found.sites if not site.is_api) == ("c",)
+
+
+# Two routes for the same requests
+
+
+@pytest.mark.parametrize("type", ["Api", "HttpApi"])
+@pytest.mark.parametrize("path", ["/pets/{id}", "/pets/{name}", "/pets/{id}/"])
+def test_two_events_with_the_same_route_are_refused_with_both_names(type, path, sites_of):
+    with pytest.raises(ConfigurationError) as error:
+        sites_of(
+            f"Events:\n  A: {{Type: {type}, Properties: {{Path: '/pets/{{id}}', Method: GET}}}}\n"
+            f"  B: {{Type: {type}, Properties: {{Path: '{path}', Method: get}}}}\n"
+        )
+    assert "Pets.Events.A" in str(error.value)
+    assert "Pets.Events.B" in str(error.value)
+
+
+def test_an_event_may_name_a_route_of_the_document(sites_of):
+    found = sites_of(
+        f"Events: {{A: {{Type: Api, Properties: {OF_SHOP}}}}}",
+        "\n  Shop:\n    Type: AWS::Serverless::Api\n"
+        "    Properties: {StageName: dev, DefinitionBody: {paths: {/a: {get: {}}}}}\n",
+    )
+    assert list(found.sites[0].endpoints) == ["GET /a"]

@@ -8,8 +8,8 @@ pytest.importorskip("yaml")
 
 from serverfull_wsgi import SamFetcher
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
-from serverfull_wsgi.gateway.openapi import routes
-from serverfull_wsgi.gateway.templates import TemplateSites
+from serverfull_wsgi.gateway.sources.openapi import routes
+from serverfull_wsgi.gateway.sources.templates import TemplateSites
 
 pytestmark = pytest.mark.quick
 

@@ -1,0 +1,55 @@
+"""APIs of a template while their routes are collected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.gateway.formats import Stage, http_v1, http_v2, rest_v1
+from serverfull_wsgi.gateway.route_table import shape_of
+from serverfull_wsgi.gateway.sites import Endpoint, Format
+
+
+@dataclass
+class CollectedApi:
+    """An API while its routes are collected.
+
+    Args:
+        id: the logical id.
+        is_rest: True for a REST API, False for an HTTP API.
+        stage: the stage of its routes.
+        condition: a condition for the callers of all routes that is not supported; empty for none.
+    """
+
+    id: str
+    is_rest: bool
+    stage: Stage
+    condition: str = ""
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    _places: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def add(self, key: str, endpoint: Endpoint, place: str, *, replaces: str = "") -> None:
+        """Add a route.
+
+        Args:
+            key: the route key.
+            endpoint: the end of the route.
+            place: the resource that has the route, with its file and line.
+            replaces: the place whose route this one may replace.
+
+        Raises:
+            ConfigurationError: if another place has a route for the same requests, as AWS refuses the deployment.
+        """
+        shape = shape_of(key, is_rest=self.is_rest)
+        other = self._places.setdefault(shape, place)
+        if other not in (place, replaces):
+            raise ConfigurationError(
+                f"{place}: the route {key!r} of {self.id} is also the route of {other}; AWS refuses the deployment of "
+                "such a template, so remove one of the routes"
+            )
+        self._places[shape] = place
+        self.endpoints[key] = endpoint
+
+    def format(self, payload: str) -> Format:
+        """Return the format of a route whose events have this payload version."""
+        return rest_v1 if self.is_rest else http_v1 if payload == "1.0" else http_v2

@@ -1,0 +1,69 @@
+"""HTTP APIs of CloudFormation's own resources: ``AWS::ApiGatewayV2::Api``, Route, Integration, Stage and Authorizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from serverfull_wsgi.fetchers.sam.properties import Properties
+from serverfull_wsgi.gateway import sites
+from serverfull_wsgi.gateway.access import Access
+from serverfull_wsgi.gateway.cors import parse_cors
+from serverfull_wsgi.gateway.formats import Route, Stage
+from serverfull_wsgi.gateway.sites import Endpoint, Site
+from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
+from serverfull_wsgi.gateway.sources.api_documents import add_document
+from serverfull_wsgi.gateway.sources.apis import CollectedApi
+from serverfull_wsgi.gateway.sources.resources import Resources
+from serverfull_wsgi.gateway.values import mapping, whole_number
+
+_NO_FUNCTION = Access("an integration without a function of this template")
+
+
+def http_apis(resources: Resources) -> Iterator[Site]:
+    """Yield the HTTP APIs of a template that have routes."""
+    integrations = dict(resources.of_type("AWS::ApiGatewayV2::Integration"))
+    routes = list(resources.of_type("AWS::ApiGatewayV2::Route"))
+    for id, properties in resources.of_type("AWS::ApiGatewayV2::Api"):
+        if properties.text("ProtocolType") == "WEBSOCKET":
+            resources.warn(id, "WebSocket APIs are not served")
+            continue
+        api = CollectedApi(id, False, _stage(resources, id), condition_of_api(resources, id, properties))
+        for route_id, route in routes:
+            if resources.target(route_id, "ApiId") == id:
+                _add_route(resources, api, route_id, route, integrations)
+        add_document(resources, api, properties)
+        if api.endpoints:
+            names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
+            cors = parse_cors(properties.value("CorsConfiguration"))
+            yield sites.http_api(names, api.endpoints, api.stage.name, cors=cors)
+
+
+def _stage(resources: Resources, api: str) -> Stage:
+    for id, properties in resources.of_type("AWS::ApiGatewayV2::Stage"):
+        if resources.target(id, "ApiId") == api:
+            variables = mapping(properties.value("StageVariables"))
+            named = {str(name): str(value) for name, value in variables.items()}
+            return Stage(properties.text("StageName") or "$default", api.lower(), resources.account_id, variables=named)
+    return Stage("$default", api.lower(), resources.account_id)
+
+
+def _add_route(
+    resources: Resources, api: CollectedApi, id: str, route: Properties, integrations: dict[str, Properties]
+) -> None:
+    key = route.text("RouteKey")
+    if not key:
+        resources.warn(id, "its RouteKey is not known, so it is not served")
+        return
+    target = resources.target(id, "Target").rpartition("/")[2]
+    integration = integrations.get(target)
+    function = resources.function(target, "IntegrationUri") if integration else ""
+    format = api.format((integration.text("PayloadFormatVersion") if integration else "") or "2.0")
+    milliseconds = whole_number(integration.value("TimeoutInMillis")) if integration else None
+    access = Access(api.condition) if api.condition else access_of(resources, id, route, is_rest=False)
+    if not function or (integration and integration.text("IntegrationType") != "AWS_PROXY"):
+        access = _NO_FUNCTION
+    if access.unsupported:
+        resources.warn_refused(id, access.unsupported)
+    timeout = milliseconds / 1000 if milliseconds else format.TIMEOUT
+    endpoint = Endpoint(Route(key, function, api.stage), format, timeout, access)
+    api.add(key, endpoint, resources.place(id))

@@ -1,0 +1,97 @@
+"""REST APIs of CloudFormation's own resources: ``AWS::ApiGateway::RestApi``, Resource, Method, Stage and Authorizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from serverfull_wsgi.fetchers.sam.properties import Properties
+from serverfull_wsgi.gateway import sites
+from serverfull_wsgi.gateway.access import Access
+from serverfull_wsgi.gateway.formats import Route, Stage, rest_v1
+from serverfull_wsgi.gateway.sites import Endpoint, Site
+from serverfull_wsgi.gateway.sources import openapi
+from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
+from serverfull_wsgi.gateway.sources.api_documents import add_document
+from serverfull_wsgi.gateway.sources.apis import CollectedApi
+from serverfull_wsgi.gateway.sources.resources import Resources
+from serverfull_wsgi.gateway.values import mapping, texts, whole_number
+
+_STAGE = "prod"  # CDK's name
+
+
+def rest_apis(resources: Resources) -> Iterator[Site]:
+    """Yield the REST APIs of a template that have routes."""
+    methods = list(resources.of_type("AWS::ApiGateway::Method"))
+    for id, properties in resources.of_type("AWS::ApiGateway::RestApi"):
+        stage = _stage(resources, id, properties)
+        api = CollectedApi(id, True, stage, condition_of_api(resources, id, properties))
+        for method_id, method in methods:
+            if resources.target(method_id, "RestApiId") == id:
+                _add_method(resources, api, method_id, method)
+        add_document(resources, api, properties)
+        if api.endpoints:
+            names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
+            yield sites.rest_api(names, api.endpoints, stage.name)
+
+
+def _stage(resources: Resources, api: str, properties: Properties) -> Stage:
+    binary = [item.replace("~1", "/") for item in texts(properties.value("BinaryMediaTypes"))]
+    name, variables = _STAGE, {}
+    for id, stage in resources.of_type("AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"):
+        if resources.target(id, "RestApiId") == api and stage.text("StageName"):
+            name, variables = stage.text("StageName"), mapping(stage.value("Variables"))
+            if resources.type(id) == "AWS::ApiGateway::Stage":
+                break
+    named = {str(key): str(value) for key, value in variables.items()}
+    return Stage(name, api.lower(), resources.account_id, variables=named, binary_media_types=binary)
+
+
+def _add_method(resources: Resources, api: CollectedApi, id: str, method: Properties) -> None:
+    path, name = _path(resources, resources.target(id, "ResourceId")), method.text("HttpMethod").upper()
+    if path is None or not name:
+        unknown = "ResourceId is no resource of this template" if path is None else "HttpMethod is not known"
+        resources.warn(id, f"its {unknown}, so it is not served")
+        return
+    api.add(f"{name} {path}", _endpoint(resources, api, id, method, f"{name} {path}"), resources.place(id))
+
+
+def _endpoint(resources: Resources, api: CollectedApi, id: str, method: Properties, key: str) -> Endpoint:
+    integration = mapping(method.value("Integration"))
+    kind = str(integration.get("Type")).upper()
+    if kind == "MOCK":
+        return Endpoint(Route(key, stage=api.stage), rest_v1, fixed=openapi.mock_headers(_as_openapi(integration)))
+    function = resources.function_of(mapping(resources.declared(id).get("Integration")).get("Uri"))
+    access = Access(api.condition) if api.condition else access_of(resources, id, method, is_rest=True)
+    if "RequestValidatorId" in resources.declared(id):
+        access = Access("RequestValidatorId")
+    if not function or kind != "AWS_PROXY":
+        access = Access("an integration without a function of this template")
+    if access.unsupported:
+        resources.warn_refused(id, access.unsupported)
+    milliseconds = whole_number(integration.get("TimeoutInMillis"))
+    timeout = milliseconds / 1000 if milliseconds else rest_v1.TIMEOUT
+    operation = method.text("OperationName") or None
+    return Endpoint(Route(key, function, api.stage, operation_name=operation), rest_v1, timeout, access)
+
+
+def _path(resources: Resources, resource: str) -> str | None:
+    """Return the path of a resource of a REST API, or None if it is not in the template."""
+    parts: list[str] = []
+    while True:
+        type = resources.type(resource)
+        if type == "AWS::ApiGateway::RestApi":  # Fn::GetAtt RestApi.RootResourceId
+            return "/" + "/".join(reversed(parts))
+        if type != "AWS::ApiGateway::Resource" or len(parts) > len(resources.template.resources):
+            return None
+        part = resources.declared(resource).get("PathPart")
+        if not isinstance(part, str):
+            return None
+        parts.append(part)
+        resource = resources.target(resource, "ParentId")
+
+
+def _as_openapi(integration: dict[str, object]) -> dict[str, object]:
+    """Return a mock integration in the form of OpenAPI."""
+    answers = integration.get("IntegrationResponses")
+    first = mapping(answers[0]) if isinstance(answers, list) and answers else {}
+    return {"responses": {"default": {"responseParameters": first.get("ResponseParameters")}}}

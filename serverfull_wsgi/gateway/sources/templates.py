@@ -1,0 +1,32 @@
+"""The sites of a SAM or CloudFormation template."""
+
+from __future__ import annotations
+
+from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
+from serverfull_wsgi.gateway.sites import Site
+from serverfull_wsgi.gateway.sources.cloudformation import cloudformation_sites
+from serverfull_wsgi.gateway.sources.resources import Resources
+from serverfull_wsgi.gateway.sources.sam import SamSites
+from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
+
+
+class TemplateSites:
+    """The sites of the functions of a template.
+
+    Args:
+        fetcher: has the template, and the functions by their names.
+        account_id: the account in events.
+
+    Attributes:
+        sites: the sites. An API without routes is not among them.
+        warnings: one line for each property that has no effect, or because of which a route refuses its requests.
+
+    Raises:
+        ConfigurationError: for two routes of one API that match the same requests.
+    """
+
+    def __init__(self, fetcher: SamFetcher, *, account_id: str = DEFAULT_ACCOUNT_ID) -> None:
+        resources = Resources(fetcher, account_id=account_id)
+        sam = SamSites(resources)
+        self.sites: list[Site] = [*sam.sites, *cloudformation_sites(resources)]
+        self.warnings = list(dict.fromkeys(resources.warnings))
