@@ -3,7 +3,8 @@
     bench/.peers/functions-framework    a virtual environment
     bench/.peers/serverless-offline     a folder of npm
 
-`bench.compare` measures the peers that are installed.
+The variable BENCH_PEERS names another folder in the place of bench/.peers. `bench.compare` measures the peers that are
+installed.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-FOLDER = HERE / ".peers"
+FOLDER = Path(os.environ.get("BENCH_PEERS") or HERE / ".peers")
 INVOKE = "/2015-03-31/functions/{}/invocations"
 ECHO = "def handler(event, context):\n    return event\n"
 SERVERLESS = """

@@ -311,6 +311,8 @@ class Application:
             ConfigurationError: if the configuration does not allow a part to open.
             RuntimeError: if the application was closed in this process.
         """
+        if self._is_started and not self._is_closed:  # a front calls this for each request
+            return
         with self._lock():
             if self._is_closed:
                 raise RuntimeError("the application is closed in this process; make a new one")

@@ -106,7 +106,7 @@ class Authorizers:
 
     def check_api_key(self, request: HttpRequest, caller: Caller) -> Caller:
         """Return the caller with its API key. All keys are compared, in constant time. Raises `Refused`."""
-        sent = _header(request, "x-api-key") or ""
+        sent = request.header("x-api-key") or ""
         matches = [hmac.compare_digest(sent.encode("utf-8", "replace"), key) for key in self._api_keys]
         if not any(matches):
             raise Refused(Refusal.FORBIDDEN, "no valid API key" if matches else "no API keys are set")
@@ -115,7 +115,7 @@ class Authorizers:
     def check_token(self, authorizer: JwtAuthorizer, request: HttpRequest, caller: Caller) -> Caller:
         """Return the caller with the claims of its token. Raises `Refused`."""
         place, name = authorizer.source
-        token = _header(request, name.lower()) if place == "header" else _query_value(request, name)
+        token = request.header(name.lower()) if place == "header" else _query_value(request, name)
         if not token:
             raise Refused(Refusal.UNAUTHORIZED, "there is no token", [("www-authenticate", "Bearer")])
         if self._tokens is None:
@@ -267,7 +267,7 @@ def _value(source: tuple[str, str], request: HttpRequest, route: Route, context:
     """Return the value of an identity source; an empty text if it is missing."""
     place, name = source
     if place == "header":
-        return _header(request, name.lower()) or ""
+        return request.header(name.lower()) or ""
     if place == "querystring":
         return _query_value(request, name)
     if place == "stageVariables":
@@ -289,7 +289,3 @@ def _value(source: tuple[str, str], request: HttpRequest, route: Route, context:
 
 def _query_value(request: HttpRequest, name: str) -> str:
     return (query_values(request.query).get(name) or [""])[-1]
-
-
-def _header(request: HttpRequest, name: str) -> str | None:
-    return next((value for key, value in request.headers if key.lower() == name), None)

@@ -85,8 +85,8 @@ def is_preflight(request: HttpRequest) -> bool:
     """Return whether a browser sends this request before another one, which needs permission."""
     return (
         request.method == "OPTIONS"
-        and _value(request, "origin") is not None
-        and _value(request, "access-control-request-method") is not None
+        and request.header("origin") is not None
+        and request.header("access-control-request-method") is not None
     )
 
 
@@ -119,14 +119,10 @@ def shared(answer: Answer, cors: Cors, request: HttpRequest) -> Answer:
 
 def _origin_headers(cors: Cors, request: HttpRequest) -> Lines:
     """Return the headers that allow the request's origin. With credentials browsers do not accept ``*``."""
-    origin = _value(request, "origin")
+    origin = request.header("origin")
     if origin is None or not cors.allows(origin):
         return []
     if "*" in cors.origins and not cors.is_credentialed:
         return [(ALLOW_ORIGIN, "*")]
     headers = [(ALLOW_ORIGIN, origin), ("Vary", "Origin")]
     return [*headers, ("Access-Control-Allow-Credentials", "true")] if cors.is_credentialed else headers
-
-
-def _value(request: HttpRequest, name: str) -> str | None:
-    return next((value for key, value in request.headers if key.lower() == name), None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from serverfull_wsgi.auth.sigv4.verifier import Verified, Verifier
 from serverfull_wsgi.errors import AccessDeniedException
-from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, http_v2
+from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, http_v2
 from serverfull_wsgi.gateway.gateway import Gateway, new_context
 from serverfull_wsgi.gateway.locations import Location, Locations, shown
 from serverfull_wsgi.gateway.requests import Networks, request_of
@@ -87,20 +87,19 @@ class SiteServer:
         """Answer a request to a location. The only exceptions that this raises are exits of the server."""
         request = request_of(environ, location.path, self._proxies)
         incoming = _Incoming(environ, self._verifiers)
-        answer = self._answer(location, request, incoming)
+        answer = self._answer(location, request, new_context(request), incoming)
         incoming.discard()
         return send(answer, start_response)
 
-    def _answer(self, location: Location, request: HttpRequest, incoming: _Incoming) -> Answer:
+    def _answer(self, location: Location, request: HttpRequest, context: RequestContext, incoming: _Incoming) -> Answer:
         if location.site is None:
-            return location.format.refuse(Refusal.UNKNOWN_API, request, new_context(request))
+            return location.format.refuse(Refusal.UNKNOWN_API, request, context)
         try:
             self._start()
-            return self._gateway.answer(location.site, request, incoming)
+            return self._gateway.answer(location.site, request, context, incoming)
         except BaseException as error:  # raised by a user's fetcher or executor, which may even call sys.exit()
             if raised_by_server(error):
                 raise
-            context = new_context(request)
             self._logger.exception("request failed", extra={"request_id": context.request_id})
             return location.format.refuse(Refusal.NOT_RUN, request, context)
 

@@ -91,21 +91,23 @@ class Gateway:
         self._logger = logger or dispatcher.logger
         self._name = lru_cache(maxsize=1024)(dispatcher.name)  # parsing costs 6 µs, and routes name few functions
 
-    def answer(self, site: Site, request: HttpRequest, incoming: Incoming) -> Answer:
+    def answer(self, site: Site, request: HttpRequest, context: RequestContext, incoming: Incoming) -> Answer:
         """Return the answer to a request. No request and no function makes this raise.
 
         Args:
             site: the site that the request addresses.
             request: the request without its body, and without the stage in its path.
+            context: the ids and the time of the request.
             incoming: reads the body, and verifies the signature.
         """
-        if site.cors is not None and cors.is_preflight(request):
+        if site.cors is None:
+            return self._answer(site, request, context, incoming)
+        if cors.is_preflight(request):
             lines = cors.preflight_headers(site.cors, request)
             return Answer(site.preflight_status, [*lines, *_length(site.preflight_status)], b"")
-        answer = self._answer(site, request, incoming, new_context(request))
-        return answer if site.cors is None else cors.shared(answer, site.cors, request)
+        return cors.shared(self._answer(site, request, context, incoming), site.cors, request)
 
-    def _answer(self, site: Site, request: HttpRequest, incoming: Incoming, context: RequestContext) -> Answer:
+    def _answer(self, site: Site, request: HttpRequest, context: RequestContext, incoming: Incoming) -> Answer:
         if site.kind == HTTP_API and not is_valid_path(request.path):
             return site.format.refuse(Refusal.BAD_REQUEST, request, context)
         endpoint = site.find(request.method, request.path)
@@ -241,19 +243,17 @@ def new_context(request: HttpRequest) -> RequestContext:
     """Return new ids for a request, and the time. A well-formed root of the client's trace is kept."""
     ids = new_ids()
     extended = b2a_base64(bytes.fromhex(ids.trace[:22]), newline=False).decode()  # 15 characters and "="
-    root = trace_id(_sent_trace(request), ids.trace).partition(";")[0]
+    root = trace_id(request.header("x-amzn-trace-id"), ids.trace).partition(";")[0]
     return RequestContext(ids.request_id, extended, root, time.time())
 
 
 def _trace(request: HttpRequest, context: RequestContext) -> str:
     """Return the trace id of the call: the client's well-formed fields, with the root of the context."""
-    sent = (_sent_trace(request) or "").split(";")
-    others = [field for field in sent if not field.strip().startswith("Root=")]
+    sent = request.header("x-amzn-trace-id")
+    if sent is None:
+        return f"{context.trace_id};Sampled=0"
+    others = [field for field in sent.split(";") if not field.strip().startswith("Root=")]
     return trace_id(";".join([context.trace_id, *others]), "")
-
-
-def _sent_trace(request: HttpRequest) -> str | None:
-    return next((value for name, value in request.headers if name.lower() == "x-amzn-trace-id"), None)
 
 
 def _length(status: int) -> list[tuple[str, str]]:

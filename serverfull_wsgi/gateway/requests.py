@@ -8,6 +8,7 @@ not a trusted proxy is the client. Earlier addresses are the client's own statem
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,28 +65,26 @@ def request_of(environ: WSGIEnvironment, path: str, proxies: Networks) -> HttpRe
         proxies: the networks of trusted proxies.
     """
     client = client_of(environ, proxies)
-    headers = [
-        (title_case(key[5:].replace("_", "-")), str(value).strip(" \t"))
-        for key, value in environ.items()
-        if key.startswith("HTTP_") and key != "HTTP_X_FORWARDED_FOR"
-    ]
-    headers += [
-        (title_case(key.replace("_", "-")), environ[key])
-        for key in ("CONTENT_TYPE", "CONTENT_LENGTH")
-        if environ.get(key)
-    ]
+    headers = [(name, value.strip(" \t")) for key, value in environ.items() if (name := _header_name(key))]
+    if content_type := environ.get("CONTENT_TYPE"):
+        headers.append(("Content-Type", content_type))
+    if content_length := environ.get("CONTENT_LENGTH"):
+        headers.append(("Content-Length", content_length))
     if client.forwarded_for:
         headers.append(("X-Forwarded-For", client.forwarded_for))
-    return HttpRequest(
-        environ["REQUEST_METHOD"].upper(),
-        path,
-        environ.get("QUERY_STRING", ""),
-        headers,
-        source_ip=client.address,
-        scheme=client.scheme,
-        port=client.port,
-        protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.1"),
-    )
+    method, query = environ["REQUEST_METHOD"].upper(), environ.get("QUERY_STRING", "")
+    protocol = environ.get("SERVER_PROTOCOL", "HTTP/1.1")
+    body, host = b"", ""  # the body is read later; the host is among the headers
+    # arguments by name would cost 0.5 µs
+    return HttpRequest(method, path, query, headers, body, client.address, host, client.scheme, client.port, protocol)
+
+
+@lru_cache(maxsize=256)  # keys of environs are few, and a client's own may have 8 KB
+def _header_name(key: str) -> str:
+    """Return the name of a header that an environ has under ``key``; empty for other keys, and X-Forwarded-For."""
+    if not key.startswith("HTTP_") or key == "HTTP_X_FORWARDED_FOR":
+        return ""
+    return title_case(key[5:].replace("_", "-"))
 
 
 def client_of(environ: WSGIEnvironment, proxies: Networks) -> Client:

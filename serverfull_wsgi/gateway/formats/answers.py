@@ -343,8 +343,7 @@ def trace_header(request: HttpRequest, context: RequestContext) -> str:
     >>> trace_header(HttpRequest(), RequestContext(trace_id="Root=1-6a5145a8-536f3e792f6be9b44c1f46fa"))
     'Root=1-6a5145a8-536f3e792f6be9b44c1f46fa;Parent=2f6be9b44c1f46fa;Sampled=0;Lineage=1:536f3e79:0'
     """
-    sent = next((value for name, value in request.headers if name.lower() == "x-amzn-trace-id"), "")
-    root = _root.search(sent) or _root.search(context.trace_id)
+    root = _root.search(request.header("x-amzn-trace-id") or "") or _root.search(context.trace_id)
     if root is None:
         return context.trace_id
     return f"{root[0]};Parent={root[1][8:]};Sampled=0;Lineage=1:{root[1][:8]}:0"

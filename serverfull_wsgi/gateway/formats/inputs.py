@@ -39,6 +39,13 @@ class HttpRequest(NamedTuple):
     port: int = 443
     protocol: str = "HTTP/1.1"
 
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, or None. ``name`` is in lower case."""
+        for spelled, value in self.headers:
+            if spelled.lower() == name:
+                return value
+        return None
+
 
 @dataclass(frozen=True)
 class Stage:

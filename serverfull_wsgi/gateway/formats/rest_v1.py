@@ -161,8 +161,8 @@ def _answer(payload: bytes, request: HttpRequest, route: Route, context: Request
 
 def _accepted(request: HttpRequest) -> str:
     """Return the first type of the Accept header. Inferred: a request without this header accepts each type."""
-    accept = next((value for name, value in request.headers if name.lower() == "accept"), "*/*")
-    return accept.partition(",")[0]
+    accept = request.header("accept")
+    return "*/*" if accept is None else accept.partition(",")[0]
 
 
 def merged(multi: Lines, single: Lines) -> Lines:
