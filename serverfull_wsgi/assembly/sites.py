@@ -43,6 +43,7 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
                 LOGGER.warning("SERVERFULL_%s has no effect without SERVERFULL_FRONT or 'serverfull serve --api'", name)
         return None
     from serverfull_wsgi.gateway.authorizers import Authorizers, TokenVerifier  # not imported by servers without routes
+    from serverfull_wsgi.gateway.domains import ApiMapping, Domains
     from serverfull_wsgi.gateway.front import SiteServer
     from serverfull_wsgi.gateway.gateway import Gateway
     from serverfull_wsgi.gateway.locations import Locations
@@ -54,11 +55,15 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
     if not settings.registry and is_listable(fetcher):  # a function of a registry may be deployed later
         for line in _missing_functions(sites, fetcher):
             LOGGER.warning("%s", line)
+    mappings: list[ApiMapping] = []
+    domain_names: list[str] = []
     for template in template_fetchers(fetcher):
         from serverfull_wsgi.gateway.sources.templates import TemplateSites  # needs the extra `sam`
 
         found = TemplateSites(template, account_id=settings.account_id)
         sites += found.sites
+        mappings += found.domains.mappings
+        domain_names += found.domains.names
         for line in found.warnings:
             LOGGER.warning("%s", line)
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
@@ -79,7 +84,7 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         if settings.front == ROOT:
             root = choose(sites, settings.front_api)
             return SiteServer(gateway, root=root, proxies=proxies, verifiers=_verifiers(settings))
-        locations = Locations(sites, settings.front)
+        locations = Locations(sites, settings.front, Domains(mappings, domain_names))
         return SiteServer(gateway, locations=locations, proxies=proxies, verifiers=_verifiers(settings))
 
     return server

@@ -8,6 +8,7 @@
     ``Host: web.lambda-url.localhost``, ``/cats``          URL of the function ``web``: ``/cats``
     ``/_aws/lambda-url/web/cats``                          the same
     ``/_aws/elb/web/cats``                                 load balancer ``web``: ``/cats``
+    ``Host: api.example.com``, ``/pets/cats``              the API of this domain and base path: ``/cats``
     =====================================================  ==========================================
 
 The decision needs the raw path and the Host only. It is made before any authentication, so a public route never reaches
@@ -18,12 +19,13 @@ has no stage in the path under its Host, and the segment ``$default`` in the oth
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.gateway.formats import alb, function_url, http_v2
+from serverfull_wsgi.gateway.domains import Domains
+from serverfull_wsgi.gateway.formats import alb, function_url, http_v2, rest_v1
 from serverfull_wsgi.gateway.sites import Format, Site
 
 FORMS = ("hosts", "paths")
@@ -56,15 +58,17 @@ class Locations:
     Args:
         sites: the sites.
         forms: ``hosts``, ``paths``, or both: the forms of addresses that are served.
+        domains: the custom domains, which are served with ``hosts``.
 
     Raises:
         ConfigurationError: for an unknown form, and for two sites of one service with the same name.
     """
 
-    def __init__(self, sites: Iterable[Site], forms: Collection[str] = FORMS) -> None:
+    def __init__(self, sites: Iterable[Site], forms: Collection[str] = FORMS, domains: Domains | None = None) -> None:
         if unknown := set(forms) - set(FORMS):
             raise ConfigurationError(f"the form {min(unknown)!r} is not one of {', '.join(FORMS)}")
         self._forms = forms
+        self._domains = domains or Domains()
         self._sites: dict[tuple[str, str], Site] = {}
         for site in sites:
             service = _SERVICES[site.kind]
@@ -83,9 +87,13 @@ class Locations:
             host: the Host header; the port does not count.
             path: the path, percent-encoded.
         """
-        if "hosts" in self._forms and (match := _host.match(host)):
-            name, service = match.groups()
-            return self._located(service.lower(), name, path, is_host=True)
+        if "hosts" in self._forms:
+            if (found := self._domains.find(host, path)) is not None:
+                site, path = found
+                return Location(site, path, rest_v1 if site is None else site.format)  # inferred: 403 without a mapping
+            if match := _host.match(host):
+                name, service = match.groups()
+                return self._located(service.lower(), name, path, is_host=True)
         if "paths" in self._forms and (match := _path.match(path)):
             service, name, stage = match.groups()
             start = match.end() if stage is None else match.start(3)
@@ -94,23 +102,33 @@ class Locations:
 
     def urls(self, origin: str) -> list[str]:
         """Return a line for each route: its method and its URL below ``origin``, such as ``http://127.0.0.1:8080``."""
-        lines = []
+        return [
+            f"{method} {start}{path}"
+            for start, site in self._starts(origin)
+            for method, path in map(shown, site.endpoints)
+        ]
+
+    def _starts(self, origin: str) -> Iterator[tuple[str, Site]]:
+        """Yield the beginning of the URLs of each site, in each form that is served."""
+        scheme, _, authority = origin.rpartition("://")
+        port = re.search(r":\d*\Z", authority)
         for (service, name), site in self._sites.items():
-            if name != site.names[0].lower():
+            if name != site.names[0].lower() or not site.has_endpoint:
                 continue
-            stage = f"/{site.stage or '$default'}" if service == "execute-api" else ""
-            start = f"{origin}/_aws/{service}/{site.names[0]}{stage}"
-            if "paths" not in self._forms:
-                scheme, _, authority = origin.rpartition("://")
+            if "hosts" in self._forms and service != "elb":
                 in_path = f"/{site.stage}" if site.stage else ""
-                start = f"{scheme}://{site.names[0]}.{service}.{authority}{in_path}"
-            lines += [f"{method} {start}{path}" for method, path in map(shown, site.endpoints)]
-        return lines
+                yield f"{scheme}://{site.names[0]}.{service}.{authority}{in_path}", site
+            if "paths" in self._forms:
+                stage = f"/{site.stage or '$default'}" if service == "execute-api" else ""
+                yield f"{origin}/_aws/{service}/{site.names[0]}{stage}", site
+        for domain, site in self._domains.urls() if "hosts" in self._forms else ():
+            name, slash, base = domain.partition("/")
+            yield f"{scheme}://{name}{port[0] if port else ''}{slash}{base}", site
 
     def _located(self, service: str, name: str, path: str, is_host: bool) -> Location:
         site = self._sites.get((service, name.lower()))
         format = _FORMATS[service] if site is None else site.format
-        if site is None:
+        if site is None or not site.has_endpoint:  # AWS's answers to an endpoint that is disabled are the same
             return Location(None, path, format)
         stage = site.stage
         if not stage and service == "execute-api" and not is_host:

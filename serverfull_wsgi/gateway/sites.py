@@ -19,6 +19,7 @@ from serverfull_wsgi.gateway.formats import (
     HttpRequest,
     Refusal,
     RequestContext,
+    Stage,
     TargetGroup,
     alb,
     http_v2,
@@ -75,6 +76,7 @@ class Site:
         stage: the first segment of a request's path; empty if the path has no stage.
         cors: the CORS configuration, or None.
         preflight_status: the status of answers to preflight requests.
+        has_endpoint: False for an API that is served under its custom domains only.
     """
 
     kind: str
@@ -85,6 +87,7 @@ class Site:
     stage: str = ""
     cors: Cors | None = None
     preflight_status: int = 204
+    has_endpoint: bool = True
 
     @property
     def is_api(self) -> bool:
@@ -92,11 +95,31 @@ class Site:
         return self.kind in (REST_API, HTTP_API)
 
     def at_root(self) -> Site:
-        """Return the site as a custom domain serves it: paths and events have no stage."""
-        if not self.stage:
-            return self
+        """Return the site for all paths of a server: paths and events have no stage."""
+        return (
+            self._with_stages(lambda endpoint: replace(endpoint.route.stage, is_in_path=False)) if self.stage else self
+        )
+
+    def on_domain(self, base_path: str) -> Site:
+        """Return the API as a custom domain serves it: the paths of requests have no stage.
+
+        The paths in events of payload 1.0 begin with the base path, and those of payload 2.0 with a stage that is not
+        ``$default``, as recorded.
+
+        Args:
+            base_path: the base path, such as ``/orders``; empty for none.
+        """
+        return self._with_stages(
+            lambda endpoint: (
+                endpoint.route.stage
+                if endpoint.format is http_v2
+                else replace(endpoint.route.stage, is_in_path=False, base_path=base_path)
+            )
+        )
+
+    def _with_stages(self, stage_of: Callable[[Endpoint], Stage]) -> Site:
         endpoints = {
-            key: endpoint._replace(route=replace(endpoint.route, stage=replace(endpoint.route.stage, is_in_path=False)))
+            key: endpoint._replace(route=replace(endpoint.route, stage=stage_of(endpoint)))
             for key, endpoint in self.endpoints.items()
         }
         table = RouteTable(endpoints, is_rest=self.kind == REST_API)
@@ -107,16 +130,28 @@ REST_API, HTTP_API = "REST API", "HTTP API"
 
 
 def http_api(
-    names: tuple[str, ...], endpoints: Mapping[str, Endpoint], stage: str = "$default", *, cors: Cors | None = None
+    names: tuple[str, ...],
+    endpoints: Mapping[str, Endpoint],
+    stage: str = "$default",
+    *,
+    cors: Cors | None = None,
+    has_endpoint: bool = True,
 ) -> Site:
     """Return an HTTP API. The routes of its endpoints have the stage ``stage``."""
-    in_path = "" if stage == "$default" else stage
-    return Site(HTTP_API, names, http_v2, endpoints, RouteTable(endpoints).find, in_path, cors)
+    find, in_path = RouteTable(endpoints).find, "" if stage == "$default" else stage
+    return Site(HTTP_API, names, http_v2, endpoints, find, in_path, cors, has_endpoint=has_endpoint)
 
 
-def rest_api(names: tuple[str, ...], endpoints: Mapping[str, Endpoint], stage: str = rest_v1.DEFAULT_STAGE) -> Site:
+def rest_api(
+    names: tuple[str, ...],
+    endpoints: Mapping[str, Endpoint],
+    stage: str = rest_v1.DEFAULT_STAGE,
+    *,
+    has_endpoint: bool = True,
+) -> Site:
     """Return a REST API. The routes of its endpoints have the stage ``stage``."""
-    return Site(REST_API, names, rest_v1, endpoints, RouteTable(endpoints, is_rest=True).find, stage)
+    find = RouteTable(endpoints, is_rest=True).find
+    return Site(REST_API, names, rest_v1, endpoints, find, stage, has_endpoint=has_endpoint)
 
 
 def function_url(names: tuple[str, ...], endpoint: Endpoint, *, cors: Cors | None = None) -> Site:

@@ -59,6 +59,7 @@ class Stage:
         variables: the stage variables.
         binary_media_types: of a REST API, such as ``["image/png", "image/*"]``. Bodies of these types are base64.
         is_in_path: False for a custom domain. Then the paths in events do not begin with the stage.
+        base_path: the base path of a custom domain, such as ``/orders``. Payload 1.0 has it in the paths of events.
     """
 
     name: str = ""
@@ -68,10 +69,15 @@ class Stage:
     variables: Mapping[str, str] = field(default_factory=dict)
     binary_media_types: Sequence[str] = ()
     is_in_path: bool = True
+    base_path: str = ""
 
     def prefix(self, name: str) -> str:
-        """Return the part of the path for the stage ``name``: empty for ``$default`` and on a custom domain."""
-        return f"/{name}" if self.is_in_path and name != "$default" else ""
+        """Return the part of a path before the route: the stage ``name``, or the base path of a custom domain.
+
+        >>> Stage().prefix("dev"), Stage().prefix("$default"), Stage(is_in_path=False, base_path="/shop").prefix("dev")
+        ('/dev', '', '/shop')
+        """
+        return f"/{name}" if self.is_in_path and name != "$default" else self.base_path
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
     text, milliseconds = parts.request_time(context.time)
     return {
         "resource": route.template,
-        "path": path,
+        "path": stage.base_path + path,
         "httpMethod": request.method,
         "headers": parts.last(multi),
         "multiValueHeaders": multi,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway.formats import Stage, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.route_table import shape_of
 from serverfull_wsgi.gateway.sites import Endpoint, Format
+from serverfull_wsgi.gateway.values import is_true, mapping
+
+_DISABLED = "DisableExecuteApiEndpoint"
 
 
 @dataclass
@@ -53,3 +59,15 @@ class CollectedApi:
     def format(self, payload: str) -> Format:
         """Return the format of a route whose events have this payload version."""
         return rest_v1 if self.is_rest else http_v1 if payload == "1.0" else http_v2
+
+
+def has_endpoint(properties: Properties, document: Mapping[str, Any]) -> bool:
+    """Return False for an API without its default endpoint, and for one for which this is not known.
+
+    Args:
+        properties: the properties of the API.
+        document: its OpenAPI document; empty without one.
+    """
+    in_document = mapping(document.get("x-amazon-apigateway-endpoint-configuration")).get("disableExecuteApiEndpoint")
+    is_disabled = is_true(properties.value(_DISABLED)) or is_true(in_document)
+    return not is_disabled and not properties.has_problem(_DISABLED)

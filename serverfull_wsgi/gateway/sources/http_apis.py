@@ -12,7 +12,7 @@ from serverfull_wsgi.gateway.formats import Route, Stage
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
-from serverfull_wsgi.gateway.sources.apis import CollectedApi
+from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import mapping, whole_number
 
@@ -35,7 +35,8 @@ def http_apis(resources: Resources) -> Iterator[Site]:
         if api.endpoints:
             names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
             cors = parse_cors(properties.value("CorsConfiguration"))
-            yield sites.http_api(names, api.endpoints, api.stage.name, cors=cors)
+            has_own = has_endpoint(properties, mapping(properties.value("Body")))
+            yield sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
 
 
 def _stage(resources: Resources, api: str) -> Stage:

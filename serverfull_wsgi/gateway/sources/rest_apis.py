@@ -12,7 +12,7 @@ from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
-from serverfull_wsgi.gateway.sources.apis import CollectedApi
+from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import mapping, texts, whole_number
 
@@ -31,7 +31,8 @@ def rest_apis(resources: Resources) -> Iterator[Site]:
         add_document(resources, api, properties)
         if api.endpoints:
             names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
-            yield sites.rest_api(names, api.endpoints, stage.name)
+            has_own = has_endpoint(properties, mapping(properties.value("Body")))
+            yield sites.rest_api(names, api.endpoints, stage.name, has_endpoint=has_own)
 
 
 def _stage(resources: Resources, api: str, properties: Properties) -> Stage:

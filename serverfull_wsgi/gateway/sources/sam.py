@@ -27,7 +27,7 @@ from serverfull_wsgi.gateway.formats import Route, Stage, function_url, rest_v1
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import openapi
-from serverfull_wsgi.gateway.sources.apis import CollectedApi
+from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.preflights import preflights
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.sam_access import IAM, access_of
@@ -200,17 +200,14 @@ class SamSites:
 
     def _site(self, api: _Api) -> Site:
         names = tuple(dict.fromkeys(name for name in (api.id, api.properties.text("Name")) if name))
-        if not api.is_rest:
-            document = mapping(api.properties.value("DefinitionBody"))
-            configured = api.properties.value("CorsConfiguration")
-            cors = parse_cors(configured) or parse_cors(document.get("x-amazon-apigateway-cors"))
-            return sites.http_api(names, api.endpoints, api.stage.name, cors=cors)
-        of_cors = preflights(api.properties.value("Cors"), api.endpoints, api.stage)
-        return sites.rest_api(
-            names,
-            {**of_cors, **api.endpoints},
-            api.stage.name,
-        )
+        document = mapping(api.properties.value("DefinitionBody"))
+        has_own = has_endpoint(api.properties, document)
+        if api.is_rest:
+            of_cors = preflights(api.properties.value("Cors"), api.endpoints, api.stage)
+            return sites.rest_api(names, {**of_cors, **api.endpoints}, api.stage.name, has_endpoint=has_own)
+        configured = api.properties.value("CorsConfiguration")
+        cors = parse_cors(configured) or parse_cors(document.get("x-amazon-apigateway-cors"))
+        return sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
 
 
 def _key(type: str, method: str, path: str) -> str | None:

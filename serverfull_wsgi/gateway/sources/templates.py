@@ -5,6 +5,7 @@ from __future__ import annotations
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.gateway.sites import Site
 from serverfull_wsgi.gateway.sources.cloudformation import cloudformation_sites
+from serverfull_wsgi.gateway.sources.domains import TemplateDomains
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.sam import SamSites
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
@@ -19,6 +20,7 @@ class TemplateSites:
 
     Attributes:
         sites: the sites. An API without routes is not among them.
+        domains: the custom domains of the APIs.
         warnings: one line for each property that has no effect, or because of which a route refuses its requests.
 
     Raises:
@@ -29,4 +31,13 @@ class TemplateSites:
         resources = Resources(fetcher, account_id=account_id)
         sam = SamSites(resources)
         self.sites: list[Site] = [*sam.sites, *cloudformation_sites(resources)]
+        self.domains = TemplateDomains(resources, self.sites, sam.properties)
+        mapped = {mapping.site.names[0] for mapping in self.domains.mappings}
+        for site in self.sites:
+            if not site.has_endpoint and site.names[0] not in mapped:
+                resources.warn(
+                    site.names[0],
+                    "its default endpoint is disabled and it has no custom domain, so it has "
+                    "no address with SERVERFULL_FRONT; serve it with 'serverfull serve --api'",
+                )
         self.warnings = list(dict.fromkeys(resources.warnings))
