@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.assembly.sites import at_root
 from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.fetchers.abilities import has_deployed_functions
 from serverfull_wsgi.gateway.formats import Route, http_v2
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.missing_functions import missing_functions
 from serverfull_wsgi.gateway.requests import parse_proxies
 from serverfull_wsgi.gateway.sites import Endpoint, http_api
+from serverfull_wsgi.protocols import is_listable
 from serverfull_wsgi.servers.gunicorn.start import load_app
 
 if TYPE_CHECKING:
@@ -40,7 +43,8 @@ def __getattr__(name: str) -> Any:
 class Front:
     """A WSGI application that serves one HTTP API, with the payload 2.0 and the stage ``$default``, under every path.
 
-    The Lambda API of the application is not served: a public route never reaches it. Requests to the routes need no
+    A route to a function that does not exist has a warning, if the application's fetcher can list its functions. The
+    Lambda API of the application is not served: a public route never reaches it. Requests to the routes need no
     authentication; a middleware around the front can restrict them.
 
     Args:
@@ -63,15 +67,23 @@ class Front:
         timeout: float | None = None,
     ) -> None:
         self.serverfull_application = application  # for the hooks of a server
+        site, fetcher = http_api(("routes",), _endpoints(routes)), application.dispatcher.fetcher
+        if is_listable(fetcher) and not has_deployed_functions(fetcher):  # others may get the function later
+            for line in missing_functions([site], fetcher):
+                application.dispatcher.logger.warning("%s", line)
         self._server = SiteServer(
             Gateway(application.dispatcher, timeout=timeout),
             application.start,
-            root=http_api(("routes",), _endpoints(routes)),
+            root=site,
             proxies=parse_proxies(trusted_proxies),
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._server(environ, start_response)
+
+    def urls(self, origin: str) -> list[str]:
+        """Return a line for each route: its method and its URL below ``origin``, such as ``http://127.0.0.1:8080``."""
+        return self._server.urls(origin)
 
 
 def _endpoints(routes: Iterable[Route]) -> dict[str, Endpoint]:

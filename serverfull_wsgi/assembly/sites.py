@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,8 @@ from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceNotFoundException, ServiceError
+from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import template_fetchers
-from serverfull_wsgi.names import LATEST
 from serverfull_wsgi.protocols import Fetcher, is_listable
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.private_files import readable_by_others
@@ -21,7 +20,6 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 if TYPE_CHECKING:
     from serverfull_wsgi.gateway.front import SiteServer
-    from serverfull_wsgi.gateway.sites import Site
 
 
 ROOT = ("root",)  # the value of `Settings.front` that serves one API under every path
@@ -47,14 +45,12 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
     from serverfull_wsgi.gateway.front import SiteServer
     from serverfull_wsgi.gateway.gateway import Gateway
     from serverfull_wsgi.gateway.locations import Locations
+    from serverfull_wsgi.gateway.missing_functions import missing_functions
     from serverfull_wsgi.gateway.requests import parse_proxies
     from serverfull_wsgi.gateway.sources.configuration import choose, parse_load_balancers, parse_routes
 
     sites = [parse_routes(settings.routes, settings.account_id)] if settings.routes else []
     sites += parse_load_balancers(settings.load_balancers, settings.region, settings.account_id)
-    if not settings.registry and is_listable(fetcher):  # a function of a registry may be deployed later
-        for line in _missing_functions(sites, fetcher):
-            LOGGER.warning("%s", line)
     mappings: list[ApiMapping] = []
     domain_names: list[str] = []
     for template in template_fetchers(fetcher):
@@ -65,6 +61,9 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         mappings += found.domains.mappings
         domain_names += found.domains.names
         for line in found.warnings:
+            LOGGER.warning("%s", line)
+    if not settings.registry and is_listable(fetcher):  # a function of a registry may be deployed later
+        for line in missing_functions(sites, fetcher):
             LOGGER.warning("%s", line)
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
     conditions = [endpoint.access for site in sites for endpoint in site.endpoints.values()]
@@ -88,26 +87,6 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         return SiteServer(gateway, locations=locations, proxies=proxies, verifiers=_verifiers(settings))
 
     return server
-
-
-def _missing_functions(sites: Iterable[Site], fetcher: Fetcher) -> Iterator[str]:
-    """Yield a warning for each function of the settings' routes that does not exist."""
-    routes: dict[str, list[str]] = {}
-    for site in sites:
-        for key, endpoint in site.endpoints.items():
-            shown = key if site.is_api else f"load balancer {site.names[0]}"
-            routes.setdefault(endpoint.route.function, []).append(shown)
-    for function, those in routes.items():
-        name, _, qualifier = function.partition(":")
-        try:
-            fetcher.fetch(name, qualifier or LATEST)
-        except (NotFoundError, ResourceNotFoundException):
-            yield (
-                f"there is no function {function!r}: requests to {', '.join(those)} are answered as if it had failed; "
-                "correct SERVERFULL_ROUTES or SERVERFULL_ALB, or add the function"
-            )
-        except ServiceError:  # a function that cannot run has a warning of its own
-            continue
 
 
 def _verifiers(settings: Settings) -> dict[str, Verifier]:

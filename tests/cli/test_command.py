@@ -480,6 +480,25 @@ def test_serve_starts_the_application_inside_of_a_callable(name, is_found, tmp_p
     assert (FOUND in server.output()) is not is_found
 
 
+FRONT = """
+from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi.front import Front, Route
+application = Application(StaticFetcher({"pet": lambda event, context: "pet"}))
+front = Front(application, [Route("GET /pets/{id}", "pet"), Route("$default", "pte")])
+"""
+
+
+def test_serve_lists_the_routes_of_a_front_and_those_without_a_function(tmp_path):
+    (tmp_path / "shop.py").write_text(FRONT)
+    port = free_port()
+    environ = {"SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS": f"127.0.0.1:{port}"}
+    argv = ["-m", "serverfull_wsgi", "serve", "--app", "shop:front"]
+    with running(Server(argv, tmp_path / "log", port=port, cwd=tmp_path, env=environ, ready="/pets/7")) as server:
+        lines = [f"    GET {server.url}/pets/{{id}}", f"    ANY {server.url}/{{proxy+}}"]
+        assert "\n".join(["serving these routes to every caller:", *lines]) in server.output()
+        assert "there is no function 'pte': requests to $default of routes" in server.output()
+
+
 def test_commands_use_the_application_inside_of_a_callable():
     assert "describe:7" in serverfull("functions", "--app", "tests.support.site:in_flask").stdout
     assert serverfull("invoke", "--app", "tests.support.site:in_django", "hello:prod").stdout == '"one"\n'

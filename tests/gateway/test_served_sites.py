@@ -202,8 +202,8 @@ def test_a_route_of_the_settings_to_a_function_that_does_not_exist_is_warned_abo
     served(SERVERFULL_FRONT="paths", SERVERFULL_ROUTES=routes, SERVERFULL_ALB="web=gone, ok=echo:multi")
     lines = [line.partition("] ")[2] for line in capsys.readouterr().out.splitlines() if "there is no function" in line]
     assert [line.partition(" are answered")[0] for line in lines] == [
-        "there is no function 'lost': requests to GET /a, GET /b",
-        "there is no function 'echo:prod': requests to ANY /{proxy+}",
+        "there is no function 'lost': requests to GET /a of routes, GET /b of routes",
+        "there is no function 'echo:prod': requests to ANY /{proxy+} of routes",
         "there is no function 'gone': requests to load balancer web",
     ]
 

@@ -16,7 +16,6 @@ from gunicorn.errors import AppImportError
 from gunicorn.util import load_class
 from gunicorn.workers.base import Worker
 
-from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.wrapped import applications_in
 from serverfull_wsgi.assembly.fetchers import TEMPLATES
 from serverfull_wsgi.auth.unsigned_deploys import UnsignedDeploys
@@ -121,7 +120,7 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
         def run_init(worker: Worker) -> None:
             self._ignore_interrupts()
             self._arbiter.send_early_stops()
-            if isinstance(worker.wsgi, Application) and (worker.age == 1 or self.cfg.reload):
+            if worker.age == 1 or self.cfg.reload:
                 log_urls(worker.wsgi, worker.sockets)
             post_worker_init(worker)
             worker.client_timeout = self.settings.client_timeout

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote
 
 from serverfull_wsgi.api.application import Application
@@ -178,15 +178,29 @@ def _may_run(over: Sequence[tuple[str, float]]) -> str:
     return f"{len(over)} functions may run long ({shown}{more})"
 
 
-def log_urls(application: Application, listeners: Sequence[object]) -> None:
-    """Log the URLs of functions and routes at the first of the listeners, whose ``str`` is the listener's URL."""
+@runtime_checkable
+class HasRoutes(Protocol):
+    """A WSGI application with routes of its own, such as `front.Front`."""
+
+    def urls(self, origin: str) -> list[str]:
+        """Return a line for each route: its method and its URL below ``origin``."""
+        ...
+
+
+def log_urls(wsgi: object, listeners: Sequence[object]) -> None:
+    """Log the URLs of functions and routes at the first of the listeners, whose ``str`` is the listener's URL.
+
+    Functions and routes inside of other WSGI callables have no line: their URLs are not known.
+    """
     base = str(listeners[0])
     origin = "" if base.startswith("unix:") else base
-    sites = application.sites
-    if sites is None or not sites.is_root:
-        _log_functions(application, base, origin)
-    if sites is not None:
-        urls = sites.urls(origin)
+    routes: object = wsgi
+    if isinstance(wsgi, Application):
+        routes = wsgi.sites
+        if wsgi.sites is None or not wsgi.sites.is_root:
+            _log_functions(wsgi, base, origin)
+    if isinstance(routes, HasRoutes):
+        urls = routes.urls(origin)
         more = [f"and {len(urls) - SHOWN_URLS} more"] if len(urls) > SHOWN_URLS else []
         LOGGER.info("%s", "\n".join(["serving these routes to every caller:", *urls[:SHOWN_URLS], *more]))
 

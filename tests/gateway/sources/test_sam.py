@@ -6,6 +6,7 @@ pytest.importorskip("yaml")
 
 from serverfull_wsgi import ConfigurationError, SamFetcher
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.missing_functions import missing_functions
 from serverfull_wsgi.gateway.sources.templates import TemplateSites
 
 FUNCTION = """
@@ -402,3 +403,21 @@ def test_an_event_may_name_a_route_of_the_document(sites_of):
         "    Properties: {StageName: dev, DefinitionBody: {paths: {/a: {get: {}}}}}\n",
     )
     assert list(found.sites[0].endpoints) == ["GET /a"]
+
+
+def test_functions_of_routes_and_authorizers_that_do_not_exist_are_warned_about(tmp_path, sites_of):
+    arn = "arn:aws:lambda:us-east-1:123456789012:function"
+    integration = f"{{type: aws_proxy, uri: '{arn}:lost/invocations'}}"
+    sites_of(
+        "Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET}}}",
+        "\n  Shop:\n    Type: AWS::Serverless::Api\n    Properties:\n      StageName: dev\n"
+        f"      DefinitionBody: {{paths: {{/b: {{get: {{x-amazon-apigateway-integration: {integration}}}}}}}}}\n",
+        "Globals: {HttpApi: {Auth: {DefaultAuthorizer: Mine, Authorizers: {Mine: {AuthorizerPayloadFormatVersion: 2.0, "
+        f"FunctionArn: '{arn}:gone'}}}}}}}}}}",
+    )
+    fetcher = SamFetcher(str(tmp_path / "template.yaml"))
+    lines = [line.partition(" are answered")[0] for line in missing_functions(TemplateSites(fetcher).sites, fetcher)]
+    assert lines == [
+        "there is no function 'lost': requests to GET /b of Shop",
+        "there is no function 'gone': requests to GET /a of ServerlessHttpApi",
+    ]
