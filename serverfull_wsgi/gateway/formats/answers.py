@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from enum import Enum
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from serverfull_wsgi.domain import Outcome
 from serverfull_wsgi.gateway.formats.inputs import HttpRequest, RequestContext
+from serverfull_wsgi.payloads import parse_json
 
 Lines = list[tuple[str, str]]
 
@@ -111,16 +112,9 @@ def parsed(payload: bytes) -> Any:
     Raises `BadResult` if the payload is not JSON.
     """
     try:
-        return _decode(str(payload, "utf-8"))
+        return parse_json(payload)
     except (ValueError, RecursionError) as error:
         raise BadResult("not_json", f"the result is not JSON: {error}") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-_decode = json.JSONDecoder(parse_constant=_no_constant).decode  # json.loads makes a decoder at each call
 
 
 def parsed_object(payload: bytes) -> dict[str, Any]:

@@ -48,18 +48,13 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
     >>> event(HttpRequest("GET", "/my%20path", "a=1&a=2"))["queryStringParameters"]
     {'a': '1,2'}
     """
-    headers = parts.headers_of(request, context)
-    del headers["host"][:-1]
-    cookie = headers.pop("cookie", None)
+    headers = parts.joined_headers(request, context)
     headers.pop("content-length", None)
-    domain, prefix = parts.domain_of(request, headers)
-    flat = parts.joined(headers)
-    if cookie:
-        flat["cookie"] = "; ".join(cookie)
+    domain, prefix = parts.domain_of(request, headers["host"])
     if request.body:
-        flat["content-length"] = str(len(request.body))
+        headers["content-length"] = str(len(request.body))
     if request.scheme == "https":
-        flat.update(_TLS)
+        headers.update(_TLS)
     iam = parts.iam_members(context)
     text, milliseconds = parts.request_time(context.time)
     return {
@@ -67,8 +62,8 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
         "routeKey": ROUTE_KEY,
         "rawPath": request.path,
         "rawQueryString": request.query,
-        **cookie_members(cookie),
-        "headers": flat,
+        **cookie_members(headers.get("cookie")),
+        "headers": headers,
         **query_members(request),
         "requestContext": {
             "accountId": route.stage.account_id if iam else "anonymous",
@@ -81,7 +76,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
                 "path": unquote(request.path),
                 "protocol": request.protocol,
                 "sourceIp": request.source_ip,
-                "userAgent": flat.get("user-agent", ""),
+                "userAgent": headers.get("user-agent", ""),
             },
             "requestId": context.request_id,
             "routeKey": ROUTE_KEY,
@@ -89,7 +84,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
             "time": text,
             "timeEpoch": milliseconds,
         },
-        **body_members(request, flat),
+        **body_members(request, headers),
     }
 
 

@@ -36,7 +36,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
     name = stage.name or DEFAULT_STAGE
     headers = parts.headers_of(request, context)
     headers["content-length"] = [str(len(request.body))]
-    domain, domain_prefix = parts.domain_of(request, headers)
+    domain, domain_prefix = parts.domain_of(request, headers["host"][-1])
     user_agent = headers.get("user-agent", [""])[-1]
     is_binary = bool(request.body) and not parts.is_text(headers.get("content-type", [""])[-1])
     multi = {parts.title_case(name): values for name, values in headers.items()}

@@ -36,12 +36,10 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
     """
     stage = route.stage
     name = stage.name or DEFAULT_STAGE
-    headers = parts.headers_of(request, context)
-    del headers["host"][:-1]
+    headers = parts.joined_headers(request, context)
     cookie = headers.pop("cookie", None)
-    headers["content-length"] = [str(len(request.body))]
-    domain, prefix = parts.domain_of(request, headers)
-    flat = parts.joined(headers)
+    headers["content-length"] = str(len(request.body))
+    domain, prefix = parts.domain_of(request, headers["host"])
     path = stage.prefix(name) + decoded_path(request.path)
     text, milliseconds = parts.request_time(context.time)
     parameters = {
@@ -53,7 +51,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
         "rawPath": path,
         "rawQueryString": request.query,
         **cookie_members(cookie),
-        "headers": flat,
+        "headers": headers,
         **query_members(request),
         "requestContext": {
             "accountId": stage.account_id,
@@ -66,7 +64,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
                 "path": path,
                 "protocol": request.protocol,
                 "sourceIp": request.source_ip,
-                "userAgent": flat.get("user-agent", ""),
+                "userAgent": headers.get("user-agent", ""),
             },
             "requestId": context.extended_request_id,
             "routeKey": route.key,
@@ -75,7 +73,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
             "timeEpoch": milliseconds,
         },
         **({"pathParameters": parameters} if parameters else {}),
-        **body_members(request, flat),
+        **body_members(request, headers),
     }
     if stage.variables:
         members["stageVariables"] = dict(stage.variables)

@@ -41,6 +41,31 @@ def headers_of(request: HttpRequest, context: RequestContext, dropped: frozenset
     return headers
 
 
+def joined_headers(request: HttpRequest, context: RequestContext) -> dict[str, str]:
+    """Return the headers as `headers_of`, with the values of each name joined. The last Host counts.
+
+    >>> joined_headers(HttpRequest(headers=[("A", "1"), ("a", "2")]), RequestContext())["a"]
+    '1,2'
+    """
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        lower = name.lower()
+        if lower in headers and lower != "host":
+            headers[lower] += _SEPARATORS.get(lower, ",") + value
+        elif lower not in HOP_BY_HOP:
+            headers[lower] = value
+    headers.setdefault("host", request.host or "localhost")
+    headers.setdefault("x-amzn-trace-id", context.trace_id)
+    sent = headers.get("x-forwarded-for")
+    headers["x-forwarded-for"] = request.source_ip if sent is None else f"{sent}, {request.source_ip}"
+    headers["x-forwarded-port"] = str(request.port)
+    headers["x-forwarded-proto"] = request.scheme
+    return headers
+
+
+_SEPARATORS = {"cookie": "; ", "x-forwarded-for": ", "}
+
+
 def last(values: Mapping[str, list[str]]) -> dict[str, str]:
     """Return the last value of each name."""
     return {name: several[-1] for name, several in values.items()}
@@ -160,9 +185,9 @@ def matches(media_types: tuple[str, ...], content_type: str) -> bool:
     return any(binary in ("*/*", wildcard, type) for binary in map(str.lower, media_types))
 
 
-def domain_of(request: HttpRequest, headers: Values) -> tuple[str, str]:
-    """Return the domain name, and its first label."""
-    domain = request.host or headers["host"][-1]
+def domain_of(request: HttpRequest, host: str) -> tuple[str, str]:
+    """Return the domain name, and its first label. ``host`` is the Host header."""
+    domain = request.host or host
     return domain, domain.partition(".")[0].partition(":")[0]
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from serverfull_wsgi.gateway.formats import parts
 from serverfull_wsgi.gateway.formats.inputs import HttpRequest
 
 
-def cookie_members(values: Sequence[str] | None) -> dict[str, Any]:
-    """Return ``cookies``: each cookie of the Cookie headers.
+def cookie_members(header: str | None) -> dict[str, Any]:
+    """Return ``cookies``: each cookie of the Cookie header.
 
-    >>> cookie_members(["session=abc123; theme=dark"])
+    >>> cookie_members("session=abc123; theme=dark")
     {'cookies': ['session=abc123', 'theme=dark']}
     """
-    cookies = [cookie for value in values or () for cookie in value.split("; ") if cookie]
+    cookies = [cookie for cookie in header.split("; ") if cookie] if header else None
     return {"cookies": cookies} if cookies else {}
 
 

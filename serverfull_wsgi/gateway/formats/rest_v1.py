@@ -67,7 +67,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
     stage = route.stage
     name = stage.name or DEFAULT_STAGE
     headers = parts.headers_of(request, context, _DROPPED)
-    domain, prefix = parts.domain_of(request, headers)
+    domain, prefix = parts.domain_of(request, headers["host"][-1])
     user_agent = headers["user-agent"][-1] if "user-agent" in headers else None
     content_type = headers.get("content-type", ["application/json"])[-1]
     is_binary = bool(request.body) and parts.matches(tuple(stage.binary_media_types), content_type)
