@@ -191,8 +191,8 @@ class SamFetcher(StaticFetcher):
         return [self]
 
     def watched_paths(self) -> list[str]:
-        """Return the template and the packages that it names, with those that do not exist yet."""
-        return [self.template.path, *self._code.packages]
+        """Return the template, and the documents and packages that it names, with those that do not exist yet."""
+        return [self.template.path, *self.template.documents, *self._code.packages]
 
 
 def _name_here(name: str) -> str:

@@ -51,6 +51,10 @@ class Properties:
         start = f"{self._location}.{path}"
         return any(line.startswith((f"{start}:", f"{start}.")) for line in self.problems)
 
+    def declared(self, name: str) -> Any:
+        """Return a property as the template has it, with intrinsic functions; None if it is absent."""
+        return self._properties.get(name)
+
     def value(self, path: str) -> Any:
         """Return a property without intrinsic functions, or None if it is absent.
 

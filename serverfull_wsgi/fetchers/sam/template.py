@@ -23,6 +23,7 @@ SERVERLESS_FUNCTION, LAMBDA_FUNCTION = "AWS::Serverless::Function", "AWS::Lambda
 FUNCTION_TYPES = (SERVERLESS_FUNCTION, LAMBDA_FUNCTION)
 _json_token = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]])(\s*:)?', re.DOTALL)
 _CURE = "name a SAM or CloudFormation template, in YAML or JSON"
+_DOCUMENT_CURE = "name an OpenAPI document, in YAML or JSON; a relative path starts at the template's folder"
 
 
 class Template:
@@ -38,6 +39,7 @@ class Template:
         declared: the resources as the file has them.
         globals: the section Globals.
         sections: all sections, as the file has them.
+        documents: the files that `read_document` looked for.
 
     Raises:
         ConfigurationError: if the file cannot be read, is not a template, or declares no function. The message has
@@ -47,7 +49,8 @@ class Template:
     def __init__(self, path: str) -> None:
         self.path = path
         self.directory = os.path.dirname(os.path.abspath(path))
-        sections, self._lines = _parse(path, _text(path))
+        self.documents: list[str] = []
+        sections, self._lines = _parse(path, _text(path, _CURE))
         if not isinstance(sections, dict) or not isinstance(sections.get("Resources"), dict):
             self._refuse(1, f"a template must be a mapping with 'Resources'; {_CURE}")
         self.parameters = self._section(sections, "Parameters")
@@ -80,6 +83,18 @@ class Template:
     def location(self, name: str) -> str:
         """Return the beginning of a message about a resource: ``template.yaml:12: HelloFunction``."""
         return f"{self.path}:{self.line(name)}: {name}"
+
+    def read_document(self, location: str) -> dict[str, Any]:
+        """Return the mapping in a file, in YAML or JSON. A relative path starts at the template's folder.
+
+        Raises `ConfigurationError` if the file cannot be read, or is not a mapping. The message has the path.
+        """
+        path = os.path.join(self.directory, location)
+        self.documents.append(path)
+        document, _ = _parse(path, _text(path, _DOCUMENT_CURE))
+        if not isinstance(document, dict):
+            raise ConfigurationError(f"{path}:1: a document must be a mapping; {_DOCUMENT_CURE}")
+        return document
 
     def _section(self, sections: dict[str, Any], name: str) -> dict[str, Any]:
         section = sections.get(name) or {}
@@ -122,16 +137,16 @@ def is_intrinsic(value: Any) -> bool:
     return name == "Ref" or str(name).startswith("Fn::")
 
 
-def _text(path: str) -> str:
+def _text(path: str, cure: str) -> str:
     try:
         with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"{path}:1: a template must be UTF-8 text, and byte {error.start} is not; {_CURE}"
+            f"{path}:1: the file must be UTF-8 text, and byte {error.start} is not; {cure}"
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; {_CURE}") from None
+        raise ConfigurationError(f"{path}: {error.strerror}; {cure}") from None
 
 
 def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:

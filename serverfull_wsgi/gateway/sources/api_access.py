@@ -5,24 +5,23 @@ from __future__ import annotations
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.sources import openapi
+from serverfull_wsgi.gateway.sources.documents import Document
 from serverfull_wsgi.gateway.sources.resources import Resources
-from serverfull_wsgi.gateway.values import has_transform, mapping, texts
+from serverfull_wsgi.gateway.values import has_transform, texts
 
 
-def condition_of_api(resources: Resources, id: str, properties: Properties) -> str:
+def condition_of_api(resources: Resources, id: str, document: Document) -> str:
     """Return a condition for all routes of an API that is not supported; an empty text without one."""
     declared = resources.declared(id)
     if "Policy" in declared:
         return "the Policy of the API"
     if has_transform(declared):
         return "a macro that may add conditions"
-    if "BodyS3Location" in declared:
-        return "a document in BodyS3Location"
-    if properties.value("Body") is None and properties.has_problem("Body"):
-        return "a Body that cannot be resolved"
+    if document.problem:
+        return document.problem
     if _has_mutual_tls(resources, id):
         return "mutual TLS"
-    return openapi.unsupported_member(mapping(properties.value("Body")))
+    return openapi.unsupported_member(document.members)
 
 
 def _has_mutual_tls(resources: Resources, api: str) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway.formats import Stage, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.route_table import shape_of
 from serverfull_wsgi.gateway.sites import Endpoint, Format
+from serverfull_wsgi.gateway.sources.documents import Document
 from serverfull_wsgi.gateway.values import is_true, mapping
 
 _DISABLED = "DisableExecuteApiEndpoint"
@@ -24,12 +23,14 @@ class CollectedApi:
         id: the logical id.
         is_rest: True for a REST API, False for an HTTP API.
         stage: the stage of its routes.
+        document: the OpenAPI document.
         condition: a condition for the callers of all routes that is not supported; empty for none.
     """
 
     id: str
     is_rest: bool
     stage: Stage
+    document: Document
     condition: str = ""
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     _places: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -61,13 +62,9 @@ class CollectedApi:
         return rest_v1 if self.is_rest else http_v1 if payload == "1.0" else http_v2
 
 
-def has_endpoint(properties: Properties, document: Mapping[str, Any]) -> bool:
-    """Return False for an API without its default endpoint, and for one for which this is not known.
-
-    Args:
-        properties: the properties of the API.
-        document: its OpenAPI document; empty without one.
-    """
-    in_document = mapping(document.get("x-amazon-apigateway-endpoint-configuration")).get("disableExecuteApiEndpoint")
+def has_endpoint(properties: Properties, document: Document) -> bool:
+    """Return False for an API without its default endpoint, and for one for which this is not known."""
+    configuration = mapping(document.members.get("x-amazon-apigateway-endpoint-configuration"))
+    in_document = configuration.get("disableExecuteApiEndpoint")
     is_disabled = is_true(properties.value(_DISABLED)) or is_true(in_document)
     return not is_disabled and not properties.has_problem(_DISABLED)

@@ -13,6 +13,7 @@ from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
+from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import mapping, whole_number
 
@@ -27,15 +28,18 @@ def http_apis(resources: Resources) -> Iterator[Site]:
         if properties.text("ProtocolType") == "WEBSOCKET":
             resources.warn(id, "WebSocket APIs are not served")
             continue
-        api = CollectedApi(id, False, _stage(resources, id), condition_of_api(resources, id, properties))
+        document = read_document(resources, id, properties, "Body", "BodyS3Location")
+        condition = condition_of_api(resources, id, document)
+        api = CollectedApi(id, False, _stage(resources, id), document, condition)
         for route_id, route in routes:
             if resources.target(route_id, "ApiId") == id:
                 _add_route(resources, api, route_id, route, integrations)
-        add_document(resources, api, properties)
+        add_document(resources, api)
         if api.endpoints:
             names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
-            cors = parse_cors(properties.value("CorsConfiguration"))
-            has_own = has_endpoint(properties, mapping(properties.value("Body")))
+            configured = properties.value("CorsConfiguration")
+            cors = parse_cors(configured) or parse_cors(document.members.get("x-amazon-apigateway-cors"))
+            has_own = has_endpoint(properties, document)
             yield sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
 
 

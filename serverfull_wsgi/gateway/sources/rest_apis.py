@@ -13,6 +13,7 @@ from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
+from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import mapping, texts, whole_number
 
@@ -24,15 +25,15 @@ def rest_apis(resources: Resources) -> Iterator[Site]:
     methods = list(resources.of_type("AWS::ApiGateway::Method"))
     for id, properties in resources.of_type("AWS::ApiGateway::RestApi"):
         stage = _stage(resources, id, properties)
-        api = CollectedApi(id, True, stage, condition_of_api(resources, id, properties))
+        document = read_document(resources, id, properties, "Body", "BodyS3Location")
+        api = CollectedApi(id, True, stage, document, condition_of_api(resources, id, document))
         for method_id, method in methods:
             if resources.target(method_id, "RestApiId") == id:
                 _add_method(resources, api, method_id, method)
-        add_document(resources, api, properties)
+        add_document(resources, api)
         if api.endpoints:
             names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
-            has_own = has_endpoint(properties, mapping(properties.value("Body")))
-            yield sites.rest_api(names, api.endpoints, stage.name, has_endpoint=has_own)
+            yield sites.rest_api(names, api.endpoints, stage.name, has_endpoint=has_endpoint(properties, document))
 
 
 def _stage(resources: Resources, api: str, properties: Properties) -> Stage:

@@ -28,6 +28,7 @@ from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
+from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.preflights import preflights
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.sam_access import IAM, access_of
@@ -42,14 +43,10 @@ _EVENTS = {"Api": REST, "HttpApi": HTTP}
 
 @dataclass
 class _Api(CollectedApi):
-    """A serverless API. ``of_document`` has the conditions of its OpenAPI document for a route that only an event has.
-
-    ``document`` is the place of the document.
-    """
+    """A serverless API. ``of_document`` has the conditions of its document for a route that only an event has."""
 
     properties: Properties = field(kw_only=True)
     of_document: Access = OPEN
-    document: str = ""
 
 
 class SamSites:
@@ -110,27 +107,21 @@ class SamSites:
             variables={str(name): str(value) for name, value in mapping(variables).items()},
             binary_media_types=[each.replace("~1", "/") for each in texts(binary)],
         )
-        return _Api(id, type == REST, stage, properties=properties)
+        document = read_document(self._resources, id, properties, "DefinitionBody", "DefinitionUri")
+        return _Api(id, type == REST, stage, document, properties=properties)
 
     def _add_document(self, api: _Api) -> None:
         """Add the routes of the OpenAPI document of an API. Its conditions and those of the API's Auth must be met."""
-        is_rest = api.is_rest
-        api.document = self._resources.place(api.id, "DefinitionBody")
-        document = mapping(api.properties.value("DefinitionBody"))
-        api.of_document = openapi.common_access(document, is_rest=is_rest)
-        if api.properties.has_problem("DefinitionBody") and not document:
-            api.of_document = Access("a DefinitionBody that cannot be resolved")
-            self._resources.warnings += [line for line in api.properties.problems if ".DefinitionBody" in line]
-        if api.properties.value("DefinitionUri") is not None or api.properties.has_problem("DefinitionUri"):
-            api.of_document = Access("a DefinitionUri, which is not read")
-        for found in openapi.routes(document, is_rest=is_rest):
+        is_rest, members = api.is_rest, api.document.members
+        api.of_document = openapi.common_access(members, is_rest=is_rest).both(Access(api.document.problem))
+        for found in openapi.routes(members, is_rest=is_rest):
             format = api.format(found.payload)
             route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
             access = found.access.both(access_of(api.properties, is_rest=is_rest))
             if found.fixed is None and access.unsupported:
                 self._resources.warn_refused(api.id, access.unsupported, f"DefinitionBody, {found.key}")
             endpoint = Endpoint(route, format, found.timeout or format.TIMEOUT, access, found.fixed)
-            api.add(found.key, endpoint, api.document)
+            api.add(found.key, endpoint, api.document.place)
 
     def _add_function(self, id: str, name: str) -> None:
         properties = self._properties(id)
@@ -163,7 +154,7 @@ class SamSites:
         if access.unsupported:
             self._resources.warn_refused(id, access.unsupported, f"Events.{event}")
         endpoint = Endpoint(Route(key, function, api.stage), format, timeout or format.TIMEOUT, access)
-        api.add(key, endpoint, self._resources.place(id, f"Events.{event}"), replaces=api.document)
+        api.add(key, endpoint, self._resources.place(id, f"Events.{event}"), replaces=api.document.place)
 
     def _api_of(self, type: str, id: str, event: str) -> _Api | None:
         """Return the API of an event: the one that it refers to, or the implicit one.
@@ -200,13 +191,12 @@ class SamSites:
 
     def _site(self, api: _Api) -> Site:
         names = tuple(dict.fromkeys(name for name in (api.id, api.properties.text("Name")) if name))
-        document = mapping(api.properties.value("DefinitionBody"))
-        has_own = has_endpoint(api.properties, document)
+        has_own = has_endpoint(api.properties, api.document)
         if api.is_rest:
             of_cors = preflights(api.properties.value("Cors"), api.endpoints, api.stage)
             return sites.rest_api(names, {**of_cors, **api.endpoints}, api.stage.name, has_endpoint=has_own)
         configured = api.properties.value("CorsConfiguration")
-        cors = parse_cors(configured) or parse_cors(document.get("x-amazon-apigateway-cors"))
+        cors = parse_cors(configured) or parse_cors(api.document.members.get("x-amazon-apigateway-cors"))
         return sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
 
 

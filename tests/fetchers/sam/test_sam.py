@@ -410,7 +410,7 @@ ONE = "{Type: AWS::Lambda::Function, Properties: {FunctionName: f, PackageType: 
             f"Resources:\n  A: {ONE}\n  B: {ONE}",
             "t.yaml:3: B: another function has the name 'f'; rename one of them",
         ),
-        ("t.yaml", b"\xff\xfe", f"t.yaml:1: a template must be UTF-8 text, and byte 0 is not; {CURE}"),
+        ("t.yaml", b"\xff\xfe", f"t.yaml:1: the file must be UTF-8 text, and byte 0 is not; {CURE}"),
         ("t.yaml", None, f"t.yaml: No such file or directory; {CURE}"),
     ],
 )
