@@ -10,11 +10,11 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from serverfull_wsgi import InProcessExecutor, ProcessExecutor
+from serverfull_wsgi import InProcessExecutor
 from tests.support import hosts
 from tests.support.battery import WHOLE, Battery
 from tests.support.brokers import RabbitMQ, Redis, broker
-from tests.support.isolated import executing, needs_client
+from tests.support.isolated import executing, executing_without_client, needs_client
 from tests.support.servers import ROOT, gunicorn
 
 # Python 3.13 prints the lines of ``python -c`` for each code without a file, and pytest-xdist starts so.
@@ -22,6 +22,7 @@ linecache.cache.pop("<string>", None)
 
 # Modules that cannot be imported, on purpose, and code of functions that run in environments of their own.
 collect_ignore = ["support/broken_syntax.py", "support/broken_import.py", "functions", "projects", "templates"]
+collect_ignore += ["support/without_client"]
 
 
 def pytest_collection_modifyitems(items):
@@ -52,13 +53,20 @@ def host(request, tmp_path_factory):
         yield it
 
 
-EXECUTORS = [InProcessExecutor, pytest.param(ProcessExecutor, marks=needs_client)]
+EXECUTORS = {
+    "InProcessExecutor": lambda: contextlib.nullcontext(InProcessExecutor()),
+    "ProcessExecutor": executing,
+    "ProcessExecutor-fallback": executing_without_client,
+}
 
 
-@pytest.fixture(scope="module", params=EXECUTORS, ids=lambda kind: kind.__name__)
+@pytest.fixture(
+    scope="module",
+    params=["InProcessExecutor", *(pytest.param(name, marks=needs_client) for name in list(EXECUTORS)[1:])],
+)
 def executor(request):
     """Return one executor; a test that uses it runs over every executor."""
-    with executing() if request.param is ProcessExecutor else contextlib.nullcontext(InProcessExecutor()) as executor:
+    with EXECUTORS[request.param]() as executor:
         yield executor
 
 

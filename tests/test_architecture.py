@@ -77,7 +77,8 @@ ZYGOTE = [
     *sorted((ISOLATED / "zygote/program").glob("*.py")),
     *(ISOLATED / folder / "__init__.py" for folder in (".", "zygote", "sandbox")),
     ISOLATED / "zygote/protocol.py",
-    ISOLATED / "runtimes/packages.py",
+    *(ISOLATED / f"runtimes/{name}.py" for name in ("packages", "python_client")),
+    *sorted((ISOLATED / "runtimes/fallback_client").rglob("*.py")),
     *(ISOLATED / f"sandbox/{name}.py" for name in ("linux", "mounts", "root", "root_template")),
 ]
 

@@ -1,4 +1,4 @@
-"""Both executors compared with AWS's own Python runtime client, on the same handlers and events."""
+"""All executors compared with AWS's own Python runtime client, on the same handlers and events."""
 
 import contextlib
 import functools
@@ -19,6 +19,9 @@ from hypothesis import strategies as st
 from serverfull_wsgi.domain import Function, Invocation
 from serverfull_wsgi.errors import RuntimeFault
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
+from serverfull_wsgi.executors.isolated.runtimes.fallback_client.awslambdaric.lambda_runtime_marshaller import (
+    LambdaMarshaller,
+)
 from serverfull_wsgi.executors.marshalling import marshal
 from serverfull_wsgi.names import FunctionName
 from tests.support import handlers
@@ -42,6 +45,12 @@ RAW_TEXT = sys.version_info >= (3, 12)  # AWS's runtime does not escape text fro
 def in_process(executor):
     """Return whether functions run in this process."""
     return isinstance(executor, InProcessExecutor)
+
+
+@pytest.fixture
+def shows_client(request):
+    """Return whether stack traces have frames of AWS's client."""
+    return request.node.callspec.params["executor"] == "ProcessExecutor"
 
 
 @pytest.fixture
@@ -260,15 +269,17 @@ RESULTS = st.recursive(
 )
 
 
-def test_any_result_is_marshalled_as_by_the_marshaller_of_aws(monkeypatch):
+@pytest.mark.parametrize("client", ["in process", "fallback"])
+def test_any_result_is_marshalled_as_by_the_marshaller_of_aws(client, monkeypatch):
     monkeypatch.setenv("AWS_EXECUTION_ENV", f"AWS_Lambda_python3.{sys.version_info.minor}")
     expected = importlib.import_module("awslambdaric.lambda_runtime_marshaller").LambdaMarshaller()
+    marshal_result = marshal if client == "in process" else LambdaMarshaller().marshal_response
 
     @seed(SEED)
     @settings(max_examples=share(10_000, 300), deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(RESULTS)
     def agrees(result):
-        assert marshalled(marshal, result) == marshalled(expected.marshal_response, result)
+        assert marshalled(marshal_result, result) == marshalled(expected.marshal_response, result)
 
     agrees()
 
@@ -385,12 +396,12 @@ def depthless(text):
 @pytest.mark.parametrize(
     "handler", ["tests.support.aws_runtime_client.no_parameters", "tests.support.aws_runtime_client.not_callable"]
 )
-def test_a_handler_that_cannot_be_called_is_reported_as_on_aws(compare, in_process, handler):
-    """The trace has no frame of the user. AWS's runtime shows a frame of its own instead; in process it is empty."""
+def test_a_handler_that_cannot_be_called_is_reported_as_on_aws(compare, shows_client, handler):
+    """The trace has no frame of the user. AWS's runtime shows a frame of its own; without that runtime it is empty."""
     ours, expected = (json.loads(side.payload) for side in compare("", handler=handler))
     (frame,) = expected["stackTrace"]
     assert "awslambdaric/bootstrap.py" in frame
-    assert ours == ({**expected, "stackTrace": []} if in_process else expected)
+    assert ours == (expected if shows_client else {**expected, "stackTrace": []})
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
@@ -596,11 +607,11 @@ def test_a_client_context_is_as_on_aws(compare, given):
 
 
 @pytest.mark.parametrize("client", ["text", 5, [], True])
-def test_a_client_that_is_not_an_object_fails_as_on_aws(compare, in_process, client):
-    """In process the trace is empty: all frames are in the runtime's own code."""
+def test_a_client_that_is_not_an_object_fails_as_on_aws(compare, shows_client, client):
+    """Without AWS's client the trace is empty: all frames are in the runtime's own code."""
     both = compare("hello", client_context=json.dumps({"client": client}))
     ours, expected = (json.loads(side.payload) for side in both)
-    assert ours == ({**expected, "stackTrace": []} if in_process else expected)
+    assert ours == (expected if shows_client else {**expected, "stackTrace": []})
 
 
 # Loading

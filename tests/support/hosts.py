@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers
 
 from serverfull_wsgi import ChoosingExecutor, InProcessExecutor, ProcessExecutor
 from tests.support import site
-from tests.support.isolated import needs_client
+from tests.support.isolated import hidden_client, needs_client
 from tests.support.servers import Server, free_port, gunicorn, running
 
 
@@ -107,7 +107,8 @@ GUNICORN = {
     "gthread-preload": (*_GTHREAD, "--preload"),
     "gevent-preload": ("--worker-class", "gevent", "--preload"),
 }
-NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress", pytest.param("isolated", marks=needs_client)]
+NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress"]
+NAMES += [pytest.param(name, marks=needs_client) for name in ("isolated", "isolated-fallback")]
 
 
 @contextlib.contextmanager
@@ -116,9 +117,15 @@ def host(name, log):
     if name in IN_PROCESS:
         yield IN_PROCESS[name]()
     elif name == "isolated":  # without a private /tmp, so that tests see the files of handlers
-        executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(sandbox="process"), isolate=True)
+        executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(sandbox="process", eager=True), isolate=True)
         with contextlib.closing(site.make(executor=executor)) as application:
+            application.start()
             yield InProcess(application)
+    elif name == "isolated-fallback":  # under the fallback client
+        with contextlib.ExitStack() as stack:
+            with hidden_client():
+                it = stack.enter_context(host("isolated", log))
+            yield it
     elif name == "waitress":
         port = free_port()
         argv = ["-m", "waitress", f"--listen=127.0.0.1:{port}", "tests.support.site:application"]

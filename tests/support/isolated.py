@@ -21,6 +21,8 @@ from tests.support.servers import ROOT
 FUNCTIONS = ROOT / "tests/functions"
 NAME = "isolated"
 SANDBOXES = ["process", "namespaces", "root"]
+CLIENT = ("awslambdaric", "runtime_client")  # the packages of AWS's runtime client
+WITHOUT_CLIENT = str(ROOT / "tests/support/without_client")  # has packages of these names that cannot be imported
 
 needs_client = pytest.mark.skipif(
     sys.platform != "linux" or not importlib.util.find_spec("awslambdaric"),
@@ -68,6 +70,27 @@ def executing(**options):
         yield executor
     finally:
         executor.close()
+
+
+@contextlib.contextmanager
+def hidden_client():
+    """Make the import of AWS's runtime client fail, in this process and in zygotes that start within the block."""
+    client = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in CLIENT}
+    sys.path.insert(0, WITHOUT_CLIENT)
+    try:
+        yield
+    finally:
+        sys.path.remove(WITHOUT_CLIENT)
+        sys.modules.update(client)
+
+
+@contextlib.contextmanager
+def executing_without_client(**options):
+    """Return a `ProcessExecutor` that has started without AWS's runtime client; close it at the end."""
+    with contextlib.ExitStack() as stack:
+        with hidden_client():
+            executor = stack.enter_context(executing(**options))
+        yield executor
 
 
 @functools.cache

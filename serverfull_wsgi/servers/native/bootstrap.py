@@ -1,7 +1,7 @@
-"""Native Lambda mode: one function under awslambdaric, AWS's own runtime client.
+"""Native Lambda mode: one function under awslambdaric, AWS's own runtime client, or else the fallback client.
 
-awslambdaric imports its handler by name, so `run` stores the handler in this module. The module's file name is
-required: awslambdaric leaves the frames of files called bootstrap.py out of stack traces, which then begin in the
+The client imports its handler by name, so `run` stores the handler in this module. The module's file name is
+required: the client leaves the frames of files called bootstrap.py out of stack traces, which then begin in the
 user's code, as they do without this package.
 """
 
@@ -16,6 +16,7 @@ from serverfull_wsgi.assembly.fetchers import create_fetcher
 from serverfull_wsgi.assembly.telemetry import create_stats, log_notices
 from serverfull_wsgi.domain import Function, Handler
 from serverfull_wsgi.errors import ConfigurationError, RuntimeFault
+from serverfull_wsgi.executors.isolated.runtimes.python_client import import_client, is_fallback
 from serverfull_wsgi.fetchers.abilities import find_function
 from serverfull_wsgi.handlers import load_handler
 from serverfull_wsgi.protocols import Fetcher
@@ -29,21 +30,22 @@ handler: Handler
 def run(handler_to_run: Handler) -> None:
     """Take invocations from the Lambda Runtime API until the process ends.
 
-    Raises `ConfigurationError` if this process is not on AWS Lambda, or if awslambdaric is not installed.
+    Raises `ConfigurationError` if this process is not on AWS Lambda.
     """
     global handler
     handler = handler_to_run
     address = os.environ.get("AWS_LAMBDA_RUNTIME_API")
     if not address:
         raise ConfigurationError("AWS_LAMBDA_RUNTIME_API is not set: native Lambda mode runs on AWS Lambda only")
-    try:
-        from awslambdaric import bootstrap
-        from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
-    except ImportError as error:
-        raise ConfigurationError(
-            "native Lambda mode needs awslambdaric, which has wheels for Linux on x86-64 and aarch64: "
-            "pip install awslambdaric"
-        ) from error
+    import_client()
+    if is_fallback():
+        LOGGER.warning(
+            "the function runs under serverfull_wsgi's own runtime client: awslambdaric, AWS's, cannot be imported; "
+            "to have AWS's, install it: pip install awslambdaric"
+        )
+    from awslambdaric import bootstrap
+    from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+
     bootstrap.run(f"{__name__}.handler", LambdaRuntimeClient(address, use_thread_for_polling_next=True))
 
 

@@ -59,10 +59,9 @@ def test_a_function_runs_under_the_interpreter_of_its_runtime(other, monkeypatch
     ("program", "reason"),
     [
         (None, "no python3.99 is on"),
-        (f'exec {os.path.realpath(sys.executable)} -S "$@"', "{} cannot be a zygote: there is no awslambdaric"),
         ("exit 127", "{} does not run"),
     ],
-    ids=["not there", "without the client", "a program that fails"],
+    ids=["not there", "a program that fails"],
 )
 def test_without_that_interpreter_the_servers_own_runs_it_with_one_warning(
     program, reason, monkeypatch, tmp_path, caplog
@@ -78,3 +77,16 @@ def test_without_that_interpreter_the_servers_own_runs_it_with_one_warning(
     (warning,) = caplog.messages
     assert f"python3.99 run under the server's python{own}: " in warning
     assert reason.format(f"{tmp_path}/python3.99") in warning
+
+
+def test_an_interpreter_without_the_client_runs_its_functions_with_one_warning(monkeypatch, tmp_path, caplog):
+    python = tmp_path / "python3.99"
+    python.write_text(f'#!/bin/sh\nexec {os.path.realpath(sys.executable)} -S "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level(logging.WARNING, "serverfull_wsgi"), executing() as executor:
+        for name in ("one", "two"):
+            assert result(executor, function("app.evaluate", name=name, runtime="python3.99"), "sys.flags.no_site") == 1
+    (warning,) = caplog.messages
+    assert f"{python} cannot import AWS's, awslambdaric (it is not installed)" in warning
+    assert f"{python} -m pip install awslambdaric" in warning

@@ -7,7 +7,7 @@ import pytest
 from serverfull_wsgi import Function
 from serverfull_wsgi.executors.isolated.runtimes.checks import runtime_warnings
 from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME
-from tests.support.isolated import needs_client
+from tests.support.isolated import hidden_client, needs_client
 from tests.support.servers import serverfull
 
 pytestmark = needs_client
@@ -48,9 +48,18 @@ def test_an_interpreter_without_the_client_is_a_warning(warnings, tmp_path, monk
     (tmp_path / "bin/python3.1").write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     (tmp_path / "bin/python3.1").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    (line,) = warnings(runtime="python3.1")
-    assert line.endswith(f"{tmp_path}/bin/python3.1 has no awslambdaric; install it: "
-                         f"{tmp_path}/bin/python3.1 -m pip install awslambdaric")  # fmt: skip
+    python = tmp_path / "bin/python3.1"
+    assert warnings(runtime="python3.1") == [
+        f"hello would run under serverfull_wsgi's own runtime client: {python} cannot import AWS's, awslambdaric "
+        "(ModuleNotFoundError: No module named 'runtime_client'); to have AWS's, install it: "
+        f"{python} -m pip install awslambdaric"
+    ]
+
+
+def test_a_server_that_cannot_import_the_client_is_a_warning(warnings):
+    with hidden_client():
+        (line,) = warnings()
+    assert f"{sys.executable} cannot import AWS's, awslambdaric (ImportError: hidden by a test)" in line
 
 
 @pytest.mark.parametrize(

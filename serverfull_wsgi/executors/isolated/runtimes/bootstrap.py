@@ -4,6 +4,7 @@ A wrapper script (AWS_LAMBDA_EXEC_WRAPPER) gets its path as the last argument, a
 The variable `PACKAGES` has the arguments for ``packages.py``, if the function must not import the server's packages.
 """
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -34,11 +35,13 @@ def restrict(arguments: str) -> None:
 
 
 if __name__ == "__main__":
+    import_client = importlib.import_module("python_client").import_client  # of this folder
     sys.path[0] = os.environ["LAMBDA_TASK_ROOT"]  # in the place of this folder: functions must not import its modules
-    from awslambdaric import __main__ as awslambdaricmain
-    from awslambdaric import bootstrap  # noqa: F401  (Sentry's integration finds the name in the main module)
+    del sys.modules["python_client"]
+    client = import_client()
+    bootstrap = client.bootstrap  # Sentry's integration finds the name in the main module
 
     if PACKAGES in os.environ:
         restrict(os.environ.pop(PACKAGES))
-    sys.argv = [awslambdaricmain.__file__, os.environ["_HANDLER"]]
-    awslambdaricmain.main(sys.argv)
+    sys.argv = [str(client.__file__), os.environ["_HANDLER"]]
+    client.main(sys.argv)

@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Iterable, Iterator
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -15,8 +16,13 @@ from serverfull_wsgi.domain import Function
 from serverfull_wsgi.executors.isolated.runtimes.launch import INTERPRETER_VARIABLES, OWN_RUNTIME, python_layer_folders
 
 READ_FILES = 2000  # of one function, in search of imports; their reading takes about a second
-CLIENT_TIMEOUT = 30.0  # seconds for an interpreter to look for AWS's client
-_HAS_CLIENT = "import importlib.util; print(importlib.util.find_spec('awslambdaric') is not None)"
+CLIENT_TIMEOUT = 30.0  # seconds for an interpreter to import AWS's client
+_IMPORT_CLIENT = """
+try:
+    import runtime_client, awslambdaric.bootstrap
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
 _TYPESCRIPT, _JAVASCRIPT = (".ts", ".tsx", ".mts", ".cts"), (".js", ".mjs", ".cjs")
 _requirement = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^]]*\])?\s*([@=<>!~,(#]|$)")
 _boto3 = re.compile(rb"^\s*(?:import|from)\s+(boto3|botocore)\b", re.MULTILINE)
@@ -81,27 +87,34 @@ def _interpreters(functions: list[Function]) -> Iterator[str]:
     by_runtime: dict[str, list[Function]] = {}
     for function in functions:
         by_runtime.setdefault(function.runtime or OWN_RUNTIME, []).append(function)
-    own = bool(importlib.util.find_spec("awslambdaric"))
-    if functions and not own:
-        yield "Python functions need awslambdaric, which is not installed for the server: pip install awslambdaric"
     for runtime, those in by_runtime.items():
-        if runtime == OWN_RUNTIME:
-            continue
-        path = shutil.which(runtime)
-        reason = (
-            _interpreter_fault(path) if path else f"no {runtime} is on the server's PATH; install it, with awslambdaric"
-        )
-        if reason:
-            yield f"{names_of(those)} with runtime {runtime} would run under the server's {OWN_RUNTIME}: {reason}"
+        is_own = runtime == OWN_RUNTIME
+        path = sys.executable if is_own else shutil.which(runtime)
+        fault, client_fault = "", ""
+        if path is None:
+            fault = f"no {runtime} is on the server's PATH; install it, with awslambdaric"
+        else:
+            fault, client_fault = _faults(path, sys.path if is_own else ())
+        if fault and not is_own:
+            yield f"{names_of(those)} with runtime {runtime} would run under the server's {OWN_RUNTIME}: {fault}"
+        elif client_fault:
+            yield (
+                f"{names_of(those)} would run under serverfull_wsgi's own runtime client: {path} cannot import AWS's, "
+                f"awslambdaric ({client_fault}); to have AWS's, install it: {path} -m pip install awslambdaric"
+            )
 
 
-def _interpreter_fault(python: str) -> str:
-    """Return the reason why an interpreter cannot run functions, with the cure; an empty text if it can."""
+def _faults(python: str, search_path: Sequence[str]) -> tuple[str, str]:
+    """Return why an interpreter cannot run functions, with the cure, and why it cannot import AWS's client.
+
+    Both are empty texts if all is well. ``search_path`` is added to the interpreter's own.
+    """
+    more = {"PYTHONPATH": os.pathsep.join(search_path)} if search_path else {}
     try:
         ended = subprocess.run(  # noqa: S603
-            [python, "-c", _HAS_CLIENT],
+            [python, "-c", _IMPORT_CLIENT],
             cwd="/",
-            env=INTERPRETER_VARIABLES,  # as a zygote: PYENV_VERSION, for example, has no effect there
+            env={**INTERPRETER_VARIABLES, **more},  # as a zygote: PYENV_VERSION, for example, has no effect there
             timeout=CLIENT_TIMEOUT,
             check=False,
             capture_output=True,
@@ -114,10 +127,8 @@ def _interpreter_fault(python: str) -> str:
     except subprocess.TimeoutExpired:
         ended, error = None, f"no answer in {CLIENT_TIMEOUT:g} s"
     if ended is None or ended.returncode:  # as pyenv's shim of a version that is not active
-        return f"{python} does not run ({error}); put the folder of one that runs first on the server's PATH"
-    if ended.stdout.split()[-1:] != ["True"]:
-        return f"{python} has no awslambdaric; install it: {python} -m pip install awslambdaric"
-    return ""
+        return f"{python} does not run ({error}); put the folder of one that runs first on the server's PATH", ""
+    return "", ended.stdout.strip()
 
 
 def names_of(functions: list[Function]) -> str:

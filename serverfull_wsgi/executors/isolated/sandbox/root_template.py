@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..runtimes.packages import visible_entries
+from ..runtimes.python_client import FALLBACK
 from . import mounts
 
 RUNTIME = "/var/runtime"
@@ -84,9 +85,8 @@ class RootTemplate:
         self._show_interpreter(list(preloaded))
         for program in programs:
             self._show_prefix(program)
-        for name in os.listdir(_RUNTIME_FILES):
-            if os.path.isfile(path := os.path.join(_RUNTIME_FILES, name)):
-                shutil.copyfile(path, f"{target}{RUNTIME}/{name}")
+        unused = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(_RUNTIME_FILES, f"{target}{RUNTIME}", ignore=unused, dirs_exist_ok=True)
         self._rewritable = mounts.clone(target, is_recursive=False)  # a second mount of the same files
         self._make_read_only()
 
@@ -161,7 +161,7 @@ class RootTemplate:
         self._make_directory(sys.base_prefix, sys.base_prefix)
         if sys.prefix != sys.base_prefix:
             self._make_environment()
-        entries = list(visible_entries(preloaded))
+        entries = [*visible_entries(preloaded), FALLBACK]
         hidden = {*site.getsitepackages([sys.prefix, sys.base_prefix]), *map(os.path.dirname, entries)}
         for folder in sorted(hidden):
             if os.path.isdir(folder):

@@ -63,7 +63,7 @@ class Place(NamedTuple):
 class Hello(NamedTuple):
     """The first message of a zygote."""
 
-    has_client: bool  # the interpreter has AWS's runtime client
+    client_fault: str  # why AWS's runtime client cannot be imported; empty if it can
     exec_reason: str  # why environments must be exec'ed; empty if a fork can be one
     sandbox: SandboxSupport
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from serverfull_wsgi.domain import Function
-from serverfull_wsgi.errors import ConfigurationError, InvalidRuntimeException
+from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.isolated.roots import Roots, refuse_mounts
 from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
@@ -117,6 +117,7 @@ class Spawner:
         if self.has_root:
             self.own_proc = self.own_tmp = self.hides_groups = True
         self._log_isolation(support)
+        self._warn_of_fallback(sys.executable)
         self._request_spare(self.zygote(sys.executable))
 
     def check(self) -> SandboxSupport:
@@ -189,6 +190,17 @@ class Spawner:
             return "RLIMIT_DATA and regular checks"
         return "control groups" if self.hides_groups else "control groups and regular checks"
 
+    def _warn_of_fallback(self, python: str) -> None:
+        """Warn if an interpreter cannot import AWS's client, so that functions run under the fallback client."""
+        if fault := self.zygotes[python].hello.client_fault:
+            self._logger.warning(
+                "isolated Python functions run under serverfull_wsgi's own runtime client: %s cannot import AWS's, "
+                "awslambdaric (%s); to have AWS's, install it: %s -m pip install awslambdaric",
+                python,
+                fault,
+                python,
+            )
+
     # Interpreters
 
     def interpreter(self, runtime: str) -> str:
@@ -210,6 +222,7 @@ class Spawner:
             with contextlib.suppress(ZygoteDied, OSError):
                 hello = self.zygote(path).hello
                 if hello.can_fork:
+                    self._warn_of_fallback(path)
                     return path
                 reason = f"{path} cannot be a zygote: {hello.exec_reason}"
         self._logger.warning("functions with runtime %s run under the server's %s: %s", runtime, OWN_RUNTIME, reason)
@@ -221,18 +234,8 @@ class Spawner:
         return json.dumps({**arguments, "modules": spec.modules})
 
     def can_fork(self, python: str) -> bool:
-        """Return whether forks of this interpreter's zygote can become Python environments.
-
-        Raises:
-            InvalidRuntimeException: if the interpreter lacks AWS's runtime client, so that not even an exec would do.
-        """
-        hello = self.zygote(python).hello
-        if not hello.has_client:
-            raise InvalidRuntimeException(
-                "Isolated Python functions need awslambdaric, AWS's runtime client; it has wheels for Linux on x86-64 "
-                "and aarch64: pip install awslambdaric"
-            )
-        return hello.can_fork
+        """Return whether forks of this interpreter's zygote can become Python environments."""
+        return self.zygote(python).hello.can_fork
 
     def zygote(self, python: str) -> ZygoteClient:
         """Return the zygote of an interpreter, started if necessary.

@@ -31,8 +31,8 @@ if __name__ == "__main__":
         if not mount_server:
             os.close(int(control))
             importlib.import_module(f"{NAME}.zygote.program.mount_server").serve(other_end)
-    has_client, exec_reason = importlib.import_module(f"{NAME}.zygote.program.preload").preload(modules)
+    client_fault, exec_reason = importlib.import_module(f"{NAME}.zygote.program.preload").preload(modules)
     packages = importlib.import_module(f"{NAME}.runtimes.packages")
     packages.find_packages(modules)
     main = importlib.import_module(f"{NAME}.zygote.program.fork_server").main
-    main(int(control), (own_end, mount_server) if mounts else None, has_client, exec_reason)
+    main(int(control), (own_end, mount_server) if mounts else None, client_fault, exec_reason)

@@ -35,7 +35,7 @@ GRACE = 0.5  # seconds for supervisors to end by themselves; a function can have
 EXIT_TIMEOUT = 10.0  # seconds; a process in I/O that cannot be interrupted must not keep the zygote for ever
 
 
-def main(fd: int, mount_server: tuple[int, int] | None, has_client: bool, exec_reason: str) -> None:
+def main(fd: int, mount_server: tuple[int, int] | None, client_fault: str, exec_reason: str) -> None:
     """Serve the control socket ``fd`` until the server has gone; in a function process, run Python until its end.
 
     ``mount_server`` has the descriptor of the connection to the mount server, and its process id.
@@ -47,7 +47,7 @@ def main(fd: int, mount_server: tuple[int, int] | None, has_client: bool, exec_r
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the zygote ends with the server, by the control socket
     linux.become_subreaper()
-    hello = Hello(has_client, exec_reason, probe(mounts))
+    hello = Hello(client_fault, exec_reason, probe(mounts))
     load_libraries()
     gc.collect()
     gc.freeze()  # a collection in a fork then skips these objects, and does not copy their pages

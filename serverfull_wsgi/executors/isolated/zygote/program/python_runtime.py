@@ -1,4 +1,7 @@
-"""AWS's runtime client in a fork of the zygote, with the effect of ``python -m awslambdaric HANDLER``."""
+"""The runtime client in a fork of the zygote, with the effect of ``python -m awslambdaric HANDLER``.
+
+It is AWS's client or the fallback client, which has the same modules.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...runtimes.packages import restrict_imports
+from ...runtimes.python_client import is_fallback, prefer_own_client
 from ...sandbox import linux
 from ..protocol import StartRequest
 from .child import COUNTER_FD
@@ -28,7 +32,7 @@ def load_libraries() -> None:
 
 
 def run_client(request: StartRequest, prepare: Callable[[Any, Callable[[int], None]], None] | None = None) -> None:
-    """Run AWS's runtime client for the handler of ``request`` until the process ends.
+    """Run the runtime client for the handler of ``request`` until the process ends.
 
     For a snapshot, ``prepare`` gets the class of the client, and a function that a fork of the snapshot calls with the
     descriptor of its counter of events.
@@ -43,12 +47,13 @@ def run_client(request: StartRequest, prepare: Callable[[Any, Callable[[int], No
     sys.stderr = sys.__stderr__ = _stream(2, "stderr", "backslashreplace")  # type: ignore[misc]
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()  # the module random does this itself in a fork
+    hide_modules(os.environ.get("AWS_EXECUTION_ENV", ""))
+    if request.hides_packages:
+        prefer_own_client(request.path)
     from awslambdaric import __main__ as runtime
     from awslambdaric import bootstrap, lambda_runtime_client
 
     _become_main(runtime)
-    hide_modules(os.environ.get("AWS_EXECUTION_ENV", ""))
-
     if "AWS_LAMBDA_LOG_FORMAT" in os.environ or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
         importlib.reload(bootstrap)
     # The marshaller depends on AWS_EXECUTION_ENV, the C client on AWS_LAMBDA_RUNTIME_API.
@@ -67,30 +72,31 @@ def run_client(request: StartRequest, prepare: Callable[[Any, Callable[[int], No
 def _connector(client: Any) -> Callable[[int], None]:
     """Return a function that connects the client's module to the Runtime API, and counts events in a descriptor.
 
-    It imports the client's C module, which reads the address of the API. Its place may be hidden by then.
+    It imports the C module of AWS's client, which reads the address of the API. Its place may be hidden by then.
     """
-    spec = importlib.util.find_spec("runtime_client")
+    spec = None if is_fallback() else importlib.util.find_spec("runtime_client")
 
     def connect(counter: int) -> None:
-        assert spec is not None  # noqa: S101
-        assert spec.loader is not None  # noqa: S101
-        client.runtime_client = sys.modules["runtime_client"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(client.runtime_client)
-        client.runtime_client.initialize_client(client._user_agent())
+        if spec is None or spec.loader is None:
+            client.runtime_client.initialize_client()
+        else:
+            client.runtime_client = sys.modules["runtime_client"] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(client.runtime_client)
+            client.runtime_client.initialize_client(client._user_agent())
         _count_events(client.LambdaRuntimeClient, counter)
 
     return connect
 
 
 def _become_main(runtime: types.ModuleType) -> None:
-    """Make AWS's module the main one. Sentry's integration finds its name ``bootstrap`` there."""
+    """Make the client's module the main one. Sentry's integration finds its name ``bootstrap`` there."""
     del sys.modules[runtime.__name__]
     runtime.__name__ = "__main__"
     sys.modules["__main__"] = runtime
 
 
 def _count_events(client: Any, fd: int) -> None:
-    """Have the class of AWS's client count the events that it returns, in memory that the server can read.
+    """Have the class of the client count the events that it returns, in memory that the server can read.
 
     The client reads an event in C, while other threads can end the process. The count shows that the event is lost.
     """
