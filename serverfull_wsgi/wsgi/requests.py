@@ -25,6 +25,7 @@ _CHUNK = 64 * 1024  # bytes that are dropped at a time, the size of a socket's b
 _scheme_and_host = re.compile(r"\Ahttps?://[^/?]*", re.IGNORECASE)  # some clients send the whole URL
 _function = re.compile(r"/20\d\d-\d\d-\d\d/functions/([^/]+)")
 _plain = re.compile(r"[A-Za-z0-9/._~-]*")  # characters that no client percent-encodes
+_RAW_BY_SDKS, _RAW_BY_BROWSERS = "/", "/!$&'()*+,;=:@"  # besides plain characters: those that clients do not encode
 
 
 def sent_path(environ: WSGIEnvironment) -> str | None:
@@ -40,6 +41,21 @@ def sent_path(environ: WSGIEnvironment) -> str | None:
         return decoded_path if _plain.fullmatch(decoded_path) else None
     path = _scheme_and_host.sub("", target).partition("?")[0]
     return path if unquote(path, "latin-1") == decoded_path else None
+
+
+def signable_paths(environ: WSGIEnvironment) -> tuple[str, ...]:
+    """Return the whole paths that a client may have signed: the path as it was sent, if the server passes it on.
+
+    granian does not. Then these are the decoded path as AWS's SDKs encode it, and as browsers and HTTP libraries do.
+    Both mean the same path. A path with an encoded slash, or in another form, cannot be verified there.
+    """
+    path = sent_path(environ)
+    if path is not None:
+        return (path,)
+    if environ.get("RAW_URI") or environ.get("REQUEST_URI"):
+        return ()
+    decoded_path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return tuple(quote(decoded_path, raw, encoding="latin-1") for raw in (_RAW_BY_SDKS, _RAW_BY_BROWSERS))
 
 
 def raw_path(environ: WSGIEnvironment) -> str:

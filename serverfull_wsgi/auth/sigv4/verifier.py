@@ -30,15 +30,14 @@ from serverfull_wsgi.auth.sigv4.signature import (
 )
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, partition_of
 from serverfull_wsgi.telemetry.scope import LOGGER
-from serverfull_wsgi.wsgi.requests import sent_path
+from serverfull_wsgi.wsgi.requests import signable_paths
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 HIDDEN_PATH = (
-    "cannot verify a signature: this WSGI server does not pass on the path as the client sent it, or a proxy or a "
-    "middleware changed it; RAW_URI or REQUEST_URI must be set and mean the same as SCRIPT_NAME and PATH_INFO; "
-    "gunicorn, waitress and uWSGI set one of them"
+    "cannot verify a signature: a proxy or a middleware changed the path; "
+    "RAW_URI or REQUEST_URI must mean the same as SCRIPT_NAME and PATH_INFO"
 )
 
 
@@ -107,10 +106,12 @@ class Verifier:
                 raise MissingAuthenticationTokenException()
             now = int(self._clock())
             expires = self._check_fields(fields, headers, now)
-            request = Request(environ["REQUEST_METHOD"], self._signed_path(environ), query, headers)
+            requests = [
+                Request(environ["REQUEST_METHOD"], path, query, headers) for path in self._signable_paths(environ)
+            ]
             digest = read_digest()
             check_payload(headers, digest)
-            principal = self._principal(fields, request, digest)
+            principal = self._principal(fields, requests, digest)
         except UnicodeEncodeError:  # a character that no WSGI server puts into an environ
             raise InvalidSignatureException(MISMATCH) from None
 
@@ -134,11 +135,15 @@ class Verifier:
         check_signed_headers(fields, headers)
         return expires
 
-    def _principal(self, fields: SignatureFields, request: Request, digest: str) -> Principal:
-        """Return the key's principal. An unknown key takes as long as a wrong signature and raises the same error."""
+    def _principal(self, fields: SignatureFields, requests: list[Request], digest: str) -> Principal:
+        """Return the principal of the key that signed one of the requests, which differ by the form of their path.
+
+        An unknown key takes as long as a wrong signature and raises the same error.
+        """
         credential = self._credential(fields.access_key_id)
         secret = credential.secret if credential else self._dummy_secret
-        if not matches(fields, request, digest, secret) or not credential:
+        results = [matches(fields, request, digest, secret) for request in requests]  # each, for a constant time
+        if not any(results) or not credential:
             reason = "the signature differs" if credential else "the key is unknown"
             # 128 characters: AWS's limit for an access key id
             raise InvalidSignatureException(MISMATCH, f"key {fields.access_key_id[:128]}: {reason}")
@@ -154,17 +159,17 @@ class Verifier:
             return Credential(*credential) if isinstance(credential, tuple) else credential
         return None
 
-    def _signed_path(self, environ: WSGIEnvironment) -> str:
-        """Return the path that the client signed: the whole path as it was sent."""
-        path = sent_path(environ)
-        if path is None:
+    def _signable_paths(self, environ: WSGIEnvironment) -> tuple[str, ...]:
+        """Return the paths that the client may have signed."""
+        paths = signable_paths(environ)
+        if not paths:
             if not self._warned_of_path:
                 self._warned_of_path = True
                 self._logger.error(HIDDEN_PATH)
             raise InvalidSignatureException(
                 "The signature cannot be verified: this server does not see the path as sent."
             )
-        return path
+        return paths
 
 
 def _headers(environ: WSGIEnvironment) -> dict[str, str]:
