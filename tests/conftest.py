@@ -1,6 +1,7 @@
 """Fixtures: the application in every host that can serve it, and real clients."""
 
 import contextlib
+import functools
 import linecache
 import logging
 import os
@@ -11,7 +12,7 @@ import pytest
 from botocore.config import Config
 
 from serverfull_wsgi import InProcessExecutor
-from tests.support import hosts
+from tests.support import gateway_hosts, hosts
 from tests.support.battery import WHOLE, Battery
 from tests.support.brokers import RabbitMQ, Redis, broker
 from tests.support.isolated import executing, executing_without_client, needs_client
@@ -51,6 +52,21 @@ def host(request, tmp_path_factory):
     """Return the application in one host; a test that uses it runs in every host."""
     with hosts.host(request.param, tmp_path_factory.mktemp(request.param) / "log") as it:
         yield it
+
+
+@pytest.fixture(scope="session")
+def sites_in(tmp_path_factory):
+    """Return a function from a host's name to the sites of each kind in that host, which runs until the end."""
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(
+            lambda name: stack.enter_context(gateway_hosts.host(name, tmp_path_factory.mktemp(name) / "log"))
+        )
+
+
+@pytest.fixture(scope="module", params=gateway_hosts.NAMES)
+def gateway_host(request, sites_in):
+    """Return the sites of each kind in one host; a test that uses it runs in every host."""
+    return sites_in(request.param)
 
 
 EXECUTORS = {

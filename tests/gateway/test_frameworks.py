@@ -11,63 +11,11 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from werkzeug.test import Client
 
-from serverfull_wsgi import Application, ChoosingExecutor, Function, InProcessExecutor, ProcessExecutor, StaticFetcher
-from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, function_url, http_v1, http_v2, rest_v1
-from serverfull_wsgi.gateway.front import SiteServer
-from serverfull_wsgi.gateway.gateway import Gateway
-from serverfull_wsgi.gateway.sites import Endpoint, http_api, load_balancer, rest_api
-from serverfull_wsgi.gateway.sites import function_url as url_site
+from serverfull_wsgi import ChoosingExecutor, Function, InProcessExecutor, ProcessExecutor
+from tests.support import gateway_hosts, gateway_site
+from tests.support.gateway_site import PATHS, PNG
 from tests.support.isolated import FUNCTIONS
-
-PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
-KINDS = ("REST", "H1", "H2", "URL", "ALB", "ALB+")
-
-
-def flask_app():
-    flask = pytest.importorskip("flask")
-    apig_wsgi = pytest.importorskip("apig_wsgi")
-    app = flask.Flask("shop")
-
-    @app.get("/pets/<id>")
-    def pet(id):
-        return {"id": id, "color": flask.request.args.get("color"), "agent": flask.request.headers.get("X-Agent")}
-
-    @app.post("/pets")
-    def create():
-        response = flask.jsonify(flask.request.get_json())
-        response.status_code = 201
-        response.set_cookie("a", "1")
-        response.set_cookie("b", "2")
-        return response
-
-    @app.post("/upload")
-    def upload():
-        file = flask.request.files["file"]
-        return {"name": file.filename, "size": len(file.read()), "note": flask.request.form["note"]}
-
-    @app.post("/form")
-    def form():
-        return {"name": flask.request.form["name"]}
-
-    @app.get("/image")
-    def image():
-        return flask.Response(PNG, mimetype="image/png")
-
-    @app.get("/old")
-    def old():
-        return flask.redirect("/pets/1", 302)
-
-    @app.get("/cookies")
-    def cookies():
-        return dict(flask.request.cookies)
-
-    @app.get("/boom")
-    def boom():
-        raise RuntimeError("boom")
-
-    return apig_wsgi.make_lambda_handler(app, binary_support=True)
 
 
 def fastapi_app():
@@ -122,31 +70,12 @@ def node_app(module, package):
 
 
 APPS = {
-    "apig-wsgi and Flask": flask_app,
     "Mangum and FastAPI": fastapi_app,
     "serverless-http and Express": lambda: node_app("express_app", "serverless-http"),
     "Hono": lambda: node_app("hono_app", "hono"),
 }
 NODE_MODULES = Path(os.environ.get("SERVERFULL_TEST_NODE_MODULES", "/nonexistent"), "node_modules")
 ONE_COOKIE = ("ALB",)  # without multi-value headers a result has one value for each header
-
-
-def site_of(kind):
-    stage = Stage("$default", "shop", binary_media_types=["*/*"])
-    if kind == "REST":
-        keys = ("ANY /", "ANY /{proxy+}")
-        return rest_api(("shop",), {key: Endpoint(Route(key, "web", stage), rest_v1) for key in keys})
-    if kind in ("H1", "H2"):
-        endpoint = Endpoint(Route("$default", "web", stage), http_v1 if kind == "H1" else http_v2)
-        return http_api(("shop",), {"$default": endpoint})
-    if kind == "URL":
-        return url_site(("web",), Endpoint(Route("$default", "web", stage), function_url))
-    return load_balancer("web", TargetGroup(has_multi_value_headers=kind == "ALB+", function="web"))
-
-
-@pytest.fixture(scope="module", params=APPS)
-def name(request):
-    return request.param
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -159,25 +88,28 @@ def event_loop_of_the_thread():
     loop.close()
 
 
-@pytest.fixture(scope="module")
-def application(name):
-    web = APPS[name]()
+@pytest.fixture(scope="module", params=[*gateway_hosts.NAMES, *APPS])
+def host(request, sites_in):
+    """Return Flask behind apig-wsgi in one of the hosts, or another framework in this process."""
+    if request.param not in APPS:
+        yield sites_in(request.param)
+        return
+    web = APPS[request.param]()
     isolated = ProcessExecutor(node_modules=str(NODE_MODULES))
     executor = ChoosingExecutor(InProcessExecutor(), isolated) if isinstance(web, Function) else None
-    application = Application(StaticFetcher({"web": web}), executor=executor)
-    yield application
+    application = gateway_site.serve({"web": web, "identity": web}, executor=executor)
+    yield gateway_hosts.Host("", application)
     application.close()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=PATHS)
 def kind(request):
     return request.param
 
 
 @pytest.fixture
-def client(application, kind):
-    server = SiteServer(Gateway(application.dispatcher), application.start, root=site_of(kind))
-    return Client(server, use_cookies=False)
+def client(host, kind):
+    return host.client(PATHS[kind])
 
 
 def test_path_query_and_headers_reach_the_application(client):
@@ -252,8 +184,8 @@ def test_powertools_resolves_routes_of_its_kind(kind):
     def create():
         return app.current_event.json_body, 201
 
-    application = Application(StaticFetcher({"web": app.resolve}))
-    client = Client(SiteServer(Gateway(application.dispatcher), root=site_of(kind)), use_cookies=False)
+    application = gateway_site.serve({"web": app.resolve})
+    client = gateway_hosts.Host("", application).client(PATHS[kind])
     assert client.get("/pets/7?color=red").json == {"id": "7", "color": ["red"]}
     response = client.post("/pets", json={"name": "Ada"})
     assert (response.status_code, response.json) == (201, {"name": "Ada"})

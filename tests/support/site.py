@@ -1,14 +1,8 @@
 """The application of the HTTP tests, alone and mounted in other applications."""
 
-import django
-import flask
-from django.conf import settings
-from django.core.handlers.wsgi import WSGIHandler
-from werkzeug.middleware.dispatcher import DispatcherMiddleware
-
 from serverfull_wsgi import Application, Function, SigV4Middleware, StaticFetcher
 from serverfull_wsgi.errors import InvalidRuntimeException, ResourceConflictException
-from tests.support import handlers
+from tests.support import handlers, mounts
 
 HANDLERS = """hello echo describe broken nameless missing_key caused leave nothing unserialisable marshal large noisy
 chatty slow record"""
@@ -57,20 +51,6 @@ signed = SigV4Middleware(application, {"key": "secret"}, "us-east-1")  # the key
 
 PREFIX = "/a lambda/here"
 
-
-def prefixed(environ, start_response):
-    """Serve the application below a path, as a router mounts it."""
-    return DispatcherMiddleware(_not_found, {PREFIX: application})(environ, start_response)
-
-
-def _not_found(environ, start_response):
-    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
-    return []
-
-
-in_flask = flask.Flask(__name__)
-in_flask.wsgi_app = DispatcherMiddleware(in_flask.wsgi_app, {"/lambda": application})
-
-settings.configure(SECRET_KEY="only for tests", ROOT_URLCONF=[], ALLOWED_HOSTS=["*"])
-django.setup(set_prefix=False)
-in_django = DispatcherMiddleware(WSGIHandler(), {"/lambda": application})
+prefixed = mounts.below(PREFIX, application)
+in_flask = mounts.in_flask("/lambda", application)
+in_django = mounts.in_django("/lambda", application)
