@@ -51,7 +51,8 @@ from serverfull_wsgi.storage.place_locks import PlaceLocks
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import bound_output
-from serverfull_wsgi.wsgi.requests import CODE_PATH, REQUEST_ID, ROUTING_ARGS, Ids, decoded, new_ids, raw_path, text_of
+from serverfull_wsgi.wsgi.ids import new_request_id
+from serverfull_wsgi.wsgi.requests import CODE_PATH, REQUEST_ID, ROUTING_ARGS, decoded, raw_path, text_of
 from serverfull_wsgi.wsgi.responses import NO_BODY, log_fields, refuse, render, send_json
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class Application:
                 self.start()
             except BaseException:
                 message = "cannot start the application: the request fails, and the next request tries again"
-                return self._render_failure(message, new_ids().request_id, environ, start_response)
+                return self._render_failure(message, new_request_id(), environ, start_response)
         if self.sites is not None:
             location = self.sites.locate(environ)
             if location is not None and not (location.is_root and self._is_health_check(environ)):
@@ -191,27 +192,27 @@ class Application:
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._may_be_exposed:
             self._warn_if_exposed_once(environ)
-        ids = new_ids()
+        request_id = new_request_id()
         try:
             name = _invoked_name(environ)
             if name:
                 self._browsers.check(environ)
-                return self._invoke.respond(environ, start_response, name, ids)
+                return self._invoke.respond(environ, start_response, name, request_id)
             if self._is_health_check(environ):
                 if environ.get("QUERY_STRING"):
-                    return self._send_health(environ, start_response, ids)
+                    return self._send_health(environ, start_response, request_id)
                 return _send_healthy(environ, start_response)
             if environ.get("PATH_INFO", "").startswith(CODE_PATH):  # its own signature makes the link safe
-                return self._operations.send_code(environ, start_response, ids)
+                return self._operations.send_code(environ, start_response, request_id)
             self._browsers.check(environ)
-            return self._route(environ, start_response, ids)
+            return self._route(environ, start_response, request_id)
         except ServiceError as error:
-            return refuse(error, ids.request_id, environ, start_response, self._logger)
+            return refuse(error, request_id, environ, start_response, self._logger)
         except BaseException:
             exc_info = (
                 sys.exc_info() if ROUTING_ARGS in environ else None
             )  # a user's endpoint may have responded partly
-            return self._render_failure("request failed", ids.request_id, environ, start_response, exc_info)
+            return self._render_failure("request failed", request_id, environ, start_response, exc_info)
 
     def _is_health_check(self, environ: WSGIEnvironment) -> bool:
         return environ.get("PATH_INFO") == self.healthcheck and environ["REQUEST_METHOD"] in ("GET", "HEAD")
@@ -223,7 +224,7 @@ class Application:
 
         return Operations(self.dispatcher, self._registry, self._unsigned_deploys)
 
-    def _send_health(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+    def _send_health(self, environ: WSGIEnvironment, start_response: StartResponse, request_id: str) -> Iterable[bytes]:
         """Send the age of the oldest due event if the query is ``?events``, otherwise the plain health check.
 
         The age is null if the queue cannot report it.
@@ -231,10 +232,10 @@ class Application:
         if "events" not in parse_qs(environ["QUERY_STRING"], keep_blank_values=True):
             return _send_healthy(environ, start_response)
         age = round(self.queue.oldest_due_age(), 3) if isinstance(self.queue, Backlog) else None
-        body = send_json("200 OK", {"oldestDueEventAgeInSeconds": age}, ids.request_id, start_response)
+        body = send_json("200 OK", {"oldestDueEventAgeInSeconds": age}, request_id, start_response)
         return body if environ["REQUEST_METHOD"] == "GET" else NO_BODY
 
-    def _route(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+    def _route(self, environ: WSGIEnvironment, start_response: StartResponse, request_id: str) -> Iterable[bytes]:
         """Call the endpoint of a request that `_invoked_name` does not recognise.
 
         The path is routed as the client sent it, and its values are decoded once.
@@ -243,11 +244,11 @@ class Application:
         assert parts is not None  # noqa: S101  (`__call__` has opened them)
         match = parts.router.match(raw_path(environ), environ["REQUEST_METHOD"])
         if match is None:
-            return self._operations.respond(environ, start_response, ids)
+            return self._operations.respond(environ, start_response, request_id)
         endpoint, values = match
         if not isinstance(endpoint, (Invoke, InvokeAsync)):  # these authorize the call of their function themselves
             authorize(environ, OPERATE)
-        environ[REQUEST_ID] = ids
+        environ[REQUEST_ID] = request_id
         environ[ROUTING_ARGS] = (
             (),
             {name: decoded(value) if isinstance(value, str) else value for name, value in values.items()},

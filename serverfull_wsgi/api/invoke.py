@@ -24,16 +24,14 @@ from serverfull_wsgi.errors import (
 from serverfull_wsgi.fetchers.mocking import failing
 from serverfull_wsgi.names import FunctionName, name_violations, qualifier_violations
 from serverfull_wsgi.payloads import parse_payload
+from serverfull_wsgi.wsgi.ids import new_request_id, trace_id
 from serverfull_wsgi.wsgi.requests import (
     PAYLOAD_LIMIT,
     REQUEST_ID,
     ROUTING_ARGS,
-    Ids,
     TooLarge,
     first_value,
-    new_ids,
     read_body,
-    trace_id,
 )
 from serverfull_wsgi.wsgi.responses import NO_BODY, in_one_packet, refuse
 
@@ -72,13 +70,15 @@ class Invoke:
         self._parse_name = lru_cache(maxsize=1024)(self._parse)  # parsing costs 6 µs, and clients use few names
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        ids = environ.get(REQUEST_ID) or new_ids()
+        request_id = environ.get(REQUEST_ID) or new_request_id()
         try:
-            return self.respond(environ, start_response, environ[ROUTING_ARGS][1]["FunctionName"], ids)
+            return self.respond(environ, start_response, environ[ROUTING_ARGS][1]["FunctionName"], request_id)
         except ServiceError as error:
-            return refuse(error, ids.request_id, environ, start_response, self._dispatcher.logger)
+            return refuse(error, request_id, environ, start_response, self._dispatcher.logger)
 
-    def respond(self, environ: WSGIEnvironment, start_response: StartResponse, name: str, ids: Ids) -> Iterable[bytes]:
+    def respond(
+        self, environ: WSGIEnvironment, start_response: StartResponse, name: str, request_id: str
+    ) -> Iterable[bytes]:
         """Respond to a request for the function ``name``, percent-decoded. The caller renders a `ServiceError`."""
         kind = environ.get("HTTP_X_AMZ_INVOCATION_TYPE") or REQUEST_RESPONSE
         log_type = environ.get("HTTP_X_AMZ_LOG_TYPE") or "None"
@@ -90,23 +90,23 @@ class Invoke:
             raise self._validation_error(name, environ.get("QUERY_STRING", ""), kind, log_type)
         function_name = self._parse_name(name, environ.get("QUERY_STRING", ""))
         principal = authorize(environ, EVENT_ACTION if kind == EVENT else INVOKE_ACTION, function_name)
-        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.trace)
+        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"))
         invocation = Invocation(
             function_name,
             payload,
-            ids.request_id,
+            request_id,
             trace_id=trace,
             tail=log_type == "Tail" and kind != EVENT,
             principal=principal,
         )
         if kind == EVENT:
-            request_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
-            return _send_accepted(request_id, invocation, start_response)
+            accepted_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
+            return _send_accepted(accepted_id, invocation, start_response)
         if context := environ.get("HTTP_X_AMZ_CLIENT_CONTEXT"):
             invocation.client_context = _client_context(context)
         if kind == DRY_RUN:
             self._dispatcher.check(invocation)
-            start_response("204 No Content", [("x-amzn-RequestId", ids.request_id)])
+            start_response("204 No Content", [("x-amzn-RequestId", request_id)])
             return NO_BODY
         if kind == MOCK_ERROR:
             outcome = self._mock_error(invocation, environ.get("HTTP_X_ERROR_TYPE", ""))
@@ -141,21 +141,21 @@ class InvokeAsync:
         self._dispatcher = dispatcher
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        ids = environ.get(REQUEST_ID) or new_ids()
+        request_id = environ.get(REQUEST_ID) or new_request_id()
         try:
-            return self._accept(environ, start_response, ids)
+            return self._accept(environ, start_response, request_id)
         except ServiceError as error:
-            return refuse(error, ids.request_id, environ, start_response, self._dispatcher.logger)
+            return refuse(error, request_id, environ, start_response, self._dispatcher.logger)
 
-    def _accept(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+    def _accept(self, environ: WSGIEnvironment, start_response: StartResponse, request_id: str) -> Iterable[bytes]:
         try:
             payload = read_body(environ, INVOKE_ASYNC_LIMIT)
         except TooLarge as error:
             raise _event_too_large(error.size, INVOKE_ASYNC_LIMIT) from None
         name = self._dispatcher.name(environ[ROUTING_ARGS][1]["FunctionName"])
         principal = authorize(environ, EVENT_ACTION, name)
-        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"), ids.trace)
-        invocation = Invocation(name, payload, ids.request_id, trace_id=trace, principal=principal)
+        trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"))
+        invocation = Invocation(name, payload, request_id, trace_id=trace, principal=principal)
         request_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
         return _send_accepted(request_id, invocation, start_response)
 

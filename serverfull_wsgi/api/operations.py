@@ -29,7 +29,7 @@ from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.registry.registry import Registry
 from serverfull_wsgi.wsgi.bodies import content_of, drop_body, open_body
 from serverfull_wsgi.wsgi.imports import WERKZEUG_LOCK
-from serverfull_wsgi.wsgi.requests import Ids, TooLarge, raw_path
+from serverfull_wsgi.wsgi.requests import TooLarge, raw_path
 from serverfull_wsgi.wsgi.responses import NO_BODY
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Operations:
         self._management = Management(dispatcher, registry)
         self._unsigned = unsigned
 
-    def respond(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+    def respond(self, environ: WSGIEnvironment, start_response: StartResponse, request_id: str) -> Iterable[bytes]:
         """Respond to a request for an operation. The caller renders a `ServiceError`."""
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
         match = routing.match(environ["REQUEST_METHOD"], raw_path(environ), query)
@@ -71,7 +71,7 @@ class Operations:
             result = ENDPOINTS[match.operation.name](self._management, call)
         except ServiceError as error:
             raise _bounded(error) from None
-        return _send(match.operation, result, ids, start_response)
+        return _send(match.operation, result, request_id, start_response)
 
     def _authorize(self, environ: WSGIEnvironment, operation: Operation) -> Caller:
         """Return the caller if it may call the operation on some function.
@@ -132,7 +132,7 @@ class Operations:
             return None
         return self._dispatcher.name(text, parameters.get("Qualifier"))
 
-    def send_code(self, environ: WSGIEnvironment, start_response: StartResponse, ids: Ids) -> Iterable[bytes]:
+    def send_code(self, environ: WSGIEnvironment, start_response: StartResponse, request_id: str) -> Iterable[bytes]:
         """Send the package of a link. The caller renders a `ServiceError`."""
         if self._registry is None or environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise UnknownOperationException("This server has no package at this path.")
@@ -148,7 +148,7 @@ class Operations:
             ("Content-Type", "application/zip"),
             ("Content-Length", str(size)),
             ("Cache-Control", "private, no-store"),
-            ("x-amzn-RequestId", ids.request_id),
+            ("x-amzn-RequestId", request_id),
         ]
         start_response("200 OK", headers)
         if environ["REQUEST_METHOD"] == "HEAD":
@@ -160,10 +160,10 @@ class Operations:
         return FileWrapper(file)
 
 
-def _send(operation: Operation, result: Members, ids: Ids, start_response: StartResponse) -> Iterable[bytes]:
+def _send(operation: Operation, result: Members, request_id: str, start_response: StartResponse) -> Iterable[bytes]:
     response = respond(operation, result)
     status = HTTPStatus(response.status)
-    headers = [*response.headers, ("x-amzn-RequestId", ids.request_id)]
+    headers = [*response.headers, ("x-amzn-RequestId", request_id)]
     if status != HTTPStatus.NO_CONTENT:  # RFC 9110: a 204 has no Content-Length
         headers.append(("Content-Length", str(len(response.body))))
     start_response(f"{status.value} {status.phrase}", headers)

@@ -44,7 +44,7 @@ from serverfull_wsgi.servers.native.bootstrap import start_lambda
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.telemetry.scope import LOGGER
-from serverfull_wsgi.wsgi.requests import new_ids, trace_id
+from serverfull_wsgi.wsgi.ids import new_request_id, trace_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -258,9 +258,7 @@ def invoke(target: str | None, name: str, payload: str, env_vars: str) -> None:
     function fails.
     """
     dispatcher = _application(target, quiet=True, env_vars=env_vars).dispatcher
-    ids = new_ids()
-    trace = trace_id(None, ids.trace)
-    invocation = Invocation(dispatcher.name(name), _payload(payload), ids.request_id, trace_id=trace)
+    invocation = Invocation(dispatcher.name(name), _payload(payload), new_request_id(), trace_id=trace_id(None))
     with contextlib.redirect_stdout(sys.stderr):
         outcome = dispatcher.invoke(invocation)
     click.echo(outcome.payload)

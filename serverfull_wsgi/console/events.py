@@ -94,7 +94,7 @@ def _event_id(environ: WSGIEnvironment) -> str:
 
 
 def _request_id(environ: WSGIEnvironment) -> str:
-    request_id: str = environ[REQUEST_ID].request_id
+    request_id: str = environ[REQUEST_ID]
     return request_id
 
 

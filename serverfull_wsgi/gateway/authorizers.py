@@ -50,7 +50,7 @@ from serverfull_wsgi.gateway.policies import Decision, evaluate
 from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.names import partition_of
 from serverfull_wsgi.payloads import parse_payload, render_payload
-from serverfull_wsgi.wsgi.requests import new_ids
+from serverfull_wsgi.wsgi.ids import new_request_id
 
 CACHED_RESULTS = 10_000  # of one process; the oldest is dropped, so that invented identities do not fill the memory
 
@@ -166,10 +166,9 @@ class Authorizers:
     ) -> _Result:
         event = _event(authorizer, request, route, context, identity, arn)
         payload = render_payload(event)
-        ids = new_ids()
         try:
             name = self._dispatcher.name(authorizer.function)
-            outcome = self._dispatcher.invoke(Invocation(name, payload, ids.request_id, trace_id=context.trace_id))
+            outcome = self._dispatcher.invoke(Invocation(name, payload, new_request_id(), trace_id=context.trace_id))
         except ServiceError as error:
             raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer did not run: {error.evidence}") from None
         value = _parsed(outcome.payload)

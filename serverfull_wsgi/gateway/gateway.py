@@ -50,7 +50,8 @@ from serverfull_wsgi.gateway.formats import (
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
-from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, new_ids, trace_id
+from serverfull_wsgi.wsgi.ids import new_request_id, new_trace_digits, trace_id
+from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge
 
 UNMEASURED_BODY = 256 * 1024  # bytes; the event of a smaller body would need 4 MiB of headers to be over its limit
 
@@ -169,7 +170,7 @@ class Gateway:
         format, route = endpoint.format, endpoint.route
         try:
             # the request id of a function URL is that of the call; an API has one of its own
-            request_id = context.request_id if format is function_url else new_ids().request_id
+            request_id = context.request_id if format is function_url else new_request_id()
             name = self._name(route.function)
             iam = context.caller.iam
             invocation = Invocation(
@@ -241,10 +242,9 @@ class _Call:
 
 def new_context(request: HttpRequest) -> RequestContext:
     """Return new ids for a request, and the time. A well-formed root of the client's trace is kept."""
-    ids = new_ids()
-    extended = b2a_base64(bytes.fromhex(ids.trace[:22]), newline=False).decode()  # 15 characters and "="
-    root = trace_id(request.header("x-amzn-trace-id"), ids.trace).partition(";")[0]
-    return RequestContext(ids.request_id, extended, root, time.time())
+    extended = b2a_base64(bytes.fromhex(new_trace_digits()[:22]), newline=False).decode()  # 15 characters and "="
+    root = trace_id(request.header("x-amzn-trace-id")).partition(";")[0]
+    return RequestContext(new_request_id(), extended, root, time.time())
 
 
 def _trace(request: HttpRequest, context: RequestContext) -> str:
@@ -253,7 +253,7 @@ def _trace(request: HttpRequest, context: RequestContext) -> str:
     if sent is None:
         return f"{context.trace_id};Sampled=0"
     others = [field for field in sent.split(";") if not field.strip().startswith("Root=")]
-    return trace_id(";".join([context.trace_id, *others]), "")
+    return trace_id(";".join([context.trace_id, *others]))
 
 
 def _length(status: int) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ The body. `read_body` reads at most the operation's limit, and one byte more if 
 limit is refused, and up to `MAX_DISCARDED` bytes of the rest are read and dropped (`discard_body`): a client that is
 still sending does not read its response.
 
-Ids. `new_ids` returns the request id and the random part of a trace id. A forked child never uses an id of its parent.
+Ids. `new_request_id` and `trace_id` make them from random digits. A forked child never uses an id of its parent.
 
 A `ServiceError` is rendered here once, as AWS renders errors.
 """

@@ -1,13 +1,10 @@
-"""WSGI requests: the path as the client sent it, the body within a limit, and ids."""
+"""WSGI requests: the path as the client sent it, and the body within a limit."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections import deque
 from functools import lru_cache
-from time import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote
 
 from serverfull_wsgi.errors import InvalidRequestContentException
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 ROUTING_ARGS = "wsgiorg.routing_args"  # the key that other WSGI routers use too: ((), {"FunctionName": …})
-REQUEST_ID = "serverfull.request_id"  # the key of the request's `Ids`
+REQUEST_ID = "serverfull.request_id"  # the key of the request's id, for endpoints of routes
 PAYLOAD_LIMIT = 6_291_456  # bytes (6 MiB) of a synchronous call: AWS's limit
 CODE_PATH = "/serverfull/code/"  # of the signed links to packages; a code's SHA-256 follows
 MAX_DISCARDED = 16 * 1024 * 1024  # bytes of a refused body that are read and dropped; over twice AWS's largest payload
@@ -184,62 +181,3 @@ def read_up_to(environ: WSGIEnvironment, size: int) -> bytes:
     except Exception:  # the client disconnected or its chunks are malformed; each server raises its own exceptions
         raise InvalidRequestContentException("The request body broke off, or its chunks are malformed.") from None
     return b"".join(pieces)[:size]
-
-
-class Ids(NamedTuple):
-    """The random ids of a request."""
-
-    request_id: str  # a UUID (version 4)
-    trace: str  # 24 hexadecimal digits: the random part of a trace's root, used if the client sends no trace
-
-
-def new_ids() -> Ids:
-    """Return a random UUID (version 4) and 96 random bits in hexadecimal, both from the system's randomness.
-
-    They are made for 128 requests at once. Each read of the randomness releases the interpreter's lock, which costs
-    25 µs between busy threads. `uuid.uuid4` alone takes 2.5 µs.
-    """
-    try:
-        return _ready.pop()
-    except IndexError:
-        return _make_ready()
-
-
-def _make_ready() -> Ids:
-    """Make 128 ids. Return one and keep the others for later requests."""
-    digits = os.urandom(28 * 128).hex()
-    first, *others = (_ids_of(digits[start : start + 56]) for start in range(0, len(digits), 56))
-    _ready.extend(others)
-    return first
-
-
-def _ids_of(h: str) -> Ids:
-    return Ids(f"{h[:8]}-{h[8:12]}-4{h[13:16]}-a{h[17:20]}-{h[20:32]}", h[32:])
-
-
-_ready: deque[Ids] = deque()
-os.register_at_fork(after_in_child=_ready.clear)  # a forked child must not use the ids that its parent uses
-
-_fields = re.compile(
-    r"\s*(?:(?P<Root>Root=1-[0-9a-f]{8}-[0-9a-f]{24})|(?P<Parent>Parent=[0-9a-f]{16})|(?P<Sampled>Sampled=[01?])"
-    r"|(?P<Lineage>Lineage=[0-9a-f:|]{1,512}))\s*",
-    re.ASCII,
-)
-
-
-def trace_id(header: str | None, trace: str) -> str:
-    """Return an X-Amzn-Trace-Id for this request: the client's fields if they are well-formed, otherwise new ones.
-
-    >>> trace_id(None, "40378aa81e4eecc34002f96a")[-35:]
-    '-40378aa81e4eecc34002f96a;Sampled=0'
-    """
-    root = f"Root=1-{int(time()):08x}-{trace}"
-    if header is None:
-        return f"{root};Sampled=0"
-    matches = [match for match in map(_fields.fullmatch, header.split(";")) if match]
-    fields = {str(match.lastgroup): match[match.lastgroup or 0] for match in matches}
-    return ";".join(
-        fields.get(name, default)
-        for name, default in (("Root", root), ("Parent", ""), ("Sampled", "Sampled=0"), ("Lineage", ""))
-        if fields.get(name, default)
-    )

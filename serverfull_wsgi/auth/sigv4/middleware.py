@@ -23,12 +23,12 @@ from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, FunctionName
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.wsgi.bodies import digest_of, drop_body, open_body
+from serverfull_wsgi.wsgi.ids import new_request_id
 from serverfull_wsgi.wsgi.requests import (
     CODE_PATH,
     PAYLOAD_LIMIT,
     TooLarge,
     first_value,
-    new_ids,
     read_body,
     text_of,
 )
@@ -100,7 +100,7 @@ class SigV4Middleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") and self._is_open(environ.get("PATH_INFO", "")):
             return self._app(environ, start_response)
-        request_id = new_ids().request_id
+        request_id = new_request_id()
         try:
             environ[PRINCIPAL] = self._authenticate(environ)
         except ServiceError as error:

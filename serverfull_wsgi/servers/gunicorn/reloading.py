@@ -28,7 +28,7 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.errors import ConfigurationError, ServiceException
 from serverfull_wsgi.fetchers.abilities import configured_functions, watched_paths
 from serverfull_wsgi.telemetry.scope import LOGGER
-from serverfull_wsgi.wsgi.requests import new_ids
+from serverfull_wsgi.wsgi.ids import new_request_id
 from serverfull_wsgi.wsgi.responses import render
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class BrokenApplication:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         error = ServiceException(f"The application cannot be loaded: {self.reason}")
-        return render(error, new_ids().request_id, environ, start_response)
+        return render(error, new_request_id(), environ, start_response)
 
 
 def _trace(error: BaseException) -> str:

@@ -45,7 +45,7 @@ from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.servers.gunicorn.connections import Connection, DeadlineSocket
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.scope import LOGGER
-from serverfull_wsgi.wsgi.requests import new_ids
+from serverfull_wsgi.wsgi.ids import new_request_id
 
 MAX_MEMORY = 512 * 1024 * 1024  # bytes of waiting requests and answers: about 80 of the largest payloads
 LOOK_INTERVAL = 0.25  # seconds between two looks at the deadlines
@@ -345,7 +345,7 @@ def _health_check_pattern(wsgi: Any) -> re.Pattern[bytes]:
 
 def _late_answer(seconds: float) -> bytes:
     """Log a request that was not received in time, and return its answer."""
-    error, request_id = RequestTimeoutException(seconds), new_ids().request_id
+    error, request_id = RequestTimeoutException(seconds), new_request_id()
     LOGGER.info("request refused: %s: %s", error.code, error.message, extra={"request_id": request_id})
     body = json.dumps(error.members()).encode()
     head = [
