@@ -114,13 +114,14 @@ class Gateway:
         endpoint = site.find(request.method, request.path)
         if endpoint is None:
             return site.format.refuse(Refusal.NO_ROUTE, request, context)
-        if endpoint.fixed is not None:
-            return answers.complete(request, 200, list(endpoint.fixed), b"{}\n", "application/json")
         if endpoint.access.unsupported:
             self._log(endpoint, context, f"this server does not support its {endpoint.access.unsupported}")
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
         try:
             context = self._identified(endpoint, request, incoming, context)
+            if endpoint.fixed is not None:
+                status, lines, body, content_type = endpoint.fixed
+                return answers.complete(request, status, list(lines), body, content_type)
             request = request._replace(body=incoming.read(endpoint.format.BODY_LIMIT))
         except Refused as refused:
             self._log(endpoint, context, refused.reason)

@@ -45,6 +45,22 @@ class Format(Protocol):
     def refuse(self, refusal: Refusal, request: HttpRequest, context: RequestContext, /) -> Answer: ...
 
 
+class FixedAnswer(NamedTuple):
+    """The same answer to each request, without a function.
+
+    Args:
+        status: the status code.
+        headers: pairs of name and value.
+        body: the body.
+        content_type: the Content-Type, unless the headers have one.
+    """
+
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    content_type: str = "application/json"
+
+
 class Endpoint(NamedTuple):
     """The end of a route.
 
@@ -53,14 +69,14 @@ class Endpoint(NamedTuple):
         format: the format of event and answer.
         timeout: seconds after which the gateway answers in the place of the function; None for no such limit.
         access: the conditions under which a caller may use the route.
-        fixed: the headers of a fixed answer with the body ``{}``, in the place of a function's; None for none.
+        fixed: the answer in the place of a function's; None for a function.
     """
 
     route: Any
     format: Format
     timeout: float | None = None
     access: Access = OPEN
-    fixed: tuple[tuple[str, str], ...] | None = None
+    fixed: FixedAnswer | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from serverfull_wsgi.gateway.formats import Route, Stage, function_url, http_v2,
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.locations import Locations
-from serverfull_wsgi.gateway.sites import Endpoint, http_api, rest_api
+from serverfull_wsgi.gateway.sites import Endpoint, FixedAnswer, http_api, rest_api
 from serverfull_wsgi.gateway.sites import function_url as url_site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -78,7 +78,9 @@ def served():
         preflight = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", "PUT"))
         rest = {
             "PUT /": Endpoint(Route("PUT /", "plain", Stage("Prod", "rest")), rest_v1),
-            "OPTIONS /": Endpoint(Route("OPTIONS /", stage=Stage("Prod", "rest")), rest_v1, fixed=preflight),
+            "OPTIONS /": Endpoint(
+                Route("OPTIONS /", stage=Stage("Prod", "rest")), rest_v1, fixed=FixedAnswer(200, preflight)
+            ),
         }
         sites = [
             http_api(("allowed",), endpoints, cors=mine),

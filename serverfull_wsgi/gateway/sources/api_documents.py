@@ -15,7 +15,7 @@ def add_document(resources: Resources, api: CollectedApi) -> None:
     for found in openapi.routes(api.document.members, is_rest=api.is_rest):
         format = api.format(found.payload)
         access = Access(api.condition) if api.condition else found.access
-        if found.fixed is None and access.unsupported:
+        if access.unsupported:
             resources.warn_refused(api.id, access.unsupported, f"Body, {found.key}")
         route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
         endpoint = Endpoint(route, format, found.timeout or format.TIMEOUT, access, found.fixed)

@@ -8,12 +8,13 @@ Source: the reference of the ``x-amazon-apigateway`` extensions in the developer
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from serverfull_wsgi.gateway.access import OPEN, Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.route_table import METHODS
+from serverfull_wsgi.gateway.sites import FixedAnswer
+from serverfull_wsgi.gateway.sources.mocks import NotStatic, access_of_mock, mock_answer
 from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, mapping, texts, whole_number
 
 ANY_METHOD = "x-amazon-apigateway-any-method"
@@ -25,8 +26,6 @@ _UNSUPPORTED = (  # members of a document, a path or an operation that are or ma
     "Fn::Transform",
 )
 _AUTH = "x-amazon-apigateway-auth"
-_HEADER = "method.response.header."
-_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
 class OpenApiRoute(NamedTuple):
@@ -38,7 +37,7 @@ class OpenApiRoute(NamedTuple):
         payload: the version of the event at an HTTP API.
         timeout: seconds; 0 for the default.
         operation_name: the ``operationId``.
-        fixed: the headers of a mock integration's answer; None without one.
+        fixed: the answer of a mock integration; None for a function.
         access: the conditions under which a caller may use the route.
     """
 
@@ -47,7 +46,7 @@ class OpenApiRoute(NamedTuple):
     payload: str = "1.0"
     timeout: float = 0.0
     operation_name: str | None = None
-    fixed: tuple[tuple[str, str], ...] | None = None
+    fixed: FixedAnswer | None = None
     access: Access = OPEN
 
 
@@ -92,8 +91,9 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
     if not isinstance(integration, dict):
         return OpenApiRoute(key, access=Access(f"an operation without {_INTEGRATION}"))
     kind = str(integration.get("type")).lower()
-    if kind == "mock":
-        return OpenApiRoute(key, fixed=mock_headers(integration))
+    if kind == "mock" and is_rest:
+        access = _access(document, operation, is_rest).both(Access(unsupported_member(operation, integration)))
+        return _mock(key, integration, access)
     function = function_in(integration.get("uri"))
     if kind != "aws_proxy" or not function:
         return OpenApiRoute(key, access=Access(f"an integration of type {kind!r} without a Lambda function"))
@@ -107,6 +107,13 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
         str(operation["operationId"]) if "operationId" in operation else None,
     )
     return route._replace(access=_access(document, operation, is_rest))
+
+
+def _mock(key: str, integration: Mapping[str, Any], access: Access) -> OpenApiRoute:
+    try:
+        return OpenApiRoute(key, fixed=mock_answer(integration), access=access_of_mock(access))
+    except NotStatic as reason:
+        return OpenApiRoute(key, access=Access(str(reason)))
 
 
 def _access(document: Mapping[str, Any], operation: Mapping[str, Any], is_rest: bool) -> Access:
@@ -197,17 +204,3 @@ def identity_source(text: str) -> tuple[str, str]:
     text = text.removeprefix("$").removeprefix("method.").removeprefix("request.")
     place, _, name = text.partition(".")
     return place, name
-
-
-def mock_headers(integration: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the headers of a mock's default answer. Their values are in quotes. Invalid headers are left out."""
-    answers = mapping(integration.get("responses"))
-    answer = mapping(answers.get("default") or next(iter(answers.values()), None))
-    return tuple(
-        (name.removeprefix(_HEADER), str(value).strip("'"))
-        for name, value in mapping(answer.get("responseParameters")).items()
-        if name.startswith(_HEADER)
-        and _token.fullmatch(name.removeprefix(_HEADER))
-        and isinstance(value, str)
-        and value.isprintable()
-    )

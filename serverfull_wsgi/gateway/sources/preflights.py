@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from serverfull_wsgi.gateway.access import OPEN, Access
 from serverfull_wsgi.gateway.formats import Route, Stage, rest_v1
 from serverfull_wsgi.gateway.route_table import METHODS
-from serverfull_wsgi.gateway.sites import Endpoint
+from serverfull_wsgi.gateway.sites import Endpoint, FixedAnswer
 from serverfull_wsgi.gateway.values import is_true, mapping
 
 
-def preflights(value: Any, keys: Iterable[str], stage: Stage) -> dict[str, Endpoint]:
+def preflights(value: Any, keys: Iterable[str], stage: Stage, access: Access = OPEN) -> dict[str, Endpoint]:
     """Return the OPTIONS routes of each path that has none.
 
     Args:
         value: the property Cors: an origin, or a mapping. Values are in quotes inside of the quotes, as ``"'*'"``.
         keys: the route keys of the API.
         stage: the stage of the API.
+        access: the conditions for the callers of these routes.
 
     >>> list(preflights("'*'", ["GET /pets", "POST /pets", "OPTIONS /cats"], Stage()))
     ['OPTIONS /pets']
@@ -32,11 +34,12 @@ def preflights(value: Any, keys: Iterable[str], stage: Stage) -> dict[str, Endpo
     for key in keys:
         method, _, path = key.partition(" ")
         methods.setdefault(path, set()).add(method)
-    return {
-        f"OPTIONS {path}": Endpoint(Route(f"OPTIONS {path}", stage=stage), rest_v1, fixed=_headers(members, of_path))
-        for path, of_path in methods.items()
-        if "OPTIONS" not in of_path
-    }
+    routes: dict[str, Endpoint] = {}
+    for path, of_path in methods.items():
+        if "OPTIONS" not in of_path:
+            key, fixed = f"OPTIONS {path}", FixedAnswer(200, _headers(members, of_path), b"{}\n")
+            routes[key] = Endpoint(Route(key, stage=stage), rest_v1, access=access, fixed=fixed)
+    return routes
 
 
 def _headers(members: dict[str, Any], of_path: set[str]) -> tuple[tuple[str, str], ...]:

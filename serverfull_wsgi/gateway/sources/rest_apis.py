@@ -9,11 +9,11 @@ from serverfull_wsgi.gateway import sites
 from serverfull_wsgi.gateway.access import Access
 from serverfull_wsgi.gateway.formats import Route, Stage, rest_v1
 from serverfull_wsgi.gateway.sites import Endpoint, Site
-from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
+from serverfull_wsgi.gateway.sources.mocks import NotStatic, access_of_mock, as_openapi, mock_answer
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import mapping, texts, whole_number
 
@@ -61,7 +61,7 @@ def _endpoint(resources: Resources, api: CollectedApi, id: str, method: Properti
     integration = mapping(method.value("Integration"))
     kind = str(integration.get("Type")).upper()
     if kind == "MOCK":
-        return Endpoint(Route(key, stage=api.stage), rest_v1, fixed=openapi.mock_headers(_as_openapi(integration)))
+        return _mock(resources, api, id, method, key)
     function = resources.function_of(mapping(resources.declared(id).get("Integration")).get("Uri"))
     access = Access(api.condition) if api.condition else access_of(resources, id, method, is_rest=True)
     if "RequestValidatorId" in resources.declared(id):
@@ -74,6 +74,18 @@ def _endpoint(resources: Resources, api: CollectedApi, id: str, method: Properti
     timeout = milliseconds / 1000 if milliseconds else rest_v1.TIMEOUT
     operation = method.text("OperationName") or None
     return Endpoint(Route(key, function, api.stage, operation_name=operation), rest_v1, timeout, access)
+
+
+def _mock(resources: Resources, api: CollectedApi, id: str, method: Properties, key: str) -> Endpoint:
+    access, fixed = Access(api.condition).both(access_of(resources, id, method, is_rest=True)), None
+    try:
+        fixed = mock_answer(as_openapi(mapping(method.value("Integration"))))
+    except NotStatic as reason:
+        access = access.both(Access(str(reason)))
+    access = access_of_mock(access)
+    if access.unsupported:
+        resources.warn_refused(id, access.unsupported)
+    return Endpoint(Route(key, stage=api.stage), rest_v1, access=access, fixed=fixed)
 
 
 def _path(resources: Resources, resource: str) -> str | None:
@@ -90,10 +102,3 @@ def _path(resources: Resources, resource: str) -> str | None:
             return None
         parts.append(part)
         resource = resources.target(resource, "ParentId")
-
-
-def _as_openapi(integration: dict[str, object]) -> dict[str, object]:
-    """Return a mock integration in the form of OpenAPI."""
-    answers = integration.get("IntegrationResponses")
-    first = mapping(answers[0]) if isinstance(answers, list) and answers else {}
-    return {"responses": {"default": {"responseParameters": first.get("ResponseParameters")}}}

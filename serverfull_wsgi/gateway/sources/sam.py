@@ -29,6 +29,7 @@ from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
+from serverfull_wsgi.gateway.sources.mocks import access_of_mock
 from serverfull_wsgi.gateway.sources.preflights import preflights
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.sam_access import IAM, access_of
@@ -117,8 +118,10 @@ class SamSites:
         for found in openapi.routes(members, is_rest=is_rest):
             format = api.format(found.payload)
             route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
-            access = found.access.both(access_of(api.properties, is_rest=is_rest))
-            if found.fixed is None and access.unsupported:
+            method, _, _ = found.key.partition(" ")
+            access = found.access.both(access_of(api.properties, is_rest=is_rest, method=method))
+            access = access_of_mock(access) if found.fixed else access
+            if access.unsupported:
                 self._resources.warn_refused(api.id, access.unsupported, f"DefinitionBody, {found.key}")
             endpoint = Endpoint(route, format, found.timeout or format.TIMEOUT, access, found.fixed)
             api.add(found.key, endpoint, api.document.place)
@@ -148,7 +151,7 @@ class SamSites:
             return
         format = api.format(properties.text(f"{path}.PayloadFormatVersion") or "2.0")
         timeout = (properties.number(f"{path}.TimeoutInMillis") or 0) / 1000
-        access = access_of(api.properties, properties, path, is_rest=type == REST)
+        access = access_of(api.properties, properties, path, is_rest=type == REST, method=key.partition(" ")[0])
         of_document = api.endpoints.get(key)
         access = access.both(api.of_document if of_document is None else of_document.access)
         if access.unsupported:
@@ -193,7 +196,8 @@ class SamSites:
         names = tuple(dict.fromkeys(name for name in (api.id, api.properties.text("Name")) if name))
         has_own = has_endpoint(api.properties, api.document)
         if api.is_rest:
-            of_cors = preflights(api.properties.value("Cors"), api.endpoints, api.stage)
+            access = access_of(api.properties, is_rest=True, method="OPTIONS").both(api.of_document)
+            of_cors = preflights(api.properties.value("Cors"), api.endpoints, api.stage, access_of_mock(access))
             return sites.rest_api(names, {**of_cors, **api.endpoints}, api.stage.name, has_endpoint=has_own)
         configured = api.properties.value("CorsConfiguration")
         cors = parse_cors(configured) or parse_cors(api.document.members.get("x-amazon-apigateway-cors"))

@@ -15,6 +15,11 @@ from serverfull_wsgi.gateway.values import function_in, has_transform, is_patter
 
 IAM = "AWS_IAM"
 _OPEN = ("", "NONE")  # values of Authorizer that let each caller in
+_FALSE: tuple[Any, ...] = (False, "false")
+_PREFLIGHT = {  # members of Auth that a preflight has only if the other member is true, which it is without a value
+    "DefaultAuthorizer": "AddDefaultAuthorizerToCorsPreflight",
+    "ApiKeyRequired": "AddApiKeyRequiredToCorsPreflight",
+}
 _PLACES = {  # members of Identity, in AWS's order
     "Headers": "header",
     "QueryStrings": "querystring",
@@ -23,7 +28,9 @@ _PLACES = {  # members of Identity, in AWS's order
 }
 
 
-def access_of(api: Properties, event: Properties | None = None, path: str = "", *, is_rest: bool) -> Access:
+def access_of(
+    api: Properties, event: Properties | None = None, path: str = "", *, is_rest: bool, method: str = ""
+) -> Access:
     """Return the conditions of a route.
 
     Args:
@@ -31,6 +38,8 @@ def access_of(api: Properties, event: Properties | None = None, path: str = "", 
         event: the properties of the function whose event the route is; None without an event.
         path: the path of the event's properties in ``event``.
         is_rest: True for a REST API.
+        method: the method of the route. OPTIONS has the defaults of the API too, unless
+            ``AddDefaultAuthorizerToCorsPreflight`` or ``AddApiKeyRequiredToCorsPreflight`` is false.
     """
     of_api, own, model = api.mapping("Auth"), {}, {}
     if event is not None:
@@ -49,7 +58,9 @@ def access_of(api: Properties, event: Properties | None = None, path: str = "", 
         return Access("the validation of RequestModel")
     if "MutualTlsAuthentication" in api.mapping("Domain") or api.has_problem("Domain"):
         return Access("mutual TLS")
-    needs_api_key = own.get("ApiKeyRequired", of_api.get("ApiKeyRequired", False)) not in (False, "false")
+    if method == "OPTIONS":
+        of_api = {name: value for name, value in of_api.items() if of_api.get(_PREFLIGHT.get(name, "")) not in _FALSE}
+    needs_api_key = own.get("ApiKeyRequired", of_api.get("ApiKeyRequired", False)) not in _FALSE
     if needs_api_key and not is_rest:
         return Access("ApiKeyRequired of an HTTP API")
     name = own.get("Authorizer", of_api.get("DefaultAuthorizer", ""))

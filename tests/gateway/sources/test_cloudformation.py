@@ -186,7 +186,16 @@ def test_a_mock_answers_preflights(sites_of):
     parameters = {"method.response.header.Access-Control-Allow-Origin": "'*'"}
     mock = {"Type": "MOCK", "IntegrationResponses": [{"StatusCode": "204", "ResponseParameters": parameters}]}
     (site,) = sites_of(**rest_api(Options=method("Child", "OPTIONS", Integration=mock))).sites
-    assert dict(site.endpoints["OPTIONS /pets/{id}"].fixed) == {"Access-Control-Allow-Origin": "*"}
+    fixed = site.endpoints["OPTIONS /pets/{id}"].fixed
+    assert (fixed.status, fixed.headers, fixed.body) == (204, (("Access-Control-Allow-Origin", "*"),), b"")
+
+
+def test_a_mock_has_the_conditions_of_its_method(sites_of):
+    mock = {"Type": "MOCK", "IntegrationResponses": [{"StatusCode": "200"}]}
+    (site,) = sites_of(**rest_api(Method=method(Integration=mock, ApiKeyRequired=True))).sites
+    assert site.endpoints["GET /pets/{id}"].access == Access(needs_api_key=True)
+    signed = sites_of(**rest_api(Method=method(Integration=mock, AuthorizationType="AWS_IAM")))
+    assert signed.sites[0].endpoints["GET /pets/{id}"].access.unsupported
 
 
 def test_conditions_of_a_method(sites_of):
@@ -207,6 +216,7 @@ def test_conditions_of_a_method(sites_of):
 
 
 REFUSED_METHODS = [
+    {"Method": method(Integration={"Type": "MOCK"})},
     {"Method": method(AuthorizationType="COGNITO_USER_POOLS", AuthorizerId=ref("Auth"))},
     {"Method": method(RequestValidatorId=ref("V"))},
     {"Method": method(AuthorizationType=None, AuthorizerId=ref("Auth"))},

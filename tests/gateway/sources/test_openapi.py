@@ -53,11 +53,18 @@ def test_an_integration_names_its_function(end):
     assert (route.function, route.timeout) == ("pets:live" if end.startswith(":live") else "pets", 5.0)
 
 
-def test_a_mock_has_the_headers_of_its_default_answer():
-    parameters = {"method.response.header.Access-Control-Allow-Origin": "'*'", "method.response.header.X": "a.b"}
-    answers = {"default": {"statusCode": "200", "responseParameters": parameters}}
-    route = read({"x-amazon-apigateway-integration": {"type": "mock", "responses": answers}}, method="options")
-    assert (route.key, dict(route.fixed)) == ("OPTIONS /pets", {"Access-Control-Allow-Origin": "*", "X": "a.b"})
+def test_a_mock_is_a_fixed_answer_with_the_conditions_of_its_operation():
+    mock = {"type": "mock", "responses": {"default": {"statusCode": "204"}}}
+    route = read({"x-amazon-apigateway-integration": mock}, method="options")
+    assert (route.key, route.fixed.status, route.access) == ("OPTIONS /pets", 204, Access())
+    keyed = read({"x-amazon-apigateway-integration": mock, "security": [{"key": []}]}, securityDefinitions={"key": KEY})
+    assert keyed.access == Access(needs_api_key=True)
+
+
+def test_a_mock_of_an_http_api_or_with_a_signature_refuses():
+    mock = {"x-amazon-apigateway-integration": {"type": "mock", "responses": {"default": {}}}}
+    assert read(mock, is_rest=False).access.unsupported
+    assert read({**mock, "x-amazon-apigateway-auth": {"type": "AWS_IAM"}}).access.unsupported
 
 
 KEY = {"type": "apiKey", "name": "x-api-key", "in": "header"}
@@ -193,16 +200,3 @@ def test_a_macro_may_add_conditions():
 def test_a_timeout_with_too_many_digits_is_left_out():
     integration = {**PROXY, "timeoutInMillis": "9" * 5000}
     assert read({"x-amazon-apigateway-integration": integration}).timeout == 0
-
-
-def test_a_mock_leaves_out_headers_that_http_does_not_allow():
-    start = "method.response.header."
-    parameters = {
-        f"{start}A": "'1'",
-        f"{start}B": "'1\r\nC: 2'",
-        f"{start}D E": "'1'",
-        start: "'1'",
-        f"{start}F\n": "'1'",
-    }
-    answers = {"default": {"responseParameters": parameters}}
-    assert read({"x-amazon-apigateway-integration": {"type": "mock", "responses": answers}}).fixed == (("A", "1"),)

@@ -102,6 +102,37 @@ def test_a_function_url_has_the_names_of_its_function(sites_of):
     )
 
 
+AUTH = "DefaultAuthorizer: Mine, Authorizers: {Mine: {FunctionArn: !GetAtt Pets.Arn}}, ApiKeyRequired: true"
+
+
+@pytest.mark.parametrize(
+    ("more", "is_authorized", "needs_api_key"),
+    [
+        ("", True, True),
+        (", AddDefaultAuthorizerToCorsPreflight: false", False, True),
+        (", AddApiKeyRequiredToCorsPreflight: 'false'", True, False),
+    ],
+)
+def test_a_preflight_has_the_conditions_of_the_api_unless_it_says_otherwise(
+    more, is_authorized, needs_api_key, sites_of
+):
+    found = sites_of(
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
+        globals=f"Globals: {{Api: {{Cors: \"'*'\", Auth: {{{AUTH}{more}}}}}}}",
+    )
+    access = found.sites[0].endpoints["OPTIONS /a"].access
+    assert (access.authorizer is not None, access.needs_api_key) == (is_authorized, needs_api_key)
+    assert found.sites[0].endpoints["GET /a"].access.needs_api_key
+
+
+def test_a_preflight_of_an_api_with_a_condition_that_is_not_supported_refuses(sites_of):
+    found = sites_of(
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
+        globals="Globals: {Api: {Cors: \"'*'\", Auth: {ResourcePolicy: {}}}}",
+    )
+    assert found.sites[0].endpoints["OPTIONS /a"].access.unsupported
+
+
 def unsupported(found):
     (site,) = found.sites
     (endpoint,) = site.endpoints.values()
@@ -266,7 +297,9 @@ def test_sam_adds_preflights_to_the_paths_of_a_rest_api(sites_of):
         "MaxAge: \"'600'\"}}}",
     )
     (site,) = found.sites
-    assert dict(site.endpoints["OPTIONS /a"].fixed) == {
+    fixed = site.endpoints["OPTIONS /a"].fixed
+    assert (fixed.status, fixed.body, fixed.content_type) == (200, b"{}\n", "application/json")
+    assert dict(fixed.headers) == {
         "Access-Control-Allow-Origin": "https://a.example",
         "Access-Control-Allow-Methods": "GET,OPTIONS,POST",
         "Access-Control-Allow-Headers": "X-A",
@@ -377,7 +410,7 @@ def test_values_of_cors_that_no_header_can_have_are_left_out(sites_of):
         "\n  Shop: {Type: AWS::Serverless::Api, Properties: {StageName: dev, Cors: {AllowOrigin: \"'a\\nb: c'\"}}}\n",
     )
     fixed = next(site.endpoints["OPTIONS /a"].fixed for site in found.sites if site.is_api)
-    assert fixed == (("Access-Control-Allow-Methods", "GET,OPTIONS"),)
+    assert fixed.headers == (("Access-Control-Allow-Methods", "GET,OPTIONS"),)
     assert next(site.cors.headers for site in found.sites if not site.is_api) == ("c",)
 
 
