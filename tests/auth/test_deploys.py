@@ -195,6 +195,14 @@ def test_variables_of_a_configured_function_are_not_shown_without_a_signature():
     application.close()
 
 
+def test_the_credentials_of_a_function_are_never_shown():
+    variables = {**VARIABLES["Variables"], "AWS_SECRET_ACCESS_KEY": "hunter3"}
+    function = Function("app.handler", code="/nowhere", runtime="python3.11", environment=variables)
+    with management.client(management.signed(Application(StaticFetcher({"hello": function}))), key="READER") as aws:
+        shown = aws.get_function_configuration(FunctionName="hello")
+    assert shown["Environment"] == VARIABLES
+
+
 @pytest.mark.parametrize("variables", [{"PASSWORD": "hunter2" * 1000}, {"PASSWORD": 7}, {"-": "hunter2"}])
 def test_no_log_line_has_a_variable(application, caplog, variables):
     with caplog.at_level(logging.DEBUG, "serverfull_wsgi"), management.client(management.signed(application)) as aws:

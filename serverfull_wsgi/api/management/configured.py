@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 
 from serverfull_wsgi.api.management.calls import Members
 from serverfull_wsgi.domain import Function
+from serverfull_wsgi.env_vars import RESERVED_VARIABLES
 from serverfull_wsgi.names import LATEST, log_group_name
 
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}  # by platform.machine()
@@ -47,8 +48,9 @@ def configuration(function: Function, arn: str) -> Members:
         members["Architectures"] = [architecture]
     if function.code is not None:
         members["EphemeralStorage"] = {"Size": int(function.ephemeral_storage)}
-    if function.environment:
-        members["Environment"] = {"Variables": dict(function.environment)}
+    # AWS never shows the credentials of a function
+    if variables := {name: text for name, text in function.environment.items() if name not in RESERVED_VARIABLES}:
+        members["Environment"] = {"Variables": variables}
     target = function.event_config.dead_letter if function.event_config else None
     if target and target.startswith("arn:"):
         members["DeadLetterConfig"] = {"TargetArn": target}
