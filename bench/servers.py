@@ -84,7 +84,7 @@ class Server:
 
     def cpu(self):
         """Return the CPU seconds of the process and of those below it so far, in user and system mode."""
-        return sum(_cpu(pid) for pid in _family(self._process.pid))
+        return sum(_cpu(pid) for pid in family(self._process.pid))
 
     def stop(self):
         self._process.terminate()
@@ -117,7 +117,7 @@ def _cpu(pid):
     return (int(utime) + int(stime)) * TICK
 
 
-def _family(pid):
+def family(pid):
     """Return a process id and the ids of all processes below it."""
     parents = {int(path.name): _parent(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
     family = [pid]
