@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+STOPPING = "The server is stopping, and does not wait for this invocation any longer."
+
 
 def raised_by_server(error: BaseException) -> bool:
     """Return whether the server raised ``error`` to end this request.

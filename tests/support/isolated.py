@@ -13,6 +13,7 @@ import pytest
 
 from serverfull_wsgi import ConfigurationError, Function, FunctionName, Invocation, ProcessExecutor
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
+from serverfull_wsgi.executors.isolated.zygote import spawner as spawner_module
 from serverfull_wsgi.executors.isolated.zygote.protocol import MOUNT_SERVER_NAME, SPARE_NAME
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -91,6 +92,18 @@ def executing_without_client(**options):
         with hidden_client():
             executor = stack.enter_context(executing(**options))
         yield executor
+
+
+def refuse_roots(monkeypatch):
+    """Let new executors find a machine that allows no environment a root directory of its own."""
+
+    class WithoutRoots(Spawner):
+        def zygote(self, python):
+            zygote = super().zygote(python)
+            zygote.hello = zygote.hello._replace(sandbox=zygote.hello.sandbox._replace(root="the kernel refuses"))
+            return zygote
+
+    monkeypatch.setattr(spawner_module, "Spawner", WithoutRoots)
 
 
 @functools.cache

@@ -28,12 +28,12 @@ from serverfull_wsgi.executors.isolated.zygote.client import SnapshotClient
 from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel
 from serverfull_wsgi.executors.isolated.zygote.protocol import COUNTER_SIZE, Ended, Failed
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
+from serverfull_wsgi.server_exits import STOPPING
 
 KILL_GRACE = 0.15  # seconds: the answer to a timed-out call waits at most so long for the end of the process
 POLL_SLICE = 0.1  # seconds between two checks of conditions without a descriptor, such as the server's shutdown
 MEMORY_SLICE = 0.05  # seconds between two readings of memory, if a function has no control group or can leave it
 DRAINED_PIECES = 32  # 2 MiB: a pipe holds less, and a process that writes without end delays no answer
-STOPPING = "The server is stopping, and does not wait for this invocation any longer."
 
 
 class TimedOut(Exception):

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from serverfull_wsgi.domain import Function, Invocation, Outcome, ProvisionedUse
-from serverfull_wsgi.errors import ConfigurationError, ServiceException, TooManyRequestsException
+from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.errors import ConfigurationError, ServiceException
 from serverfull_wsgi.executors.isolated.descriptors import environments_that_fit, limit_for, raise_limit
-from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment, EventLost
-from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart, InitTimedOut, Result
-from serverfull_wsgi.executors.isolated.pools import Launch, Pool, PoolManager, Reservation
-from serverfull_wsgi.executors.isolated.provisioning import PATIENCE, Provisioner
-from serverfull_wsgi.executors.isolated.root_checks import root_warnings
-from serverfull_wsgi.executors.isolated.roots import Roots, refuse_mounts
-from serverfull_wsgi.executors.isolated.runtimes.launch import (
-    BOOTSTRAP,
-    OWN_RUNTIME,
-    PACKAGES,
-    LaunchSpec,
-    launch_spec,
-)
-from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
-from serverfull_wsgi.executors.isolated.snap_start import NoSnapshot, SnapshotLost, SnapStart, reasons_against
-from serverfull_wsgi.executors.isolated.snapshots import RESTORE_TIMEOUT, Snapshot, SnapshotEnvironment
-from serverfull_wsgi.executors.isolated.zygote.client import ZygoteDied
-from serverfull_wsgi.executors.isolated.zygote.protocol import Failed
-from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
-from serverfull_wsgi.handlers import handler_string
 from serverfull_wsgi.protocols import SharedPlaces
-from serverfull_wsgi.storage.package_cache import PackageCache
+from serverfull_wsgi.server_exits import STOPPING
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-SANDBOXES = ("auto", "process", "namespaces", "root")
+if TYPE_CHECKING:
+    from serverfull_wsgi.executors.isolated.open_executor import OpenExecutor
+    from serverfull_wsgi.executors.isolated.roots import Roots
 
 
 class Statistics(NamedTuple):
@@ -106,8 +86,7 @@ class ProcessExecutor:
         self._environment, self._overrides = environment or {}, overrides or {}
         self._node_modules = node_modules
         self._python_modules = python_modules
-        cache = PackageCache(Path(layer_cache).absolute()) if layer_cache else None
-        self._roots = Roots(hidden, mounts, logger, cache)
+        self._hidden, self._mounts, self._layer_cache = hidden, mounts, layer_cache
         self._network = network
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
         self._sandbox, self._preload, self._logger = sandbox, preload, logger
@@ -117,26 +96,40 @@ class ProcessExecutor:
         self._provisioned: Sequence[Function] = ()
         self._region, self._processes = "", 1
         self._is_started = False
-        self._opened: _OpenExecutor | None = None
+        self._opened: OpenExecutor | None = None
         self._closed_by = 0  # process id
         _executors.add(self)
+        if mounts:
+            self._roots  # noqa: B018  (raises ConfigurationError)
+
+    @cached_property
+    def _roots(self) -> Roots:
+        """The mounts of root directories."""
+        from serverfull_wsgi.executors.isolated.roots import Roots  # with the sandbox: see `open_executor`
+        from serverfull_wsgi.storage.package_cache import PackageCache
+
+        cache = PackageCache(Path(self._layer_cache).absolute()) if self._layer_cache else None
+        return Roots(self._hidden, self._mounts, self._logger, cache)
 
     def start(self) -> None:
         self._is_started = True
         if self._provisioned:
-            self._provision(self._provisioned, self._region, PATIENCE)
+            self._provision(self._provisioned, self._region, waits=True)
         elif self._eager:
             self._open()
 
-    def _provision(self, functions: Sequence[Function], region: str, patience: float) -> None:
+    def _provision(self, functions: Sequence[Function], region: str, *, waits: bool) -> None:
         """Keep environments initialised, unless this process does so already or has no places."""
         opened = self._open()
         with self._lock():
             if self._places is not None and not opened.is_provisioning:
-                opened.provision(functions, self._places, region, self._processes, patience)
+                opened.provision(functions, self._places, region, self._processes, waits=waits)
 
     def check_sandbox(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
+        from serverfull_wsgi.executors.isolated.root_checks import root_warnings
+        from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
+
         spawner = Spawner(
             sandbox=self._sandbox, preload=self._preload, logger=self._logger, roots=self._roots, network=self._network
         )
@@ -149,9 +142,8 @@ class ProcessExecutor:
     def check_mounts(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError` if a function mounts a path that the settings do not have or cannot show."""
         for function in functions:
-            if self._sandbox not in ("auto", "root"):
-                refuse_mounts(function, f"SERVERFULL_SANDBOX={self._sandbox}")
-            self._roots.check(function)
+            if function.mounts:
+                self._roots.check(function, self._sandbox)
 
     def is_isolated(self, function: Function) -> bool:
         return True
@@ -176,43 +168,50 @@ class ProcessExecutor:
         if opened is None or opened.pid != os.getpid():
             opened = self._open()
         if function.provisioned and self._is_started and not opened.is_provisioning:  # it was deployed after the start
-            self._provision([function], invocation.function_name.region, 0.0)
+            self._provision([function], invocation.function_name.region, waits=False)
         return opened.execute(function, invocation)
 
-    def _open(self) -> _OpenExecutor:
+    def _open(self) -> OpenExecutor:
         with self._lock():
             pid = os.getpid()
             if self._closed_by == pid:
                 raise ServiceException(STOPPING)
             if self._opened is None or self._opened.pid != pid:
-                limit = self._limit()
-                spawner = Spawner(
-                    sandbox=self._sandbox,
-                    preload=self._preload,
-                    logger=self._logger,
-                    inherited=self._places.descriptors if self._places else tuple,
-                    roots=self._roots,
-                    network=self._network,
-                )
-                spawner.start()
-                pools = PoolManager(limit, self._idle, self._shutdown_in, self._logger)
-                try:
-                    pools.start()
-                except BaseException:  # no more threads can be made
-                    pools.close()
-                    spawner.close()
-                    raise
-                self._opened = _OpenExecutor(
-                    pid,
-                    spawner,
-                    pools,
-                    self._init_timeout,
-                    self._logger,
-                    self._completed,
-                    self._node_modules,
-                    self._python_modules,
-                )
+                self._opened = self._open_in_process(pid)
             return self._opened
+
+    def _open_in_process(self, pid: int) -> OpenExecutor:
+        """Start the first fork server and the threads of this process."""
+        from serverfull_wsgi.executors.isolated.open_executor import OpenExecutor
+        from serverfull_wsgi.executors.isolated.pools import PoolManager
+        from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
+
+        spawner = Spawner(
+            sandbox=self._sandbox,
+            preload=self._preload,
+            logger=self._logger,
+            inherited=self._places.descriptors if self._places else tuple,
+            roots=self._roots,
+            network=self._network,
+        )
+        pools = PoolManager(self._limit(), self._idle, self._shutdown_in, self._logger)
+        spawner.start()
+        try:
+            pools.start()
+        except BaseException:  # no more threads can be made
+            pools.close()
+            spawner.close()
+            raise
+        return OpenExecutor(
+            pid,
+            spawner,
+            pools,
+            self._init_timeout,
+            self._logger,
+            self._completed,
+            self._node_modules,
+            self._python_modules,
+        )
 
     def _completed(self, function: Function) -> Function:
         """Return the function with all variables of its environments."""
@@ -277,241 +276,6 @@ class ProcessExecutor:
         opened, self._opened, self._is_started = self._opened, None, False
         if opened is not None:
             opened.abandon()
-
-
-class _OpenExecutor:
-    """The open part of a `ProcessExecutor`: the fork servers and pools of one server process."""
-
-    def __init__(
-        self,
-        pid: int,
-        spawner: Spawner,
-        pools: PoolManager,
-        init_timeout: float,
-        logger: logging.Logger,
-        completed: Callable[[Function], Function],
-        node_modules: str,
-        python_modules: str,
-    ) -> None:
-        self.pid, self.spawner, self.pools = pid, spawner, pools
-        self._snap_start = SnapStart(pools, logger)
-        self._init_timeout, self._logger, self._completed = init_timeout, logger, completed
-        self._node_modules = node_modules
-        self._python_modules = python_modules
-        self._provisioner: Provisioner | None = None
-
-    def execute(self, function: Function, invocation: Invocation) -> Outcome:
-        if self._provisioner is not None:
-            self._provisioner.update(function)  # first: it then makes no pool for the function as it was before
-        execution, pools = Execution(function, invocation, self._logger), self.pools
-        pool, failed = pools.pool(function)
-        if failed:
-            return execution.fail(failed)
-        region = invocation.function_name.region
-        launch = partial(self._launch, pool.function, region)
-        outcome: Outcome | InitTimedOut | None = None
-        while outcome is None:
-            place = pools.acquire(pool)
-            if function.provisioned:
-                execution.provisioned = self._use(pool, place if isinstance(place, Environment) else None)
-            if isinstance(place, Environment):
-                with contextlib.suppress(EventLost):  # an earlier invocation ended it, so that another one runs this
-                    return self._run(pool, place, execution).outcome
-            elif pool.takes_snapshots:
-                outcome = self._start_by_snapshot(place, region, execution)
-            else:
-                outcome = self._start_and_run(place, launch, execution)
-        if isinstance(outcome, Outcome):
-            return outcome
-        # As on AWS, a start that timed out is repeated once, in the invocation's own time.
-        while True:
-            place = pools.acquire(pool)
-            environment = place if isinstance(place, Environment) else pools.launch(place, launch)
-            with contextlib.suppress(EventLost):
-                result = self._run(pool, environment, execution)
-                pools.record_start(pool, result.failed_start)
-                return result.outcome
-
-    def _use(self, pool: Pool, environment: Environment | None) -> ProvisionedUse | None:
-        return None if self._provisioner is None else self._provisioner.use(pool, environment)
-
-    @property
-    def is_provisioning(self) -> bool:
-        """Whether this process keeps environments initialised."""
-        return self._provisioner is not None
-
-    def provision(
-        self, functions: Sequence[Function], places: SharedPlaces, region: str, processes: int, patience: float
-    ) -> None:
-        """Start this process's share of the provisioned environments, and wait up to ``patience`` seconds for them."""
-
-        def launch(function: Function, directory: str | None) -> Environment:
-            return self._launch(function, region, directory, is_provisioned=True)
-
-        self._provisioner = Provisioner(self.pools, places, launch, processes, self._init_timeout, self._logger)
-        self._provisioner.start(functions, patience)
-
-    def _start_and_run(self, reservation: Reservation, launch: Launch, execution: Execution) -> Outcome | InitTimedOut:
-        """Run the invocation in a new environment, and release the environment."""
-        pools, pool = self.pools, reservation.pool
-        environment, is_reusable = pools.launch(reservation, launch), False
-        try:
-            start = execution.start(environment, self._init_timeout)
-            if isinstance(start, InitTimedOut):
-                return start
-            if isinstance(start, FailedStart):
-                outcome = execution.fail(start)
-                pools.record_start(pool, start)
-                return outcome
-            pools.record_start(pool, None)
-            outcome, is_reusable, _ = execution.run(environment)
-            return outcome
-        finally:
-            pools.release(pool, environment, is_reusable=is_reusable)
-
-    def _start_by_snapshot(
-        self, reservation: Reservation, region: str, execution: Execution
-    ) -> Outcome | InitTimedOut | None:
-        """Run the invocation in a new environment of a function with SnapStart, and release the environment.
-
-        Return None if the snapshot has died before it had started the environment, so that another one is needed.
-        """
-        function = reservation.pool.function
-        launch_snapshot = partial(self._launch_snapshot, function, region)
-        snapshot = self._snap_start.acquire(reservation, launch_snapshot, execution)
-        if snapshot is None:
-            return self._start_and_run(reservation, partial(self._launch, function, region), execution)
-        if isinstance(snapshot, FailedStart):
-            return execution.fail(snapshot)
-        launch = partial(self._launch_from, snapshot, function, region)
-        try:
-            return self._restore_and_run(reservation, launch, execution, snapshot)
-        except SnapshotLost:
-            return None
-
-    def _restore_and_run(
-        self, reservation: Reservation, launch: Launch, execution: Execution, snapshot: Snapshot
-    ) -> Outcome:
-        """Run the invocation in an environment of a snapshot, and release the environment.
-
-        Raises `SnapshotLost` if the snapshot has died before it had started the environment.
-        """
-        pools, pool = self.pools, reservation.pool
-        environment, is_reusable = self._snap_start.launch(reservation, launch, snapshot), False
-        try:
-            start = execution.restore(environment, RESTORE_TIMEOUT)
-            if isinstance(start, FailedStart):
-                if isinstance(start.ended, Failed) and snapshot.environment.client.has_ended():
-                    raise SnapshotLost
-                pools.record_start(pool, start)
-                return execution.fail(start)
-            pools.record_start(pool, None)
-            outcome, is_reusable, _ = execution.run(environment)
-            return outcome
-        finally:
-            pools.release(pool, environment, is_reusable=is_reusable)
-
-    def _run(self, pool: Pool, environment: Environment, execution: Execution) -> Result:
-        """Run the invocation in an environment, and release the environment."""
-        is_reusable = False
-        try:
-            result = execution.run(environment)
-            is_reusable = result.is_reusable
-            return result
-        finally:
-            self.pools.release(pool, environment, is_reusable=is_reusable)
-
-    def _launch(
-        self, function: Function, region: str, directory: str | None, *, is_provisioned: bool = False
-    ) -> Environment:
-        """Start the process of a new environment, with the temporary files in ``directory`` or with none."""
-        spec = self._launch_spec(function, region)
-        if is_provisioned:
-            spec.variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency"
-        new = None if directory else self.spawner.create_tmp()
-        with self._translating(new):
-            return Environment(function, spec, self.spawner, directory or str(new), self._logger, self.pools.is_stopped)
-
-    def _launch_snapshot(self, function: Function, region: str, _: str | None) -> SnapshotEnvironment:
-        """Start the process of a new snapshot. Raises `NoSnapshot` if the function can have none."""
-        spec = self._launch_spec(function, region)
-        is_python = (function.runtime or OWN_RUNTIME).startswith("python")
-        can_fork = is_python and self.spawner.can_fork(spec.python)
-        if spec.argv:
-            raise NoSnapshot(
-                *reasons_against(function, is_python=is_python, can_fork=can_fork, has_wrapper=bool(spec.wrapper))
-            )
-        folder = self.spawner.create_tmp()
-        with self._translating(folder):
-            return SnapshotEnvironment(
-                function, spec.for_snapshot(), self.spawner, folder, self._logger, self.pools.is_stopped
-            )
-
-    def _launch_from(self, snapshot: Snapshot, function: Function, region: str, _: str | None) -> Environment:
-        """Start the process of a new environment from a snapshot. Raises `SnapshotLost` if the snapshot has died."""
-        spec = self._launch_spec(function, region).for_snapshot()
-        tmp = self.spawner.create_tmp(snapshot.environment.tmp)
-        client = snapshot.environment.client
-        with self._translating(tmp):
-            try:
-                return Environment(function, spec, self.spawner, tmp, self._logger, self.pools.is_stopped, client)
-            except ZygoteDied as error:
-                raise SnapshotLost from error
-
-    @contextlib.contextmanager
-    def _translating(self, new: str | None) -> Iterator[None]:
-        """Remove the new directory after an error, and raise an error of the server as one of the service."""
-        try:
-            yield
-        except BaseException as error:
-            if new:
-                remove_tree(new)
-            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                raise TooManyRequestsException from error
-            if not isinstance(error, ZygoteDied):
-                raise
-            self._logger.exception("an environment could not be started, so its invocation fails")
-            raise ServiceException() from error
-
-    def _launch_spec(self, function: Function, region: str) -> LaunchSpec:
-        handler = handler_string(function)
-        if handler is None:
-            raise ConfigurationError(
-                f"function {function.name!r}: {function.handler!r} cannot be imported by name, so it cannot run in a "
-                "process of its own; define the handler at the top level of a module"
-            )
-        python = self.spawner.interpreter(function.runtime)
-        spec = launch_spec(
-            self._completed(function),
-            handler,
-            region=region,
-            python=python,
-            node_modules=self._node_modules,
-            python_modules=self._python_modules,
-            has_root=self.spawner.has_root,
-        )
-        if not spec.argv and (not self.spawner.can_fork(python) or spec.wrapper):
-            paths = [spec.variables.get("PYTHONPATH", ""), *self.spawner.client_path]
-            if any(paths):
-                spec.variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-            if function.code is not None:
-                spec.variables[PACKAGES] = self.spawner.packages_of(spec)
-            return spec._replace(
-                argv=(*spec.wrapper, python, "-u", os.path.join(spec.variables["LAMBDA_RUNTIME_DIR"], BOOTSTRAP))
-            )
-        return spec
-
-    def close(self) -> None:
-        if self._provisioner is not None:
-            self._provisioner.stop()
-        self.pools.close()
-        if self._provisioner is not None:
-            self._provisioner.release()
-        self.spawner.close()
-
-    def abandon(self) -> None:
-        self.pools.abandon()
-        self.spawner.abandon()
 
 
 _executors: weakref.WeakSet[ProcessExecutor] = weakref.WeakSet()

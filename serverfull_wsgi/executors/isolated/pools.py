@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException
-from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment
+from serverfull_wsgi.executors.isolated.environment import Environment
 from serverfull_wsgi.executors.isolated.execution import FailedStart
 from serverfull_wsgi.executors.isolated.sandbox.linux import remove_tree
 from serverfull_wsgi.executors.isolated.snapshots import Snapshot, SnapshotEnvironment
+from serverfull_wsgi.server_exits import STOPPING
 
 FREE_RETRIES = 2  # failed starts in a row that delay no further start, since one or two may be transient
 FIRST_BACK_OFF = 0.25  # seconds until the next start after that; doubled with each further failure

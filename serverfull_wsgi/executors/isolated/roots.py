@@ -56,8 +56,13 @@ class Roots:
         """Whether there are folders that functions share."""
         return bool(self._shared)
 
-    def check(self, function: Function) -> None:
-        """Raise `ConfigurationError` if a function mounts what no setting has."""
+    def check(self, function: Function, sandbox: str = "auto") -> None:
+        """Raise `ConfigurationError` if a function mounts folders that no setting has, or that it would not see.
+
+        ``sandbox`` is the setting of this name.
+        """
+        if sandbox not in ("auto", "root"):
+            refuse_mounts(function, f"SERVERFULL_SANDBOX={sandbox}")
         for path in function.mounts:
             if path not in self._shared:
                 raise ConfigurationError(

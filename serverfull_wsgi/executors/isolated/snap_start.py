@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ServiceException
-from serverfull_wsgi.executors.isolated.environment import STOPPING, Environment
+from serverfull_wsgi.executors.isolated.environment import Environment
 from serverfull_wsgi.executors.isolated.execution import Execution, FailedStart
 from serverfull_wsgi.executors.isolated.pools import Pool, PoolManager, Reservation
 from serverfull_wsgi.executors.isolated.snapshots import INIT_TIMEOUT, Snapshot, SnapshotEnvironment
+from serverfull_wsgi.server_exits import STOPPING
 
 _LOCK_SLICE = 0.1  # seconds between two checks for the server's shutdown
 

@@ -9,7 +9,7 @@ import tempfile
 import pytest
 
 from serverfull_wsgi import ConfigurationError, Function, ProcessExecutor
-from tests.support.isolated import executing, function, invocation, needs_client, needs_root, result, run
+from tests.support.isolated import executing, function, invocation, needs_client, needs_root, refuse_roots, result, run
 from tests.support.servers import ROOT
 
 pytestmark = needs_client
@@ -199,16 +199,7 @@ def test_devices_and_terminals_work(executor, code):
 
 
 def test_a_machine_without_roots_refuses_the_sandbox(monkeypatch):
-    from serverfull_wsgi.executors.isolated import executor as module
-
-    class WithoutRoots(module.Spawner):
-        def zygote(self, python):
-            zygote = super().zygote(python)
-            support = zygote.hello.sandbox._replace(root="the kernel refuses")
-            zygote.hello = zygote.hello._replace(sandbox=support)
-            return zygote
-
-    monkeypatch.setattr(module, "Spawner", WithoutRoots)
+    refuse_roots(monkeypatch)
     with (
         pytest.raises(ConfigurationError, match=r"SERVERFULL_SANDBOX=root.*the kernel refuses"),
         executing(sandbox="root"),

@@ -4,9 +4,8 @@ import pytest
 
 from serverfull_wsgi import ConfigurationError, ProcessExecutor, StaticFetcher
 from serverfull_wsgi.assembly.executors import create_executor
-from serverfull_wsgi.executors.isolated import executor as module
 from serverfull_wsgi.settings.settings import Settings
-from tests.support.isolated import function, invocation, needs_client
+from tests.support.isolated import function, invocation, needs_client, refuse_roots
 
 SHARED = "/usr:/mnt/data"
 
@@ -19,13 +18,7 @@ def executor(sandbox, mounts="", **settings):
 
 @pytest.fixture
 def _no_roots(monkeypatch):
-    class WithoutRoots(module.Spawner):
-        def zygote(self, python):
-            zygote = super().zygote(python)
-            zygote.hello = zygote.hello._replace(sandbox=zygote.hello.sandbox._replace(root="the kernel refuses"))
-            return zygote
-
-    monkeypatch.setattr(module, "Spawner", WithoutRoots)
+    refuse_roots(monkeypatch)
 
 
 @pytest.mark.parametrize("sandbox", ["auto", "root"])

@@ -17,8 +17,7 @@ import pytest
 
 from serverfull_wsgi import LoggingConfig
 from serverfull_wsgi.errors import ServiceError, SnapStartException, SnapStartTimeoutException
-from serverfull_wsgi.executors.isolated import executor as executor_module
-from serverfull_wsgi.executors.isolated import snap_start
+from serverfull_wsgi.executors.isolated import open_executor, snap_start
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 from serverfull_wsgi.executors.isolated.zygote.protocol import SNAPSHOT_NAME, SPARE_NAME
 from tests.support.isolated import (
@@ -327,7 +326,7 @@ def test_an_error_after_a_restore_is_a_snap_start_exception(strongest, snap, cap
 
 
 def test_slow_hooks_after_a_restore_are_a_snap_start_timeout(own, snap, monkeypatch):
-    monkeypatch.setattr(executor_module, "RESTORE_TIMEOUT", 0.2)
+    monkeypatch.setattr(open_executor, "RESTORE_TIMEOUT", 0.2)
     slow = "import snapshot_restore_py, time\nsnapshot_restore_py.register_after_restore(time.sleep, 60)"
     with pytest.raises(SnapStartTimeoutException) as raised:
         run(own, snap(slow), "")
