@@ -81,7 +81,7 @@ def load_app(adapt: Callable[[Settings], Settings] = lambda settings: settings) 
             if worker:
                 _prepare(worker, application)
             is_first = worker is None or worker.age == 1  # one warning for all workers
-            if is_first and (cfg := _command_line()):
+            if is_first and (cfg := _config()):
                 warn_of_timeouts(application, cfg)
                 for line in drain_warnings(settings, cfg.graceful_timeout):
                     LOGGER.warning("%s", line)
@@ -147,19 +147,12 @@ def _prepare(worker: Any, application: Application) -> None:
     adopt(worker)
 
 
-def _command_line() -> Any:
-    """Return gunicorn's configuration from its command line and GUNICORN_CMD_ARGS.
+def _config() -> Any:
+    """Return the configuration of the gunicorn that loads the application.
 
-    Return None if a configuration file is named: its settings are not known here.
+    Return None if gunicorn loads something else, or has a hook ``post_worker_init``, which logs the same warnings.
     """
-    from gunicorn.config import Config
-
-    cfg = Config()
-    parser = cfg.parser()
-    for arguments in (cfg.get_cmd_args_from_env(), sys.argv[1:]):
-        for name, value in vars(parser.parse_known_args(arguments)[0]).items():
-            if name == "config" and value:
-                return None
-            if value is not None and name in cfg.settings:
-                cfg.set(name, value)
-    return cfg
+    frame = _frame_of("gunicorn.app.base")
+    cfg = frame.f_locals["self"].cfg if frame else None
+    hook = cfg.settings["post_worker_init"] if cfg else None
+    return cfg if hook and hook.get() is hook.default else None
