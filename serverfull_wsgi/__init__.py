@@ -17,7 +17,6 @@ from serverfull_wsgi.api.application import Application
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.assembly.application import create_app
 from serverfull_wsgi.assembly.extras import needs_extra
-from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
 from serverfull_wsgi.auth.principal import Principal
 from serverfull_wsgi.context import LambdaContext
 from serverfull_wsgi.domain import Function, Invocation, Outcome
@@ -37,7 +36,6 @@ from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
-from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.logging_config import LoggingConfig
 from serverfull_wsgi.names import FunctionName
@@ -57,18 +55,20 @@ from serverfull_wsgi.protocols import (
     Startable,
     StorageAdvisor,
 )
-from serverfull_wsgi.queues.memory import MemoryQueue
-from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.servers.gunicorn.start import load_app, start_http, start_http_mock
-from serverfull_wsgi.servers.native.bootstrap import start_lambda, start_lambda_mock
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import Logger, logger_from_context, stat_from_context
 
 if TYPE_CHECKING:
+    from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
     from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
+    from serverfull_wsgi.fetchers.mocking import MockingFetcher
     from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
     from serverfull_wsgi.queues.celery.queue import CeleryQueue
+    from serverfull_wsgi.queues.memory import MemoryQueue
+    from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
+    from serverfull_wsgi.servers.native.bootstrap import start_lambda, start_lambda_mock
 
     app: Application
 
@@ -134,8 +134,17 @@ __all__ = [
 ]
 
 
-# Imported when it is first read: it imports AWS's API model, and servers without keys do not use it
-_ON_DEMAND = {"SigV4Middleware": "serverfull_wsgi.auth.sigv4.middleware"}
+# Names of which a server uses some or none. Each is imported from its module when it is first read.
+_ON_DEMAND = {
+    "Credential": "serverfull_wsgi.auth.credentials",
+    "CredentialsFile": "serverfull_wsgi.auth.credentials",
+    "MemoryQueue": "serverfull_wsgi.queues.memory",
+    "MockingFetcher": "serverfull_wsgi.fetchers.mocking",
+    "SigV4Middleware": "serverfull_wsgi.auth.sigv4.middleware",
+    "SqliteQueue": "serverfull_wsgi.queues.sqlite.queue",
+    "start_lambda": "serverfull_wsgi.servers.native.bootstrap",
+    "start_lambda_mock": "serverfull_wsgi.servers.native.bootstrap",
+}
 # Classes that need an extra: imported when they are first read. Each has its module and its extra.
 _OPTIONAL = {
     "CeleryQueue": ("serverfull_wsgi.queues.celery.queue", "celery"),

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.application import Application
-from serverfull_wsgi.assembly.sites import at_root
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import has_deployed_functions
 from serverfull_wsgi.gateway.formats import Route, http_v2
@@ -24,6 +23,7 @@ from serverfull_wsgi.gateway.requests import parse_proxies
 from serverfull_wsgi.gateway.sites import Endpoint, http_api
 from serverfull_wsgi.protocols import is_listable
 from serverfull_wsgi.servers.gunicorn.start import load_app
+from serverfull_wsgi.settings.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -36,7 +36,7 @@ __all__ = ["Front", "Route", "app"]
 def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = load_app(at_root)
+    value = globals()[name] = load_app(Settings.at_root)
     return value
 
 

@@ -29,7 +29,6 @@ from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.executors.isolated.executor import ProcessExecutor
 from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.abilities import configured_functions, has_deployed_functions
-from serverfull_wsgi.fetchers.mocking import MockingFetcher
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.protocols import (
     Backlog,
@@ -45,7 +44,6 @@ from serverfull_wsgi.protocols import (
     Startable,
     is_listable,
 )
-from serverfull_wsgi.queues.memory import MemoryQueue
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.storage.place_locks import PlaceLocks
 from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
@@ -137,9 +135,9 @@ class Application:
         self._concurrency = ReservedConcurrency(places, logger)
         if isinstance(self.executor, PlaceSharing):
             self.executor.share_places(places)
-        self.queue = queue or MemoryQueue(logger=logger, metrics=self._metrics)
+        self.queue = queue or _memory_queue(logger, self._metrics)
         self.dispatcher = Dispatcher(
-            MockingFetcher(fetcher) if mock and not isinstance(fetcher, MockingFetcher) else fetcher,
+            _mocking(fetcher) if mock else fetcher,
             self.executor,
             self.queue,
             region=region,
@@ -419,6 +417,21 @@ def _reset_in_child(application: Application) -> Callable[[], None]:
             application.__dict__.pop("_start_lock", None)  # a thread of the parent may hold it
 
     return reset
+
+
+# Parts that the default start does not have. Each is imported with the branch that makes it.
+
+
+def _memory_queue(logger: logging.Logger, metrics: Metrics | None) -> EventQueue:
+    from serverfull_wsgi.queues.memory import MemoryQueue
+
+    return MemoryQueue(logger=logger, metrics=metrics)
+
+
+def _mocking(fetcher: Fetcher) -> Fetcher:
+    from serverfull_wsgi.fetchers.mocking import MockingFetcher
+
+    return fetcher if isinstance(fetcher, MockingFetcher) else MockingFetcher(fetcher)
 
 
 def _console_rules(queue: EventQueue) -> list[Rule]:

@@ -21,7 +21,6 @@ from serverfull_wsgi.errors import (
     ValidationException,
     violation,
 )
-from serverfull_wsgi.fetchers.mocking import failing
 from serverfull_wsgi.names import FunctionName, name_violations, qualifier_violations
 from serverfull_wsgi.payloads import parse_payload
 from serverfull_wsgi.wsgi.ids import new_request_id, trace_id
@@ -131,6 +130,8 @@ class Invoke:
                 "The invocation type Error raises a function's documented errors in mock mode only, and this server "
                 "is not in mock mode; start it with SERVERFULL_MOCK=true"
             )
+        from serverfull_wsgi.fetchers.mocking import failing  # with values for mock mode
+
         return self._dispatcher.run(failing(self._dispatcher.check(invocation), name), invocation)
 
 

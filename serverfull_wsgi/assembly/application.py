@@ -12,8 +12,6 @@ from serverfull_wsgi.assembly.authentication import create_authentication
 from serverfull_wsgi.assembly.executors import create_executor
 from serverfull_wsgi.assembly.fetchers import configured_fetcher, mocked
 from serverfull_wsgi.assembly.queues import create_queue
-from serverfull_wsgi.assembly.registries import create_registry, with_registry
-from serverfull_wsgi.assembly.sites import create_sites
 from serverfull_wsgi.assembly.telemetry import configure_logging, create_stats, log_notices, logged_notices
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.protocols import Fetcher
@@ -22,6 +20,9 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+    from serverfull_wsgi.dispatcher import Dispatcher
+    from serverfull_wsgi.gateway.front import SiteServer
 
 
 def create_app(
@@ -48,8 +49,13 @@ def create_app(
     log_notices(settings)
     stats = create_stats(settings)
     configured = fetcher or configured_fetcher(settings)
-    registry = create_registry(settings, configured)
-    fetcher = mocked(settings, with_registry(configured, registry) if registry else configured)
+    registry = None
+    if settings.registry:
+        from serverfull_wsgi.assembly.registries import create_registry, with_registry
+
+        registry = create_registry(settings, configured)
+        configured = with_registry(configured, registry)
+    fetcher = mocked(settings, configured)
     return Application(
         fetcher,
         healthcheck=settings.healthcheck,
@@ -62,13 +68,25 @@ def create_app(
         admin=settings.admin,
         allowed_origins=settings.allowed_origins,
         allowed_hosts=settings.allowed_hosts,
-        sites=create_sites(settings, fetcher),
+        sites=_sites(settings, fetcher),
         region=settings.region,
         account_id=settings.account_id,
         data_dir=settings.data_dir,
         registry=registry,
         deploy_unsigned=settings.deploy_unsigned,
     )
+
+
+def _sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher], SiteServer] | None:
+    """Return a function that makes the server of APIs, function URLs and load balancers; None if they are off."""
+    if settings.front:
+        from serverfull_wsgi.assembly.sites import create_sites
+
+        return create_sites(settings, fetcher)
+    for name, value in (("ROUTES", settings.routes), ("ALB", settings.load_balancers)):
+        if value:
+            LOGGER.warning("SERVERFULL_%s has no effect without SERVERFULL_FRONT or 'serverfull serve --api'", name)
+    return None
 
 
 def import_application(target: str, origin: str) -> Application:

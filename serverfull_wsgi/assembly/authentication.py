@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from serverfull_wsgi.auth.credentials import CredentialsFile
 from serverfull_wsgi.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ def create_authentication(settings: Settings) -> Callable[[WSGIApplication], WSG
     """Return the middleware that checks signatures, or None if no credentials file is set."""
     if not settings.credentials_file:
         return None
+    from serverfull_wsgi.auth.credentials import CredentialsFile
     from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware  # imports AWS's API model
 
     return partial(

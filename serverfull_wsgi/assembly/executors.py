@@ -11,7 +11,6 @@ from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, reporting
 from serverfull_wsgi.protocols import Executor, Fetcher, is_listable
 from serverfull_wsgi.settings.settings import Settings
-from serverfull_wsgi.settings.variable_files import FOR_ALL, overrides_of, read_dotenv, read_sam_variables
 from serverfull_wsgi.storage.private_files import readable_by_others
 from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -91,6 +90,8 @@ def _file_variables(settings: Settings) -> dict[str, str]:
     """Return the variables of SERVERFULL_ENVIRONMENT_FILE. Log a warning if others can read the file."""
     if not settings.environment_file:
         return {}
+    from serverfull_wsgi.settings.variable_files import read_dotenv  # imports dotenv
+
     path = Path(settings.environment_file).absolute()
     origin = f"SERVERFULL_ENVIRONMENT_FILE={settings.environment_file}"
     variables = read_dotenv(str(path), origin)
@@ -103,6 +104,8 @@ def _overrides(settings: Settings, fetcher: Fetcher) -> dict[str, dict[str, str]
     """Return the variables of ``--env-vars`` by function name. Log a warning for a name that no function has."""
     if not settings.env_vars:
         return {}
+    from serverfull_wsgi.settings.variable_files import FOR_ALL, overrides_of, read_sam_variables
+
     origin = f"--env-vars {settings.env_vars}"
     sections, ids = read_sam_variables(settings.env_vars, origin), logical_ids(fetcher)
     names = {name: {name, ids.get(name, name)} for name in {it.name for it in list_functions(fetcher)}}

@@ -7,13 +7,9 @@ import re
 from pathlib import Path
 
 from serverfull_wsgi.assembly.extras import needs_extra
-from serverfull_wsgi.assembly.registries import package_cache
 from serverfull_wsgi.fetchers.abilities import reporting
 from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
-from serverfull_wsgi.fetchers.mock_values import RandomValues
-from serverfull_wsgi.fetchers.mocking import MockingFetcher
-from serverfull_wsgi.fetchers.sam.parameters import parse_layers
 from serverfull_wsgi.protocols import Fetcher, ListableFetcher
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.scope import LOGGER
@@ -64,6 +60,9 @@ def mocked(settings: Settings, fetcher: Fetcher) -> Fetcher:
     LOGGER.disabled = False  # `logging.config` in a function's module disables every logger that it does not name
     if not settings.mock:
         return fetcher
+    from serverfull_wsgi.fetchers.mock_values import RandomValues
+    from serverfull_wsgi.fetchers.mocking import MockingFetcher
+
     if settings.mock_values == "random":
         return MockingFetcher(fetcher, RandomValues(settings.mock_seed))
     return MockingFetcher(fetcher)
@@ -94,8 +93,9 @@ def _declares_functions(path: str) -> bool:
 
 def _from_template(settings: Settings, path: str) -> ListableFetcher:
     with needs_extra("sam", f"SERVERFULL_TEMPLATE={path}" if settings.template else f"the template {path}"):
+        from serverfull_wsgi.assembly.caches import package_cache
         from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
-        from serverfull_wsgi.fetchers.sam.parameters import parse_parameters
+        from serverfull_wsgi.fetchers.sam.parameters import parse_layers, parse_parameters
     parameters = parse_parameters(settings.template_parameters)
     return SamFetcher(
         path,

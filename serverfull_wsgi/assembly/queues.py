@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.protocols import EventQueue
-from serverfull_wsgi.queues.memory import MemoryQueue
-from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.metrics import Metrics, Stat
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.events.retry_policy import Delays
 
 NO_LOG = (
     "a broker keeps no log of events, so they cannot be listed, redriven or purged; its own tools show waiting events "
@@ -25,14 +26,20 @@ def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
     """Return the event queue: a SQLite file unless SERVERFULL_EVENTS names memory or a broker."""
     metrics = Metrics(stats) if stats else None
     if settings.events == "memory":
+        from serverfull_wsgi.queues.memory import MemoryQueue
+
         return MemoryQueue(
             size=settings.events_queue_size, workers=settings.events_workers, drain=settings.drain, metrics=metrics
         )
+    from serverfull_wsgi.events.retry_policy import Delays
+
     delays = Delays(
         settings.events_retry_delays, settings.events_throttle_delays[0], settings.events_throttle_delays[-1]
     )
     if settings.has_broker:
         return _celery_queue(settings, delays, metrics)
+    from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
+
     return SqliteQueue(
         store_path(settings),
         owner=settings.events_owner or os.getcwd(),

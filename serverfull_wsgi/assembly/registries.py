@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from serverfull_wsgi.assembly.caches import package_cache
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.isolated.shared_folders import parse_mounts
 from serverfull_wsgi.fetchers.fallback import FallbackFetcher
@@ -20,17 +21,14 @@ from serverfull_wsgi.registry.registry import Registry
 from serverfull_wsgi.registry.s3_source import S3Source
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.archives import Packages
-from serverfull_wsgi.storage.package_cache import PackageCache
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 
-def create_registry(settings: Settings, configured: Fetcher) -> Registry | None:
-    """Return the registry of SERVERFULL_REGISTRY, or None if the setting is empty.
+def create_registry(settings: Settings, configured: Fetcher) -> Registry:
+    """Return the registry of SERVERFULL_REGISTRY, which is not empty.
 
     ``configured`` has the functions of the configuration, whose names cannot be deployed. Raises `ConfigurationError`.
     """
-    if not settings.registry:
-        return None
     origin = f"SERVERFULL_REGISTRY={settings.registry}"
     if "://" in settings.registry:
         raise ConfigurationError(f"{origin}: only a directory is supported; name a directory on a local disk")
@@ -47,11 +45,6 @@ def create_registry(settings: Settings, configured: Fetcher) -> Registry | None:
         layers=Layers(parse_layers(settings.layers), Packages(package_cache(settings, "packages"))),
         is_served_elsewhere=FallbackFetcher(configured, StaticFetcher({})).is_configured,
     )
-
-
-def package_cache(settings: Settings, folder: str) -> PackageCache:
-    """Return the cache of unpacked archives in a folder of the data directory."""
-    return PackageCache(Path(settings.data_dir, folder).absolute(), may_create=settings.creates_files)
 
 
 def with_registry(configured: Fetcher, registry: Registry) -> Fetcher:

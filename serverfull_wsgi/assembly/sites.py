@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.auth.credentials import CredentialsFile
@@ -13,42 +11,25 @@ from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.abilities import template_fetchers
+from serverfull_wsgi.gateway.authorizers import Authorizers, TokenVerifier
+from serverfull_wsgi.gateway.domains import ApiMapping, Domains
+from serverfull_wsgi.gateway.front import SiteServer
+from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.locations import Locations
+from serverfull_wsgi.gateway.missing_functions import missing_functions
+from serverfull_wsgi.gateway.requests import parse_proxies
+from serverfull_wsgi.gateway.sources.configuration import choose, parse_load_balancers, parse_routes
 from serverfull_wsgi.protocols import Fetcher, is_listable
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.private_files import readable_by_others
 from serverfull_wsgi.telemetry.scope import LOGGER
 
-if TYPE_CHECKING:
-    from serverfull_wsgi.gateway.front import SiteServer
 
-
-ROOT = ("root",)  # the value of `Settings.front` that serves one API under every path
-
-
-def at_root(settings: Settings, api: str = "") -> Settings:
-    """Return settings that serve one API under every path; ``api`` is its name, empty for SERVERFULL_FRONT_API."""
-    return replace(settings, front=ROOT, front_api=api or settings.front_api)
-
-
-def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher], SiteServer] | None:
-    """Return a function that makes the server of APIs, function URLs and load balancers; None if they are off.
+def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher], SiteServer]:
+    """Return a function that makes the server of the APIs, function URLs and load balancers of SERVERFULL_FRONT.
 
     Warnings about routes of a template are logged. Raises `ConfigurationError`.
     """
-    if not settings.front:
-        for name, value in (("ROUTES", settings.routes), ("ALB", settings.load_balancers)):
-            if value:
-                LOGGER.warning("SERVERFULL_%s has no effect without SERVERFULL_FRONT or 'serverfull serve --api'", name)
-        return None
-    from serverfull_wsgi.gateway.authorizers import Authorizers, TokenVerifier  # not imported by servers without routes
-    from serverfull_wsgi.gateway.domains import ApiMapping, Domains
-    from serverfull_wsgi.gateway.front import SiteServer
-    from serverfull_wsgi.gateway.gateway import Gateway
-    from serverfull_wsgi.gateway.locations import Locations
-    from serverfull_wsgi.gateway.missing_functions import missing_functions
-    from serverfull_wsgi.gateway.requests import parse_proxies
-    from serverfull_wsgi.gateway.sources.configuration import choose, parse_load_balancers, parse_routes
-
     sites = [parse_routes(settings.routes, settings.account_id)] if settings.routes else []
     sites += parse_load_balancers(settings.load_balancers, settings.region, settings.account_id)
     mappings: list[ApiMapping] = []
@@ -80,7 +61,7 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
     def server(dispatcher: Dispatcher) -> SiteServer:
         authorizers = Authorizers(dispatcher, keys, tokens=tokens)
         gateway = Gateway(dispatcher, authorizers, timeout=settings.front_timeout)
-        if settings.front == ROOT:
+        if settings.is_front_at_root:
             root = choose(sites, settings.front_api)
             return SiteServer(gateway, root=root, proxies=proxies, verifiers=_verifiers(settings))
         locations = Locations(sites, settings.front, Domains(mappings, domain_names))

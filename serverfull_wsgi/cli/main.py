@@ -20,7 +20,6 @@ from serverfull_wsgi.assembly.application import create_app, import_application,
 from serverfull_wsgi.assembly.executors import node_modules_path, python_modules_path
 from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.assembly.fetchers import CANNOT_RUN, NO_FUNCTIONS
-from serverfull_wsgi.assembly.sites import at_root
 from serverfull_wsgi.assembly.telemetry import configure_logging, log_notices
 from serverfull_wsgi.cli.events import events
 from serverfull_wsgi.cli.registry import registry, rollback
@@ -320,7 +319,7 @@ def _served(target: str | None, env_vars: str, api: str | None) -> WSGIApplicati
     """Return the WSGI callable of ``--app``, or the application of the settings; ``api`` is served at ``/``."""
     settings = _settings(target, env_vars)
     if api is not None:
-        settings = at_root(settings, api)
+        settings = settings.at_root(api)
     if target is None:
         return create_app(settings)
     wsgi = import_wsgi(target, f"--app {target}")

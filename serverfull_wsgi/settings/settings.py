@@ -7,7 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from serverfull_wsgi.errors import ConfigurationError
@@ -17,6 +17,7 @@ from serverfull_wsgi.settings.aliases import notices, other_names
 from serverfull_wsgi.settings.fields import PREFIX, Setting, setting
 
 _BROKER = r"(amqp|redis)s?://"
+_ROOT = ("root",)  # the value of `Settings.front` that serves one API under every path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -420,6 +421,15 @@ class Settings:
     def has_broker(self) -> bool:
         """Return whether a broker keeps the events, which Celery's workers then run."""
         return re.match(_BROKER, self.events) is not None
+
+    @property
+    def is_front_at_root(self) -> bool:
+        """Return whether one API is served under every path, in the place of the Lambda API."""
+        return self.front == _ROOT
+
+    def at_root(self, api: str = "") -> Settings:
+        """Return settings that serve one API under every path; ``api`` is its name, empty for SERVERFULL_FRONT_API."""
+        return replace(self, front=_ROOT, front_api=api or self.front_api)
 
     @classmethod
     def from_environ(cls) -> Settings:

@@ -4,7 +4,6 @@ import pytest
 from werkzeug.test import Client
 
 from serverfull_wsgi import ConfigurationError, Settings, create_app
-from serverfull_wsgi.assembly.sites import at_root
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sites import http_api, rest_api
 
@@ -162,7 +161,7 @@ def test_no_site_is_served_without_the_setting(served):
 
 
 def test_one_api_is_served_at_the_root_without_its_stage_and_without_the_lambda_api(served):
-    client = served(lambda settings: at_root(settings, "serverlessrestapi"))
+    client = served(lambda settings: settings.at_root("serverlessrestapi"))
     assert client.get("/pets").status_code == 502
     assert client.get("/Prod/pets").status_code == 403
     assert client.post("/2015-03-31/functions/Pets/invocations", data=b"{}").status_code == 403
@@ -172,13 +171,13 @@ def test_one_api_is_served_at_the_root_without_its_stage_and_without_the_lambda_
 
 def test_several_apis_and_no_choice_refuse_the_start_with_their_names(served):
     with pytest.raises(ConfigurationError, match=r"there are 2 APIs.*ServerlessRestApi \(REST API\)"):
-        served(at_root)
+        served(Settings.at_root)
     with pytest.raises(ConfigurationError, match="there is no API 'shop'"):
-        served(lambda settings: at_root(settings, "shop"))
+        served(lambda settings: settings.at_root("shop"))
 
 
 def test_the_setting_names_the_api_at_the_root(served):
-    assert served(at_root, SERVERFULL_FRONT_API="ServerlessHttpApi").get("/pets/7").status_code == 200
+    assert served(Settings.at_root, SERVERFULL_FRONT_API="ServerlessHttpApi").get("/pets/7").status_code == 200
 
 
 def test_each_route_has_a_line_with_its_url(served):
