@@ -53,6 +53,8 @@ def is_valid_path(path: str) -> bool:
     >>> is_valid_path("/100%25"), is_valid_path("/100%2525")
     (False, True)
     """
+    if "%" not in path:
+        return True
     return not (_broken_escape.search(path) or _broken_escape.search(unquote(path).partition("?")[0]))
 
 

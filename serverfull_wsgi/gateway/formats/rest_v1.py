@@ -72,10 +72,7 @@ def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = 
     content_type = headers.get("content-type", ["application/json"])[-1]
     is_binary = bool(request.body) and parts.matches(tuple(stage.binary_media_types), content_type)
     path = "/" + request.path.lstrip("/")
-    spelled: dict[str, str] = {}
-    for spelling, _ in request.headers:
-        spelled.setdefault(spelling.lower(), spelling)
-    spelled |= _SPELLED
+    spelled = {name.lower(): name for name, _ in reversed(request.headers)} | _SPELLED  # the first spelling counts
     multi = {spelled[lower]: values for lower, values in headers.items()}
     text, milliseconds = parts.request_time(context.time)
     return {
@@ -173,6 +170,8 @@ def merged(multi: Lines, single: Lines) -> Lines:
     >>> merged([("X-A", "1"), ("X-A", "2")], [("x-a", "3"), ("x-a", "1"), ("b", "4")])
     [('X-A', '1'), ('X-A', '2'), ('X-A', '3'), ('b', '4')]
     """
+    if not multi:
+        return single
     groups: dict[str, Lines] = {}
     for name, value in multi:
         groups.setdefault(name.lower(), []).append((name, value))
