@@ -16,7 +16,7 @@ from tests.support.servers import ROOT, Server, free_port
 
 PROJECT = ROOT / "examples/sam_project"
 COMMANDS = {
-    "serve": ["-m", "serverfull_wsgi", "serve", "--api", "--bind", "127.0.0.1:{port}"],
+    "serve": ["-m", "serverfull_wsgi", "serve", "--api", "ServerlessHttpApi", "--bind", "127.0.0.1:{port}"],
     "gunicorn": ["-m", "gunicorn", "serverfull_wsgi.front:app", "--bind", "127.0.0.1:{port}"],
 }
 
@@ -34,7 +34,8 @@ def test_the_sam_project_answers_under_the_url_of_its_route(command, tmp_path):
     pytest.importorskip("yaml")
     port = free_port()
     argv = [part.format(port=port) for part in COMMANDS[command]]
-    server = Server(argv, tmp_path / "log", port=port, cwd=PROJECT, env={"SERVERFULL_DATA_DIR": str(tmp_path / "data")})
+    environ = {"SERVERFULL_DATA_DIR": str(tmp_path / "data"), "SERVERFULL_FRONT_API": "ServerlessHttpApi"}
+    server = Server(argv, tmp_path / "log", port=port, cwd=PROJECT, env=environ)
     try:
         server.wait()
         assert call(port, "GET", "/hello/Ada%20L")[:2] == (200, b"Hello Ada L!")

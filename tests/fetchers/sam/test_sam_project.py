@@ -28,11 +28,13 @@ SERVES, CALLS, ANSWERS = BLOCKS[::3], BLOCKS[1::3], BLOCKS[2::3]
 @pytest.mark.parametrize("part", range(len(SERVES)))
 def test_the_project_answers_as_its_readme_says(part, tmp_path):
     port = free_port()
-    program, *arguments = shlex.split(SERVES[part].replace("8080", str(port)))
+    words = shlex.split(SERVES[part].replace("8080", str(port)))
+    settings = dict(word.split("=", 1) for word in words if "=" in word)
+    program, *arguments = words[len(settings) :]
     module = {"gunicorn": "gunicorn", "serverfull": "serverfull_wsgi"}[program]
     argv = ["-m", module, *arguments, "--no-control-socket"]
-    data = {"SERVERFULL_DATA_DIR": str(tmp_path)}
-    with running(Server(argv, tmp_path / "log", port=port, cwd=PROJECT, env=data)):
+    settings["SERVERFULL_DATA_DIR"] = str(tmp_path)
+    with running(Server(argv, tmp_path / "log", port=port, cwd=PROJECT, env=settings)):
         commands = CALLS[part].replace("8080", str(port)).splitlines()
         shown = [subprocess.check_output(shlex.split(command), text=True, env=clean_environ()) for command in commands]
     assert "\n".join(shown) == ANSWERS[part].rstrip("\n")
