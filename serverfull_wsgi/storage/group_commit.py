@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from serverfull_wsgi.storage.locks import Gate
@@ -31,16 +31,28 @@ class StoreError(Exception):
 class Write:
     """One operation in a commit; ``error`` is None once the operation is on the disk."""
 
-    __slots__ = ("error", "is_confirmed", "is_leader", "operation", "result", "turn")
+    __slots__ = ("error", "is_confirmed", "is_leader", "is_taken", "operation", "result", "settled", "turn")
 
-    def __init__(self, operation: Operation[Any], is_confirmed: bool) -> None:
+    def __init__(
+        self, operation: Operation[Any], is_confirmed: bool = False, settled: Callable[[Write], None] | None = None
+    ) -> None:
         self.operation = operation
         self.is_confirmed = is_confirmed
-        self.result: Any = None
+        self.settled = settled
+        self.result: Any = None  # also set if the operation is on the disk and could not be confirmed
         self.error: Exception | None = StoreError(TOO_SLOW)
         self.is_leader = False
+        self.is_taken = False  # by a transaction
         self.turn = threading.Lock()  # released when the operation is over, or when its thread becomes the leader
         self.turn.acquire()
+
+    def settle(self) -> None:
+        """End the wait of the operation's thread, once the operation is committed or has failed."""
+        try:
+            if self.settled:
+                self.settled(self)
+        finally:
+            self.turn.release()
 
 
 class GroupCommit:
@@ -53,22 +65,30 @@ class GroupCommit:
         self._db, self._gate, self._confirm = db, gate, confirm
         self._lock = threading.Lock()
         self._waiting: list[Write] = []
+        self._deferred: list[Write] = []
         self._has_leader = False
 
-    def write(self, operation: Operation[Any], *, is_confirmed: bool = False) -> Write:
-        """Run ``operation`` in a transaction and return its `Write`: committed, or with its error.
+    def commit(self, write: Write) -> None:
+        """Return when ``write``, which may be a deferred one, is committed or has its error.
 
         The transaction starts within `TIMEOUT` seconds, or not at all.
         """
-        write, deadline = Write(operation, is_confirmed), time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + TIMEOUT
         with self._lock:
-            self._waiting.append(write)
-            write.is_leader, self._has_leader = not self._has_leader, True
+            if not write.is_taken:
+                if write in self._deferred:
+                    self._deferred.remove(write)
+                self._waiting.append(write)
+                write.is_leader, self._has_leader = not self._has_leader, True
         if not write.is_leader:
             self._wait_for_turn(write)
         if write.is_leader:
             self._lead(write, deadline)
-        return write
+
+    def defer(self, write: Write) -> None:
+        """Add ``write`` to the next transaction, and return at once. The caller calls `commit` for it soon after."""
+        with self._lock:
+            self._deferred.append(write)
 
     def _wait_for_turn(self, write: Write) -> None:
         try:
@@ -81,19 +101,23 @@ class GroupCommit:
             raise
 
     def _withdraw(self, write: Write) -> None:
-        with self._lock, contextlib.suppress(ValueError):
-            self._waiting.remove(write)
+        with self._lock:
+            if write in self._waiting:
+                self._waiting.remove(write)
 
     def _lead(self, write: Write, deadline: float) -> None:
+        batch: list[Write] = []
         try:
             if self._gate.enter(max(0.0, deadline - time.monotonic())):
                 try:
-                    self._commit_all()
+                    batch = self._take()
+                    self._commit(batch)
                 finally:
                     self._gate.leave()
         finally:
             self._withdraw(write)
             self._choose_leader()
+            _settle(iter(batch))
 
     def _choose_leader(self) -> None:
         with self._lock:
@@ -102,14 +126,13 @@ class GroupCommit:
                 self._waiting[0].is_leader = True
                 self._waiting[0].turn.release()
 
-    def _commit_all(self) -> None:
+    def _take(self) -> list[Write]:
+        """Return all writes that wait: deferred ones first, which are results and may let a thread run an event."""
         with self._lock:
-            batch, self._waiting = self._waiting, []
-        try:
-            self._commit(batch)
-        finally:
+            batch, self._deferred, self._waiting = self._deferred + self._waiting, [], []
             for write in batch:
-                write.turn.release()
+                write.is_taken = True
+        return batch
 
     def _commit(self, batch: list[Write]) -> None:
         """Write all operations in one transaction; if that fails, each in its own, so that each has its own error.
@@ -148,3 +171,13 @@ class GroupCommit:
         except StoreError as error:
             for write in writes:
                 write.error = error
+
+
+def _settle(writes: Iterator[Write]) -> None:
+    """Settle all writes, even if an exception ends this thread meanwhile."""
+    try:
+        for write in writes:
+            write.settle()
+    finally:
+        for write in writes:
+            write.settle()

@@ -7,6 +7,7 @@ from serverfull_wsgi import EventConfig, FunctionName, Invocation
 from serverfull_wsgi.events.retry_policy import Counts
 from serverfull_wsgi.events.runner import Final
 from serverfull_wsgi.queues.sqlite import admin, statements
+from serverfull_wsgi.queues.sqlite.statements import Lease
 from serverfull_wsgi.queues.sqlite.store import Store
 
 LEASE = 30.0  # seconds
@@ -35,7 +36,24 @@ class ClockedStore(Store):
 
 def put(store, id, payload=b"{}", config=EventConfig(), dedupe=""):  # noqa: B008  (frozen)
     invocation = Invocation(NAME, payload, id, trace_id="Root=1")
-    return store.write(lambda db: statements.insert(db, invocation, config, dedupe, store.now(), 0.0))
+    accepted = store.write(lambda db: statements.insert(db, invocation, config, dedupe, store.now(), 0.0))
+    return accepted.request_id
+
+
+def accept_and_run(store, id, holder="one", is_leading=True, dedupe=""):
+    """Accept an event as a process with an idle thread does. Return the event if it may run, None if it is queued."""
+
+    def operation(db):
+        db.execute("DELETE FROM leader")
+        if is_leading:
+            db.execute("INSERT INTO leader VALUES (1, ?, 0, ?)", (holder, store.now() + LEASE))
+        lease = None
+        if statements.may_run_at_once(db, holder, store.now()):
+            lease = Lease(holder, store.now() + LEASE)
+        return statements.insert(db, invocation, EventConfig(), dedupe, store.now(), 0.0, lease=lease).event
+
+    invocation = Invocation(NAME, b"{}", id, trace_id="Root=1")
+    return store.write(operation)
 
 
 def claim(store, holder="one"):

@@ -116,22 +116,19 @@ class SqliteQueue:
         session = self._session
         if session is None or session.is_closing:
             raise ServiceException("The server is stopping and takes no more events; send this one again.")
-        store = session.store
-        operation = functools.partial(
+        insert = functools.partial(
             statements.insert,
             invocation=invocation,
             config=config,
             dedupe=dedupe,
-            now=store.now(),
+            now=session.store.now(),
             wall=time.time(),
             max_bytes=self._options.max_bytes,
         )
         try:
-            request_id = store.accept(operation)
+            return session.events.accept(insert)
         except StoreError as error:
             raise self._refusal(invocation, error) from None
-        session.events.wake()
-        return request_id
 
     def _refusal(self, invocation: Invocation, reason: object) -> ServiceException:
         request_id = invocation.request_id

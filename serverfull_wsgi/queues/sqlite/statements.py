@@ -82,6 +82,30 @@ def checksum(*texts: str, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32("\0".join(texts).encode("utf-8", "surrogatepass")))
 
 
+class Lease(NamedTuple):
+    """The lease of an event that runs as soon as it is accepted."""
+
+    holder: str
+    until: float  # store time
+
+
+class Accepted(NamedTuple):
+    """An accepted event: its request id, and the event itself if it was inserted with a lease."""
+
+    request_id: str
+    event: Event | None = None
+
+
+def may_run_at_once(db: sqlite3.Connection, holder: str, now: float) -> bool:
+    """Return whether ``holder`` leads and no other event is due, so that a new event may have its lease at once."""
+    (may,) = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM leader WHERE holder = ? AND until > ?) "
+        "AND NOT EXISTS (SELECT 1 FROM event WHERE due <= ?)",
+        (holder, now, now),
+    ).fetchone()
+    return bool(may)
+
+
 def insert(
     db: sqlite3.Connection,
     invocation: Invocation,
@@ -90,35 +114,35 @@ def insert(
     now: float,
     wall: float,
     max_bytes: int = 0,
-) -> str:
-    """Insert an event and return its request id, or the first event's id if the key ``dedupe`` was used before.
+    lease: Lease | None = None,
+) -> Accepted:
+    """Insert an event: queued, or claimed already with ``lease``.
 
-    Raises `StoreError` if the file would exceed ``max_bytes``, unless that is 0.
+    Nothing is inserted, and the request id is the first event's, if the key ``dedupe`` was used before. Raises
+    `StoreError` if the file would exceed ``max_bytes``, unless that is 0.
     """
     if dedupe:
         first = db.execute("SELECT request_id FROM accepted WHERE key = ? AND until > ?", (dedupe, now)).fetchone()
         if first:
-            return str(first[0])
+            return Accepted(str(first[0]))
     if max_bytes and (used := used_bytes(db)) + len(invocation.payload) > max_bytes:
         raise StoreError(f"the store has {used:,} bytes and may have {max_bytes:,} (SERVERFULL_EVENTS_MAX_BYTES)")
     if dedupe:
         row = (dedupe, invocation.request_id, now + DEDUPE)
         db.execute("INSERT OR REPLACE INTO accepted VALUES (?, ?, ?)", row)
     texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, _config_json(config))
-    db.execute(
-        "INSERT INTO event (request_id, function, trace_id, config, checksum, payload, due, accepted, accepted_at, "
-        "principal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING",
-        (
-            *texts,
-            checksum(*texts, payload=invocation.payload),
-            invocation.payload,
-            now,
-            now,
-            wall,
-            invocation.principal,
-        ),
+    sum, payload, principal = checksum(*texts, payload=invocation.payload), invocation.payload, invocation.principal
+    state = ("running", lease.until, lease.holder, 1, wall) if lease else ("queued", now, "", 0, None)
+    cursor = db.execute(
+        "INSERT INTO event (request_id, function, trace_id, config, checksum, payload, principal, accepted, "
+        "accepted_at, state, due, owner, runs, started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (request_id) DO NOTHING",
+        (*texts, sum, payload, principal, now, wall, *state),
     )
-    return invocation.request_id
+    if lease is None or not cursor.rowcount or cursor.lastrowid is None:
+        return Accepted(invocation.request_id)
+    event = Event(cursor.lastrowid, *texts, sum, payload, now, 0, 0, 0, 1, lease.holder, principal)
+    return Accepted(invocation.request_id, event)
 
 
 @lru_cache(maxsize=1024)

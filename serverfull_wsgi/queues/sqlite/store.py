@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,14 +170,29 @@ class Store:
         Raises `StoreError` within a second.
         """
         self._check_open()
-        write = self._commits.write(operation)
+        write = Write(operation)
+        self._commits.commit(write)
         if may_use_reserve and write.error is not None and is_disk_full(write.error) and self.reserve.release():
             return self.write(operation)
         result: T = _result(write)
         return result
 
-    def accept(self, operation: Operation[T]) -> T:
+    def defer(self, operation: Operation[Any]) -> Write:
+        """Run ``operation`` in the next transaction. Return its write at once, for `finish` soon after."""
+        write = Write(operation)
+        self._commits.defer(write)
+        return write
+
+    def finish(self, write: Write) -> Any:
+        """Return the result of a deferred write once it is on the disk. Raises `StoreError` within a second."""
+        self._check_open()
+        self._commits.commit(write)
+        return _result(write)
+
+    def accept(self, operation: Operation[T], settled: Callable[[Write], None] | None = None) -> T:
         """Run ``operation``, which inserts an event, as `write` does; the disk reserve must be held.
+
+        ``settled`` is called when the operation is on the disk or has failed, before its caller goes on.
 
         Raises `StoreError`, also if a restart would not find the event: the open files are no longer at their paths.
         """
@@ -186,7 +201,9 @@ class Store:
             self._place.check()
         if not self.reserve.is_held():
             raise StoreError("the disk is full")
-        result: T = _result(self._commits.write(operation, is_confirmed=True))
+        write = Write(operation, is_confirmed=True, settled=settled)
+        self._commits.commit(write)
+        result: T = _result(write)
         return result
 
     def reserve_space(self) -> None:

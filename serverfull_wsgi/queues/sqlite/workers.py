@@ -1,7 +1,13 @@
 """Threads that claim leased rows and work on them: one kind runs events, the other delivers records.
 
 Each thread claims a row, works on it, and writes the result under the fence of its lease. A thread without a row to
-claim waits for a `Wakeup`. All threads of a process hold their leases under one name, the *holder*.
+claim is one of the `IdleThreads`. All threads of a process hold their leases under one name, the *holder*.
+
+An event that is accepted while a thread of its process is idle takes a short way::
+
+    accept      insert with a lease ──▶ commit ──▶ 202 ... insert the next one ──▶ commit
+                                           │                                        ▲
+    thread                                 └──▶ run ──▶ end, deferred ──────────────┘  after `LINGER` at the latest
 """
 
 from __future__ import annotations
@@ -11,50 +17,41 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from serverfull_wsgi.events import retry_policy
 from serverfull_wsgi.events.destinations import Delivery, DestinationClient
 from serverfull_wsgi.events.runner import EventRunner, Final, Retry
 from serverfull_wsgi.protocols import Run
 from serverfull_wsgi.queues.sqlite import statements
+from serverfull_wsgi.queues.sqlite.idle_threads import IdleThread, IdleThreads
 from serverfull_wsgi.queues.sqlite.leader_election import is_leader
 from serverfull_wsgi.queues.sqlite.options import Options
-from serverfull_wsgi.queues.sqlite.statements import Event, Record
+from serverfull_wsgi.queues.sqlite.statements import Accepted, Event, Lease, Record
 from serverfull_wsgi.queues.sqlite.store import Store
-from serverfull_wsgi.storage.group_commit import StoreError
+from serverfull_wsgi.storage.group_commit import StoreError, Write
+
+Row = TypeVar("Row")
+WriteResult = Callable[[sqlite3.Connection], bool]
 
 IDLE = 1.0  # seconds a thread waits for a wake-up before it tries to claim anyway
 RETRY = 0.5  # seconds before a write that failed is tried again: the disk may have space again
-MOST_WAKEUPS = 64  # that are kept for threads that are busy; more would only make them claim in vain
+LINGER = 0.002  # seconds that the end of an event waits for the transaction of an accept: as long as a slow commit
 
 DAMAGED = "the store is damaged: the event differs from the event that was accepted"
+
+
+class Insert(Protocol):
+    """A function that inserts an event in a transaction, with a lease if the event may run at once."""
+
+    def __call__(self, db: sqlite3.Connection, *, lease: Lease | None) -> Accepted: ...
 
 
 def failpoint(name: str) -> None:
     """Do nothing. Tests replace this function, to kill the process at each point between a claim and its result."""
 
 
-class Wakeup:
-    """A counter of wake-ups on which threads wait. One wake-up ends the wait of one thread."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._count = 0
-
-    def notify(self, count: int = 1) -> None:
-        with self._condition:
-            self._count = min(self._count + count, MOST_WAKEUPS)
-            self._condition.notify(count)
-
-    def wait(self) -> None:
-        """Return at the next wake-up, or after `IDLE` seconds."""
-        with self._condition:
-            if not self._count:
-                self._condition.wait(IDLE)
-            self._count = max(0, self._count - 1)
-
-
-class LeaseWorkers:
+class LeaseWorkers(Generic[Row]):
     """Threads that work on the rows of one table, each row under a lease of ``holder``.
 
     ``may_claim`` is true while this process is the leader. Without it, threads finish their rows and claim no others.
@@ -69,9 +66,11 @@ class LeaseWorkers:
         self.may_claim = False
         self._is_stopped = False
         self._threads: list[threading.Thread] = []
-        self._wakeup = Wakeup()
+        self._idle: IdleThreads[Row] = IdleThreads()
+        self._may_be_due = False  # a row that no thread has tried to claim
         self._claimed: set[int] = set()
-        self._idle = threading.Condition()
+        self._promised = 0  # threads that are taken for a row whose lease is not on the disk yet
+        self._is_done = threading.Condition()
 
     def start(self, count: int) -> None:
         """Start ``count`` threads, unless the threads run already."""
@@ -82,13 +81,16 @@ class LeaseWorkers:
             self._threads.append(thread)
             thread.start()
 
-    def wake(self, count: int = 1) -> None:
-        """Wake ``count`` threads, if this process may claim rows."""
+    def wake(self) -> None:
+        """Wake a thread to claim a row, if this process may claim rows and a thread is idle."""
         if self.may_claim:
-            self._wakeup.notify(count)
+            self._may_be_due = True
+            if thread := self._idle.take():
+                thread.give(None)
 
     def wake_all(self) -> None:
-        self.wake(len(self._threads))
+        for _ in self._threads:
+            self.wake()
 
     def renew(self) -> None:
         """Extend the leases on all claimed rows. Raises `StoreError`."""
@@ -100,36 +102,51 @@ class LeaseWorkers:
 
     def drain(self, timeout: float) -> bool:
         """Return whether all claimed rows were finished within ``timeout`` seconds."""
-        with self._idle:
-            return self._idle.wait_for(lambda: not self._claimed, timeout)
+        with self._is_done:
+            return self._is_done.wait_for(lambda: not self._claimed and not self._promised, timeout)
 
     def stop(self) -> None:
         """End each thread after the row it works on."""
         self._is_stopped = True
-        self._wakeup.notify(MOST_WAKEUPS)
+        while thread := self._idle.take():
+            thread.give(None)
 
     def _work(self) -> None:
         raise NotImplementedError
+
+    def _wait(self, seconds: float) -> Row | None:
+        """Wait for a row, a wake-up or the end of ``seconds``."""
+        return self._idle.wait(seconds, lambda: self._should_claim() or self._is_stopped)
+
+    def _wait_idle(self) -> Row | None:
+        """Wait up to `IDLE` seconds. After that the thread tries to claim a row, whether it was woken or not."""
+        row = self._wait(IDLE)
+        if row is None:
+            self._may_be_due = True
+        return row
+
+    def _should_claim(self) -> bool:
+        return self.may_claim and self._may_be_due
 
     def _is_leader(self, db: sqlite3.Connection) -> bool:
         """Return whether this process leads by the store: a process that was suspended has an old ``may_claim``."""
         return is_leader(db, self._holder, self._store.now())
 
     def _add(self, id: int) -> None:
-        with self._idle:
+        with self._is_done:
             self._claimed.add(id)
 
     def _remove(self, id: int) -> None:
-        with self._idle:
+        with self._is_done:
             self._claimed.discard(id)
-            self._idle.notify_all()
+            self._is_done.notify_all()
 
     def _claimed_ids(self) -> list[int]:
-        with self._idle:
+        with self._is_done:
             return list(self._claimed)
 
 
-class EventWorkers(LeaseWorkers):
+class EventWorkers(LeaseWorkers[Event]):
     """Threads that run events; ``run`` runs one invocation, as `Dispatcher.invoke` does."""
 
     table = "event"
@@ -146,27 +163,63 @@ class EventWorkers(LeaseWorkers):
                 lambda db: statements.release(db, ids, self._holder, self._store.now()), may_use_reserve=True
             )
 
+    def accept(self, insert: Insert) -> str:
+        """Insert an event with ``insert`` and return its request id. Raises as `Store.accept`.
+
+        An idle thread gets the event as soon as the event is on the disk. Otherwise the event is queued.
+        """
+        acceptance = Acceptance(self, insert)
+        return self._store.accept(acceptance.insert, acceptance.settle).request_id
+
+    def promise(self, db: sqlite3.Connection) -> tuple[IdleThread[Event], Lease] | None:
+        """Take an idle thread for an event that the transaction inserts, and return the thread and the event's lease.
+
+        Return None if the event must be queued: no thread is idle, this process does not lead, or older events wait.
+        """
+        with self._is_done:
+            if not self.may_claim or self._may_be_due or (thread := self._idle.take()) is None:
+                return None
+            self._promised += 1
+        now = self._store.now()
+        if statements.may_run_at_once(db, self._holder, now):
+            return thread, Lease(self._holder, now + self._lease)
+        self.keep_promise(thread, None)
+        return None
+
+    def keep_promise(self, thread: IdleThread[Event], event: Event | None) -> None:
+        """Give the thread its event, whose lease is on the disk now; None if there is none after all."""
+        with self._is_done:
+            self._promised -= 1
+            if event:
+                self._claimed.add(event.id)
+            self._is_done.notify_all()
+        thread.give(event)
+
     def _work(self) -> None:
         event = None
         while not self._is_stopped:
-            event = event or self._claim()
-            if event is None:
-                self._wakeup.wait()
-                continue
-            event = self._handle(event)
+            event = event or self._claim() or self._wait_idle()
+            if event:
+                event = self._handle(event)
 
     def _claim(self) -> Event | None:
-        if not self.may_claim:
+        if not self._should_claim():
             return None
+        self._may_be_due = False
         try:
             event = self._store.write(self._claim_statement, may_use_reserve=True)
         except StoreError as error:
             self._logger.error("cannot claim an event, will retry in %g s: %s", RETRY, error)
             time.sleep(RETRY)
+            self._may_be_due = True
             return None
+        self._note_claim(event)
+        return event
+
+    def _note_claim(self, event: Event | None) -> None:
         if event:
             self._add(event.id)
-        return event
+            self._may_be_due = True  # after one event there may be more
 
     def _claim_statement(self, db: sqlite3.Connection) -> Event | None:
         if not self._is_leader(db):
@@ -174,7 +227,7 @@ class EventWorkers(LeaseWorkers):
         return statements.claim(db, self._holder, self._store.now(), self._lease, time.time())
 
     def _handle(self, event: Event) -> Event | None:
-        """Run one event; return the next one, which is claimed in the transaction that writes the result."""
+        """Run one event; return the next one, which this thread has got together with the result's transaction."""
         following = None
         try:
             failpoint("claimed")
@@ -186,7 +239,7 @@ class EventWorkers(LeaseWorkers):
             self._remove(event.id)
         return following
 
-    def _run(self, event: Event) -> Callable[[sqlite3.Connection], bool]:
+    def _run(self, event: Event) -> WriteResult:
         """Run an event and return the statement that writes the result."""
         now, result = self._store.now, self._result(event)
         if isinstance(result, Retry):
@@ -199,34 +252,86 @@ class EventWorkers(LeaseWorkers):
             return Final("failed", "", event.counts, DAMAGED)
         return self._runner.run(event, lambda: self._store.now() - event.accepted, event.principal)
 
-    def _record(self, event: Event, write_result: Callable[[sqlite3.Connection], bool]) -> Event | None:
-        """Write an event's result and claim the next event in one transaction; retry until the store accepts both."""
+    def _record(self, event: Event, write_result: WriteResult) -> Event | None:
+        """Write an event's result, and return the next event for this thread.
+
+        If events wait, one of them is claimed in the same transaction. Otherwise the result waits a moment for the
+        transaction of an event that is accepted.
+        """
+        following = None
+        if not self._should_claim():
+            deferred = self._store.defer(write_result)
+            following = self._wait(LINGER)
+            try:
+                self._warn_if_discarded(event, self._store.finish(deferred))
+                return following
+            except StoreError as error:
+                self._log_retry(event, error)
+        return self._record_now(event, write_result, following)
+
+    def _record_now(self, event: Event, write_result: WriteResult, following: Event | None) -> Event | None:
+        """Write an event's result; retry until the store accepts it. Without ``following``, also claim an event."""
 
         def operation(db: sqlite3.Connection) -> tuple[bool, Event | None]:
-            return write_result(db), self._claim_statement(db) if self.may_claim else None
+            may_claim = self.may_claim and following is None
+            return write_result(db), self._claim_statement(db) if may_claim else None
 
         while not self._is_stopped:
+            self._may_be_due = False
             try:
-                is_written, following = self._store.write(operation, may_use_reserve=True)
+                is_written, claimed = self._store.write(operation, may_use_reserve=True)
             except StoreError as error:
-                self._logger.error(
-                    "cannot record the result of event %s, will retry in %g s: %s", event.request_id, RETRY, error
-                )
+                self._log_retry(event, error)
                 time.sleep(RETRY)
                 continue
-            if not is_written:
-                self._logger.warning(
-                    "the lease of event %s ended while it ran and another worker has the event; "
-                    "the result of this run is discarded",
-                    event.request_id,
-                )
-            if following:
-                self._add(following.id)
-            return following
+            self._warn_if_discarded(event, is_written)
+            self._note_claim(claimed)
+            return following or claimed
         return None
 
+    def _log_retry(self, event: Event, error: StoreError) -> None:
+        self._logger.error(
+            "cannot record the result of event %s, will retry in %g s: %s", event.request_id, RETRY, error
+        )
 
-class DeliveryWorkers(LeaseWorkers):
+    def _warn_if_discarded(self, event: Event, is_written: bool) -> None:
+        if not is_written:
+            self._logger.warning(
+                "the lease of event %s ended while it ran and another worker has the event; "
+                "the result of this run is discarded",
+                event.request_id,
+            )
+
+
+class Acceptance:
+    """One event on its way into the store, and the idle thread that is taken for the event."""
+
+    def __init__(self, workers: EventWorkers, insert: Insert) -> None:
+        self._workers, self._insert = workers, insert
+        self._thread: IdleThread[Event] | None = None
+
+    def insert(self, db: sqlite3.Connection) -> Accepted:
+        """Insert the event in a transaction. This is called again if the transaction fails."""
+        self._end_promise(None)
+        self._thread, lease = self._workers.promise(db) or (None, None)
+        return self._insert(db, lease=lease)
+
+    def settle(self, write: Write) -> None:
+        """Let the event run, if it is on the disk."""
+        failpoint("accepted")
+        accepted: Accepted | None = write.result
+        has_thread = self._thread is not None
+        self._end_promise(accepted.event if accepted else None)
+        if accepted and not has_thread:
+            self._workers.wake()
+
+    def _end_promise(self, event: Event | None) -> None:
+        thread, self._thread = self._thread, None
+        if thread:
+            self._workers.keep_promise(thread, event)
+
+
+class DeliveryWorkers(LeaseWorkers[Record]):
     """Threads that deliver records through ``client``."""
 
     table = "record"
@@ -239,9 +344,9 @@ class DeliveryWorkers(LeaseWorkers):
     def _work(self) -> None:
         while not self._is_stopped:
             try:
-                record = self._store.write(self._claim_statement, may_use_reserve=True) if self.may_claim else None
+                record = self._claim()
                 if record is None:
-                    self._wakeup.wait()
+                    self._wait_idle()
                     continue
                 self._add(record.id)
                 try:
@@ -251,6 +356,15 @@ class DeliveryWorkers(LeaseWorkers):
             except StoreError as error:
                 self._logger.error("cannot deliver records, will retry in %g s: %s", RETRY, error)
                 time.sleep(RETRY)
+                self._may_be_due = True
+
+    def _claim(self) -> Record | None:
+        if not self._should_claim():
+            return None
+        self._may_be_due = False
+        record = self._store.write(self._claim_statement, may_use_reserve=True)
+        self._may_be_due = self._may_be_due or record is not None
+        return record
 
     def _claim_statement(self, db: sqlite3.Connection) -> Record | None:
         if not self._is_leader(db):

@@ -19,12 +19,16 @@ from tests.support.battery import share
 from tests.support.event_store import NAME, put, states
 
 
+def insert(db, id):
+    return statements.insert(db, Invocation(NAME, b"{}", id), EventConfig(), "", 1.0, 1.0).request_id
+
+
 def test_threads_share_commits_and_each_gets_its_own_result(store):
     def one(number):
         def operation(db):
             if number % 5 == 0:
                 raise ValueError(f"{number}")
-            return statements.insert(db, Invocation(NAME, b"{}", str(number)), EventConfig(), "", 1.0, 1.0)
+            return insert(db, str(number))
 
         try:
             results[number] = store.write(operation)
@@ -39,6 +43,31 @@ def test_threads_share_commits_and_each_gets_its_own_result(store):
         thread.join()
     assert {number for number, result in results.items() if isinstance(result, StoreError)} == set(range(0, 40, 5))
     assert len(states(store)) == 32
+
+
+def test_a_deferred_write_is_on_the_disk_with_the_next_write(store):
+    deferred = store.defer(lambda db: insert(db, "a"))
+    assert states(store) == {}
+    put(store, "b")
+    assert list(states(store)) == ["b", "a"]  # the latest first
+    assert store.finish(deferred) == "a"
+    assert list(states(store)) == ["b", "a"]
+
+
+def test_a_deferred_write_is_written_by_its_own_thread_if_no_other_write_comes(store):
+    assert store.finish(store.defer(lambda db: insert(db, "a"))) == "a"
+    assert list(states(store)) == ["a"]
+
+
+def test_a_deferred_write_that_fails_does_not_fail_the_next_write(store):
+    def fail(db):
+        raise ValueError("no good")
+
+    deferred = store.defer(fail)
+    put(store, "b")
+    with pytest.raises(StoreError, match="no good"):
+        store.finish(deferred)
+    assert list(states(store)) == ["b"]
 
 
 def test_writes_that_wait_too_long_are_refused_and_later_writes_succeed(store, monkeypatch):

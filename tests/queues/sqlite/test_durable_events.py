@@ -539,7 +539,7 @@ def child(*argv, before=()):
     )
 
 
-@pytest.mark.parametrize("point", ["claimed", "ran", "recorded", "sent", "delivered"])
+@pytest.mark.parametrize("point", ["accepted", "claimed", "ran", "recorded", "sent", "delivered"])
 def test_an_event_has_one_end_and_one_record_wherever_its_process_is_killed(point, tmp_path, battery):
     """A11."""
     assert child(CHILD, point, str(tmp_path)).returncode == -signal.SIGKILL

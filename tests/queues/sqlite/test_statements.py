@@ -7,7 +7,7 @@ from serverfull_wsgi.events.retry_policy import Counts
 from serverfull_wsgi.events.runner import Final
 from serverfull_wsgi.queues.sqlite import admin, statements
 from serverfull_wsgi.storage.group_commit import StoreError
-from tests.support.event_store import LEASE, NAME, SUCCEEDED, claim, end, put, states
+from tests.support.event_store import LEASE, NAME, SUCCEEDED, accept_and_run, claim, end, put, states
 
 
 def test_events_are_claimed_in_the_order_of_their_accepts(store, time):
@@ -25,6 +25,45 @@ def test_a_claim_uses_the_index(store):
         ).fetchall()
     )
     assert [row[3] for row in plan] == ["SEARCH event USING COVERING INDEX event_due (due<?)"]
+
+
+def test_an_event_that_runs_at_once_equals_the_event_that_a_claim_returns(store, time):
+    event = accept_and_run(store, "a")
+    assert states(store) == {"a": "running"}
+    assert claim(store) is None
+    time.now += LEASE + 1
+    assert claim(store) == event._replace(lost=1, runs=2)
+
+
+def test_an_event_that_runs_at_once_has_the_fence_of_a_claim(store, time):
+    late = accept_and_run(store, "a")
+    time.now += LEASE + 1
+    again = claim(store)
+    assert [end(store, late), end(store, again)] == [False, True]
+
+
+def test_a_new_event_waits_while_an_older_one_is_due(store):
+    put(store, "a")
+    assert accept_and_run(store, "b") is None
+    assert [claim(store).request_id for _ in "ab"] == ["a", "b"]
+
+
+def test_a_process_that_does_not_lead_runs_no_event_at_once(store):
+    assert accept_and_run(store, "a", is_leading=False) is None
+    assert states(store) == {"a": "queued"}
+
+
+def test_a_repeated_accept_does_not_run_again(store):
+    assert accept_and_run(store, "a", dedupe="key") is not None
+    assert accept_and_run(store, "b", dedupe="key") is None
+    assert accept_and_run(store, "a") is None
+    assert states(store) == {"a": "running"}
+
+
+def test_a_check_for_due_events_uses_the_index(store):
+    query = "EXPLAIN QUERY PLAN SELECT EXISTS (SELECT 1 FROM event WHERE due <= ?)"
+    plan = store.read(lambda db: db.execute(query, (1,)).fetchall())
+    assert "SEARCH event USING COVERING INDEX event_due (due<?)" in [row[3] for row in plan]
 
 
 def test_a_late_result_is_discarded_after_another_worker_claimed_the_event(store, time):
@@ -184,7 +223,8 @@ def test_an_event_is_refused_if_the_file_would_exceed_its_limit(store, time):
 
     def accept(id, size=40_000, dedupe=""):
         invocation = Invocation(NAME, b"x" * size, id)
-        return store.write(lambda db: statements.insert(db, invocation, EventConfig(), dedupe, store.now(), 0, limit))
+        row = (invocation, EventConfig(), dedupe, store.now(), 0, limit)
+        return store.write(lambda db: statements.insert(db, *row)).request_id
 
     assert [accept("a", dedupe="key"), accept("b")] == ["a", "b"]
     with pytest.raises(StoreError, match=r"and may have [\d,]+ \(SERVERFULL_EVENTS_MAX_BYTES\)"):

@@ -151,7 +151,7 @@ def test_the_reserve_is_released_for_results_only(store):
 
     with pytest.raises(StoreError, match="full"):
         store.write(write_on_full_disk)
-    assert store.write(write_on_full_disk, may_use_reserve=True) == "a"
+    assert store.write(write_on_full_disk, may_use_reserve=True).request_id == "a"
     assert attempts == [True, True, False]
     store.reserve.acquire()
     assert store.reserve.is_held()

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from serverfull_wsgi.queues.sqlite import statements
 from tests.support.battery import share
-from tests.support.event_store import LEASE, ClockedStore, Time, claim, end, put, states
+from tests.support.event_store import LEASE, ClockedStore, Time, accept_and_run, claim, end, put, states
 
 
 class Model(RuleBasedStateMachine):
@@ -33,6 +33,20 @@ class Model(RuleBasedStateMachine):
         self.time.now += 0.001  # no two at the same time, so that the order is certain
         put(self.store, str(self.count))
         self.due[str(self.count)] = self.time.now
+
+    @rule(is_leading=st.booleans())
+    def accept_and_run(self, is_leading):
+        """A process with an idle thread accepts an event. The event runs at once, unless older events are due."""
+        self.count += 1
+        self.time.now += 0.001
+        id, is_due = str(self.count), any(due <= self.time.now for due in self.due.values())
+        event = accept_and_run(self.store, id, f"process-{self.process}", is_leading)
+        assert (event is not None) == (is_leading and not is_due)
+        self.due[id] = self.time.now + LEASE if event else self.time.now
+        if event:
+            assert not event.is_damaged
+            self.leases[id] = event
+            self.late = [*getattr(self, "late", []), event]
 
     @rule()
     def claim(self):
