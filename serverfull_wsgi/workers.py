@@ -6,7 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.assembly.extras import needs_extra
-from serverfull_wsgi.servers.gunicorn.workers import SyncWorker, ThreadWorker
+from serverfull_wsgi.servers.gunicorn.sync_worker import SyncWorker
+from serverfull_wsgi.servers.gunicorn.thread_worker import ThreadWorker
 
 if TYPE_CHECKING:
     from serverfull_wsgi.servers.gunicorn.granian import GranianWorker
