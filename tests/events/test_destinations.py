@@ -14,8 +14,8 @@ import time
 import pytest
 
 from serverfull_wsgi import Application, EventConfig, Function, SqliteQueue, StaticFetcher
-from serverfull_wsgi.events import destinations
 from serverfull_wsgi.events.destinations import Delivery, DestinationClient
+from serverfull_wsgi.events.webhook import post
 from tests.support.battery import WHOLE
 from tests.support.event_servers import EventServers, Webhook
 from tests.support.hosts import InProcess
@@ -70,7 +70,7 @@ class SlowServer:
 def test_a_slow_webhook_is_disconnected_after_the_timeout(scheme, response):
     with contextlib.closing(SlowServer(response)) as server:
         with pytest.raises((OSError, http.client.HTTPException)):
-            destinations.post(f"{scheme}://{server.address}/", b"{}", {}, timeout=0.5)
+            post(f"{scheme}://{server.address}/", b"{}", {}, timeout=0.5)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl, which makes a certificate")
@@ -85,9 +85,9 @@ def test_a_webhook_with_https_needs_a_valid_certificate(tmp_path, monkeypatch):
         webhook.server.socket = context.wrap_socket(webhook.server.socket, server_side=True)
         url = f"https://localhost:{webhook.server.server_port}/hook"
         with pytest.raises(ssl.SSLCertVerificationError):
-            destinations.post(url, b"{}", {})
+            post(url, b"{}", {}, timeout=10)
         monkeypatch.setenv("SSL_CERT_FILE", str(files[1]))
-        assert destinations.post(url, b"{}", {"X-Mine": "1"}) == 204
+        assert post(url, b"{}", {"X-Mine": "1"}, timeout=10) == 204
     ((headers, body),) = webhook.accepted
     assert (headers["Host"], headers["X-Mine"], body) == (url[8:-5], "1", b"{}")
 
@@ -105,7 +105,7 @@ def test_a_webhook_with_https_needs_a_valid_certificate(tmp_path, monkeypatch):
 def test_a_webhook_receives_the_user_info_of_its_url(user_info, header):
     with contextlib.closing(Webhook()) as webhook:
         url = webhook.url.replace("http://", f"http://{user_info}")
-        assert destinations.post(url, b"{}", {}) == 200
+        assert post(url, b"{}", {}, timeout=10) == 200
     ((headers, _),) = webhook.accepted
     assert (headers["Authorization"], headers["Host"]) == (header, webhook.url.split("/")[2])
 
