@@ -8,8 +8,6 @@ accept ──▶ check ──▶ EventQueue.put ──▶ request id            
 from __future__ import annotations
 
 import logging
-from hashlib import blake2b
-from uuid import uuid4
 
 from serverfull_wsgi.concurrency import ReservedConcurrency
 from serverfull_wsgi.domain import Function, Invocation, Outcome, as_function
@@ -195,6 +193,8 @@ class Dispatcher:
 
     def send(self, target: str, payload: bytes, trace_id: str, dedupe: str) -> str:
         """Accept an event from a destination of another event. Raises as `accept`, and as `name`."""
+        from uuid import uuid4
+
         return self._accept(Invocation(self.name(target), payload, str(uuid4()), trace_id=trace_id), dedupe)
 
     def _accept(self, invocation: Invocation, dedupe: str) -> str:
@@ -216,6 +216,8 @@ class Dispatcher:
 
 def _fingerprint(invocation: Invocation, attempt_of: str) -> str:
     """Return a digest that is equal only for equal callers, functions, payloads and ids of the event."""
+    from hashlib import blake2b  # imports OpenSSL, and most servers accept no events
+
     digest = blake2b(invocation.payload, digest_size=16)
     for part in (invocation.principal or "", invocation.function_name.arn, attempt_of):
         digest.update(b"\0" + part.encode("utf-8", "surrogatepass"))

@@ -10,6 +10,16 @@ from serverfull_wsgi.errors import ConfigurationError
 # AWS's limits (PutFunctionEventInvokeConfig); its defaults are the two maxima.
 MAX_RETRY_ATTEMPTS = 2  # after the first attempt
 MIN_EVENT_AGE, MAX_EVENT_AGE = 60, 21_600  # seconds: a minute and six hours
+# Patterns. `re` compiles them with their first use, which most servers do not reach: it takes 1 ms.
+_WORD = r"[a-z_-]{0,20}"  # a token of this form and length is unlikely
+_URL = r"(?is)([a-z][a-z0-9+.-]*://)([^/?#]*)([^?#]*)(.*)"
+_TARGET = (
+    r"(?a)"
+    r"https?://[^/\s]\S*|arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+|sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+"
+    r"|events:[a-z0-9-]+:\d{12}:event-bus/[A-Za-z0-9-_./]+"
+    r"|lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9-_.]+(:[$A-Za-z0-9-_]+)?)"
+    r"|[A-Za-z0-9-_.]{1,140}(:[$A-Za-z0-9-_]+)?"
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class EventConfig:
         self._check_range("maximum_event_age", MIN_EVENT_AGE, MAX_EVENT_AGE)
         for name in ("on_success", "on_failure", "dead_letter"):
             target = getattr(self, name)
-            if target is not None and not (isinstance(target, str) and _target.fullmatch(target)):
+            if target is not None and not (isinstance(target, str) and re.fullmatch(_TARGET, target)):
                 raise ConfigurationError(
                     f"event_config: {name}={masked_target(target)!r} must be a function's name or ARN, an http(s) URL, "
                     "or the ARN of an SQS queue, an SNS topic or an EventBridge bus"
@@ -70,7 +80,7 @@ def masked_target(target: object) -> object:
     >>> masked_target("clean-up")
     'clean-up'
     """
-    if not isinstance(target, str) or not (url := _url.match(target.lstrip())):
+    if not isinstance(target, str) or not (url := re.match(_URL, target.lstrip())):
         return target
     scheme, authority, path, rest = url.groups()
     _, at, host = authority.rpartition("@")
@@ -81,16 +91,5 @@ def masked_target(target: object) -> object:
 
 def _masked_path(path: str) -> str:
     first, slash, others = path[1:].partition("/")
-    shown = first if _word.fullmatch(first) else "***"
+    shown = first if re.fullmatch(_WORD, first) else "***"
     return f"{path[:1]}{shown}{slash}{others and '***'}"
-
-
-_word = re.compile(r"[a-z_-]{0,20}")  # a token of this form and length is unlikely
-_url = re.compile(r"([a-z][a-z0-9+.-]*://)([^/?#]*)([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
-_target = re.compile(
-    r"https?://[^/\s]\S*|arn:aws[a-z-]*:(sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+|sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9-_.]+"
-    r"|events:[a-z0-9-]+:\d{12}:event-bus/[A-Za-z0-9-_./]+"
-    r"|lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9-_.]+(:[$A-Za-z0-9-_]+)?)"
-    r"|[A-Za-z0-9-_.]{1,140}(:[$A-Za-z0-9-_]+)?",
-    re.ASCII,
-)

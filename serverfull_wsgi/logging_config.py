@@ -13,7 +13,7 @@ from serverfull_wsgi.errors import ConfigurationError
 FORMATS = ("Text", "JSON")
 APPLICATION_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 SYSTEM_LEVELS = ("DEBUG", "INFO", "WARN")
-_group = re.compile(r"[a-zA-Z0-9_\-/.#]{1,512}")
+_GROUP = r"[a-zA-Z0-9_\-/.#]{1,512}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LoggingConfig:
                 self._check(name, levels)
                 if self.log_format != "JSON":
                     raise ConfigurationError(f"logging_config: {name} needs log_format='JSON', not 'Text'")
-        if self.log_group and not _group.fullmatch(self.log_group):
+        if self.log_group and not re.fullmatch(_GROUP, self.log_group):
             raise ConfigurationError(
                 f"logging_config: log_group={self.log_group!r} must be 1 to 512 letters, digits and '_-/.#'"
             )

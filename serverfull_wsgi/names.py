@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from dataclasses import dataclass, field
 from zlib import crc32
@@ -142,4 +142,4 @@ def log_group_name(function_name: str) -> str:
 
 def log_stream_name(version: str) -> str:
     """Return a new log stream name for one environment: ``2026/11/24/[$LATEST]`` and 32 hexadecimal digits."""
-    return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{secrets.token_hex(16)}"
+    return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{os.urandom(16).hex()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 
 from serverfull_wsgi.settings.fields import PREFIX
@@ -67,6 +66,8 @@ def notices(given: Mapping[str, str], names: Collection[str]) -> list[str]:
         elif reason := UNSUPPORTED.get(name):
             lines.append(f"{key} has no effect: {reason}")
         elif name not in names and name not in SYNONYMS:
+            import difflib  # most servers have no misspelt setting
+
             close = difflib.get_close_matches(name, [*names, *SYNONYMS], n=1)
             hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
             lines.append(f"{key} is not a setting{hint}")
@@ -86,9 +87,14 @@ def _misspelt_prefix(key: str, names: Collection[str]) -> str:
     """
     if key.startswith(PREFIX):
         return ""
-    name = max((name for name in names if key.upper().endswith(name)), key=len, default="")
-    prefix = key.upper().removesuffix(name).replace("_", "")
-    if not name or difflib.SequenceMatcher(None, prefix, PREFIX.strip("_")).ratio() < PREFIX_SIMILARITY:
+    upper = key.upper()
+    name = max(filter(upper.endswith, names), key=len, default="")
+    prefix = upper.removesuffix(name).replace("_", "")
+    if not name:
+        return ""
+    import difflib
+
+    if difflib.SequenceMatcher(None, prefix, PREFIX.strip("_")).ratio() < PREFIX_SIMILARITY:
         return ""
     return f"{key} is not a setting; did you mean {PREFIX}{name}?"
 

@@ -6,9 +6,9 @@ import logging
 import re
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from serverfull_wsgi.settings.mapping_env import MappingEnv
@@ -22,8 +22,7 @@ T = TypeVar("T")
 Reader = Callable[["MappingEnv", str, Any], Any]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting, as a field of `Settings` carries it in its metadata.
 
     Args:

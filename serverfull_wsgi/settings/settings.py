@@ -20,7 +20,7 @@ _BROKER = r"(amqp|redis)s?://"
 _ROOT = ("root",)  # the value of `Settings.front` that serves one API under every path
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)  # a value may contain a password
 class Settings:
     """All settings, with the defaults of a server that nothing configures.
 

@@ -30,7 +30,6 @@ import struct
 import sys
 import threading
 import weakref
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,6 +199,8 @@ class PlaceLocks:
 
 
 def _offset(key: str) -> int:
+    from hashlib import blake2b  # imports OpenSSL, and most servers reserve no concurrency
+
     return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest(), "big") * (
         MOST_PLACES
     )

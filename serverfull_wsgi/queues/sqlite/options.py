@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from serverfull_wsgi.events.retry_policy import Delays
 from serverfull_wsgi.telemetry.metrics import Metrics
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """The arguments of `SqliteQueue`, which describes them."""
 
     path: Path

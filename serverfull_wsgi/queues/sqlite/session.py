@@ -9,7 +9,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 
 from serverfull_wsgi.events.destinations import DestinationClient
 from serverfull_wsgi.protocols import Run, Send
@@ -62,7 +61,7 @@ class Session:
         self.store = store = Store(options.path, options.owner, options.logger)
         if store.is_first and (warning := exposure(options.path)):
             self._logger.warning("%s", warning)
-        holder = f"{socket.gethostname()}:{self.pid}:{uuid.uuid4().hex[:12]}"
+        holder = f"{socket.gethostname()}:{self.pid}:{os.urandom(6).hex()}"
         self._liveness = LivenessLocks(store.locks / "owners", holder)
         self._hung_holder, self._hang_check = store.hung_holder(options.lease), Timer(HANG_CHECK_PERIOD)
         self.leader = Leader(store, holder, options.lease, self._liveness, options.logger)
