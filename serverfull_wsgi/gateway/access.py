@@ -59,6 +59,7 @@ class Access(NamedTuple):
         needs_api_key: True if a request must have an API key.
         needs_signature: True if a request must have the signature of a key that may invoke the function (IAM).
         token: the issuer of the JSON web token that a request must have, or None.
+        required: the headers and query parameters that a request must have: pairs of a place and a name.
     """
 
     unsupported: str = ""
@@ -66,6 +67,7 @@ class Access(NamedTuple):
     needs_api_key: bool = False
     needs_signature: bool = False
     token: JwtAuthorizer | None = None
+    required: tuple[tuple[str, str], ...] = ()
 
     def both(self, other: Access) -> Access:
         """Return the conditions of both."""
@@ -80,6 +82,7 @@ class Access(NamedTuple):
             self.needs_api_key or other.needs_api_key,
             self.needs_signature or other.needs_signature,
             self.token or other.token,
+            tuple(dict.fromkeys(self.required + other.required)),
         )
 
 

@@ -46,10 +46,13 @@ from serverfull_wsgi.gateway.formats import (
     RequestContext,
     answers,
     function_url,
+    rest_v1,
 )
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
+from serverfull_wsgi.gateway.gateway_responses import changed, response_type
 from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
+from serverfull_wsgi.gateway.validation import missing_parameters
 from serverfull_wsgi.wsgi.ids import new_request_id, new_trace_digits, trace_id
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge
 
@@ -102,7 +105,8 @@ class Gateway:
             incoming: reads the body, and verifies the signature.
         """
         if site.cors is None:
-            return self._answer(site, request, context, incoming)
+            answer = self._answer(site, request, context, incoming)
+            return _changed(answer, site, request, context) if site.responses and answer.refusal else answer
         if cors.is_preflight(request):
             lines = cors.preflight_headers(site.cors, request)
             return Answer(site.preflight_status, [*lines, *_length(site.preflight_status)], b"")
@@ -119,6 +123,8 @@ class Gateway:
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
         try:
             context = self._identified(endpoint, request, incoming, context)
+            if endpoint.access.required and (missing := missing_parameters(endpoint.access.required, request)):
+                return rest_v1.refuse_missing(missing, request, context)
             if endpoint.fixed is not None:
                 status, lines, body, content_type = endpoint.fixed
                 return answers.complete(request, status, list(lines), body, content_type)
@@ -239,6 +245,13 @@ class _Call:
         if self._error is not None:
             raise self._error
         return self._outcome
+
+
+def _changed(answer: Answer, site: Site, request: HttpRequest, context: RequestContext) -> Answer:
+    """Return the answer to a refused request as the gateway responses of its API change it."""
+    endpoint = site.find(request.method, request.path)
+    type = response_type(answer.refusal, endpoint is not None and endpoint.access.needs_api_key)
+    return changed(site.responses, type, answer, request, context, endpoint.route if endpoint else None)
 
 
 def new_context(request: HttpRequest) -> RequestContext:

@@ -26,6 +26,7 @@ from serverfull_wsgi.gateway.formats import (
     rest_v1,
 )
 from serverfull_wsgi.gateway.formats import function_url as url_format
+from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.route_table import RouteTable
 
 
@@ -93,6 +94,7 @@ class Site:
         cors: the CORS configuration, or None.
         preflight_status: the status of answers to preflight requests.
         has_endpoint: False for an API that is served under its custom domains only.
+        responses: changes of the answers to refused requests, by response type; of a REST API.
     """
 
     kind: str
@@ -104,6 +106,7 @@ class Site:
     cors: Cors | None = None
     preflight_status: int = 204
     has_endpoint: bool = True
+    responses: Mapping[str, GatewayResponse] = field(default_factory=dict, repr=False)
 
     @property
     def is_api(self) -> bool:
@@ -164,10 +167,11 @@ def rest_api(
     stage: str = rest_v1.DEFAULT_STAGE,
     *,
     has_endpoint: bool = True,
+    responses: Mapping[str, GatewayResponse] | None = None,
 ) -> Site:
     """Return a REST API. The routes of its endpoints have the stage ``stage``."""
     find = RouteTable(endpoints, is_rest=True).find
-    return Site(REST_API, names, rest_v1, endpoints, find, stage, has_endpoint=has_endpoint)
+    return Site(REST_API, names, rest_v1, endpoints, find, stage, has_endpoint=has_endpoint, responses=responses or {})
 
 
 def function_url(names: tuple[str, ...], endpoint: Endpoint, *, cors: Cors | None = None) -> Site:

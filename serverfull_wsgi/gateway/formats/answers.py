@@ -42,12 +42,14 @@ class Answer(NamedTuple):
         headers: pairs of name and value, with Content-Length. Values are text without control characters.
         body: the bytes of the body. It is empty for HEAD, 204 and 304.
         reason: the reason, if the function's outcome could not be used; otherwise None.
+        refusal: the reason why the kind answers in the place of the function; otherwise None.
     """
 
     status: int
     headers: Lines
     body: bytes
     reason: Reason | None = None
+    refusal: Refusal | None = None
 
 
 class Refusal(Enum):
@@ -95,7 +97,8 @@ def refused(pages: Mapping[Refusal, Page], refusal: Refusal, request: HttpReques
     if page is None:
         raise ValueError(f"{refusal} is not a refusal of this kind; choose from {', '.join(map(str, pages))}")
     error = [("x-amzn-ErrorType", page.error)] if page.error else []
-    return complete(request, page.status, [("Content-Type", page.content_type), *error], page.body, "", own)
+    lines = [("Content-Type", page.content_type), *error]
+    return complete(request, page.status, lines, page.body, "", own)._replace(refusal=refusal)
 
 
 def failed(outcome: Outcome) -> Reason | None:

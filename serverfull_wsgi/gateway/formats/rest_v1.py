@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from serverfull_wsgi.domain import Outcome
@@ -196,6 +198,18 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     b'{"message":"Missing Authentication Token"}'
     """
     return answers.refused(_PAGES, refusal, request, _ids(context))
+
+
+def refuse_missing(names: Sequence[str], request: HttpRequest, context: RequestContext) -> Answer:
+    """Return the answer to a request without required parameters.
+
+    >>> refuse_missing(["id"], HttpRequest(), CONTEXT).body
+    b'{"message": "Missing required request parameters: [id]"}'
+    """
+    body = json.dumps({"message": f"Missing required request parameters: [{', '.join(names)}]"}).encode()
+    lines = [("Content-Type", "application/json"), ("x-amzn-ErrorType", "BadRequestException")]
+    answer = answers.complete(request, 400, lines, body, "", _ids(context))
+    return answer._replace(refusal=Refusal.BAD_REQUEST)
 
 
 def _ids(context: RequestContext) -> Lines:

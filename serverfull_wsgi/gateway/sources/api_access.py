@@ -7,10 +7,11 @@ from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthoriz
 from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.documents import Document
 from serverfull_wsgi.gateway.sources.resources import Resources
+from serverfull_wsgi.gateway.sources.restrictions import restriction_of
 from serverfull_wsgi.gateway.values import has_transform, texts
 
 
-def condition_of_api(resources: Resources, id: str, document: Document) -> str:
+def condition_of_api(resources: Resources, id: str, properties: Properties, stage: str, document: Document) -> str:
     """Return a condition for all routes of an API that is not supported; an empty text without one."""
     declared = resources.declared(id)
     if "Policy" in declared:
@@ -19,23 +20,9 @@ def condition_of_api(resources: Resources, id: str, document: Document) -> str:
         return "a macro that may add conditions"
     if document.problem:
         return document.problem
-    if _has_mutual_tls(resources, id):
-        return "mutual TLS"
+    if restriction := restriction_of(resources, id, properties, stage):
+        return restriction
     return openapi.unsupported_member(document.members)
-
-
-def _has_mutual_tls(resources: Resources, api: str) -> bool:
-    """Return whether a custom domain with mutual TLS is mapped to an API."""
-    domains = set()
-    for id, properties in resources.of_type("AWS::ApiGateway::DomainName", "AWS::ApiGatewayV2::DomainName"):
-        if "MutualTlsAuthentication" in resources.declared(id):
-            domains |= {id, properties.text("DomainName")}
-    mappings = (("AWS::ApiGateway::BasePathMapping", "RestApiId"), ("AWS::ApiGatewayV2::ApiMapping", "ApiId"))
-    return any(
-        resources.target(id, reference) == api and resources.target(id, "DomainName") in domains
-        for type, reference in mappings
-        for id, _ in resources.of_type(type)
-    )
 
 
 def access_of(resources: Resources, id: str, route: Properties, *, is_rest: bool) -> Access:

@@ -24,6 +24,7 @@ from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources.http_apis import http_apis
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.rest_apis import rest_apis
+from serverfull_wsgi.gateway.sources.restrictions import web_acl_of
 from serverfull_wsgi.gateway.values import has_transform, is_true, listed, mapping
 
 _condition = re.compile(r'"(authenticate-\w+|jwt-validation|source-ip|http-header|query-string)"')  # who may call
@@ -90,13 +91,18 @@ def _condition_of_listeners(resources: Resources, group: str) -> str:
     The text of the resource is searched, so a condition inside of an intrinsic function counts too.
     """
     reference = re.compile(rf'"{group}"|\$\{{{group}\}}')
+    balancers = []
     rules = {id: text for id, text in _texts(resources, "ListenerRule") if reference.search(text)}
     of_rules = {resources.target(id, "ListenerArn") for id in rules}
     for id, text in _texts(resources, "Listener"):
         if reference.search(text):
             rules[id] = text
-        if (id in rules or id in of_rules) and "MutualAuthentication" in resources.declared(id):
-            return f"MutualAuthentication of {id}"
+        if id in rules or id in of_rules:
+            balancers.append(resources.target(id, "LoadBalancerArn"))
+            if "MutualAuthentication" in resources.declared(id):
+                return f"MutualAuthentication of {id}"
+    if acl := web_acl_of(resources, [id for id in balancers if id]):
+        return f"the web ACL of {acl}"
     found = ((id, _condition.search(text)) for id, text in rules.items())
     return next((f"{match[1]} of {id}" for id, match in found if match), "")
 

@@ -29,8 +29,9 @@ def http_apis(resources: Resources) -> Iterator[Site]:
             resources.warn(id, "WebSocket APIs are not served")
             continue
         document = read_document(resources, id, properties, "Body", "BodyS3Location")
-        condition = condition_of_api(resources, id, document)
-        api = CollectedApi(id, False, _stage(resources, id), document, condition)
+        stage = _stage(resources, id)
+        condition = condition_of_api(resources, id, properties, stage.name, document)
+        api = CollectedApi(id, False, stage, document, condition)
         for route_id, route in routes:
             if resources.target(route_id, "ApiId") == id:
                 _add_route(resources, api, route_id, route, integrations)
@@ -67,6 +68,8 @@ def _add_route(
     access = Access(api.condition) if api.condition else access_of(resources, id, route, is_rest=False)
     if not function or (integration and integration.text("IntegrationType") != "AWS_PROXY"):
         access = _NO_FUNCTION
+    if integration and "RequestParameters" in resources.declared(target):
+        access = Access("RequestParameters of the integration")  # the function may trust the headers that they set
     if access.unsupported:
         resources.warn_refused(id, access.unsupported)
     timeout = milliseconds / 1000 if milliseconds else format.TIMEOUT

@@ -97,11 +97,13 @@ def is_dynamic(template: str) -> bool:
 def _headers(parameters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the headers of a response. Headers that HTTP does not allow are left out."""
     headers = {name.removeprefix(_HEADER): value for name, value in parameters.items() if name.startswith(_HEADER)}
-    return tuple(
-        (name, text)
-        for name, text in ((name, static_text(value, name)) for name, value in headers.items())
-        if _token.fullmatch(name) and text.isprintable()
-    )
+    lines = [(name, static_text(value, name)) for name, value in headers.items()]
+    return tuple(line for line in lines if is_header(*line))
+
+
+def is_header(name: str, value: str) -> bool:
+    """Return whether HTTP allows a header with this name and value."""
+    return _token.fullmatch(name) is not None and value.isprintable()
 
 
 def static_text(value: Any, name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from serverfull_wsgi.gateway.access import OPEN, Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import FixedAnswer
+from serverfull_wsgi.gateway.sources import validators
 from serverfull_wsgi.gateway.sources.mocks import NotStatic, access_of_mock, mock_answer
 from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, mapping, texts, whole_number
 
@@ -21,7 +22,6 @@ ANY_METHOD = "x-amazon-apigateway-any-method"
 _INTEGRATION = "x-amazon-apigateway-integration"
 _AUTHORIZER = "x-amazon-apigateway-authorizer"
 _UNSUPPORTED = (  # members of a document, a path or an operation that are or may be conditions for callers
-    "x-amazon-apigateway-request-validator",
     "x-amazon-apigateway-policy",
     "Fn::Transform",
 )
@@ -65,6 +65,9 @@ def routes(document: Mapping[str, Any], *, is_rest: bool) -> Iterator[OpenApiRou
                 continue
             key = "$default" if path in ("$default", "/$default") and not is_rest else f"{name} {path}"
             route = _route(document, key, operation, is_rest)
+            if is_rest:
+                access = route.access.both(validators.of_operation(document, mapping(methods), mapping(operation)))
+                route = route._replace(access=access)
             if unsupported := unsupported_member(document, mapping(document.get("paths")), methods):
                 route = route._replace(access=route.access.both(Access(unsupported)))
             yield route
@@ -99,6 +102,8 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
         return OpenApiRoute(key, access=Access(f"an integration of type {kind!r} without a Lambda function"))
     if unsupported := unsupported_member(operation, integration):
         return OpenApiRoute(key, function, access=Access(unsupported))
+    if "requestParameters" in integration and not is_rest:  # the function may trust the headers that they set
+        return OpenApiRoute(key, function, access=Access("requestParameters of the integration"))
     route = OpenApiRoute(
         key,
         function,

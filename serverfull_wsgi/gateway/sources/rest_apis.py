@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway import sites
 from serverfull_wsgi.gateway.access import Access
 from serverfull_wsgi.gateway.formats import Route, Stage, rest_v1
+from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.sites import Endpoint, Site
+from serverfull_wsgi.gateway.sources import validators
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.mocks import NotStatic, access_of_mock, as_openapi, mock_answer
 from serverfull_wsgi.gateway.sources.resources import Resources
+from serverfull_wsgi.gateway.sources.responses import MEMBERS, document_responses, gateway_response
 from serverfull_wsgi.gateway.values import mapping, texts, whole_number
 
 _STAGE = "prod"  # CDK's name
@@ -26,14 +30,16 @@ def rest_apis(resources: Resources) -> Iterator[Site]:
     for id, properties in resources.of_type("AWS::ApiGateway::RestApi"):
         stage = _stage(resources, id, properties)
         document = read_document(resources, id, properties, "Body", "BodyS3Location")
-        api = CollectedApi(id, True, stage, document, condition_of_api(resources, id, document))
+        condition = condition_of_api(resources, id, properties, stage.name, document)
+        api = CollectedApi(id, True, stage, document, condition)
         for method_id, method in methods:
             if resources.target(method_id, "RestApiId") == id:
                 _add_method(resources, api, method_id, method)
         add_document(resources, api)
         if api.endpoints:
             names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
-            yield sites.rest_api(names, api.endpoints, stage.name, has_endpoint=has_endpoint(properties, document))
+            has_own, responses = has_endpoint(properties, document), _responses(resources, api)
+            yield sites.rest_api(names, api.endpoints, stage.name, has_endpoint=has_own, responses=responses)
 
 
 def _stage(resources: Resources, api: str, properties: Properties) -> Stage:
@@ -63,9 +69,7 @@ def _endpoint(resources: Resources, api: CollectedApi, id: str, method: Properti
     if kind == "MOCK":
         return _mock(resources, api, id, method, key)
     function = resources.function_of(mapping(resources.declared(id).get("Integration")).get("Uri"))
-    access = Access(api.condition) if api.condition else access_of(resources, id, method, is_rest=True)
-    if "RequestValidatorId" in resources.declared(id):
-        access = Access("RequestValidatorId")
+    access = _access(resources, api, id, method)
     if not function or kind != "AWS_PROXY":
         access = Access("an integration without a function of this template")
     if access.unsupported:
@@ -76,8 +80,23 @@ def _endpoint(resources: Resources, api: CollectedApi, id: str, method: Properti
     return Endpoint(Route(key, function, api.stage, operation_name=operation), rest_v1, timeout, access)
 
 
+def _access(resources: Resources, api: CollectedApi, id: str, method: Properties) -> Access:
+    access = access_of(resources, id, method, is_rest=True).both(validators.of_method(resources, id, method))
+    return Access(api.condition).both(access)
+
+
+def _responses(resources: Resources, api: CollectedApi) -> dict[str, GatewayResponse]:
+    """Return the gateway responses of an API: those of its document, and of resources."""
+    responses = document_responses(resources, api.id, api.document)
+    for id, properties in resources.of_type("AWS::ApiGateway::GatewayResponse"):
+        if resources.target(id, "RestApiId") == api.id:
+            type, members = properties.text("ResponseType"), {name: properties.value(name) for name in MEMBERS}
+            responses[type] = gateway_response(type, members, partial(resources.warn, id))
+    return responses
+
+
 def _mock(resources: Resources, api: CollectedApi, id: str, method: Properties, key: str) -> Endpoint:
-    access, fixed = Access(api.condition).both(access_of(resources, id, method, is_rest=True)), None
+    access, fixed = _access(resources, api, id, method), None
     try:
         fixed = mock_answer(as_openapi(mapping(method.value("Integration"))))
     except NotStatic as reason:

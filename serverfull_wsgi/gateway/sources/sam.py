@@ -24,6 +24,7 @@ from serverfull_wsgi.gateway import sites
 from serverfull_wsgi.gateway.access import OPEN, Access
 from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage, function_url, rest_v1
+from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import openapi
@@ -32,7 +33,10 @@ from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.mocks import access_of_mock
 from serverfull_wsgi.gateway.sources.preflights import preflights
 from serverfull_wsgi.gateway.sources.resources import Resources
+from serverfull_wsgi.gateway.sources.responses import document_responses, gateway_responses
+from serverfull_wsgi.gateway.sources.restrictions import restriction_of
 from serverfull_wsgi.gateway.sources.sam_access import IAM, access_of
+from serverfull_wsgi.gateway.sources.validators import of_event
 from serverfull_wsgi.gateway.values import has_transform, mapping, texts
 
 REST, HTTP = "AWS::Serverless::Api", "AWS::Serverless::HttpApi"
@@ -109,7 +113,8 @@ class SamSites:
             binary_media_types=[each.replace("~1", "/") for each in texts(binary)],
         )
         document = read_document(self._resources, id, properties, "DefinitionBody", "DefinitionUri")
-        return _Api(id, type == REST, stage, document, properties=properties)
+        restriction = restriction_of(self._resources, id, properties, stage.name)
+        return _Api(id, type == REST, stage, document, restriction, properties=properties)
 
     def _add_document(self, api: _Api) -> None:
         """Add the routes of the OpenAPI document of an API. Its conditions and those of the API's Auth must be met."""
@@ -120,7 +125,7 @@ class SamSites:
             route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
             method, _, _ = found.key.partition(" ")
             access = found.access.both(access_of(api.properties, is_rest=is_rest, method=method))
-            access = access_of_mock(access) if found.fixed else access
+            access = Access(api.condition).both(access_of_mock(access) if found.fixed else access)
             if access.unsupported:
                 self._resources.warn_refused(api.id, access.unsupported, f"DefinitionBody, {found.key}")
             endpoint = Endpoint(route, format, found.timeout or format.TIMEOUT, access, found.fixed)
@@ -152,6 +157,9 @@ class SamSites:
         format = api.format(properties.text(f"{path}.PayloadFormatVersion") or "2.0")
         timeout = (properties.number(f"{path}.TimeoutInMillis") or 0) / 1000
         access = access_of(api.properties, properties, path, is_rest=type == REST, method=key.partition(" ")[0])
+        if api.is_rest:
+            access = access.both(of_event(properties, path))
+        access = access.both(Access(api.condition))
         of_document = api.endpoints.get(key)
         access = access.both(api.of_document if of_document is None else of_document.access)
         if access.unsupported:
@@ -197,11 +205,23 @@ class SamSites:
         has_own = has_endpoint(api.properties, api.document)
         if api.is_rest:
             access = access_of(api.properties, is_rest=True, method="OPTIONS").both(api.of_document)
-            of_cors = preflights(api.properties.value("Cors"), api.endpoints, api.stage, access_of_mock(access))
-            return sites.rest_api(names, {**of_cors, **api.endpoints}, api.stage.name, has_endpoint=has_own)
+            access = access_of_mock(access).both(Access(api.condition))
+            of_cors = preflights(api.properties.value("Cors"), api.endpoints, api.stage, access)
+            return sites.rest_api(
+                names,
+                {**of_cors, **api.endpoints},
+                api.stage.name,
+                has_endpoint=has_own,
+                responses=self._responses(api),
+            )
         configured = api.properties.value("CorsConfiguration")
         cors = parse_cors(configured) or parse_cors(api.document.members.get("x-amazon-apigateway-cors"))
         return sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
+
+    def _responses(self, api: _Api) -> dict[str, GatewayResponse]:
+        value = api.properties.value("GatewayResponses")
+        own = gateway_responses(value, lambda text: self._resources.warn(api.id, text, "GatewayResponses"))
+        return {**document_responses(self._resources, api.id, api.document), **own}
 
 
 def _key(type: str, method: str, path: str) -> str | None:

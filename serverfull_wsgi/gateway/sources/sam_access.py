@@ -41,21 +41,17 @@ def access_of(
         method: the method of the route. OPTIONS has the defaults of the API too, unless
             ``AddDefaultAuthorizerToCorsPreflight`` or ``AddApiKeyRequiredToCorsPreflight`` is false.
     """
-    of_api, own, model = api.mapping("Auth"), {}, {}
-    if event is not None:
-        own, model = event.mapping(f"{path}.Auth"), event.mapping(f"{path}.RequestModel")
+    of_api, own = api.mapping("Auth"), {} if event is None else event.mapping(f"{path}.Auth")
     if (
         api.has_problem("Properties")
         or api.has_problem("Auth")
         or (event is not None and event.has_problem(f"{path}.Auth"))
     ):
         return Access("an Auth that cannot be resolved")
-    if any(map(has_transform, (api.mapping("Auth"), own, model))) or api.value("Fn::Transform"):
+    if has_transform(of_api) or has_transform(own) or api.value("Fn::Transform"):
         return Access("a macro that may add conditions")
     if "ResourcePolicy" in of_api or "ResourcePolicy" in own:
         return Access("ResourcePolicy")
-    if {"ValidateBody", "ValidateParameters"} & model.keys() or (event and event.has_problem(f"{path}.RequestModel")):
-        return Access("the validation of RequestModel")
     if "MutualTlsAuthentication" in api.mapping("Domain") or api.has_problem("Domain"):
         return Access("mutual TLS")
     if method == "OPTIONS":

@@ -6,6 +6,7 @@ from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.gateway.sites import Site
 from serverfull_wsgi.gateway.sources.cloudformation import cloudformation_sites
 from serverfull_wsgi.gateway.sources.domains import TemplateDomains
+from serverfull_wsgi.gateway.sources.ignored import warn_ignored
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.sam import SamSites
 from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID
@@ -32,6 +33,7 @@ class TemplateSites:
         sam = SamSites(resources)
         self.sites: list[Site] = [*sam.sites, *cloudformation_sites(resources)]
         self.domains = TemplateDomains(resources, self.sites, sam.properties)
+        warn_ignored(resources, sam.properties)
         mapped = {mapping.site.names[0] for mapping in self.domains.mappings}
         for site in self.sites:
             if not site.has_endpoint and site.names[0] not in mapped:

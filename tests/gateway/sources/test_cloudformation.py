@@ -8,6 +8,7 @@ pytest.importorskip("yaml")
 
 from serverfull_wsgi import ConfigurationError, SamFetcher
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.sources.templates import TemplateSites
 
 pytestmark = pytest.mark.quick
@@ -215,6 +216,69 @@ def test_conditions_of_a_method(sites_of):
     assert site.endpoints["GET /pets/{id}"].access == Access("", expected)
 
 
+PARAMETERS = {
+    "method.request.querystring.color": True,
+    "method.request.header.X-Flag": "true",
+    "method.request.header.X-Other": False,
+    "method.request.path.id": True,
+}
+MODELS = {"application/json": "Pet"}
+REQUIRED = (("querystring", "color"), ("header", "X-Flag"))
+
+
+@pytest.mark.parametrize(
+    ("checks", "models", "access"),
+    [
+        ({"ValidateRequestParameters": True}, MODELS, (("querystring", "color"), ("header", "X-Flag"))),
+        (
+            {"ValidateRequestParameters": True, "ValidateRequestBody": True},
+            {},
+            (("querystring", "color"), ("header", "X-Flag")),
+        ),
+        ({"ValidateRequestBody": False}, MODELS, ()),
+        ({"ValidateRequestBody": True}, MODELS, None),
+        ({"ValidateRequestParameters": ref("Nothing")}, {}, None),
+    ],
+)
+def test_a_validator_checks_the_required_parameters(checks, models, access, sites_of):
+    validator = resource("ApiGateway::RequestValidator", RestApiId=ref("Rest"), **checks)
+    checked = method(RequestValidatorId=ref("V"), RequestParameters=PARAMETERS, RequestModels=models)
+    (site,) = sites_of(**rest_api(Method=checked, V=validator)).sites
+    found = site.endpoints["GET /pets/{id}"].access
+    assert found.unsupported if access is None else found == Access(required=access)
+
+
+def test_gateway_responses_of_resources_and_of_the_document_change_refusals(sites_of):
+    response = resource(
+        "ApiGateway::GatewayResponse",
+        RestApiId=ref("Rest"),
+        ResponseType="DEFAULT_4XX",
+        StatusCode="499",
+        ResponseParameters={"gatewayresponse.header.A": "'1'", "gatewayresponse.header.B": "context.x"},
+        ResponseTemplates={"application/json": "{}"},
+    )
+    body = {"x-amazon-apigateway-gateway-responses": {"DEFAULT_5XX": {"statusCode": 599}}}
+    found = sites_of(**rest_api(Response=response, Rest=resource("ApiGateway::RestApi", Body=body)))
+    assert found.sites[0].responses == {
+        "DEFAULT_4XX": GatewayResponse(499, (("A", "1"),), template="{}"),
+        "DEFAULT_5XX": GatewayResponse(599),
+    }
+    assert "the header 'B' of DEFAULT_4XX is left out" in "\n".join(found.warnings)
+
+
+MAPPED = resource(
+    "ApiGatewayV2::Integration",
+    ApiId=ref("Api"),
+    IntegrationType="AWS_PROXY",
+    IntegrationUri=arn("Pets"),
+    RequestParameters={"overwrite:header.x-user": "$context.authorizer.user"},
+)
+
+
+def test_parameters_of_an_integration_of_an_http_api_refuse(sites_of):
+    assert sites_of(**http_api(Integration=MAPPED)).sites[0].endpoints["GET /pets"].access.unsupported
+
+
 REFUSED_METHODS = [
     {"Method": method(Integration={"Type": "MOCK"})},
     {"Method": method(AuthorizationType="COGNITO_USER_POOLS", AuthorizerId=ref("Auth"))},
@@ -328,6 +392,10 @@ def test_a_target_group_with_a_function_is_a_load_balancer(sites_of):
 GROUP = resource("ElasticLoadBalancingV2::TargetGroup", TargetType="lambda", Targets=[{"Id": arn("Pets")}])
 
 
+def acl(target):
+    return resource("WAFv2::WebACLAssociation", ResourceArn=target, WebACLArn="arn")
+
+
 def forward(*first, group="Group"):
     return [*({"Type": type} for type in first), {"Type": "forward", "TargetGroupArn": ref(group)}]
 
@@ -348,6 +416,7 @@ def rule(*fields, actions=None, **more):
         {"Rule": rule("path-pattern", actions=forward("authenticate-cognito"))},
         {"Rule": rule("path-pattern", "source-ip")},
         {"Rule": rule("http-header")},
+        {"Listener": listener(LoadBalancerArn=ref("Balancer")), "Acl": acl(ref("Balancer"))},
         {"Listener": listener(MutualAuthentication={"Mode": "verify"})},
         {"Listener": listener(group="Other", MutualAuthentication={}), "Rule": rule(ListenerArn=ref("Listener"))},
         {

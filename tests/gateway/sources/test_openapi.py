@@ -98,6 +98,38 @@ def authorizer(**members):
     return {"x": {**AUTHORIZER, "x-amazon-apigateway-authorizer": {**TOKEN, **members}}}
 
 
+VALIDATORS = {
+    "x-amazon-apigateway-request-validators": {
+        "all": {"validateRequestBody": True, "validateRequestParameters": True},
+        "body": {"validateRequestBody": True, "validateRequestParameters": False},
+    }
+}
+PARAMETERS = [
+    {"in": "query", "name": "color", "required": True},
+    {"in": "header", "name": "X-Flag", "required": True},
+    {"in": "header", "name": "X-Other"},
+    {"in": "path", "name": "id", "required": True},
+    {"$ref": "#/components/parameters/size"},
+]
+COMPONENTS = {"components": {"parameters": {"size": {"in": "query", "name": "size", "required": True}}}}
+REQUIRED = (("querystring", "color"), ("header", "X-Flag"), ("querystring", "size"))
+
+
+@pytest.mark.parametrize(("name", "required"), [("all", REQUIRED), ("body", ()), (None, ())])
+def test_a_validator_checks_the_required_parameters(name, required):
+    own = {} if name is None else {"x-amazon-apigateway-request-validator": name}
+    for of_operation, of_document in ((own, {}), ({}, own)):
+        route = read(proxy(parameters=PARAMETERS, **of_operation), **VALIDATORS, **COMPONENTS, **of_document)
+        assert route.access == Access(required=required)
+
+
+def test_parameters_of_an_integration_of_an_http_api_refuse():
+    parameters = {"requestParameters": {"overwrite:header.x-user": "$context.authorizer.user"}}
+    operation = {"x-amazon-apigateway-integration": {**PROXY, **parameters}}
+    assert read(operation, is_rest=False).access.unsupported
+    assert read(operation, is_rest=True).access == Access()
+
+
 REFUSED = [  # operation, document
     ("nothing", {}),
     ({}, {}),
@@ -119,6 +151,10 @@ REFUSED = [  # operation, document
     (proxy(), {"x-amazon-apigateway-policy": {}}),
     (proxy(), {"x-amazon-apigateway-request-validator": "all"}),
     (proxy(**{"x-amazon-apigateway-request-validator": "all"}), {}),
+    (proxy(**{"x-amazon-apigateway-request-validator": "all", "requestBody": {}}), VALIDATORS),
+    (proxy(**{"x-amazon-apigateway-request-validator": "all", "parameters": [{"in": "body"}]}), VALIDATORS),
+    (proxy(**{"x-amazon-apigateway-request-validator": "all", "parameters": [{"$ref": "#/parameters/x"}]}), VALIDATORS),
+    (proxy(**{"x-amazon-apigateway-request-validator": "all", "parameters": ["x"]}), VALIDATORS),
 ]
 
 
