@@ -69,6 +69,23 @@ class Access(NamedTuple):
     token: JwtAuthorizer | None = None
     required: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def text(self) -> str:
+        """Return the conditions in words, for a list of routes: empty if every caller may use the route.
+
+        >>> Access(needs_api_key=True, needs_signature=True).text
+        'API key, IAM'
+        """
+        if self.unsupported:
+            return "refused"
+        conditions = {
+            "API key": self.needs_api_key,
+            "IAM": self.needs_signature,
+            "JWT": self.token,
+            f"authorizer {self.authorizer.function}" if self.authorizer else "": self.authorizer,
+        }
+        return ", ".join(name for name, is_set in conditions.items() if is_set)
+
     def both(self, other: Access) -> Access:
         """Return the conditions of both."""
         problem = self.unsupported or other.unsupported

@@ -13,7 +13,7 @@ from serverfull_wsgi.auth.sigv4.verifier import Verified, Verifier
 from serverfull_wsgi.errors import AccessDeniedException
 from serverfull_wsgi.gateway.formats import Answer, HttpRequest, Refusal, RequestContext, http_v2
 from serverfull_wsgi.gateway.gateway import Gateway, new_context
-from serverfull_wsgi.gateway.locations import Location, Locations, shown
+from serverfull_wsgi.gateway.locations import Location, Locations, route_lines
 from serverfull_wsgi.gateway.requests import Networks, request_of
 from serverfull_wsgi.gateway.sites import Site
 from serverfull_wsgi.server_exits import raised_by_server
@@ -78,9 +78,9 @@ class SiteServer:
         return self._root is not None
 
     def urls(self, origin: str) -> list[str]:
-        """Return a line for each route: its method and its URL below ``origin``, such as ``http://127.0.0.1:8080``."""
+        """Return the `route_lines` of all routes, with URLs below ``origin``, such as ``http://127.0.0.1:8080``."""
         if self._root is not None:
-            return [f"{method} {origin}{path}" for method, path in map(shown, self._root.endpoints)]
+            return list(route_lines(origin, self._root.endpoints))
         return [] if self._locations is None else self._locations.urls(origin)
 
     def respond(self, location: Location, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

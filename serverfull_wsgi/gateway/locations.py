@@ -19,18 +19,19 @@ has no stage in the path under its Host, and the segment ``$default`` in the oth
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.gateway.domains import Domains
 from serverfull_wsgi.gateway.formats import alb, function_url, http_v2, rest_v1
-from serverfull_wsgi.gateway.sites import Format, Site
+from serverfull_wsgi.gateway.sites import Endpoint, Format, Site
 
 FORMS = ("hosts", "paths")
 
 _host = re.compile(r"([^.:]+)\.(execute-api|lambda-url)\.", re.IGNORECASE)
+_address = re.compile(r"\A(\[[^]]*\]|[\d.]+)(?=:|\Z)")
 _path = re.compile(r"/_aws/(execute-api|lambda-url|elb)/([^/]+)(/[^/]*)?")
 _SERVICES = {"REST API": "execute-api", "HTTP API": "execute-api", "function URL": "lambda-url", "load balancer": "elb"}
 _FORMATS: dict[str, Format] = {"execute-api": http_v2, "lambda-url": function_url, "elb": alb}
@@ -101,23 +102,20 @@ class Locations:
         return None
 
     def urls(self, origin: str) -> list[str]:
-        """Return a line for each route: its method and its URL below ``origin``, such as ``http://127.0.0.1:8080``."""
-        return [
-            f"{method} {start}{path}"
-            for start, site in self._starts(origin)
-            for method, path in map(shown, site.endpoints)
-        ]
+        """Return the `route_lines` of all sites, with URLs below ``origin``, such as ``http://127.0.0.1:8080``."""
+        return [line for start, site in self._starts(origin) for line in route_lines(start, site.endpoints)]
 
     def _starts(self, origin: str) -> Iterator[tuple[str, Site]]:
         """Yield the beginning of the URLs of each site, in each form that is served."""
         scheme, _, authority = origin.rpartition("://")
         port = re.search(r":\d*\Z", authority)
+        domain = _address.sub("localhost", authority)  # no name can stand before an address
         for (service, name), site in self._sites.items():
             if name != site.names[0].lower() or not site.has_endpoint:
                 continue
             if "hosts" in self._forms and service != "elb":
                 in_path = f"/{site.stage}" if site.stage else ""
-                yield f"{scheme}://{site.names[0]}.{service}.{authority}{in_path}", site
+                yield f"{scheme}://{site.names[0]}.{service}.{domain}{in_path}", site
             if "paths" in self._forms:
                 stage = f"/{site.stage or '$default'}" if service == "execute-api" else ""
                 yield f"{origin}/_aws/{service}/{site.names[0]}{stage}", site
@@ -142,11 +140,9 @@ class Locations:
         return Location(site, slash + rest or "/", format)
 
 
-def shown(key: str) -> tuple[str, str]:
-    """Return method and path of a route key for a list of URLs.
-
-    >>> shown("GET /pets/{id}"), shown("$default")
-    (('GET', '/pets/{id}'), ('ANY', '/{proxy+}'))
-    """
-    method, _, path = key.partition(" ")
-    return (method, path) if path else ("ANY", "/{proxy+}")
+def route_lines(start: str, endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
+    """Yield a line for each route: its method, its URL, which begins with ``start``, and its conditions."""
+    for key, endpoint in endpoints.items():
+        method, _, path = ("ANY /{proxy+}" if key == "$default" else key).partition(" ")
+        conditions = endpoint.access.text
+        yield f"{method} {start}{path}" + (f" ({conditions})" if conditions else "")

@@ -495,7 +495,7 @@ def test_serve_lists_the_routes_of_a_front_and_those_without_a_function(tmp_path
     argv = ["-m", "serverfull_wsgi", "serve", "--app", "shop:front"]
     with running(Server(argv, tmp_path / "log", port=port, cwd=tmp_path, env=environ, ready="/pets/7")) as server:
         lines = [f"    GET {server.url}/pets/{{id}}", f"    ANY {server.url}/{{proxy+}}"]
-        assert "\n".join(["serving these routes to every caller:", *lines]) in server.output()
+        assert "\n".join(["serving these routes, to every caller if no condition is given:", *lines]) in server.output()
         assert "there is no function 'pte': requests to $default of routes" in server.output()
 
 

@@ -158,9 +158,9 @@ def test_a_disabled_endpoint_is_forbidden(client, host, path):
 def test_the_urls_of_hosts_paths_and_domains_are_listed(client):
     lines = client.application.urls("http://127.0.0.1:8080")
     assert lines == [
-        "ANY http://shop.execute-api.127.0.0.1:8080/dev/{proxy+}",
+        "ANY http://shop.execute-api.localhost:8080/dev/{proxy+}",
         "ANY http://127.0.0.1:8080/_aws/execute-api/shop/dev/{proxy+}",
-        "ANY http://web.execute-api.127.0.0.1:8080/dev/{proxy+}",
+        "ANY http://web.execute-api.localhost:8080/dev/{proxy+}",
         "ANY http://127.0.0.1:8080/_aws/execute-api/web/dev/{proxy+}",
         "ANY http://rest.example:8080/shop/v1/{proxy+}",
         "ANY http://staged.example:8080/shop/dev/{proxy+}",

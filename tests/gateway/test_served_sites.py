@@ -188,6 +188,20 @@ def test_each_route_has_a_line_with_its_url(served):
     assert "ANY http://127.0.0.1:8080/_aws/lambda-url/Pets/{proxy+}" in lines
 
 
+def test_the_line_of_a_route_names_the_conditions_for_its_callers(served):
+    lines = served(SERVERFULL_FRONT="paths").application.sites.urls("")
+    assert "GET /_aws/execute-api/ServerlessRestApi/Prod/keyed (API key)" in lines
+    assert "ANY /_aws/lambda-url/Private/{proxy+} (IAM)" in lines
+    assert "GET /_aws/execute-api/ServerlessHttpApi/$default/locked (refused)" in lines
+    assert "ANY /_aws/lambda-url/Pets/{proxy+}" in lines
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost:8080"])
+def test_the_url_of_a_host_can_be_resolved(origin, served):
+    application = served(SERVERFULL_FRONT="hosts", SERVERFULL_ROUTES="GET /r=echo").application
+    assert "GET http://routes.execute-api.localhost:8080/r" in application.sites.urls(origin)
+
+
 def test_routes_without_the_setting_for_sites_are_warned_about(served, capsys):
     served(SERVERFULL_ROUTES="GET /r=echo", SERVERFULL_ALB="web=echo")
     output = capsys.readouterr().out

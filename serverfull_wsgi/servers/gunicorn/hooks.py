@@ -202,7 +202,10 @@ def log_urls(wsgi: object, listeners: Sequence[object]) -> None:
     if isinstance(routes, HasRoutes):
         urls = routes.urls(origin)
         more = [f"and {len(urls) - SHOWN_URLS} more"] if len(urls) > SHOWN_URLS else []
-        LOGGER.info("%s", "\n".join(["serving these routes to every caller:", *urls[:SHOWN_URLS], *more]))
+        LOGGER.info(
+            "%s",
+            "\n".join(["serving these routes, to every caller if no condition is given:", *urls[:SHOWN_URLS], *more]),
+        )
 
 
 def _log_functions(application: Application, base: str, origin: str) -> None:
