@@ -11,17 +11,16 @@ import argparse
 import re
 import shutil
 import sys
-import time
 from contextlib import ExitStack
 from importlib.util import find_spec
 from statistics import median
 from typing import NamedTuple
 
-from bench import load, peers
-from bench.events import EVENTS
+from bench import load
+from bench.events import EVENTS, SIZES
+from bench.peers import PEERS, Peer
 from bench.servers import PATH, ROOT, running
 
-BARE, OURS = "bench.apps:bare", "serverfull_wsgi:app"
 GUNICORN = ("-m", "gunicorn", "{application}", "--bind", "127.0.0.1:{port}", "--no-control-socket")
 GRANIAN = (*GUNICORN, "--worker-class", "serverfull_wsgi.workers.GranianWorker", "--threads", "64")
 SERVERS = {  # Python's arguments, by the server's name in the table
@@ -37,26 +36,59 @@ PAGE = ROOT / "docs/performance.md"
 MARKS = "<!-- compared: python -m bench.compare --write -->", "<!-- end of compared -->"
 
 
-class Figure(NamedTuple):
-    """A ratio over the rounds."""
+class Site(NamedTuple):
+    """An application under a WSGI server.
 
-    ratios: list
+    Args:
+        argv: Python's arguments, one of `SERVERS`.
+        application: gunicorn's name of the application.
+        environ: further variables of the server.
+        path: the path to which an event is posted.
+        headers: further header fields of each request.
+    """
+
+    argv: tuple
+    application: str
+    environ: dict = {}  # noqa: RUF012  (never changed)
+    path: str = PATH
+    headers: dict = {}  # noqa: RUF012  (never changed)
+
+
+ENVIRON = {"SERVERFULL_EVENTS": "memory", "SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo"}
+
+
+def bare_on(argv):
+    return Site(argv, "bench.apps:bare")
+
+
+def ours_on(argv, **environ):
+    return Site(argv, "serverfull_wsgi:app", {**ENVIRON, **environ})
+
+
+class Figure(NamedTuple):
+    """A figure over the rounds: a ratio in each."""
+
+    values: list
+
+    @property
+    def median(self):
+        return median(self.values)
 
     def __str__(self):
-        return f"{median(self.ratios):.2f} ({min(self.ratios):.2f} to {max(self.ratios):.2f})"
+        return f"{self.median:.2f} ({min(self.values):.2f} to {max(self.values):.2f})"
 
 
 def main():
     options = _options()
     servers = {name: argv for name, argv in SERVERS.items() if _is_chosen(name, options.servers) and _is_there(name)}
-    others = [name for name in peers.PEERS if _is_chosen(name, options.peers) and peers.is_installed(name)]
+    others = [peer for peer in PEERS.values() if _is_chosen(peer.name, options.peers) and peer.is_installed]
     try:
         text = "\n".join(_tables(servers, others, options))
     except RuntimeError as error:
         sys.exit(f"bench.compare: {error}")
     print(text)
     if options.write:
-        _write(text)
+        write(text, MARKS)
 
 
 def _options():
@@ -65,7 +97,9 @@ def _options():
     parser.add_argument(
         "--peers", default="", help="names of installed peers, by commas (default: all); see bench.peers"
     )
-    parser.add_argument("--sizes", default=",".join(EVENTS), help=f"events (default: {', '.join(EVENTS)})")
+    parser.add_argument(
+        "--sizes", default=",".join(EVENTS), help=f"events: {', '.join(SIZES)} (default: {', '.join(EVENTS)})"
+    )
     parser.add_argument("--connections", type=int, default=16, help="connections (default: 16)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds over all servers (default: 5)")
     parser.add_argument("--seconds", type=int, default=3, help="seconds of load in each round (default: 3)")
@@ -90,62 +124,60 @@ def _is_there(name):
 
 def _tables(servers, others, options):
     """Yield the lines of both tables."""
-    sizes = [size for size in EVENTS if size in options.sizes.split(",")]
+    sizes = [size for size in SIZES if size in options.sizes.split(",")]
     yield f"| server | {' | '.join(f'{size} over bare' for size in sizes)} | CPU of a {sizes[0]} call, µs: bare, ours |"
     yield "|---|" + "---|" * (len(sizes) + 1)
     for name, argv in servers.items():
-        rates = {size: _rates({"bare": (argv, BARE), "ours": (argv, OURS)}, EVENTS[size], options) for size in sizes}
-        ratios = [str(_ratios(rates[size]["ours"], rates[size]["bare"])) for size in sizes]
+        both = {"bare": bare_on(argv), "ours": ours_on(argv)}
+        rates = {size: rates_of(both, SIZES[size], options) for size in sizes}
+        ratios = [str(over(rates[size]["ours"], rates[size]["bare"])) for size in sizes]
         bare, ours = (_cpu(rates[sizes[0]][contender]) for contender in ("bare", "ours"))
         yield f"| {name} | {' | '.join(ratios)} | {bare:.0f}, {ours:.0f} |"
     if others:
         yield ""
         yield f"| peer, {sizes[0]} | requests over ours on {REFERENCE} |"
         yield "|---|---|"
-        contenders = {"ours": (SERVERS[REFERENCE], OURS), **{name: name for name in others}}
-        rates = _rates(contenders, EVENTS[sizes[0]], options)
-        for name in others:
-            yield f"| {name} | {_ratios(rates[name], rates['ours'])} |"
+        contenders = {"ours": ours_on(SERVERS[REFERENCE]), **{peer.name: peer for peer in others}}
+        rates = rates_of(contenders, SIZES[sizes[0]], options)
+        for peer in others:
+            yield f"| {peer.name} | {over(rates[peer.name], rates['ours'])} |"
 
 
-def _rates(contenders, event, options):
-    """Return the rates of each contender, one for each round. All run at once, and one after the other is loaded."""
+def rates_of(contenders, event, options):
+    """Return the rates of each contender, one for each round. All run at once, and one after the other is loaded.
+
+    Args:
+        contenders: a `Site` or a `Peer` by name.
+        event: the event that is posted.
+        options: ``connections``, ``rounds``, and the ``seconds`` of load in each round.
+    """
     with ExitStack() as stack:
         started = {name: stack.enter_context(_start(contender)) for name, contender in contenders.items()}
         for server in started.values():
             server.wait(event)
-            load.run(server, event, options.connections, 1, server.headers)  # a warm-up
+            load.warm_up(server, event, options.connections)
         rates = {name: [] for name in started}
         for _ in range(options.rounds):
             for name, server in started.items():
                 rates[name].append(load.run(server, event, options.connections, options.seconds, server.headers))
-                time.sleep(0.1)
         return rates
 
 
 def _start(contender):
-    """Return the context in which a server of ours, or a peer, runs."""
-    if isinstance(contender, str):
-        peer = peers.PEERS[contender]
-        return running(
-            lambda port: peers.command(contender, port),
-            path=peer.path,
-            cwd=peers.FOLDER / contender,
-            prepare=peer.prepare,
-            headers=peer.headers,
-        )
-    argv, application = contender
-    environ = {
-        "SERVERFULL_EVENTS": "memory",
-        "SERVERFULL_FUNCTIONS": "echo=bench.handlers.echo",
-    }
-    words = [sys.executable, *argv]
-    return running(
-        lambda port: ([word.format(application=application, port=port) for word in words], environ), path=PATH
-    )
+    """Return the context in which an application or a peer runs."""
+    path, headers = contender.path, contender.headers
+    if isinstance(contender, Peer):
+        return running(contender.start, path=path, headers=headers, cwd=contender.folder, prepare=contender.prepare)
+    words = [sys.executable, *contender.argv]
+
+    def command(port):
+        return [word.format(application=contender.application, port=port) for word in words], contender.environ
+
+    return running(command, path=path, headers=headers)
 
 
-def _ratios(ours, others):
+def over(ours, others):
+    """Return the requests per second of one contender over those of another, round by round."""
     return Figure([our.per_second / other.per_second for our, other in zip(ours, others, strict=True)])
 
 
@@ -154,12 +186,13 @@ def _cpu(rates):
     return median(1e6 / rate.per_cpu_second for rate in rates)
 
 
-def _write(text):
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
+def write(text, marks):
+    """Replace the text between two lines of docs/performance.md."""
+    before, _, rest = PAGE.read_text().partition(marks[0])
+    _, _, after = rest.partition(marks[1])
     if not after:
-        sys.exit(f"{PAGE} has no lines {' and '.join(MARKS)}")
-    PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
+        sys.exit(f"{PAGE} has no lines {' and '.join(marks)}")
+    PAGE.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The two events that the benchmarks send: 20 bytes, and 10 KB with every kind of JSON value."""
+"""The events that the benchmarks send: 20 bytes, 10 KB and 1 MB; the large ones have every kind of JSON value."""
 
 import json
 
@@ -16,4 +16,6 @@ def _order(number):
 
 SMALL = json.dumps({"greet": "Hello ."}).encode()
 LARGE = json.dumps({"orders": [_order(number) for number in range(1000, 1082)]}).encode()
+HUGE = json.dumps({"orders": [_order(number) for number in range(1000, 9200)]}).encode()
 EVENTS = {"20 B": SMALL, "10 KB": LARGE}
+SIZES = {**EVENTS, "1 MB": HUGE}

@@ -1,19 +1,27 @@
-"""Microseconds of a routed HTTP request over a direct Invoke of the same function: python -m bench.gateway."""
+"""Microseconds of a routed HTTP request over a direct Invoke of the same function: python -m bench.gateway.
+
+The second part compares requests per second with the installed peers that serve function URLs or HTTP APIs: MiniStack
+and serverless-offline, which `bench.peers` installs.
+"""
 
 import argparse
 import contextlib
 import json
 import os
 import platform
+import shutil
+import sys
 from io import BytesIO
 from statistics import median
 from time import perf_counter
 
+from bench.compare import REFERENCE, SERVERS, Site, over, rates_of
 from bench.inprocess import boto3_environ, call
+from bench.peers import ROUTED
 from serverfull_wsgi import Application, StaticFetcher
 from serverfull_wsgi.front import Front, Route
 from serverfull_wsgi.gateway.formats import Route as FormatRoute
-from serverfull_wsgi.gateway.formats import function_url, http_v1, http_v2, rest_v1
+from serverfull_wsgi.gateway.formats import function_url, http_v1, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.sites import Endpoint, http_api, rest_api
@@ -26,9 +34,21 @@ RESULT = {"statusCode": 200, "headers": {"content-type": "application/json"}, "b
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1000, help="rounds in turn (default: 1000)")
-    rounds = parser.parse_args().rounds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=1000, help="turns in one process (default: 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds over the servers (default: 5)")
+    parser.add_argument("--seconds", type=int, default=3, help="seconds of load in each round (default: 3)")
+    parser.add_argument("--connections", type=int, default=16, help="connections (default: 16)")
+    options = parser.parse_args()
+    _show(measure(options.turns), options.turns)
+    try:
+        _show_peers(options)
+    except RuntimeError as error:
+        sys.exit(f"bench.gateway: {error}")
+
+
+def measure(turns):
+    """Return the microseconds of a call by kind, one for each turn. ``Invoke`` is the direct call."""
     application = Application(StaticFetcher({"web": lambda event, context: RESULT}))
     dispatcher = application.dispatcher
 
@@ -45,21 +65,40 @@ def main():
         "REST API": served(rest_api(("a",), {route.key: Endpoint(route, rest_v1)})),
         "function URL": served(url_site(("web",), Endpoint(route, function_url))),
     }
-    assert http_v2.TIMEOUT
     times = {name: [] for name in runs}
     with open(os.devnull, "w") as devnull, contextlib.redirect_stdout(devnull):
         LOGGER.setLevel("WARNING")
-        for _ in range(rounds):
+        for _ in range(turns):
             for name, wsgi in runs.items():
                 times[name].append(_timed(wsgi, name))
     application.close()
+    return times
+
+
+def _show(times, turns):
     base = min(times["Invoke"])
     print(
-        f"Python {platform.python_version()}; a body of 1 KB, microseconds a call, best (median) of {rounds} x {CALLS}"
+        f"Python {platform.python_version()}; a body of 1 KB, microseconds a call, best (median) of {turns} x {CALLS}"
     )
     for name, each in times.items():
         over = "" if name == "Invoke" else f"  {min(each) - base:+6.1f} over Invoke"
         print(f"{name:32} {min(each):6.1f} ({median(each):6.1f}){over}")
+
+
+def _show_peers(options):
+    others = {peer.name: peer for peer in ROUTED.values() if peer.is_installed}
+    if not others or not shutil.which("wrk"):
+        return
+    rates = rates_of({"ours": routed_on(SERVERS[REFERENCE]), **others}, BODY, options)
+    print(f"\nrequests of a route over ours on {REFERENCE}; a body of 1 KB, {options.connections} connections")
+    for name in others:
+        print(f"{name:32} {over(rates[name], rates['ours'])}")
+
+
+def routed_on(argv):
+    """Return an API with the route ``POST /web`` under a server."""
+    functions = {"SERVERFULL_FUNCTIONS": "web=bench.handlers.web", "SERVERFULL_ROUTES": "POST /web=web"}
+    return Site(argv, "serverfull_wsgi.front:app", {"SERVERFULL_EVENTS": "memory", **functions}, "/web")
 
 
 def _timed(wsgi, name):

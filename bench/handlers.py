@@ -6,6 +6,11 @@ def echo(event, context):
     return event
 
 
+def web(event, context):
+    """Return the body of a request to a route: for HTTP APIs and function URLs."""
+    return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": event["body"]}
+
+
 def http_echo(request):
     """Return the event: for functions-framework, which passes Flask's request."""
     return request.get_json()

@@ -34,11 +34,18 @@ def run(server, event, connections, seconds, headers=None):
     """Return the rate of ``server`` under load from ``connections`` for ``seconds``.
 
     Raises:
-        RuntimeError: if a request failed.
+        RuntimeError: if a request failed, or none was answered.
     """
     cpu_before = server.cpu()
     requests, duration = _wrk(server.url, event, connections, seconds, headers or {})
+    if not requests:
+        raise RuntimeError(f"{server.url} answered no request in {seconds} s; pass more --seconds")
     return Rate(requests / duration, requests / (server.cpu() - cpu_before))
+
+
+def warm_up(server, event, connections):
+    """Load a server for a second. Raises as `run`, but not if no request is answered in this second."""
+    _wrk(server.url, event, connections, 1, server.headers)
 
 
 def _wrk(url, event, connections, seconds, headers):
@@ -50,6 +57,6 @@ def _wrk(url, event, connections, seconds, headers):
         command = [shutil.which("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     requests, microseconds, failed = map(int, output.rpartition("RESULT")[2].split())
-    if failed or not requests:
+    if failed:
         raise RuntimeError(f"{failed} of {requests} requests to {url} failed:\n{output}")
     return requests, microseconds / 1e6

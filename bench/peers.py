@@ -2,17 +2,20 @@
 
     bench/.peers/functions-framework    a virtual environment
     bench/.peers/serverless-offline     a folder of npm
+    bench/.peers/go-net-http            a program
 
-The variable BENCH_PEERS names another folder in the place of bench/.peers. `bench.compare` measures the peers that are
-installed.
+The variable BENCH_PEERS names another folder in the place of bench/.peers. `bench.compare`, `bench.gateway` and
+`bench.goals` measure the peers that are installed.
 """
 
 import argparse
 import http.client
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -20,12 +23,24 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("BENCH_PEERS") or HERE / ".peers")
 INVOKE = "/2015-03-31/functions/{}/invocations"
-ECHO = "def handler(event, context):\n    return event\n"
+PYTHON = """
+def echo(event, context):
+    return event
+
+def web(event, context):
+    return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": event["body"]}
+"""
+NODE = """
+exports.echo = async (event) => event;
+exports.web = async (event) => ({ statusCode: 200, headers: { "content-type": "application/json" }, body: event.body });
+"""
 SERVERLESS = """
 service: peer
 provider: {name: aws, runtime: nodejs20.x}
 plugins: [serverless-offline]
-functions: {echo: {handler: echo.handler}}
+functions:
+  echo: {handler: functions.echo}
+  web: {handler: functions.web, events: [{httpApi: POST /web}]}
 """
 
 
@@ -33,42 +48,80 @@ class Peer(NamedTuple):
     """A server to compare with.
 
     Args:
-        packages: what pip installs, or npm if the first word is ``npm``.
+        name: the name of its folder.
+        packages: what pip installs; npm, if the first word is ``npm``; for ``go`` the folder of a program.
         command: the program and its arguments; ``{port}`` stands for the port to listen on.
         path: the path to which an event is posted.
         environ: further variables of the server.
-        prepare: called with the port once the server listens.
+        prepare: called with the port once the server listens. It may return header fields of each request.
         headers: further header fields of each request.
+        files: texts of files in its folder, by name.
     """
 
+    name: str
     packages: tuple
     command: tuple
     path: str
     environ: dict = {}  # noqa: RUF012  (never changed)
     prepare: object = None
     headers: dict = {}  # noqa: RUF012  (never changed)
+    files: dict = {}  # noqa: RUF012  (never changed)
 
     @property
-    def is_npm(self):
-        return self.packages[0] == "npm"
+    def folder(self):
+        return FOLDER / self.name
+
+    @property
+    def is_installed(self):
+        return os.access(self.folder / self.command[0], os.X_OK)
+
+    def install(self):
+        """Install the peer in its folder, unless it is there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, text in self.files.items():
+            (self.folder / name).write_text(text)
+        if self.is_installed:
+            return
+        kind, *others = self.packages
+        if kind == "npm":
+            _run("npm", "install", "--silent", "--prefix", self.folder, *others)
+        elif kind == "go":
+            _run("go", "build", "-o", self.folder / self.command[0], HERE / others[0] / "main.go")
+        else:
+            _run(sys.executable, "-m", "venv", self.folder)
+            _run(self.folder / "bin/pip", "install", "--quiet", *self.packages)
+
+    def start(self, port):
+        """Return the program and arguments, and its further variables, for a port."""
+        program, *arguments = (word.replace("{port}", str(port)) for word in self.command)
+        environ = {key: value.replace("{port}", str(port)) for key, value in self.environ.items()}
+        return [str(self.folder / program), *arguments], environ
+
+
+def _run(*command):
+    subprocess.run([str(word) for word in command], check=True)
 
 
 def _create_in_moto(port):
     """Let moto answer without Docker, by returning the event, and create the function."""
     _send(port, "POST", "/moto-api/config", {"lambda": {"use_docker": False}})
-    _create(port)
+    _create(port, "echo")
 
 
-def _create(port):
-    """Create the function ``echo`` with boto3, which the project's extra ``test`` installs."""
-    import io
-    import zipfile
+def _create_with_url(port):
+    """Create a function with a URL. Its Host leads to it on any port."""
+    client = _create(port, "web")
+    url = client.create_function_url_config(FunctionName="web", AuthType="NONE")["FunctionUrl"]
+    return {"Host": url.split("/")[2]}
 
+
+def _create(port, name):
+    """Create a function with boto3, which the project's extra ``test`` installs. Return the client."""
     import boto3
 
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("echo.py", ECHO)
+        archive.writestr("functions.py", PYTHON)
     options = {
         "endpoint_url": f"http://127.0.0.1:{port}",
         "region_name": "us-east-1",
@@ -77,13 +130,15 @@ def _create(port):
     }
     trust = {"Version": "2012-10-17", "Statement": []}
     role = boto3.client("iam", **options).create_role(RoleName="peer", AssumeRolePolicyDocument=json.dumps(trust))
-    boto3.client("lambda", **options).create_function(
-        FunctionName="echo",
+    client = boto3.client("lambda", **options)
+    client.create_function(
+        FunctionName=name,
         Runtime=f"python3.{sys.version_info.minor}",
-        Handler="echo.handler",
+        Handler=f"functions.{name}",
         Role=role["Role"]["Arn"],
         Code={"ZipFile": packed.getvalue()},
     )
+    return client
 
 
 def _send(port, method, path, value):
@@ -92,67 +147,57 @@ def _send(port, method, path, value):
         return connection.getresponse().read()
 
 
-PEERS = {
-    "functions-framework": Peer(
+def _by_name(*peers):
+    return {peer.name: peer for peer in peers}
+
+
+PEERS = _by_name(
+    Peer(
+        "functions-framework",
         ("functions-framework",),
         ("bin/functions-framework", "--source", str(HERE / "handlers.py"), "--target", "http_echo", "--port", "{port}"),
         "/",
     ),
-    "moto": Peer(
+    Peer(
+        "moto",
         ("moto[server]",),
         ("bin/moto_server", "--host", "127.0.0.1", "--port", "{port}"),
         INVOKE.format("echo"),
         prepare=_create_in_moto,
         headers={"Authorization": "AWS4-HMAC-SHA256 Credential=key/20261124/us-east-1/lambda/aws4_request"},
     ),
-    "ministack": Peer(
+    Peer(
+        "ministack",
         ("ministack",),
         ("bin/ministack",),
         INVOKE.format("echo"),
         environ={"GATEWAY_PORT": "{port}"},
-        prepare=_create,
+        prepare=lambda port: _create(port, "echo") and None,
     ),
-    "serverless-offline": Peer(
+    Peer(
+        "serverless-offline",
         ("npm", "serverless@3", "serverless-offline@13"),
         ("node_modules/.bin/serverless", "offline", "--httpPort", "0", "--lambdaPort", "{port}"),
         INVOKE.format("peer-dev-echo"),
+        files={"serverless.yml": SERVERLESS, "functions.js": NODE},
     ),
-}
+    # The Go original needs modules from elsewhere. This is the least of it, and it serves at least as many requests.
+    Peer("go-net-http", ("go", "go_server"), ("invoke", "{port}"), INVOKE.format("echo")),
+)
+ROUTED = _by_name(  # the same servers, with an HTTP request to a function behind a route
+    PEERS["ministack"]._replace(path="/web", prepare=_create_with_url),
+    PEERS["serverless-offline"]._replace(
+        command=("node_modules/.bin/serverless", "offline", "--httpPort", "{port}", "--lambdaPort", "0"), path="/web"
+    ),
+)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=PEERS, metavar="NAME", help=", ".join(PEERS))
     for name in parser.parse_args().names:
-        install(name)
-        print(f"installed {name} in {FOLDER / name}")
-
-
-def install(name):
-    """Install a peer in its folder, unless it is there."""
-    peer, folder = PEERS[name], FOLDER / name
-    if is_installed(name):
-        return
-    if peer.is_npm:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "serverless.yml").write_text(SERVERLESS)
-        (folder / "echo.js").write_text("exports.handler = async (event) => event;\n")
-        subprocess.run(["npm", "install", "--silent", "--prefix", str(folder), *peer.packages[1:]], check=True)
-    else:
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(folder / "bin/pip"), "install", "--quiet", *peer.packages], check=True)
-
-
-def is_installed(name):
-    return os.access(FOLDER / name / PEERS[name].command[0], os.X_OK)
-
-
-def command(name, port):
-    """Return the program and arguments of an installed peer, and its further variables."""
-    peer = PEERS[name]
-    program, *arguments = (word.replace("{port}", str(port)) for word in peer.command)
-    environ = {key: value.replace("{port}", str(port)) for key, value in peer.environ.items()}
-    return [str(FOLDER / name / program), *arguments], environ
+        PEERS[name].install()
+        print(f"installed {name} in {PEERS[name].folder}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Server:
         command: returns the program with its arguments, and further variables, for a port.
         path: the path to which an event is posted.
         cwd: the working directory.
-        prepare: called with the port, once, when the server listens.
+        prepare: called with the port, once, when the server listens. It may return further header fields.
         headers: further header fields of each request.
     """
 
@@ -70,7 +70,7 @@ class Server:
         with socket.create_connection(("127.0.0.1", self.port), timeout=10):
             prepare, self._prepare = self._prepare, None
         if prepare:
-            prepare(self.port)
+            self.headers = {**self.headers, **(prepare(self.port) or {})}
 
     def _post(self, event):
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
