@@ -59,5 +59,5 @@ Modules: `executor` is the public class and the sequence of one invocation; `poo
 environments; `provisioning` starts environments before they are needed; `snap_start` decides whether an environment
 starts from a snapshot; `execution` turns an invocation's events into its log and outcome; `environment` is one process
 group with its descriptors, and `descriptors` counts how many fit; `output` reads its pipe; `sandbox` has its limits;
-`runtimes` has the command for each AWS runtime.
+`runtimes` has the command for each AWS runtime; `portable` starts environments on systems other than Linux.
 """

@@ -24,11 +24,11 @@ def environments_that_fit() -> int:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return 1_000_000
-    is_open = len(os.listdir("/proc/self/fd"))
+    is_open = len(os.listdir("/dev/fd"))
     return max(1, int(soft * (1 - _SHARE_FOR_OTHERS) - is_open) // FOR_ENVIRONMENT)
 
 
 def limit_for(environments: int) -> int:
     """Return the limit that has room for this number of environments, rounded up to a power of 2."""
-    needed = (environments * FOR_ENVIRONMENT + len(os.listdir("/proc/self/fd"))) / (1 - _SHARE_FOR_OTHERS)
+    needed = (environments * FOR_ENVIRONMENT + len(os.listdir("/dev/fd"))) / (1 - _SHARE_FOR_OTHERS)
     return 1 << int(needed).bit_length()

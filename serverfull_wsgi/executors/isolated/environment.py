@@ -12,20 +12,19 @@ import logging
 import os
 import select
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from time import monotonic
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ServiceException
 from serverfull_wsgi.executors.isolated.output import Output
-from serverfull_wsgi.executors.isolated.runtime_api.peers import connection_belongs_to
 from serverfull_wsgi.executors.isolated.runtime_api.server import Answer, RuntimeApi
 from serverfull_wsgi.executors.isolated.runtimes.launch import LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cpu_weight import CpuWeight
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants, kill
 from serverfull_wsgi.executors.isolated.sandbox.memory import MIB, Memory
 from serverfull_wsgi.executors.isolated.zygote.client import SnapshotClient
-from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel
 from serverfull_wsgi.executors.isolated.zygote.protocol import COUNTER_SIZE, Ended, Failed
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.server_exits import STOPPING
@@ -81,13 +80,13 @@ class Environment:
         with contextlib.ExitStack() as on_failure:
             self._api = RuntimeApi(self._poll, self._is_own_peer)
             on_failure.callback(self._api.close)
-            self._channel = ControlChannel()
+            self._channel = spawner.open_channel()
             on_failure.callback(self._channel.close)
             on_failure.callback(self._channel.supervisor_end.close)
-            reader, writer = os.pipe2(os.O_CLOEXEC)
+            reader, writer = os.pipe()
             on_failure.callback(os.close, reader)
             on_failure.callback(os.close, writer)
-            self._counter = os.memfd_create("serverfull-events")
+            self._counter = _shared_memory()
             on_failure.callback(os.close, self._counter)
             os.truncate(self._counter, COUNTER_SIZE)
             on_failure.pop_all()
@@ -308,4 +307,12 @@ class Environment:
     def _is_own_peer(self, port: int, server_port: int) -> bool:
         """Return whether a process of this environment opened the connection from ``port``."""
         self._read_channel()  # the supervisor sends the process ids before the function's process can connect
-        return connection_belongs_to(self._channel.function_pid, self._channel.supervisor_pid, port, server_port)
+        return self._spawner.is_own_peer(self._channel, port, server_port)
+
+
+def _shared_memory() -> int:
+    """Return a descriptor of memory, or of a deleted file on a system other than Linux."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("serverfull-events")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

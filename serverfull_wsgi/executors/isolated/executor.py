@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from serverfull_wsgi.telemetry.scope import LOGGER
 if TYPE_CHECKING:
     from serverfull_wsgi.executors.isolated.open_executor import OpenExecutor
     from serverfull_wsgi.executors.isolated.roots import Roots
+    from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 
 
 class Statistics(NamedTuple):
@@ -128,11 +130,8 @@ class ProcessExecutor:
     def check_sandbox(self, functions: Iterable[Function]) -> None:
         """Raise `ConfigurationError` if `start` would raise it; see `SandboxCheckable`."""
         from serverfull_wsgi.executors.isolated.root_checks import root_warnings
-        from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 
-        spawner = Spawner(
-            sandbox=self._sandbox, preload=self._preload, logger=self._logger, roots=self._roots, network=self._network
-        )
+        spawner = self._create_spawner()
         functions = list(functions)
         self.check_mounts(functions)
         if not spawner.check().root:
@@ -184,16 +183,8 @@ class ProcessExecutor:
         """Start the first fork server and the threads of this process."""
         from serverfull_wsgi.executors.isolated.open_executor import OpenExecutor
         from serverfull_wsgi.executors.isolated.pools import PoolManager
-        from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 
-        spawner = Spawner(
-            sandbox=self._sandbox,
-            preload=self._preload,
-            logger=self._logger,
-            inherited=self._places.descriptors if self._places else tuple,
-            roots=self._roots,
-            network=self._network,
-        )
+        spawner = self._create_spawner()
         pools = PoolManager(self._limit(), self._idle, self._shutdown_in, self._logger)
         spawner.start()
         try:
@@ -211,6 +202,20 @@ class ProcessExecutor:
             self._completed,
             self._node_modules,
             self._python_modules,
+        )
+
+    def _create_spawner(self) -> Spawner:
+        if sys.platform == "linux":
+            from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner as SystemSpawner
+        else:
+            from serverfull_wsgi.executors.isolated.portable.spawner import PortableSpawner as SystemSpawner
+        return SystemSpawner(
+            sandbox=self._sandbox,
+            preload=self._preload,
+            logger=self._logger,
+            inherited=self._places.descriptors if self._places else tuple,
+            roots=self._roots,
+            network=self._network,
         )
 
     def _completed(self, function: Function) -> Function:

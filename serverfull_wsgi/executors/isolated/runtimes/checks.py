@@ -94,7 +94,7 @@ def _interpreters(functions: list[Function]) -> Iterator[str]:
         if path is None:
             fault = f"no {runtime} is on the server's PATH; install it, with awslambdaric"
         else:
-            fault, client_fault = _faults(path, sys.path if is_own else ())
+            fault, client_fault = interpreter_faults(path, sys.path if is_own else ())
         if fault and not is_own:
             yield f"{names_of(those)} with runtime {runtime} would run under the server's {OWN_RUNTIME}: {fault}"
         elif client_fault:
@@ -104,7 +104,7 @@ def _interpreters(functions: list[Function]) -> Iterator[str]:
             )
 
 
-def _faults(python: str, search_path: Sequence[str]) -> tuple[str, str]:
+def interpreter_faults(python: str, search_path: Sequence[str] = ()) -> tuple[str, str]:
     """Return why an interpreter cannot run functions, with the cure, and why it cannot import AWS's client.
 
     Both are empty texts if all is well. ``search_path`` is added to the interpreter's own.

@@ -263,7 +263,7 @@ def descendants(pid: int) -> list[int]:
 
 def _children_by_parent() -> dict[int, list[int]]:
     by_parent: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat") as file:
                 by_parent.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(name))

@@ -35,14 +35,19 @@ class ControlChannel:
     """
 
     def __init__(self) -> None:
-        self._socket, self.supervisor_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
+        self._socket, self.supervisor_end = self._socket_pair()
         self._socket.setblocking(False)
         self.fd = self._socket.fileno()
         self.supervisor_pid = self.function_pid = self.exec_error = 0
         self.listener = -1
         self.ended: Ended | Failed | None = None
         self._function_started = False
+
+    def _socket_pair(self) -> tuple[socket.socket, socket.socket]:
+        """Return sockets that keep the borders of messages; the kernel adds the sender's pid to those of the server."""
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pair[0].setsockopt(socket.SOL_SOCKET, _SO_PASSCRED, 1)
+        return pair
 
     def receive(self) -> bool:
         """Handle all messages that have arrived. Return False if the environment has closed its end."""
@@ -56,7 +61,7 @@ class ControlChannel:
             if not message:
                 self.ended = self.ended or self._ended_without_message()
                 return False
-            self._handle(decode(message), ancillary)
+            self._handle_packet(message, ancillary)
 
     def _ended_without_message(self) -> Ended | Failed:
         """Return the end of an environment after its supervisor was killed, or never started."""
@@ -64,15 +69,18 @@ class ControlChannel:
             return Ended(signal.SIGKILL)
         return Failed("the zygote ended before it had started the environment")
 
+    def _handle_packet(self, packet: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
+        self._handle(decode(packet), ancillary)
+
     def _handle(self, message: ChannelMessage, ancillary: list[tuple[int, int, bytes]]) -> None:
         match message:
             case SupervisorStarted(pid):
                 self.supervisor_pid = pid or _sender(ancillary)
             case ListenerMoved():
                 self.listener = next((_fd(data) for _, kind, data in ancillary if kind == socket.SCM_RIGHTS), -1)
-            case FunctionStarted():
+            case FunctionStarted(pid):
                 self._function_started = True
-                self.function_pid = _sender(ancillary)
+                self.function_pid = pid or _sender(ancillary)
             case ExecFailed(errno):
                 self.exec_error = errno
             case Ended():

@@ -160,7 +160,9 @@ class SupervisorStarted(NamedTuple):
 
 
 class FunctionStarted(NamedTuple):
-    """The function process has its request. The kernel adds its pid, as the server counts, to the packet."""
+    """The function process has its request. If ``pid`` is 0, the kernel adds it to the packet, as the server counts."""
+
+    pid: int = 0
 
 
 class ListenerMoved(NamedTuple):

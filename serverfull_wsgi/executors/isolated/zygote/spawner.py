@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.isolated.roots import Roots, refuse_mounts
+from serverfull_wsgi.executors.isolated.runtime_api.peers import connection_belongs_to
 from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
@@ -32,6 +33,7 @@ from serverfull_wsgi.executors.isolated.zygote.client import (
     ZygoteClient,
     ZygoteDied,
 )
+from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel
 from serverfull_wsgi.executors.isolated.zygote.protocol import (
     Place,
     SandboxSupport,
@@ -93,15 +95,7 @@ class Spawner:
             ConfigurationError: if the machine cannot isolate as ``sandbox`` requires, or the zygote does not start.
             OSError: if no process or file can be made.
         """
-        _check_platform()
-        self.client_path = _client_path()
-        for path in remove_abandoned():
-            self._logger.info("removed %s, which a server left that was killed", path)
-        self.base, lock = create_directory()
-        if self._wants_root:
-            os.mkdir(self._root_target, 0o700)
-        self.groups = Groups(os.path.basename(self.base))
-        self._locks = [lock, *(fd for path in self.groups.parents if (fd := hold(path)) is not None)]
+        self._open_directory()
         try:
             support = self.zygote(sys.executable).hello.sandbox
             self._check_support(support)
@@ -117,12 +111,22 @@ class Spawner:
         if self.has_root:
             self.own_proc = self.own_tmp = self.hides_groups = True
         self._log_isolation(support)
-        self._warn_of_fallback(sys.executable)
+        self._warn_of_fallback(sys.executable, self.zygote(sys.executable).hello.client_fault)
         self._request_spare(self.zygote(sys.executable))
+
+    def _open_directory(self) -> None:
+        """Make the directory of temporary files and the parent groups, without those of servers that were killed."""
+        self.client_path = _client_path()
+        for path in remove_abandoned():
+            self._logger.info("removed %s, which a server left that was killed", path)
+        self.base, lock = create_directory()
+        if self._wants_root:
+            os.mkdir(self._root_target, 0o700)
+        self.groups = Groups(os.path.basename(self.base))
+        self._locks = [lock, *(fd for path in self.groups.parents if (fd := hold(path)) is not None)]
 
     def check(self) -> SandboxSupport:
         """Raise `ConfigurationError` if `start` would raise it. Start a zygote for that, and end it."""
-        _check_platform()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 root = self._roots.spec(folder, self._preload) if self._wants_root else None
@@ -190,9 +194,9 @@ class Spawner:
             return "RLIMIT_DATA and regular checks"
         return "control groups" if self.hides_groups else "control groups and regular checks"
 
-    def _warn_of_fallback(self, python: str) -> None:
+    def _warn_of_fallback(self, python: str, fault: str) -> None:
         """Warn if an interpreter cannot import AWS's client, so that functions run under the fallback client."""
-        if fault := self.zygotes[python].hello.client_fault:
+        if fault:
             self._logger.warning(
                 "isolated Python functions run under serverfull_wsgi's own runtime client: %s cannot import AWS's, "
                 "awslambdaric (%s); to have AWS's, install it: %s -m pip install awslambdaric",
@@ -222,11 +226,14 @@ class Spawner:
             with contextlib.suppress(ZygoteDied, OSError):
                 hello = self.zygote(path).hello
                 if hello.can_fork:
-                    self._warn_of_fallback(path)
+                    self._warn_of_fallback(path, hello.client_fault)
                     return path
                 reason = f"{path} cannot be a zygote: {hello.exec_reason}"
-        self._logger.warning("functions with runtime %s run under the server's %s: %s", runtime, OWN_RUNTIME, reason)
+        self._warn_of_interpreter(runtime, reason)
         return sys.executable
+
+    def _warn_of_interpreter(self, runtime: str, reason: str) -> None:
+        self._logger.warning("functions with runtime %s run under the server's %s: %s", runtime, OWN_RUNTIME, reason)
 
     def packages_of(self, spec: LaunchSpec) -> str:
         """Return the arguments with which an interpreter that is not forked hides the server's packages."""
@@ -271,6 +278,14 @@ class Spawner:
         return os.path.join(self.base, "root")
 
     # Environments
+
+    def open_channel(self) -> ControlChannel:
+        """Return a control channel for a new environment."""
+        return ControlChannel()
+
+    def is_own_peer(self, channel: ControlChannel, port: int, server_port: int) -> bool:
+        """Return whether a process of the environment at the end of a channel opened the connection from ``port``."""
+        return connection_belongs_to(channel.function_pid, channel.supervisor_pid, port, server_port)
 
     def spawn(
         self,
@@ -459,11 +474,6 @@ class Spawner:
         locks, self._locks = self._locks, []
         for fd in locks:
             os.close(fd)
-
-
-def _check_platform() -> None:
-    if sys.platform != "linux":
-        raise ConfigurationError("isolated functions need Linux; run functions in the server's process instead")
 
 
 def _pop_spare_group(client: ForkServerClient | None) -> Group | None:
