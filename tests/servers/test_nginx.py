@@ -1,6 +1,7 @@
 """nginx in front of a server, with the configuration in the folder deploy."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -10,9 +11,11 @@ import time
 
 import boto3
 import pytest
+import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.support.gateway_site import PNG
 from tests.support.servers import ROOT, free_port, serving
 
 pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
@@ -94,6 +97,88 @@ def test_signed_calls_by_arn_with_the_largest_payloads_pass(keys, tmp_path):
         assert (
             refused.value.response["ResponseMetadata"]["HTTPHeaders"]["x-amzn-errortype"] == "ResourceNotFoundException"
         )
+
+
+# APIs and function URLs
+
+
+APIS = {
+    "SERVERFULL_FUNCTIONS": "web=tests.support.gateway_site.web,show=tests.support.gateway_site.show",
+    "SERVERFULL_ROUTES": "ANY /show/{proxy+}=show, $default=web",
+    "SERVERFULL_FRONT": "hosts,paths",
+    "SERVERFULL_TRUSTED_PROXIES": "127.0.0.1",
+}
+PLACES = {  # the Host of a request, and the beginning of its path
+    "host": ("routes.execute-api.example.com", ""),
+    "path": ("lambda.example.com", "/_aws/execute-api/routes/$default"),
+}
+
+
+@pytest.fixture(scope="module")
+def apis(tmp_path_factory):
+    """Return the port of nginx in front of an API."""
+    folder = tmp_path_factory.mktemp("apis")
+    with serving(folder / "log", "--worker-class", "sync", **APIS) as server, nginx(folder / "nginx", server) as port:
+        yield port
+
+
+@pytest.fixture(params=PLACES)
+def call(request, apis):
+    """Return a function that sends a request to the API from the address 127.0.0.2."""
+    host, start = PLACES[request.param]
+
+    def call(method, path, body=None, **headers):
+        source = ("127.0.0.2", 0)
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", apis, timeout=30, source_address=source)
+        ) as connection:
+            connection.request(method, start + path, body, {"Host": host, **headers})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+
+    return call
+
+
+def test_the_client_of_a_proxy_is_the_source_of_a_request(call):
+    headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"}
+    status, _, body = call("GET", "/show/a%2Fb%20c?x=%2F", **headers)
+    event = json.loads(body)
+    assert (status, event["requestContext"]["http"]["sourceIp"]) == (200, "127.0.0.2")
+    assert event["headers"]["x-forwarded-for"] == "192.0.2.1, 127.0.0.2"
+    assert event["headers"]["x-forwarded-proto"] == "http"  # nginx's own, and not the client's
+    assert (event["rawPath"], event["rawQueryString"]) == ("/show/a/b c", "x=%2F")
+
+
+def test_files_reach_an_application_and_limits_are_the_servers(call):
+    form = requests.Request("POST", "http://x", files={"file": ("dog.png", bytes(4_000_000))}, data={"note": "ƛ"})
+    sent = form.prepare()
+    status, _, body = call("POST", "/upload", sent.body, **{"Content-Type": sent.headers["Content-Type"]})
+    assert (status, json.loads(body)) == (200, {"name": "dog.png", "size": 4_000_000, "note": "ƛ"})
+    status, headers, body = call("POST", "/upload", bytes(10_485_761))
+    assert (status, json.loads(body)) == (413, {"message": "Request Entity Too Large"})
+    assert "Apigw-Requestid" in headers
+
+
+def test_cookies_images_and_redirects_come_back(call):
+    status, headers, _ = call("POST", "/pets", b"{}", **{"Content-Type": "application/json"})
+    assert (status, headers.get_all("Set-Cookie")) == (201, ["a=1; Path=/", "b=2; Path=/"])
+    status, headers, body = call("GET", "/image", Accept="image/png")
+    assert (status, headers["Content-Type"], body) == (200, "image/png", PNG)
+    status, headers, _ = call("GET", "/old")
+    assert (status, headers["Location"]) == (302, "/pets/1")
+
+
+def test_slow_clients_of_an_api_stop_no_sync_worker(apis, call):
+    head = "POST /show/x HTTP/1.1\r\nHost: routes.execute-api.example.com\r\n"
+    requests = [b"", head.encode(), head.encode() + b"Content-Length: 9\r\n\r\n1"]
+    with contextlib.ExitStack() as clients:
+        for number in range(30):
+            sock = clients.enter_context(socket.create_connection(("127.0.0.1", apis)))
+            sock.sendall(requests[number % 3])
+        assert call("GET", "/show/x")[0] == 200
+
+
+# Slow clients
 
 
 def test_slow_clients_stop_no_sync_worker(tmp_path):

@@ -1,6 +1,7 @@
 """The sites of the gateway's tests: one of each kind, alone and mounted in other applications."""
 
 import base64
+import json
 
 import apig_wsgi
 import flask
@@ -121,6 +122,9 @@ def flask_app():
     return apig_wsgi.make_lambda_handler(app, binary_support=True)
 
 
+web = flask_app()
+
+
 # Functions and routes of a `Front`
 
 
@@ -128,12 +132,16 @@ def echo(event, context):
     return {"event": event, "id": context.aws_request_id}
 
 
+def show(event, context):
+    return {"statusCode": 200, "body": json.dumps(event)}
+
+
 def fail(event, context):
     raise ValueError("boom")
 
 
 FUNCTIONS = {
-    "web": flask_app(),
+    "web": web,
     "identity": lambda event, context: {"statusCode": 200, "body": repr(event["requestContext"])},
     "echo": echo,
     "fail": fail,
