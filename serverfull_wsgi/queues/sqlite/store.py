@@ -97,7 +97,7 @@ class Store:
             try:
                 db.execute("BEGIN IMMEDIATE")
                 if is_first:  # no process leads: the last leader was killed, or the file is a copy
-                    db.execute("DELETE FROM leader")
+                    db.execute("DELETE FROM leader WHERE one = 1")  # without a condition it writes if there is none too
                 if owner is not None:
                     _set_owner(db, owner, is_first, self.path)
                 self._anchor, self._ticks = _saved_anchor(db), boot_clock()[1]
@@ -357,8 +357,10 @@ def _saved_anchor(db: sqlite3.Connection) -> Anchor:
     boot, ticks = boot_clock()
     row = db.execute("SELECT value FROM about WHERE name = 'clock'").fetchone()
     latest = db.execute("SELECT accepted FROM event ORDER BY id DESC LIMIT 1").fetchone() or (0.0,)
-    anchor = anchored(Anchor.from_json(row[0]) if row else None, latest[0], boot, ticks(), time.time())
-    db.execute("INSERT OR REPLACE INTO about VALUES ('clock', ?)", (anchor.to_json(),))
+    saved = Anchor.from_json(row[0]) if row else None
+    anchor = anchored(saved, latest[0], boot, ticks(), time.time())
+    if anchor is not saved:
+        db.execute("INSERT OR REPLACE INTO about VALUES ('clock', ?)", (anchor.to_json(),))
     return anchor
 
 
@@ -474,4 +476,8 @@ def _refuse_other_owner(db: sqlite3.Connection, owner: str, is_first: bool, path
 def _set_owner(db: sqlite3.Connection, owner: str, is_first: bool, path: Path) -> None:
     """Write the application that the store belongs to. Raises `ConfigurationError` if another one still uses it."""
     _refuse_other_owner(db, owner, is_first, path)
-    db.execute("INSERT OR REPLACE INTO about VALUES ('owner', ?)", (owner,))
+    db.execute(
+        "INSERT INTO about VALUES ('owner', ?) ON CONFLICT DO UPDATE SET value = excluded.value "
+        "WHERE value <> excluded.value",
+        (owner,),
+    )

@@ -43,6 +43,13 @@ def test_a_store_of_an_older_version_is_migrated_and_one_of_a_newer_version_refu
         Store(path, "tests")
 
 
+def test_a_start_without_changes_does_not_wait_for_the_disk(tmp_path):
+    path = tmp_path / "events.sqlite3"
+    fill(path, 1)
+    with closing(Store(path, "tests")):
+        assert (tmp_path / "events.sqlite3-wal").stat().st_size == 0
+
+
 def test_a_long_command_outlasts_a_store_that_is_busy(tmp_path):
     fill_quickly(tmp_path / "events.sqlite3", "failed", 3)
     with closing(Store(tmp_path / "events.sqlite3")) as store:
