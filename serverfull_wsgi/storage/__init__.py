@@ -9,8 +9,8 @@ share one transaction (``group_commit.py``)::
     thread D               write ──▶ waits ──────────▶ leader of the next transaction
 
 A thread returns only when its own operation is on the disk. A *deferred* write waits for the transaction of another
-thread; its own thread calls `commit` for it if none comes soon. If the shared transaction fails, each operation is tried in
-a transaction of its own, so that each thread gets its own error.
+thread; its own thread calls `commit` for it if none comes soon. If the shared transaction fails, each operation is
+tried in a transaction of its own, so that each thread gets its own error.
 
 **Gate and file locks.** A `locks.Gate` lets one thread of one process use the database at a time. SQLite has locks
 of its own, and they are not enough: SQLite 3.7.0 to 3.51.2 can damage a write-ahead log when two connections write or
