@@ -72,7 +72,8 @@ def gateway_host(request, sites_in):
 EXECUTORS = {
     "InProcessExecutor": lambda: contextlib.nullcontext(InProcessExecutor()),
     "ProcessExecutor": executing,
-    "ProcessExecutor-fallback": executing_without_client,
+    "ProcessExecutor-http": functools.partial(executing, python_transport="http"),
+    "ProcessExecutor-fallback": functools.partial(executing_without_client, python_transport="http"),
 }
 
 

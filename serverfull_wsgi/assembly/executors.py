@@ -36,6 +36,7 @@ def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetc
         hidden=_hidden_paths(settings),
         mounts=settings.mounts,
         network=settings.network,
+        python_transport=settings.python_transport,
         layer_cache=str(Path(settings.data_dir, "layers").absolute()) if settings.creates_files else "",
     )
     if not settings.mock and fetcher is not None and is_listable(fetcher):

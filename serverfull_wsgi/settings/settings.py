@@ -156,6 +156,13 @@ class Settings:
         "a folder in which `pip install --target` has installed packages: Python functions with a code directory find "
         "packages there after their own and those of layers, such as boto3, which AWS's runtimes bring",
     )
+    python_transport: str = setting(
+        "PYTHON_TRANSPORT",
+        "socket",
+        read.choice("socket", "http"),
+        "the way between the server and isolated Python functions: `socket`, an inherited descriptor; or `http`, the "
+        "client of AWS's package as it is. Handlers see no difference, and `socket` is faster",
+    )
     network: str = setting(
         "NETWORK",
         "host",

@@ -6,9 +6,9 @@ import contextlib
 import os
 import resource
 
-# Of one environment: the listening socket and the connection of its Runtime API, the control channel, the pipe for its
-# output, the counter of events, and two files that show its memory.
-FOR_ENVIRONMENT = 7
+# Of one environment: the listening socket, the connection for frames and one over HTTP of its Runtime API, the control
+# channel, the pipe for its output, the counter of events, and two files that show its memory.
+FOR_ENVIRONMENT = 8
 _SHARE_FOR_OTHERS = 1 / 4  # of the limit: clients' connections, event store, and descriptors during a start
 
 

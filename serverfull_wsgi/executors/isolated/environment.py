@@ -78,7 +78,7 @@ class Environment:
         self._has_answered = False  # an invocation
         self._event_count = 0
         with contextlib.ExitStack() as on_failure:
-            self._api = RuntimeApi(self._poll, self._is_own_peer)
+            self._api = RuntimeApi(self._poll, self._is_own_peer, has_frames=launch_spec.has_frames)
             on_failure.callback(self._api.close)
             self._channel = spawner.open_channel()
             on_failure.callback(self._channel.close)
@@ -101,14 +101,17 @@ class Environment:
         self._memory = Memory(int(function.memory_size) * MIB, self._group, has_files=spawner.has_root)
         self._weight = CpuWeight(self._group, int(function.memory_size))
         self.used = self._memory_read_at = monotonic()
-        with self._channel.supervisor_end as supervisor_end:
+        with contextlib.ExitStack() as passed_on:
+            ends = [self._channel.supervisor_end, *([self._api.frames.runtime_end] if self._api.frames else [])]
+            for end in ends:
+                passed_on.enter_context(end)
+            passed_on.callback(os.close, writer)
+            channel, *frames = (end.fileno() for end in ends)
             try:
-                self._spawn(launch_spec, [supervisor_end.fileno(), writer, self._counter], snapshot)
+                self._spawn(launch_spec, [channel, writer, self._counter, *frames], snapshot)
             except BaseException:
                 self.close()
                 raise
-            finally:
-                os.close(writer)
 
     def _spawn(self, spec: LaunchSpec, fds: list[int], snapshot: SnapshotClient | None) -> None:
         port, group = self._api.listener.port, self._group
@@ -277,6 +280,8 @@ class Environment:
                 self._read_channel()
             elif not self._handle_other(fd):
                 self._api.handle(fd, event)
+                if self._api.is_broken:
+                    self._channel.request_end()
 
     def _handle_other(self, fd: int) -> bool:
         """Handle an event on a descriptor that a subclass watches. Return False if it is another."""

@@ -59,6 +59,7 @@ class ProcessExecutor:
         hidden: files and directories of the server that functions with a root directory of their own never see.
         mounts: folders that functions share, in the format of SERVERFULL_MOUNTS.
         network: ``host`` or ``none``, for functions that do not decide themselves.
+        python_transport: ``socket``, frames on a descriptor, or ``http``, AWS's own client, for Python functions.
         layer_cache: a directory for layers that the kernel does not merge by a mount, and that are merged into one
             folder; an empty text to merge them for each server process.
 
@@ -84,10 +85,12 @@ class ProcessExecutor:
         mounts: str = "",
         network: str = "host",
         layer_cache: str = "",
+        python_transport: str = "socket",
     ) -> None:
         self._environment, self._overrides = environment or {}, overrides or {}
         self._node_modules = node_modules
         self._python_modules = python_modules
+        self._has_frames = python_transport == "socket"
         self._hidden, self._mounts, self._layer_cache = hidden, mounts, layer_cache
         self._network = network
         self._max_concurrency, self._idle, self._eager = max_concurrency, idle, eager
@@ -202,6 +205,7 @@ class ProcessExecutor:
             self._completed,
             self._node_modules,
             self._python_modules,
+            self._has_frames,
         )
 
     def _create_spawner(self) -> Spawner:

@@ -49,12 +49,14 @@ class OpenExecutor:
         completed: Callable[[Function], Function],
         node_modules: str,
         python_modules: str,
+        has_frames: bool,
     ) -> None:
         self.pid, self.spawner, self.pools = pid, spawner, pools
         self._snap_start = SnapStart(pools, logger)
         self._init_timeout, self._logger, self._completed = init_timeout, logger, completed
         self._node_modules = node_modules
         self._python_modules = python_modules
+        self._has_frames = has_frames
         self._provisioner: Provisioner | None = None
 
     def execute(self, function: Function, invocation: Invocation) -> Outcome:
@@ -191,7 +193,7 @@ class OpenExecutor:
 
     def _launch_snapshot(self, function: Function, region: str, _: str | None) -> SnapshotEnvironment:
         """Start the process of a new snapshot. Raises `NoSnapshot` if the function can have none."""
-        spec = self._launch_spec(function, region)
+        spec = self._launch_spec(function, region)._replace(has_frames=False)  # a snapshot runs no invocation
         is_python = (function.runtime or OWN_RUNTIME).startswith("python")
         can_fork = is_python and self.spawner.can_fork(spec.python)
         if spec.argv:
@@ -245,6 +247,7 @@ class OpenExecutor:
             python=python,
             node_modules=self._node_modules,
             python_modules=self._python_modules,
+            has_frames=self._has_frames,
             has_root=self.spawner.has_root,
         )
         if not spec.argv and (not self.spawner.can_fork(python) or spec.wrapper):

@@ -249,7 +249,7 @@ def test_an_event_is_read(api, response):
     api += [response, response]
     for _ in range(2):
         body, headers = runtime_client.next()
-        assert (body, headers["lambda-runtime-aws-request-id"]) == (b"[1, 22]", "an-id")
+        assert (body, headers["Lambda-Runtime-Aws-Request-Id"]) == (b"[1, 22]", "an-id")
 
 
 def test_a_connection_that_the_server_has_closed_is_opened_again(api):

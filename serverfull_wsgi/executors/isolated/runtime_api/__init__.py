@@ -1,10 +1,12 @@
-"""The Lambda Runtime API of one environment: the HTTP server that its runtime fetches events from.
+"""The Lambda Runtime API of one environment: the server that its runtime fetches events from, by HTTP or by frames.
 
 ::
 
     runtime --- TCP, 127.0.0.1:port --> listener.py   accepts connections of the environment's own processes
-                                          | peers.py    finds the process behind a connection
-                                        http11.py     parses requests, sends responses, never blocks
+       |                                  | peers.py    finds the process behind a connection
+       |                                http11.py     parses requests, sends responses, never blocks
+       |                                  |
+       +------- socket pair ----------> frames.py     parses and sends frames, never blocks
                                           |
                                         server.py     GET next, POST response, POST error, POST init/error
                                           |
@@ -24,6 +26,28 @@ States, with the requests of the runtime (upper case) and the calls of the envir
 Every other request gets an error and changes nothing: 400 for a response to another invocation than the running one,
 403 for NEXT while an invocation is running and for INIT/ERROR after the start, 404 for the rest. A runtime that sends
 its response and NEXT in one go, before withdraw, is waiting again at once.
+
+Frames are the same messages for runtimes of this package, with fewer system calls: no threads, no heads to parse, and
+no response to an accepted answer. The runtime has one end of a socket pair, the descriptor `protocol.FRAMES_FD`. If a
+command is executed, the variable ``_SERVERFULL_FRAMES`` has ``DESCRIPTOR ADDRESS``. The runtime uses the descriptor
+only if ADDRESS is still the value of AWS_LAMBDA_RUNTIME_API, since a wrapper script may have put a proxy between. The
+runtime removes the variable, and lets no program that it starts inherit the descriptor. The kinds of frames::
+
+    from the runtime   N  NEXT        no head, no body
+                       R  RESPONSE    {"request_id", "content_type"}, the payload
+                       X  ERROR       {"request_id", "content_type"}, the error object
+                       I  INIT_ERROR  {"content_type"}, the error object
+    to the runtime     E  EVENT       {"Lambda-Runtime-Aws-Request-Id", …}: HTTP's headers; the payload
+                       F  REFUSED     {"status", "errorType", "errorMessage"}
+
+An accepted RESPONSE, ERROR or INIT_ERROR has no answer. After REFUSED the server closes its end: the runtime must end,
+as AWS's clients do. A runtime sends NEXT and then waits for EVENT or REFUSED, so that no other frame can arrive. A
+response over the limit is not read. Bytes that are no frame, and a second NEXT, end the environment.
+
+The listener answers beside the frames, for extensions, tools, and the reports of failed starts. From the first NEXT
+frame on, NEXT over HTTP is refused, so that no other client takes an event. If all processes close the descriptor, the
+runtime can go on over HTTP: the Python client does so in a fork of its process, and after the function has closed the
+descriptor.
 
 A function shares its process with the runtime, so a client can be hostile. The number of connections, the bytes that
 they hold in memory, and the length of heads and bodies are limited. A client that does not read its responses is not

@@ -13,9 +13,11 @@ import re
 import select
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from serverfull_wsgi.executors.function_errors import RESPONSE_LIMIT
+from serverfull_wsgi.executors.isolated.runtime_api import frames
+from serverfull_wsgi.executors.isolated.runtime_api.frames import Frame, FrameConnection, MalformedFrame
 from serverfull_wsgi.executors.isolated.runtime_api.gil import yield_gil
 from serverfull_wsgi.executors.isolated.runtime_api.http11 import (
     HEAD_LIMIT,
@@ -29,7 +31,6 @@ from serverfull_wsgi.executors.isolated.runtime_api.listener import Listener
 CONNECTION_LIMIT = 32  # a runtime has one or two; the rest is for a function's own attempts
 BUFFER_LIMIT = RESPONSE_LIMIT + HEAD_LIMIT + RECEIVE_SIZE  # bytes, of all connections: one response of the largest size
 PREFIX = "/2018-06-01/runtime/"
-_ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
 _result_path = re.compile(r"invocation/([^/]+)/(response|error)")
 _content_type = re.compile(r"[\w!#$&^.+*/;=\" -]{1,128}", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"  # curl's default for any body, so that it states nothing
@@ -44,28 +45,79 @@ class Answer(NamedTuple):
     too_large: bool = False  # the payload was over the limit, and has not been read
 
 
+class RuntimeConnection(Protocol):
+    """A connection of the runtime, over HTTP or over frames: `Connection` and `FrameConnection` have the meaning."""
+
+    fd: int
+    accepted: bytes
+
+    def send(self, data: bytes) -> bool: ...
+    def is_unread(self) -> bool: ...
+    def close(self) -> None: ...
+    def event(self, request_id: str, headers: Mapping[str, str], payload: bytes) -> bytes: ...
+    def refusal(self, status: HTTPStatus, error_type: str, message: str) -> bytes: ...
+
+
+class HttpConnection(Connection):
+    """A connection over HTTP, and the API's messages in its form."""
+
+    accepted = b'HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
+
+    @staticmethod
+    def event(request_id: str, headers: Mapping[str, str], payload: bytes) -> bytes:
+        """Return the response that has an event."""
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n"
+            f"Lambda-Runtime-Aws-Request-Id: {request_id}\r\n{lines}\r\n"
+        )
+        return head.encode("utf-8", "surrogateescape") + payload
+
+    @staticmethod
+    def refusal(status: HTTPStatus, error_type: str, message: str) -> bytes:
+        """Return the response that refuses a request."""
+        body = json.dumps({"errorMessage": message, "errorType": error_type})
+        return (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+
+
 class RuntimeApi:
-    """The server of one runtime, on a free port of 127.0.0.1.
+    """The server of one runtime, on a free port of 127.0.0.1, and over frames if the runtime can use them.
 
     Args:
         poll: watches the API's descriptors; the caller passes those that are ready to `handle`.
         is_own_peer: returns whether a connection comes from the environment, given the client's and the server's port.
+        has_frames: whether the runtime gets a descriptor for frames. That descriptor is the first in ``poll``, so that
+            all output that was written before an answer is ready together with the answer.
 
     Attributes:
+        frames: the connection for frames; None without one, or after its end.
         listener: the listening socket.
+        is_broken: whether the runtime has sent bytes that are no frames, so that it can do nothing any more.
         has_started: whether the runtime has ever requested an event, so that its start is over.
         is_event_lost: whether the connection broke before the runtime had read the whole event.
         answer: the answer to the running invocation, or the error of the start; None until then.
     """
 
-    def __init__(self, poll: select.poll, is_own_peer: Callable[[int, int], bool]) -> None:
+    def __init__(self, poll: select.poll, is_own_peer: Callable[[int, int], bool], *, has_frames: bool = False) -> None:
         self._poll = poll
-        self.listener = Listener(poll, is_own_peer)
-        self._connections: dict[int, Connection] = {}  # by descriptor
-        self._waiting: Connection | None = None  # has requested the next event
+        self.frames = FrameConnection(RESPONSE_LIMIT) if has_frames else None
+        if self.frames:
+            poll.register(self.frames.fd, select.POLLIN)
+        try:
+            self.listener = Listener(poll, is_own_peer)
+        except OSError:
+            if self.frames:
+                self.frames.close()
+            raise
+        self._connections: dict[int, HttpConnection] = {}  # by descriptor
+        self._waiting: RuntimeConnection | None = None  # has requested the next event
         self._request_id: str | None = None  # of the running invocation
-        self._offered: Connection | None = None  # has the running invocation's event
-        self.has_started = self.is_event_lost = False
+        self._offered: RuntimeConnection | None = None  # has the running invocation's event
+        self._uses_frames = False  # a request for an event has arrived as a frame
+        self.has_started = self.is_event_lost = self.is_broken = False
         self.answer: Answer | None = None
 
     @property
@@ -80,22 +132,16 @@ class RuntimeApi:
 
     @property
     def buffered_bytes(self) -> int:
-        """The memory that all connections hold."""
+        """The memory that all connections over HTTP hold."""
         return sum(connection.buffered_bytes for connection in self._connections.values())
 
     def offer(self, request_id: str, headers: Mapping[str, str], payload: bytes) -> None:
         """Send an event to the runtime, which must be waiting. From now on only this invocation can be answered."""
         assert self._waiting is not None  # noqa: S101
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._request_id, self.answer = request_id, None
         connection, self._waiting = self._waiting, None
         self._offered, self.is_event_lost = connection, False
-        self._send(
-            connection,
-            f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}\r\n"
-            f"Lambda-Runtime-Aws-Request-Id: {request_id}\r\n{head}\r\n".encode("utf-8", "surrogateescape")
-            + payload,
-        )
+        self._send(connection, connection.event(request_id, headers, payload))
 
     def withdraw(self) -> Answer | None:
         """End the invocation, so that it can no longer be answered. Return its answer, if there is one."""
@@ -104,7 +150,9 @@ class RuntimeApi:
 
     def handle(self, fd: int, event: int) -> None:
         """Handle an event of `select.poll` on a descriptor; ignore descriptors that are not the API's."""
-        if fd == self.listener.fd:
+        if self.frames and fd == self.frames.fd:
+            self._handle_frames(self.frames, event)
+        elif fd == self.listener.fd:
             self._accept()
         elif connection := self._connections.get(fd):
             try:
@@ -116,11 +164,44 @@ class RuntimeApi:
 
     def _accept(self) -> None:
         if sock := self.listener.accept(has_room=len(self._connections) < CONNECTION_LIMIT):
-            connection = Connection(sock, RESPONSE_LIMIT)
+            connection = HttpConnection(sock, RESPONSE_LIMIT)
             self._connections[connection.fd] = connection
             self._poll.register(connection.fd, select.POLLIN)
 
-    def _serve(self, connection: Connection, event: int) -> None:
+    # Frames
+
+    def _handle_frames(self, connection: FrameConnection, event: int) -> None:
+        try:
+            if event & select.POLLOUT and connection.flush():
+                self._poll.modify(connection.fd, select.POLLIN)
+            if event & ~select.POLLOUT:
+                connection.receive()
+                while self.frames and (frame := connection.next_frame()):
+                    self._respond_to_frame(connection, frame)
+        except ConnectionError:
+            self._drop(connection)
+        except MalformedFrame:
+            self.is_broken = True
+            self._drop(connection)
+
+    def _respond_to_frame(self, connection: FrameConnection, frame: Frame) -> None:
+        match frame.kind:
+            case frames.NEXT if self._waiting is connection:
+                raise MalformedFrame
+            case frames.NEXT:
+                self._uses_frames = True
+                self._next(connection)
+            case frames.INIT_ERROR:
+                self._accept_start_error(connection, "init", _answer_in_frame("init", frame))
+            case _:
+                kind = "response" if frame.kind == frames.RESPONSE else "error"
+                self._accept_result(connection, frame.request_id, _answer_in_frame(kind, frame))
+        if frame.oversized:
+            self._drop(connection)
+
+    # HTTP
+
+    def _serve(self, connection: HttpConnection, event: int) -> None:
         request = None
         if event & select.POLLOUT and connection.flush():
             self._poll.modify(connection.fd, select.POLLIN)
@@ -134,70 +215,73 @@ class RuntimeApi:
             yield_gil(count := count + 1)
             request = connection.next_request()
 
-    # Operations
-
-    def _respond(self, connection: Connection, request: ApiRequest) -> None:
+    def _respond(self, connection: HttpConnection, request: ApiRequest) -> None:
         operation = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else ""
         if operation == "invocation/next" and request.method == "GET":
             self._next(connection)
         elif (match := _result_path.fullmatch(operation)) and request.method == "POST":
-            self._accept_result(connection, request, *match.groups())
+            request_id, kind = match.groups()
+            self._accept_result(connection, request_id, _answer(kind, request))
         elif operation in ("init/error", "restore/error") and request.method == "POST":
-            self._accept_start_error(connection, request, operation.partition("/")[0])
+            kind = operation.partition("/")[0]
+            self._accept_start_error(connection, kind, _answer(kind, request))
         else:
             message = "The Runtime API has no such operation"
             self._refuse(connection, HTTPStatus.NOT_FOUND, "NotFound", message)
         if (request.oversized or not request.keep_alive) and connection is not self._waiting:
             self._drop(connection)
 
-    def _next(self, connection: Connection) -> None:
+    # Operations
+
+    def _next(self, connection: RuntimeConnection) -> None:
         if self._request_id:
             message = "The running invocation has not been answered"
+            self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
+            return
+        if self._uses_frames and connection is not self.frames:
+            message = "The runtime requests its events by other means"
             self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
             return
         if self._waiting not in (None, connection):
             self._drop(self._waiting)  # the runtime has reconnected, so that nothing reads the older connection
         self._waiting, self.has_started = connection, True
 
-    def _accept_result(self, connection: Connection, request: ApiRequest, request_id: str, kind: str) -> None:
+    def _accept_result(self, connection: RuntimeConnection, request_id: str, answer: Answer) -> None:
         if request_id != self._request_id:
             self._refuse(connection, HTTPStatus.BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
             return
         self._request_id = None
-        self.answer = _answer(kind, request)
-        if request.oversized:
+        self.answer = answer
+        if answer.too_large:
             message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
             self._refuse(connection, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestEntityTooLarge", message)
         else:
-            self._send(connection, _ACCEPTED)
+            self._send(connection, connection.accepted)
 
-    def _accept_start_error(self, connection: Connection, request: ApiRequest, kind: str) -> None:
+    def _accept_start_error(self, connection: RuntimeConnection, kind: str, answer: Answer) -> None:
         if self.has_started or self.answer:
             message = "The runtime has started already"
             self._refuse(connection, HTTPStatus.FORBIDDEN, "InvalidStateTransition", message)
             return
-        self.answer = _answer(kind, request)
-        self._send(connection, _ACCEPTED)
+        self.answer = answer
+        self._send(connection, connection.accepted)
 
-    def _refuse(self, connection: Connection, status: HTTPStatus, error_type: str, message: str) -> None:
-        body = json.dumps({"errorMessage": message, "errorType": error_type})
-        self._send(
-            connection,
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n{body}".encode(),
-        )
+    def _refuse(self, connection: RuntimeConnection, status: HTTPStatus, error_type: str, message: str) -> None:
+        self._send(connection, connection.refusal(status, error_type, message))
+        if connection is self.frames:
+            self._drop(connection)  # the runtime ends, as AWS's client does
 
     # Connections
 
-    def _send(self, connection: Connection, data: bytes) -> None:
+    def _send(self, connection: RuntimeConnection, data: bytes) -> None:
         try:
-            if not connection.send(data):
+            if data and not connection.send(data):
                 self._poll.modify(connection.fd, select.POLLOUT)  # read no request until the client reads its responses
         except OSError:
             self._drop(connection)
 
-    def _drop(self, connection: Connection | None) -> None:
-        if connection and self._connections.pop(connection.fd, None):
+    def _drop(self, connection: RuntimeConnection | None) -> None:
+        if connection and self._remove(connection):
             if connection is self._offered and self._request_id:
                 self.is_event_lost = connection.is_unread()
             self._poll.unregister(connection.fd)
@@ -205,10 +289,19 @@ class RuntimeApi:
         if connection is self._waiting:
             self._waiting = None
 
+    def _remove(self, connection: RuntimeConnection) -> bool:
+        """Forget a connection. Return False if it has been forgotten already."""
+        if connection is not self.frames:
+            return self._connections.pop(connection.fd, None) is not None
+        self.frames, self._uses_frames = None, False
+        return True
+
     def close(self) -> None:
         """Close all connections and the listening socket."""
         for connection in self._connections.values():
             connection.close()
+        if self.frames:
+            self.frames.close()
         self.listener.close()
 
 
@@ -231,3 +324,12 @@ def _stream_error(request: ApiRequest) -> bytes:
             return body
     error_type = request.headers["lambda-runtime-function-error-type"]
     return json.dumps({"errorMessage": "", "errorType": error_type}).encode()
+
+
+def _answer_in_frame(kind: str, frame: Frame) -> Answer:
+    """Return the answer in a frame."""
+    if frame.oversized:
+        return Answer(kind, b"", too_large=True)
+    if _content_type.fullmatch(frame.content_type):
+        return Answer(kind, frame.body, frame.content_type)
+    return Answer(kind, frame.body)

@@ -2,6 +2,7 @@
 
 A wrapper script (AWS_LAMBDA_EXEC_WRAPPER) gets its path as the last argument, and may change the handler in _HANDLER.
 The variable `PACKAGES` has the arguments for ``packages.py``, if the function must not import the server's packages.
+The variable `FRAMES` has the descriptor of a connection for frames, and the address of the Runtime API beside it.
 """
 
 import importlib
@@ -10,27 +11,57 @@ import os
 import sys
 import types
 
-PACKAGES = "_SERVERFULL_PACKAGES"
+PACKAGES, FRAMES = "_SERVERFULL_PACKAGES", "_SERVERFULL_FRAMES"
 _finders = list(sys.meta_path)
 _hidden: list[types.ModuleType] = []  # kept, so that nothing is freed
 
 
-def restrict(arguments: str) -> None:
-    """Hide the server's packages from the function, and the modules that this needs."""
+def load(name: str) -> types.ModuleType:
+    """Return a module of this folder, which functions cannot import."""
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_serverfull_{name}", program)
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def connect(descriptor: str, address: str, client: types.ModuleType, own: list[str]) -> None:
+    """Have a client use frames, unless it is the function's own, or a wrapper has set another address, as of a proxy.
+
+    Args:
+        descriptor: of the connection for frames.
+        address: of the Runtime API.
+        client: the module ``awslambdaric.lambda_runtime_client``.
+        own: the folders of the function.
+    """
+    transport = load("python_transport")
+    if os.environ.get("AWS_LAMBDA_RUNTIME_API") != address or transport.belongs_to(client, own):
+        os.close(int(descriptor))
+    else:
+        http = client.runtime_client
+        frames = transport.FrameClient(int(descriptor), client, lambda: http)
+        client.runtime_client = frames  # type: ignore[attr-defined]
+        if "runtime_client" in sys.modules:
+            sys.modules["runtime_client"] = frames
+
+
+def prepare(client: types.ModuleType) -> None:
+    """Connect the client, hide the server's packages from the function, and hide the modules that this needs."""
     imported = set(sys.modules)
     import json
 
-    given = json.loads(arguments)
-    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "packages.py")
-    spec = importlib.util.spec_from_file_location("_serverfull_packages", program)
-    assert spec is not None  # noqa: S101
-    assert spec.loader is not None  # noqa: S101
-    packages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(packages)
-    packages.find_packages(given["preload"])
+    given = json.loads(os.environ.pop(PACKAGES, "{}"))
+    frames = os.environ.pop(FRAMES, "")
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # also those of a wrapper script
-    own = [sys.path[0], *(folder for folder in folders if folder not in given["client"])]
-    packages.restrict_imports(own, given["modules"], _finders)
+    own = [sys.path[0], *(folder for folder in folders if folder not in given["client"])] if given else []
+    if frames:
+        connect(*frames.split(), client, own)  # type: ignore[call-arg, arg-type]
+    if given:
+        packages = load("packages")
+        packages.find_packages(given["preload"])
+        packages.restrict_imports(own, given["modules"], _finders)
     _hidden.extend(sys.modules.pop(name) for name in set(sys.modules) - imported)
 
 
@@ -41,7 +72,6 @@ if __name__ == "__main__":
     client = import_client()
     bootstrap = client.bootstrap  # Sentry's integration finds the name in the main module
 
-    if PACKAGES in os.environ:
-        restrict(os.environ.pop(PACKAGES))
+    prepare(sys.modules["awslambdaric.lambda_runtime_client"])
     sys.argv = [str(client.__file__), os.environ["_HANDLER"]]
     client.main(sys.argv)

@@ -21,6 +21,7 @@ OWN_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of t
 SNAP_START = "snap-start"  # an initialization type
 LOG_FD = 3  # the telemetry descriptor
 PACKAGES = "_SERVERFULL_PACKAGES"  # the variable by which `BOOTSTRAP` gets its arguments
+FRAMES = "_SERVERFULL_FRAMES"  # the variable with the descriptor of a connection for frames, and the API's address
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # exit statuses of a shell
 _python = re.compile(r"python3\.[0-9]{1,2}")
 _node = re.compile(r"nodejs[0-9]{1,2}\.x")
@@ -41,6 +42,7 @@ class LaunchSpec(NamedTuple):
     variables: dict[str, str]
     modules: str = ""  # the folder of packages for all Python functions, or an empty text
     mounts: tuple[Mount, ...] = ()  # beside the code and the layers, for a root directory of its own
+    has_frames: bool = False  # whether the runtime can use frames: see the package ``runtime_api``
     wrapper: tuple[str, ...] = ()  # for Python: the command that starts the interpreter, by AWS_LAMBDA_EXEC_WRAPPER
 
     @property
@@ -67,6 +69,7 @@ def launch_spec(
     node_modules: str = "",
     python_modules: str = "",
     has_root: bool = False,
+    has_frames: bool = False,
 ) -> LaunchSpec:
     """Return the launch spec of a function.
 
@@ -78,6 +81,7 @@ def launch_spec(
         node_modules: the folder of packages for all Node.js functions, or an empty text.
         python_modules: the folder of packages for all Python functions, or an empty text.
         has_root: whether the environment has a root directory of its own, with AWS's paths.
+        has_frames: whether Python functions use frames.
 
     Raises:
         InvalidRuntimeException: if the runtime is unknown, or its program is not on this machine.
@@ -124,7 +128,10 @@ def launch_spec(
     if path and "PYTHONPATH" in function.environment:
         path = (root, *filter(None, function.environment["PYTHONPATH"].split(os.pathsep)))
     argv = wrapper + argv if argv else ()
-    return LaunchSpec(python, argv, handler, root, path, variables, python_modules, mounts, wrapper)
+    has_frames = has_frames and runtime.startswith("python")
+    return LaunchSpec(
+        python, argv, handler, root, path, variables, python_modules, mounts, wrapper=wrapper, has_frames=has_frames
+    )
 
 
 class Translation:

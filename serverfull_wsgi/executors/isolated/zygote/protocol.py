@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from ..sandbox.root import Root, decode_root
 
-MAX_DESCRIPTORS = 12  # of a message: 4, and one for each hierarchy of control groups
+MAX_DESCRIPTORS = 12  # of a message: 5 at most, and one for each hierarchy of control groups
 MESSAGE_LIMIT = 1 << 20  # bytes; a start request is the function's variables and little more
 SPARE_NAME = "serverfull wait"  # in lists of processes: a process that waits for a request
 SNAPSHOT_NAME = "serverfull snap"  # likewise: a process that environments of a function start from
 SUPERVISOR_NAME = "serverfull init"  # likewise; at most 15 bytes
 MOUNT_SERVER_NAME = "serverfull root"  # likewise
+FRAMES_FD = 60  # in a new function process: its connection for frames; shell scripts use numbers up to 9
 COUNTER_SIZE = 8  # bytes of the counter of events: 1 more than the events, 0 if nothing counts
 END = b"end"  # sent to a supervisor, which then ends its environment
 
@@ -83,11 +84,12 @@ class SpareRequest(NamedTuple):
 
 
 class StartRequest(NamedTuple):
-    """A request to start an environment; three descriptors come with it.
+    """A request to start an environment; three descriptors or more come with it.
 
     They are the control channel, a pipe for output, and memory that counts the events a Python process has received.
-    A fourth one comes with a request to start a snapshot: the socket for the start requests of its environments. To a
-    snapshot, the files ``cgroup.procs`` of the environment's groups come along, since a snapshot cannot open them.
+    The runtime's end of a connection for frames comes next, if ``has_frames``. The last one comes with a request to
+    start a snapshot: the socket for the start requests of its environments. To a snapshot, the files ``cgroup.procs``
+    of the environment's groups come along, since a snapshot cannot open them.
     """
 
     place: Place
@@ -106,11 +108,12 @@ class StartRequest(NamedTuple):
     private_tmp: bool
     root: Root | None = None  # the mounts of a root directory of its own
     snapshot: str = ""  # for a snapshot: the directory for its own and its environments' temporary files
+    has_frames: bool = False  # whether the runtime's end of a connection for frames comes along
 
     @property
     def descriptors(self) -> int:
         """How many descriptors come with the request; the rest of a message's are those of its control groups."""
-        return 4 if self.snapshot else 3
+        return 3 + self.has_frames + bool(self.snapshot)
 
 
 # Between a zygote and its mount server

@@ -18,7 +18,7 @@ from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.isolated.roots import Roots, refuse_mounts
 from serverfull_wsgi.executors.isolated.runtime_api.peers import connection_belongs_to
-from serverfull_wsgi.executors.isolated.runtimes.launch import OWN_RUNTIME, LaunchSpec
+from serverfull_wsgi.executors.isolated.runtimes.launch import FRAMES, OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
     create_directory,
@@ -35,6 +35,7 @@ from serverfull_wsgi.executors.isolated.zygote.client import (
 )
 from serverfull_wsgi.executors.isolated.zygote.control_channel import ControlChannel
 from serverfull_wsgi.executors.isolated.zygote.protocol import (
+    FRAMES_FD,
     Place,
     SandboxSupport,
     SpareRequest,
@@ -303,8 +304,7 @@ class Spawner:
         Args:
             function: the function that the environment is for.
             spec: its command and variables.
-            fds: the environment's end of the control channel, the pipe for its output, and the counter of events; for
-                a snapshot also the socket for start requests.
+            fds: the descriptors of a `StartRequest`.
             port: the port of its Runtime API.
             group: its control group.
             tmp: its directory for temporary files.
@@ -359,6 +359,8 @@ class Spawner:
         env = {**spec.variables, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"}
         if not spec.is_snap_start:  # which has no such variable on AWS
             env["AWS_LAMBDA_LOG_STREAM_NAME"] = log_stream_name(function.version)
+        if spec.has_frames and spec.argv:
+            env[FRAMES] = f"{FRAMES_FD} {env['AWS_LAMBDA_RUNTIME_API']}"
         if not self.own_tmp:
             env.setdefault("TMPDIR", tmp)
         node_path = spec.variables.get("NODE_PATH", "").split(os.pathsep)
@@ -383,6 +385,7 @@ class Spawner:
             own_proc=self.own_proc,
             private_tmp=self.own_tmp,
             root=self._roots.root(function, spec, self._merged) if self.has_root else None,
+            has_frames=spec.has_frames,
         )
 
     def _merged(self, layers: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from ...sandbox import linux
 from ..protocol import (
+    FRAMES_FD,
     MAX_DESCRIPTORS,
     MESSAGE_LIMIT,
     ExecFailed,
@@ -44,7 +45,7 @@ def wait_for_request(requests: socket.socket) -> StartRequest:
     os.setsid()
     channel = socket.socket(fileno=fds[0])
     send(channel, FunctionStarted())
-    _arrange_descriptors(channel.detach(), *fds[1:])
+    _arrange_descriptors(channel.detach(), *fds[1:], first=KEPT_FDS if request.snapshot else FRAMES_FD)
     _limit(request.limits)
     if request.place.hidden_groups:
         linux.unshare_cgroups()
@@ -55,6 +56,8 @@ def wait_for_request(requests: socket.socket) -> StartRequest:
     except OSError as error:
         _exit(Failed(f"its code directory {request.cwd} cannot be entered: {error.strerror}"))
     if request.argv:
+        if request.has_frames:
+            os.set_inheritable(FRAMES_FD, True)
         _exec(request)
     os.close(CHANNEL_FD)
     return request
@@ -68,12 +71,12 @@ def _reset_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _arrange_descriptors(channel: int, output: int, counter: int, *kept: int) -> None:
+def _arrange_descriptors(channel: int, output: int, counter: int, *kept: int, first: int) -> None:
     """Leave open: 0 on /dev/null; 1, 2 and `LOG_FD` on the output; `CHANNEL_FD` and `COUNTER_FD`, closed by an exec.
 
-    Move the descriptors ``kept`` to `KEPT_FDS` and the numbers after it, also closed by an exec.
+    Move the descriptors ``kept`` to the number ``first`` and those after it, also closed by an exec.
     """
-    kept = tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, KEPT_FDS) for fd in kept)
+    kept = tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first) for fd in kept)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
@@ -83,11 +86,11 @@ def _arrange_descriptors(channel: int, output: int, counter: int, *kept: int) ->
     os.set_inheritable(LOG_FD, True)
     for source, target in zip(parked, (CHANNEL_FD, COUNTER_FD), strict=True):
         os.dup2(source, target, inheritable=False)
-    os.closerange(COUNTER_FD + 1, KEPT_FDS)
-    for number, fd in enumerate(kept, KEPT_FDS):
+    os.closerange(COUNTER_FD + 1, first)
+    for number, fd in enumerate(kept, first):
         if fd != number:
             os.dup2(fd, number, inheritable=False)
-    os.closerange(KEPT_FDS + len(kept), _MOST_FDS)
+    os.closerange(first + len(kept), _MOST_FDS)
 
 
 def _limit(limits: dict[str, int]) -> None:

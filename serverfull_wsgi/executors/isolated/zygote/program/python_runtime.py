@@ -14,15 +14,18 @@ import os
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...runtimes.packages import restrict_imports
 from ...runtimes.python_client import is_fallback, prefer_own_client
+from ...runtimes.python_transport import FrameClient, belongs_to
 from ...sandbox import linux
-from ..protocol import StartRequest
+from ..protocol import FRAMES_FD, StartRequest
 from .child import COUNTER_FD
 from .preload import finders_at_start, hide_modules
+
+Connect = Callable[..., None]  # (descriptor of the counter, descriptor of the connection for frames or None)
 
 
 def load_libraries() -> None:
@@ -31,11 +34,11 @@ def load_libraries() -> None:
         ctypes.CDLL("libstdc++.so.6")
 
 
-def run_client(request: StartRequest, prepare: Callable[[Any, Callable[[int], None]], None] | None = None) -> None:
+def run_client(request: StartRequest, prepare: Callable[[Any, Connect], None] | None = None) -> None:
     """Run the runtime client for the handler of ``request`` until the process ends.
 
     For a snapshot, ``prepare`` gets the class of the client, and a function that a fork of the snapshot calls with the
-    descriptor of its counter of events.
+    descriptor of its counter of events, and with that of its connection for frames, if it has one.
 
     The zygote imported the client with other variables, so that everything decided at import is decided again.
     """
@@ -58,9 +61,9 @@ def run_client(request: StartRequest, prepare: Callable[[Any, Callable[[int], No
         importlib.reload(bootstrap)
     # The marshaller depends on AWS_EXECUTION_ENV, the C client on AWS_LAMBDA_RUNTIME_API.
     lambda_runtime_client.LambdaRuntimeClient.marshaller = lambda_runtime_client.LambdaMarshaller()
-    connect = _connector(lambda_runtime_client)
+    connect = _connector(lambda_runtime_client, request.path if request.hides_packages else ())
     if prepare is None:
-        connect(COUNTER_FD)
+        connect(COUNTER_FD, FRAMES_FD if request.has_frames else None)
     else:
         prepare(lambda_runtime_client.LambdaRuntimeClient, connect)
     if request.hides_packages:
@@ -69,20 +72,31 @@ def run_client(request: StartRequest, prepare: Callable[[Any, Callable[[int], No
     runtime.main(sys.argv)
 
 
-def _connector(client: Any) -> Callable[[int], None]:
+def _connector(client: Any, own: Sequence[str]) -> Connect:
     """Return a function that connects the client's module to the Runtime API, and counts events in a descriptor.
 
-    It imports the C module of AWS's client, which reads the address of the API. Its place may be hidden by then.
+    Without a connection for frames it imports the C module of AWS's client, which reads the address of the API. The
+    place of that module may be hidden by then. A client in one of the folders ``own`` is the function's: it uses HTTP.
     """
     spec = None if is_fallback() else importlib.util.find_spec("runtime_client")
+    fallback = client.runtime_client
 
-    def connect(counter: int) -> None:
+    def load_http() -> Any:
         if spec is None or spec.loader is None:
-            client.runtime_client.initialize_client()
+            fallback.initialize_client()
+            return fallback
+        module: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.initialize_client(client._user_agent())
+        return module
+
+    def connect(counter: int, frames: int | None = None) -> None:
+        if frames is None or belongs_to(client, own):
+            client.runtime_client = load_http()
         else:
-            client.runtime_client = sys.modules["runtime_client"] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(client.runtime_client)
-            client.runtime_client.initialize_client(client._user_agent())
+            client.runtime_client = FrameClient(frames, client, load_http)
+        if spec is not None:
+            sys.modules["runtime_client"] = client.runtime_client
         _count_events(client.LambdaRuntimeClient, counter)
 
     return connect

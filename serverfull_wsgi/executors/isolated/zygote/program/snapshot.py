@@ -81,12 +81,12 @@ class Snapshot:
         self._request = request
         self._folder = KEPT_FDS + 1
 
-    def install(self, client: Any, connect: Callable[[int], None]) -> None:
+    def install(self, client: Any, connect: Callable[..., None]) -> None:
         """Have AWS's client take the snapshot when it would wait for a restore.
 
         Args:
             client: the class of the client.
-            connect: a function that connects the client to the Runtime API, and counts events in a descriptor.
+            connect: a function that connects the client to the Runtime API: `python_runtime.Connect`.
         """
         self._connect = connect
         os.close(COUNTER_FD)
@@ -221,9 +221,9 @@ class _State:
         self._fds = {int(name) for name in os.listdir("/proc/self/fd")}
         self._output = os.stat(1).st_ino
 
-    def restore(self, request: StartRequest, received: list[int], folder: int, connect: Callable[[int], None]) -> None:
+    def restore(self, request: StartRequest, received: list[int], folder: int, connect: Callable[..., None]) -> None:
         """Turn this process into an environment. ``received`` are the descriptors of its request."""
-        channel, output, counter = received
+        channel, output, counter, *frames = received
         try:
             linux.set_process_name(self._name)
             signal.signal(signal.SIGCHLD, self._child_handler or signal.SIG_DFL)
@@ -236,7 +236,7 @@ class _State:
             self._renew_variables(request)
             if random := sys.modules.get("numpy.random"):
                 random.seed()  # the module random does this itself in a fork
-            connect(counter)
+            connect(counter, *frames)
         except Exception as error:
             _fail(channel, f"the snapshot's state cannot be restored: {type(error).__name__}: {error}")
         os.close(channel)

@@ -46,16 +46,16 @@ class LambdaRuntimeClient:
         """Wait for an event."""
         body, headers = runtime_client.next()
         return InvocationRequest(
-            invoke_id=headers.get("lambda-runtime-aws-request-id"),
-            x_amzn_trace_id=headers.get("lambda-runtime-trace-id"),
-            invoked_function_arn=headers.get("lambda-runtime-invoked-function-arn"),
-            deadline_time_in_ms=int(headers.get("lambda-runtime-deadline-ms", 0)),
-            client_context=headers.get("lambda-runtime-client-context"),
-            cognito_identity=headers.get("lambda-runtime-cognito-identity"),
-            tenant_id=headers.get("lambda-runtime-aws-tenant-id"),
-            content_type=headers.get("content-type"),
+            invoke_id=headers.get("Lambda-Runtime-Aws-Request-Id"),
+            x_amzn_trace_id=headers.get("Lambda-Runtime-Trace-Id"),
+            invoked_function_arn=headers.get("Lambda-Runtime-Invoked-Function-Arn"),
+            deadline_time_in_ms=int(headers.get("Lambda-Runtime-Deadline-Ms", 0)),
+            client_context=headers.get("Lambda-Runtime-Client-Context"),
+            cognito_identity=headers.get("Lambda-Runtime-Cognito-Identity"),
+            tenant_id=headers.get("Lambda-Runtime-Aws-Tenant-Id"),
+            content_type=headers.get("Content-Type"),
             event_body=body,
-            invocation_id=headers.get("lambda-runtime-invocation-id"),
+            invocation_id=headers.get("Lambda-Runtime-Invocation-Id"),
         )
 
     def post_invocation_result(

@@ -122,11 +122,11 @@ def request(method: str, path: str, body: bytes | None = None, headers: str = ""
 
 
 def next() -> tuple[bytes, dict[str, str]]:
-    """Return the next event, and the headers of the response with names in lower case. Wait for the event."""
+    """Return the next event, and the headers of the response with names as in AWS's documentation. Wait for it."""
     response = request("GET", "/invocation/next")
     if response.status != 200:
         raise RuntimeError(f"Failed to get next: HTTP status {response.status}")
-    return response.body, response.headers
+    return response.body, {name.title(): value for name, value in response.headers.items()}
 
 
 def post_invocation_result(

@@ -1,0 +1,142 @@
+"""The client of the Runtime API over frames, in the place of ``runtime_client``, the C module of AWS's Python client.
+
+AWS's client, or the fallback client, keeps all that handlers can see; only the bytes on the wire differ. Three system
+calls serve an invocation, where the C module makes 38. ``runtime_api`` has the form and the order of frames.
+
+It falls back to the C module, and so to HTTP, where it cannot use the socket: in a fork of the process, which
+must not write into its parent's stream, and after the function has closed the descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import struct
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+PREFIX = struct.Struct(">cII")  # kind, length of the head, length of the body
+NEXT, RESPONSE, ERROR, EVENT = b"N", b"R", b"X", b"E"
+RECEIVE_SIZE = 65536
+_DEADLINE = "Lambda-Runtime-Deadline-Ms"
+_loads, _dumps = json.loads, json.dumps  # a function may replace the module's
+
+
+class FrameClient(types.ModuleType):
+    """A module with the functions of ``runtime_client``.
+
+    Args:
+        fd: the descriptor of the connection for frames.
+        client: the module ``awslambdaric.lambda_runtime_client``.
+        load_http: returns the C module, or that of the fallback client, ready to be used.
+    """
+
+    def __init__(self, fd: int, client: Any, load_http: Callable[[], Any]) -> None:
+        super().__init__("runtime_client")
+        self._client, self._load_http = client, load_http
+        self._fd = os.dup(fd)  # the lowest number, as a socket of the C module has; closed by an exec
+        os.close(fd)
+        os.register_at_fork(after_in_child=self._close)
+        _poll_in_main_thread(client.LambdaRuntimeClient)
+
+    def initialize_client(self, user_agent: str) -> None:
+        """Do nothing: the connection is open."""
+
+    def next(self) -> tuple[bytes, dict[str, Any]]:
+        """Request the next event, and return its payload and headers."""
+        if not self._send(NEXT, {}):
+            return self._http().next()  # type: ignore[no-any-return]
+        kind, head, body = self._receive()
+        headers = _loads(head)
+        if kind != EVENT:
+            raise RuntimeError(f"The Runtime API has refused a request with {headers}")
+        headers[_DEADLINE] = int(headers.get(_DEADLINE, 0))
+        return body, headers
+
+    def post_invocation_result(
+        self, request_id: str, data: bytes, content_type: str = "application/json", *more: Any
+    ) -> None:
+        """Send the response to an invocation. The API answers if it refuses the response, before the next event."""
+        if not self._send(RESPONSE, {"request_id": request_id, "content_type": content_type}, data):
+            self._http().post_invocation_result(request_id, data, content_type, *more)
+
+    def post_error(self, request_id: str, error: str, xray_cause: str, *more: Any) -> None:
+        """Send the error of an invocation. The cause is for X-Ray, which is not there."""
+        head = {"request_id": request_id, "content_type": "application/json"}
+        if not self._send(ERROR, head, error.encode()):
+            self._http().post_error(request_id, error, xray_cause, *more)
+
+    def _send(self, kind: bytes, head: dict[str, str], body: bytes = b"") -> bool:
+        """Send a frame. Return False if this process has no connection."""
+        encoded = _dumps(head).encode() if head else b""
+        first = PREFIX.pack(kind, len(encoded), len(body)) + encoded
+        try:
+            sent = os.writev(self._fd, (first, body)) - len(first)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                return False
+            raise
+        while sent < 0:
+            sent += os.write(self._fd, first[sent:])
+        with memoryview(body) as view:
+            while sent < len(body):
+                sent += os.write(self._fd, view[sent:])
+        return True
+
+    def _receive(self) -> tuple[bytes, bytes, bytes]:
+        """Return the kind, head and body of the next frame."""
+        data = self._read(PREFIX.size)
+        kind, head_size, body_size = PREFIX.unpack_from(data)
+        body_at = PREFIX.size + head_size
+        size = body_at + body_size
+        if len(data) < size:
+            data = self._read(size, data)
+        return kind, data[PREFIX.size : body_at], data[body_at:size]
+
+    def _read(self, size: int, first: bytes = b"") -> bytes:
+        """Return at least ``size`` bytes, which begin with ``first``."""
+        pieces, count = [first], len(first)
+        while count < size:
+            piece = os.read(self._fd, RECEIVE_SIZE)
+            if not piece:
+                raise RuntimeError("The Runtime API has closed the connection")
+            pieces.append(piece)
+            count += len(piece)
+        return b"".join(pieces)
+
+    def _http(self) -> Any:
+        """Return the C module, which AWS's client uses from now on."""
+        self._close()
+        self._client.runtime_client = self._load_http()
+        return self._client.runtime_client
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the replaced module has beside, such as the fallback client's requests at a failed start."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._load_http(), name)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def belongs_to(client: types.ModuleType, folders: Iterable[str]) -> bool:
+    """Return whether a client's module is in one of these folders."""
+    package = os.path.dirname(os.path.abspath(str(client.__file__)))
+    return os.path.dirname(package) in map(os.path.abspath, folders)
+
+
+def _poll_in_main_thread(client: Any) -> None:
+    """Have AWS's client start no thread for each event, since reading the socket runs signal handlers meanwhile."""
+    wait = client.wait_next_invocation
+
+    def wait_next_invocation(self: Any) -> Any:
+        self.use_thread_for_polling_next = False
+        return wait(self)
+
+    client.wait_next_invocation = wait_next_invocation
