@@ -86,6 +86,14 @@ class Access(NamedTuple):
         }
         return ", ".join(name for name, is_set in conditions.items() if is_set)
 
+    def includes(self, other: Access) -> bool:
+        """Return whether a caller that meets these conditions meets those of the other too.
+
+        >>> Access(needs_api_key=True).includes(OPEN), OPEN.includes(Access(needs_api_key=True))
+        (True, False)
+        """
+        return bool(self.unsupported) or self.both(other) == self
+
     def both(self, other: Access) -> Access:
         """Return the conditions of both."""
         problem = self.unsupported or other.unsupported

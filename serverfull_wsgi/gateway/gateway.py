@@ -52,6 +52,7 @@ from serverfull_wsgi.gateway.formats.http_api import is_valid_path
 from serverfull_wsgi.gateway.gateway_responses import changed, response_type
 from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
+from serverfull_wsgi.gateway.spellings import stricter_route
 from serverfull_wsgi.gateway.validation import missing_parameters
 from serverfull_wsgi.wsgi.ids import new_request_id, new_trace_digits, trace_id
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge
@@ -121,6 +122,11 @@ class Gateway:
         if endpoint.access.unsupported:
             self._log(endpoint, context, f"this server does not support its {endpoint.access.unsupported}")
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
+        if site.is_mixed and (stricter := stricter_route(site, endpoint, request.method, request.path)):
+            self._log(
+                endpoint, context, f"another spelling of the path has the route {stricter!r}, with more conditions"
+            )
+            return endpoint.format.refuse(Refusal.FORBIDDEN, request, context)
         try:
             context = self._identified(endpoint, request, incoming, context)
             if endpoint.access.required and (missing := missing_parameters(endpoint.access.required, request)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from serverfull_wsgi.domain import Outcome
@@ -107,6 +108,16 @@ class Site:
     preflight_status: int = 204
     has_endpoint: bool = True
     responses: Mapping[str, GatewayResponse] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def is_mixed(self) -> bool:
+        """True if the routes have different conditions for callers."""
+        return len({endpoint.access for endpoint in self.endpoints.values()}) > 1
+
+    @cached_property
+    def has_slash_at_end(self) -> bool:
+        """True if a route of the site has a slash at its end."""
+        return any(key.endswith("/") and not key.endswith(" /") for key in self.endpoints)
 
     @property
     def is_api(self) -> bool:

@@ -1,0 +1,56 @@
+"""Spellings of a path: requests that match an open route, and that a function may take for requests to a closed one.
+
+A route matches a path as the client sent it, segment by segment, as on AWS. A web framework behind the route decodes
+the path, and may merge slashes, resolve dots, or ignore a slash at the end::
+
+    GET /admin/{id}      needs an authorizer
+    ANY /{proxy+}        open
+
+    GET /admin/7         the first route
+    GET /admin%2F7       the second route: its function receives /admin/7, and the authorizer has not run
+
+AWS lets such a request through. Here it is refused, if the route of another spelling has a condition that the matching
+route does not have. Requests that a stricter route could not have are answered as on AWS.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from serverfull_wsgi.gateway.formats.http_api import decoded_path
+from serverfull_wsgi.gateway.sites import Endpoint, Site
+
+_unusual = re.compile(r"%|//|/\.|(?<=.)/\Z")  # a path without these has one spelling
+
+
+def stricter_route(site: Site, endpoint: Endpoint, method: str, path: str) -> str:
+    """Return the key of a route with more conditions that another spelling of the path has; an empty text without one.
+
+    Args:
+        site: the site of the request. If its routes have the same conditions (`Site.is_mixed`), none is stricter.
+        endpoint: the end of the route that the request matches.
+        method: the method of the request.
+        path: the path, percent-encoded, without the stage and the query.
+    """
+    if not (site.has_slash_at_end or _unusual.search(path)):
+        return ""
+    for spelling in spellings(path):
+        other = site.find(method, spelling)
+        if other is not None and not endpoint.access.includes(other.access):
+            return str(other.route.key)
+    return ""
+
+
+def spellings(path: str) -> Iterator[str]:
+    """Yield the paths that a function may see in the place of a path.
+
+    >>> list(dict.fromkeys(spellings("/a%2Fb//./c/")))
+    ['/a/b/c', '/a/b/c/']
+    """
+    for decoded in (unquote(path), decoded_path(path)):
+        normal = posixpath.normpath("/" + decoded.lstrip("/"))
+        yield normal
+        yield normal.rstrip("/") + "/"
