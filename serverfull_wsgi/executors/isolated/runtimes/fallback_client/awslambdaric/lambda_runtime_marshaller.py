@@ -10,6 +10,7 @@ import json
 import marshal
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from json.encoder import encode_basestring, encode_basestring_ascii
@@ -18,7 +19,8 @@ from typing import Any, NoReturn
 from .lambda_runtime_exception import FaultException
 
 _FIRST_WITH_RAW_TEXT = 12  # from Python 3.12 on, characters outside ASCII are not escaped
-_TOO_DEEP = "maximum recursion depth exceeded while encoding a JSON object"
+_DOING = "calling a Python object" if sys.version_info >= (3, 12) else "encoding a JSON object"  # as simplejson
+_TOO_DEEP = f"maximum recursion depth exceeded while {_DOING}"
 
 
 class Encoder:
