@@ -59,7 +59,7 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
         tokens = Tokens()
 
     def server(dispatcher: Dispatcher) -> SiteServer:
-        authorizers = Authorizers(dispatcher, keys, tokens=tokens)
+        authorizers = Authorizers(dispatcher, keys, tokens=tokens, timeout=settings.front_timeout)
         gateway = Gateway(dispatcher, authorizers, timeout=settings.front_timeout)
         if settings.is_front_at_root:
             root = choose(sites, settings.front_api)

@@ -33,6 +33,7 @@ from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError
 from serverfull_wsgi.gateway.access import JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.bounded_calls import run_for
 from serverfull_wsgi.gateway.formats import (
     Caller,
     HttpRequest,
@@ -52,6 +53,8 @@ from serverfull_wsgi.names import partition_of
 from serverfull_wsgi.payloads import parse_payload, render_payload
 from serverfull_wsgi.wsgi.ids import new_request_id
 
+HTTP_TIMEOUT = 10.0  # seconds; "Quotas for configuring and running an HTTP API" in the developer's guide
+REST_TIMEOUT = 30.0  # seconds; inferred, as the time-out of an integration does not count
 CACHED_RESULTS = 10_000  # of one process; the oldest is dropped, so that invented identities do not fill the memory
 
 
@@ -88,6 +91,7 @@ class Authorizers:
         api_keys: the values of the header ``x-api-key`` that are accepted.
         clock: seconds, for the age of cached results.
         tokens: verifies JSON web tokens; None to refuse each of them.
+        timeout: seconds for which the gateway waits for an authorizer; None for AWS's limits, 0 for no limit.
     """
 
     def __init__(
@@ -96,8 +100,10 @@ class Authorizers:
         api_keys: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         tokens: TokenVerifier | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._tokens = tokens
+        self._timeout = timeout
         self._dispatcher = dispatcher
         self._api_keys = [key.encode() for key in api_keys]
         self._clock = clock
@@ -164,13 +170,17 @@ class Authorizers:
         identity: tuple[str, ...],
         arn: str,
     ) -> _Result:
+        timeout = (REST_TIMEOUT if authorizer.is_rest else HTTP_TIMEOUT) if self._timeout is None else self._timeout
         event = _event(authorizer, request, route, context, identity, arn)
         payload = render_payload(event)
         try:
             name = self._dispatcher.name(authorizer.function)
-            outcome = self._dispatcher.invoke(Invocation(name, payload, new_request_id(), trace_id=context.trace_id))
+            invocation = Invocation(name, payload, new_request_id(), trace_id=context.trace_id)
+            outcome = run_for(self._dispatcher, self._dispatcher.check(invocation), invocation, timeout)
         except ServiceError as error:
             raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer did not run: {error.evidence}") from None
+        if outcome is None:
+            raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer had no result after {timeout:g} s; it runs on")
         value = _parsed(outcome.payload)
         if outcome.function_error:
             if authorizer.is_rest and isinstance(value, dict) and value.get("errorMessage") == "Unauthorized":

@@ -21,11 +21,8 @@ One request::
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from binascii import b2a_base64
-from collections.abc import Callable
-from contextvars import copy_context
 from functools import lru_cache
 from typing import Protocol
 
@@ -33,11 +30,12 @@ from serverfull_wsgi.auth.principal import INVOKE
 from serverfull_wsgi.auth.sigv4.errors import MissingAuthenticationTokenException
 from serverfull_wsgi.auth.sigv4.verifier import Verified
 from serverfull_wsgi.dispatcher import Dispatcher
-from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import InvalidRequestContentException, ServiceError, TooManyRequestsException
 from serverfull_wsgi.evidence import clipped
 from serverfull_wsgi.gateway import cors
 from serverfull_wsgi.gateway.authorizers import Authorizers
+from serverfull_wsgi.gateway.bounded_calls import run_for
 from serverfull_wsgi.gateway.formats import (
     Answer,
     HttpRequest,
@@ -91,7 +89,7 @@ class Gateway:
         logger: logging.Logger | None = None,
     ) -> None:
         self._dispatcher = dispatcher
-        self._authorizers = authorizers or Authorizers(dispatcher)
+        self._authorizers = authorizers or Authorizers(dispatcher, timeout=timeout)
         self._timeout = timeout
         self._logger = logger or dispatcher.logger
         self._name = lru_cache(maxsize=1024)(dispatcher.name)  # parsing costs 6 µs, and routes name few functions
@@ -198,7 +196,7 @@ class Gateway:
                 return format.refuse(Refusal.TOO_LARGE, request, context)
             function = self._dispatcher.check(invocation)
             timeout = endpoint.timeout if self._timeout is None or endpoint.timeout is None else self._timeout
-            outcome = self._run(function, invocation, timeout)
+            outcome = run_for(self._dispatcher, function, invocation, timeout)
         except TooManyRequestsException as error:
             self._log(endpoint, context, error.evidence)
             return format.refuse(Refusal.THROTTLED, request, context)
@@ -213,44 +211,9 @@ class Gateway:
             self._log(endpoint, context, f"{answer.reason.code}: {answer.reason.detail}")
         return answer
 
-    def _run(self, function: Function, invocation: Invocation, timeout: float | None) -> Outcome | None:
-        """Run a function, and return None if it takes longer than ``timeout`` seconds.
-
-        Only a function in a process of its own can be left alone. A handler in this process holds this thread.
-        """
-        if not timeout or function.timeout <= timeout or not self._dispatcher.is_isolated(function):
-            return self._dispatcher.run(function, invocation)
-        return _Call(lambda: self._dispatcher.run(function, invocation)).result(timeout)
-
     def _log(self, endpoint: Endpoint, context: RequestContext, reason: str) -> None:
         fields = {"request_id": context.request_id, "function_name": endpoint.route.function}
         self._logger.warning("HTTP request not answered by its function: %s", clipped(reason), extra=fields)
-
-
-class _Call:
-    """A call in a thread of its own, whose caller may stop waiting."""
-
-    def __init__(self, call: Callable[[], Outcome]) -> None:
-        self._call = call
-        self._outcome: Outcome | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(
-            target=copy_context().run, args=(self._run,), name="serverfull-gateway", daemon=True
-        )
-
-    def _run(self) -> None:
-        try:
-            self._outcome = self._call()
-        except BaseException as error:
-            self._error = error
-
-    def result(self, timeout: float) -> Outcome | None:
-        """Start the call, and return its outcome, or None after ``timeout`` seconds. Raises what the call raises."""
-        self._thread.start()
-        self._thread.join(timeout)
-        if self._error is not None:
-            raise self._error
-        return self._outcome
 
 
 def _changed(answer: Answer, site: Site, request: HttpRequest, context: RequestContext) -> Answer:

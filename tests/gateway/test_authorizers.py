@@ -1,9 +1,11 @@
 """API keys and Lambda authorizers: who may call a route, and what the function learns about the caller."""
 
+import threading
+
 import pytest
 from werkzeug.test import Client
 
-from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi import Application, Function, Outcome, StaticFetcher
 from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
 from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.formats import HttpRequest, RequestContext, Route, Stage, http_v1, http_v2, rest_v1
@@ -303,3 +305,37 @@ def test_statements_of_a_policy():
 
 def test_a_pattern_takes_steps_that_grow_with_the_text_only():
     assert not matches("*a" * 30 + "b", "a" * 5_000)
+
+
+# The gateway's time-out
+
+
+class Hanging:
+    """An executor whose functions run in processes of their own, until they are released."""
+
+    def __init__(self):
+        self.released = threading.Event()
+
+    def is_isolated(self, function):
+        return True
+
+    def execute(self, function, invocation):
+        self.released.wait(10)
+        return Outcome(b"{}")
+
+
+@pytest.mark.parametrize(("is_rest", "message"), [(True, None), (False, "Internal Server Error")])
+def test_an_authorizer_that_takes_too_long_is_a_failed_one(is_rest, message, caplog):
+    executor = Hanging()
+    functions = {name: Function("app.handler", timeout=60) for name in ("auth", "echo")}
+    application = Application(StaticFetcher(functions), executor=executor)
+    authorizer = LambdaAuthorizer("auth", is_rest, sources=HEADER)
+    format, api = (rest_v1, rest_api) if is_rest else (http_v2, http_api)
+    endpoint = Endpoint(Route("GET /pets", "echo"), format, access=Access("", authorizer))
+    gateway = Gateway(application.dispatcher, timeout=0.01)
+    client = Client(SiteServer(gateway, application.start, root=api(("shop",), {"GET /pets": endpoint})))
+    response = client.get("/pets", headers={"Authorization": "x"})
+    executor.released.set()
+    assert (response.status_code, response.json) == (500, {"message": message})
+    assert "the authorizer had no result after 0.01 s" in caplog.text
+    application.close()

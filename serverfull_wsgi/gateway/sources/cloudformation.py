@@ -80,7 +80,7 @@ def _load_balancers(resources: Resources) -> Iterator[Site]:
         is_multi = is_true(attributes.get("lambda.multi_value_headers.enabled"))
         access = Access(_condition_of_listeners(resources, id))
         if access.unsupported:
-            resources.warn_refused(id, access.unsupported)
+            resources.warn_refused(id, access.unsupported, status=502)
         group = TargetGroup(has_multi_value_headers=is_multi, function=functions[0])
         yield sites.load_balancer(id, group, access)
 

@@ -105,7 +105,14 @@ class Resources:
         """Add a warning about a resource, or a part of it."""
         self.warnings.append(f"{self.place(id, path)}: {text}")
 
-    def warn_refused(self, id: str, feature: str, path: str = "") -> None:
-        """Add a warning about a route that refuses its requests; ``path`` is the route's place in the resource."""
-        refused = f"{feature} is not supported here, so each request is refused with 500"
+    def warn_refused(self, id: str, feature: str, path: str = "", *, status: int = 500) -> None:
+        """Add a warning about a route that refuses its requests.
+
+        Args:
+            id: the logical id of the resource.
+            feature: the feature that is not supported.
+            path: the place of the route in the resource; empty for the resource.
+            status: the status of the refusal.
+        """
+        refused = f"{feature} is not supported here, so each request is refused with {status}"
         self.warn(id, f"{refused}; remove it to let every caller in", path)

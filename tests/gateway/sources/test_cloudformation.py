@@ -429,7 +429,7 @@ def rule(*fields, actions=None, **more):
 def test_a_target_group_behind_a_condition_of_a_listener_refuses(resources, sites_of):
     found = sites_of(Group=GROUP, **resources)
     assert found.sites[0].find("GET", "/").access.unsupported
-    assert "each request is refused" in "\n".join(found.warnings)
+    assert "each request is refused with 502" in "\n".join(found.warnings)
 
 
 @pytest.mark.parametrize(
