@@ -1,4 +1,4 @@
-"""A minimal Runtime API: one connection, one request after the other, no checks."""
+"""Lower bounds for a call in another process: a minimal Runtime API, and a ping-pong over a socket pair."""
 
 import os
 import socket
@@ -12,8 +12,30 @@ ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
 ROOT = Path(__file__).parent.parent
 
 
+class PingPong:
+    """A child process that sends back each event: the least that a call in another process can take."""
+
+    def __init__(self):
+        self._socket, child = socket.socketpair()
+        program = "import socket\nother = socket.socket(fileno=0)\nwhile data := other.recv(65536): other.sendall(data)"
+        self._process = subprocess.Popen([sys.executable, "-S", "-c", program], stdin=child)
+        child.close()
+
+    def timed_call(self, event):
+        """Return the seconds from sending ``event`` to its return."""
+        started = perf_counter()
+        self._socket.sendall(event)
+        self._socket.recv(65536)
+        return perf_counter() - started
+
+    def close(self):
+        """Close the connection, which ends the child."""
+        self._socket.close()
+        self._process.wait()
+
+
 class BareRuntimeApi:
-    """AWS's runtime client on a minimal Runtime API: the lower bound for a warm call in another process."""
+    """AWS's runtime client on a minimal Runtime API: one connection, one request after the other, no checks."""
 
     def __init__(self, handler):
         listener = socket.create_server(("127.0.0.1", 0))

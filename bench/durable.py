@@ -91,23 +91,40 @@ def _worker(environ):
 
 def _accepts(folder, clients, options):
     environ = _environ(folder)
-    with (
-        serving("bench.apps:bare", GTHREAD, {}) as bare,
-        serving("serverfull_wsgi:app", GTHREAD + GUNICORN_CONFIG, environ) as ours,
-    ):
-        for server in (bare, ours):
-            server.wait(SMALL)
+    with serving_both(environ) as (bare, ours):
         rates_by_runner = {}
         with _worker(environ):
-            rates_by_runner["another process runs them"] = _rates(bare, ours, clients, options)
-        rates_by_runner["the server runs them too"] = _rates(bare, ours, clients, options)
+            rates_by_runner["another process runs them"] = rates_of(bare, ours, clients, options)
+        rates_by_runner["the server runs them too"] = rates_of(bare, ours, clients, options)
     for runner, rates in rates_by_runner.items():
         base, accepted = (median(rate) for rate in zip(*rates, strict=True))
         ratio = median(ours / bare for bare, ours in rates)
         print(f"  accepts, {clients:2} clients, {runner:33}{accepted:8.0f} /s; bare {base:6.0f} /s; ratio {ratio:.2f}")
 
 
-def _rates(bare, ours, clients, options):
+def accepts_over_bare(folder, clients, options):
+    """Return the accepts per second over the bare application's requests, one for each round.
+
+    The process that accepts the events runs them too.
+    """
+    with serving_both(_environ(folder)) as (bare, ours):
+        return [accepted / base for base, accepted in rates_of(bare, ours, clients, options)]
+
+
+@contextlib.contextmanager
+def serving_both(environ):
+    """Run the bare application and ours until the block ends."""
+    with (
+        serving("bench.apps:bare", GTHREAD, {}) as bare,
+        serving("serverfull_wsgi:app", GTHREAD + GUNICORN_CONFIG, environ) as ours,
+    ):
+        for server in (bare, ours):
+            server.wait(SMALL)
+        yield bare, ours
+
+
+def rates_of(bare, ours, clients, options):
+    """Return the requests of the bare application and our accepts per second, for each round."""
     pairs = []
     for _ in range(options.rounds):
         base = load.run(bare, SMALL, clients, options.seconds).per_second
@@ -167,14 +184,9 @@ def _broker(folder, options):
     folder.mkdir()
     with broker(RabbitMQ, folder) as running:
         environ = _environ(folder, SERVERFULL_EVENTS=running.url)
-        with (
-            serving("bench.apps:bare", GTHREAD, {}) as bare,
-            serving("serverfull_wsgi:app", GTHREAD + GUNICORN_CONFIG, environ) as ours,
-        ):
-            for server in (bare, ours):
-                server.wait(SMALL)
+        with serving_both(environ) as (bare, ours):
             for clients in (1, 16):
-                base, accepted = (median(rate) for rate in zip(*_rates(bare, ours, clients, options), strict=True))
+                base, accepted = (median(rate) for rate in zip(*rates_of(bare, ours, clients, options), strict=True))
                 print(f"  accepts, {clients:2} clients, RabbitMQ{accepted:36.0f} /s; bare {base:6.0f} /s")
             _queue_length(running.url, purge=True)
             with _celery_worker(folder, environ):

@@ -17,6 +17,7 @@ from serverfull_wsgi import Settings, create_app
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 CALLS = 100  # timed as one, since reading the clock takes time too
+DEFAULT = "as served by default"
 ADD_MARSHALLING = ("10 KB",)  # events whose target includes the time of simplejson (AWS's marshaller) over json
 
 
@@ -32,15 +33,21 @@ class Row(NamedTuple):
 
 def main():
     rounds = _options().rounds
-    with _collector() as collector:
-        rows = _rows(collector)
-        with open(os.devnull, "w") as devnull, contextlib.redirect_stdout(devnull):
-            figures = {size: _measured(rows, event, collector, rounds) for size, event in EVENTS.items()}
-        for row in rows:
-            row.application.close()
+    rows, figures = measure(rounds, EVENTS)
     print(f"Python {platform.python_version()}; echo of a JSON event, microseconds a call, best of {rounds} x {CALLS}")
     for size, times in figures.items():
         _show(size, rows, *times)
+
+
+def measure(rounds, events):
+    """Return the rows, and for each size of event the least times: bare, bare with simplejson, and of the rows."""
+    with _collector() as collector:
+        rows = _rows(collector)
+        with open(os.devnull, "w") as devnull, contextlib.redirect_stdout(devnull):
+            figures = {size: _measured(rows, event, collector, rounds) for size, event in events.items()}
+        for row in rows:
+            row.application.close()
+    return rows, figures
 
 
 def _options():
@@ -67,7 +74,7 @@ def _rows(collector):
     plain, with_metrics = (create_app(Settings.from_mapping(settings)) for settings in (served, counted))
     return [
         Row("logger level WARN", 10, plain, level="WARNING"),
-        Row("as served by default", 15, plain),
+        Row(DEFAULT, 15, plain),
         Row("with metrics and LogType Tail", 30, with_metrics, headers={"HTTP_X_AMZ_LOG_TYPE": "Tail"}),
     ]
 

@@ -5,15 +5,17 @@ function that imports numpy need numpy in the folder of ``--python-modules``.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import logging
 import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from time import perf_counter, sleep
 
-from bench.bare_runtime_api import ID, BareRuntimeApi
+from bench.bare_runtime_api import ID, BareRuntimeApi, PingPong
 from serverfull_wsgi import Function, FunctionName, Invocation, ProcessExecutor
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 
@@ -40,25 +42,33 @@ def main():
         snapshots(options)
     if options.part == "snapshots":
         return
-    fork = ProcessExecutor(sandbox=options.sandbox, eager=True)
-    execs = ProcessExecutor(sandbox=options.sandbox, preload=NO_FORK, eager=True)
-    fork.start()
-    execs.start()
-    warm(fork, options.calls)
-    memory(fork, options.environments)
-    cold(fork, execs, options.starts)
-    fork.close()
-    execs.close()
+    with executing(options.sandbox) as fork, executing(options.sandbox, preload=NO_FORK) as execs:
+        for name, times in warm(fork, options.calls).items():
+            print(f"{name}, {options.calls} calls: min {min(times) * 1e6:.0f}, {_percentiles(times, 1e6)} us")
+        memory(fork, options.environments)
+        for name, times in cold(fork, execs, options.starts).items():
+            print(f"cold start by {name}, {options.starts} starts: {_percentiles(times, 1e3)} ms")
+
+
+@contextlib.contextmanager
+def executing(sandbox, **options):
+    """Return an executor that has started. It closes at the end of the block."""
+    executor = ProcessExecutor(sandbox=sandbox, eager=True, **options)
+    executor.start()
+    try:
+        yield executor
+    finally:
+        executor.close()
 
 
 def warm(executor, calls):
-    """Print the times of warm calls, alternating with the minimal Runtime API."""
-    bare = BareRuntimeApi("handlers.echo")
+    """Return the seconds of warm calls, in turns with a ping-pong and with the minimal Runtime API."""
+    ping_pong, bare = PingPong(), BareRuntimeApi("handlers.echo")
     _timed_call(executor, "warm")
-    pairs = [(bare.timed_call(EVENT), _timed_call(executor, "warm")) for _ in range(calls)]
+    turns = [(ping_pong.timed_call(EVENT), bare.timed_call(EVENT), _timed_call(executor, "warm")) for _ in range(calls)]
+    ping_pong.close()
     bare.close()
-    for name, times in zip(("minimal Runtime API", "warm call"), zip(*pairs, strict=True), strict=True):
-        print(f"{name}, {calls} calls: min {min(times) * 1e6:.0f}, {_percentiles(times, 1e6)} us")
+    return dict(zip(("ping-pong", "minimal Runtime API", "warm call"), zip(*turns, strict=True), strict=True))
 
 
 def memory(executor, environments):
@@ -71,33 +81,41 @@ def memory(executor, environments):
 
 
 def cold(fork, execs, starts):
-    """Print the times of cold starts by fork, alternating with starts by exec."""
+    """Return the seconds of cold starts by fork, in turns with starts by exec."""
     pairs = [(_timed_call(fork, f"f{n}"), _timed_call(execs, f"e{n}")) for n in range(starts)]
-    for name, times in zip(("fork", "exec"), zip(*pairs, strict=True), strict=True):
-        print(f"cold start by {name}, {starts} starts: {_percentiles(times, 1e3)} ms")
+    return dict(zip(("fork", "exec"), zip(*pairs, strict=True), strict=True))
 
 
 def snapshots(options):
-    """Print the times of cold starts of functions that import much: from a snapshot, alternating with ordinary ones."""
-    with tempfile.TemporaryDirectory() as folder:
-        for module in ("boto3", "numpy"):
-            if not (importlib.util.find_spec(module) or (Path(options.python_modules) / module).is_dir()):
-                print(f"{module} is not installed: no cold starts of a function that imports it")
-                continue
-            code = Path(folder) / module
-            code.mkdir()
-            (code / "app.py").write_text(IMPORTING.format(module=module))
-            function = Function("app.handler", name=module, code=str(code), timeout=30, memory_size=512)
-            _compare_starts(function, options)
+    """Print the times of cold starts of functions that import much: from a snapshot, in turns with ordinary ones."""
+    for module in ("boto3", "numpy"):
+        if not (importlib.util.find_spec(module) or (Path(options.python_modules) / module).is_dir()):
+            print(f"{module} is not installed: no cold starts of a function that imports it")
+            continue
+        columns = restored(module, options.starts, options.sandbox, options.python_modules)
+        for name, times in columns.items():
+            print(f"cold start with {module}, {name}, {options.starts} starts: {_percentiles(times, 1e3)} ms")
+        print(f"cold start with {module}, SnapStart over ordinary: {middle_ratio(*columns.values()):.3f}")
 
 
-def _compare_starts(function, options):
+def middle_ratio(others, ours):
+    """Return the ratio of two medians."""
+    return median(ours) / median(others)
+
+
+def restored(module, starts, sandbox="auto", python_modules=""):
+    """Return the seconds of cold starts of a function that imports ``module``: ordinary ones, and from a snapshot."""
     silent = logging.Logger("silent", logging.CRITICAL)  # each end of an environment is an error in the log
-    settings = {"sandbox": options.sandbox, "python_modules": options.python_modules, "logger": silent}
-    ordinary, restored = (ProcessExecutor(eager=True, **settings) for _ in range(2))
+    settings = {"python_modules": python_modules, "logger": silent}
     pairs = []
-    try:
-        for _ in range(options.starts):
+    with (
+        tempfile.TemporaryDirectory() as code,
+        executing(sandbox, **settings) as ordinary,
+        executing(sandbox, **settings) as restored,
+    ):
+        Path(code, "app.py").write_text(IMPORTING.format(module=module))
+        function = Function("app.handler", name=module, code=code, timeout=30, memory_size=512)
+        for _ in range(starts):
             pair = []
             for executor, one in ((ordinary, function), (restored, replace(function, snap_start=True))):
                 executor.execute(one, Invocation(NAME, b'"end"', ID))
@@ -108,14 +126,7 @@ def _compare_starts(function, options):
                 if outcome.function_error or (outcome.restore_duration is None) == one.snap_start:
                     raise RuntimeError(outcome)
             pairs.append(pair)
-    finally:
-        ordinary.close()
-        restored.close()
-    columns = [sorted(times) for times in zip(*pairs, strict=True)]
-    for name, times in zip(("ordinary", "SnapStart"), columns, strict=True):
-        print(f"cold start with {function.name}, {name}, {options.starts} starts: {_percentiles(times, 1e3)} ms")
-    old, new = (times[len(times) // 2] for times in columns)
-    print(f"cold start with {function.name}, SnapStart over ordinary: {new / old:.3f}")
+    return dict(zip(("ordinary", "SnapStart"), zip(*pairs, strict=True), strict=True))
 
 
 def _options():

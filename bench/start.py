@@ -40,20 +40,28 @@ class Start(NamedTuple):
 
 def main():
     options = _options()
-    with tempfile.TemporaryDirectory() as folder:
-        environ = _environ(folder)
-        for name in APPLICATIONS:
-            _start(name, environ, options.options)  # compiles modules, and makes the event store
-        starts = {name: [] for name in APPLICATIONS}
-        for _ in range(options.rounds):
-            for name, measured in starts.items():
-                measured.append(_start(name, environ, options.options))
-        imports = {name: _imports(name, environ) for name in APPLICATIONS}
+    starts, imports = measure(options.rounds, options.options)
     print(f"Python {platform.python_version()}; exec to the first answer, {options.rounds} starts in turns")
     for index, unit in enumerate(("ms of time", "ms of CPU")):
         _show(unit, *([start[index] * 1000 for start in starts[name]] for name in APPLICATIONS))
     for name, times in imports.items():
         print(f"{name}: {len(times)} modules, {sum(times) / 1000:.0f} ms to import them under -X importtime")
+
+
+def measure(rounds, options=()):
+    """Return the starts of each application, one for each round, and the microseconds of each module's import.
+
+    ``options`` are gunicorn's, without dashes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environ = _environ(folder)
+        for name in APPLICATIONS:
+            _start(name, environ, options)  # compiles modules, and makes the event store
+        starts = {name: [] for name in APPLICATIONS}
+        for _ in range(rounds):
+            for name, measured in starts.items():
+                measured.append(_start(name, environ, options))
+        return starts, {name: _imports(name, environ) for name in APPLICATIONS}
 
 
 def _options():
