@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,25 @@ def test_a_result_that_is_too_large_is_an_error_and_the_next_call_is_answered(ex
     _, error = run(executor, too_large, "'x' * 7_000_000")
     assert error["errorType"] == "Function.ResponseSizeTooLarge"
     assert result(executor, too_large, "1") == 1
+
+
+def test_a_default_timeout_of_the_function_does_not_end_its_wait_for_events(executor, tmp_path):
+    (tmp_path / "timed.py").write_text(TIMED)
+    timed = function("timed.handler", code=tmp_path, name="timed")
+    assert result(executor, timed) == 1
+    time.sleep(0.1)  # longer than the function's default timeout
+    assert result(executor, timed) == 2
+
+
+TIMED = """
+import socket
+socket.setdefaulttimeout(0.05)
+calls = []
+
+def handler(event, context):
+    calls.append(event)
+    return len(calls)
+"""
 
 
 # Logs and errors, compared with AWS's client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -101,7 +102,7 @@ class PortableSpawner(Spawner):
             cwd="/",
         )
         assert supervisor.stdin is not None  # noqa: S101
-        with supervisor.stdin as stdin:
+        with contextlib.suppress(BrokenPipeError), supervisor.stdin as stdin:  # the channel then shows its end
             stdin.write(encode(request))
         with self._lock:
             self._supervisors = [*(one for one in self._supervisors if one.poll() is None), supervisor]
