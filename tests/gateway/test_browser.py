@@ -1,5 +1,6 @@
 """A browser behind the gateway: CORS, cookies, forms and uploads, as Chromium does them."""
 
+import json
 import shutil
 import threading
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sites import Endpoint, FixedAnswer, http_api, rest_api
 from serverfull_wsgi.gateway.sites import function_url as url_site
+from tests.support import gateway_site
+from tests.support.gateway_site import PNG
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed; .ci/run installs it")
@@ -65,7 +68,7 @@ def page(environ, start_response):
 @pytest.fixture(scope="module")
 def served():
     """The origin of the pages, and that of the sites: `allowed` lets pages of this origin in, `other` does not."""
-    application = Application(StaticFetcher({"web": web, "plain": plain}))
+    application = Application(StaticFetcher({"web": web, "plain": plain, "shop": gateway_site.web}))
     with listening(page) as pages:
         stage = Stage("$default", "shop")
         headers = {
@@ -82,7 +85,9 @@ def served():
                 Route("OPTIONS /", stage=Stage("Prod", "rest")), rest_v1, fixed=FixedAnswer(200, preflight)
             ),
         }
+        shop = Endpoint(Route("$default", "shop", Stage("$default", "shop")), function_url)
         sites = [
+            url_site(("shop",), shop),
             http_api(("allowed",), endpoints, cors=mine),
             http_api(("other",), endpoints, cors=other),
             http_api(("none",), endpoints),
@@ -165,6 +170,62 @@ def test_a_form_with_a_file_reaches_the_function(tab, served):
       return (await fetch(url, {method: "POST", body: form})).status;
     }"""
     assert tab.evaluate(script, served[1] + ALLOWED[0]) == 200
+
+
+# A whole application, under a host of its own: Chromium knows that names below localhost are this machine
+
+
+@pytest.fixture
+def shop(served):
+    """Return the URL of a Flask application behind a function URL."""
+    return f"http://shop.lambda-url.localhost:{served[1].rpartition(':')[2]}"
+
+
+def show_form(tab, action, fields, enctype="multipart/form-data"):
+    form = f'<form method=post accept-charset=utf-8 enctype="{enctype}" action="{action}">'
+    tab.set_content(f"{form}{fields}<button>Send</button></form>")
+
+
+def test_a_form_uploads_a_binary_file(tab, shop):
+    show_form(tab, f"{shop}/upload", "<input type=file name=file><input name=note value=ƛ>")
+    file = {"name": "dog.png", "mimeType": "image/png", "buffer": bytes(range(256)) * 4000}
+    tab.set_input_files("input[type=file]", file)
+    tab.click("button")
+    tab.wait_for_url(f"{shop}/upload")
+    assert json.loads(tab.inner_text("body")) == {"name": "dog.png", "size": 1_024_000, "note": "ƛ"}
+
+
+def test_a_form_of_text_is_sent(tab, shop):
+    show_form(tab, f"{shop}/form", '<input name=name value="Ada &amp; ƛ">', "application/x-www-form-urlencoded")
+    tab.click("button")
+    tab.wait_for_url(f"{shop}/form")
+    assert json.loads(tab.inner_text("body")) == {"name": "Ada & ƛ"}
+
+
+def test_a_redirect_is_followed(tab, shop):
+    tab.goto(f"{shop}/old")
+    assert (tab.url, json.loads(tab.inner_text("body"))["id"]) == (f"{shop}/pets/1", "1")
+
+
+def test_an_image_is_shown(tab, shop):
+    tab.goto(f"{shop}/pets/1")
+    script = "async () => [...new Uint8Array(await (await fetch('/image')).arrayBuffer())]"
+    assert bytes(tab.evaluate(script)) == PNG
+
+
+def test_cookies_of_an_answer_are_kept(tab, shop):
+    tab.goto(f"{shop}/pets/1")
+    options = {"method": "POST", "body": "{}", "headers": {"Content-Type": "application/json"}}
+    assert tab.evaluate("async (options) => (await fetch('/pets', options)).status", options) == 201
+    tab.goto(f"{shop}/cookies")
+    assert json.loads(tab.inner_text("body")) == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("path", ALLOWED)
+def test_a_preflight_comes_before_a_request_with_credentials(path, tab, served):
+    options = {"credentials": "include", "method": "PUT", "headers": {"X-Flag": "on"}}
+    assert fetched(tab, served[1] + path, **options) == ["PUT on ", "1"]
+    assert fetched(tab, served[1] + path, **options) == ["PUT on seen=1", "1"]
 
 
 def test_a_page_of_a_function_is_shown(browser, served):

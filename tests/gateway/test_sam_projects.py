@@ -1,9 +1,18 @@
-"""Projects of the forms that `sam init` writes: each is served by one command, and called at the URL of its Outputs."""
+"""Projects of the forms that `sam init` writes: each is served by one command, and called at the URL of its Outputs.
+
+The SAM CLI itself is not installed with the tests, since it has many dependencies:
+
+    python -m venv TOOLS && TOOLS/bin/pip install aws-sam-cli
+    SERVERFULL_TEST_DEPLOY_TOOLS=TOOLS pytest tests/gateway/test_sam_projects.py
+"""
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -13,7 +22,7 @@ import pytest
 import requests
 
 from tests.support.isolated import needs_client
-from tests.support.servers import ROOT, Server, free_port, running, serverfull
+from tests.support.servers import ROOT, Server, clean_environ, free_port, running, serverfull
 
 yaml = pytest.importorskip("yaml")
 pytestmark = [needs_client, pytest.mark.once]
@@ -141,6 +150,25 @@ def test_the_url_of_the_outputs_is_served_below_a_path(name, project, addressed)
     host, path = output(project)
     stage = "" if path.startswith("/Prod") else "/$default"
     check(f"{addressed}/_aws/execute-api/{host.partition('.')[0]}{stage}{path}", CALLS[name])
+
+
+SAM = Path(os.environ.get("SERVERFULL_TEST_DEPLOY_TOOLS", "/nonexistent"), "bin/sam")
+
+
+@pytest.mark.skipif(not SAM.exists(), reason="no sam in SERVERFULL_TEST_DEPLOY_TOOLS; see this file's docstring")
+def test_the_build_of_the_sam_cli_is_served(name, project, environ, tmp_path):
+    built = Path(shutil.copytree(project, tmp_path / "built"))
+    template = built / "template.yaml"
+    template.write_text(template.read_text().replace("python3.12", f"python3.{sys.version_info.minor}"))
+    variables = {**clean_environ(), "SAM_CLI_TELEMETRY": "0", "HOME": str(tmp_path), "AWS_DEFAULT_REGION": REGION}
+    variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"  # sam needs the runtime's interpreter
+    del variables["PYTHONPATH"]
+    for command in ("validate", "build"):
+        subprocess.run([SAM, command], cwd=built, env=variables, check=True, capture_output=True, timeout=300)
+    path = output(project)[1].removeprefix("/Prod")
+    with served(built, environ, *ROOT_FORM) as url:
+        check(url + path, CALLS[name])
+    assert "serving the functions of .aws-sam/build/template.yaml" in (tmp_path / "log").read_text()
 
 
 EVENTS = {
