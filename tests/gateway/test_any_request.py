@@ -1,9 +1,12 @@
 """Mutated requests to sites of each kind: only documented answers come back, and the log has no stack trace."""
 
+import contextlib
 import io
 import json
 import random
+import socket
 import string
+from collections import Counter
 
 import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -15,6 +18,7 @@ from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sites import Endpoint, http_api, load_balancer, rest_api
 from serverfull_wsgi.gateway.sites import function_url as url_site
+from tests.support import gateway_hosts, gateway_site
 from tests.support.battery import SEED, share
 
 DOCUMENTED = {200, 201, 302, 400, 403, 404, 413, 500, 502, 503, 504}
@@ -124,3 +128,65 @@ def test_mutated_requests_have_documented_answers(caplog, battery):
     battery.record("HTTP routes, mutated requests", sent=located)
     assert not [record for record in caplog.records if record.exc_info]
     application.close()
+
+
+# Over sockets
+
+SERVERS_OWN = {405, 408, 411, 414, 417, 431, 501, 505}  # and 400: for bytes that are not a request
+TARGETS = [path + "/pets/7?a=%20b" for path in gateway_site.PATHS.values()] + ["/", "/2015-03-31/functions/echo", "*"]
+HEADERS = [
+    b"Content-Type: application/json",
+    b"Content-Length: 3",
+    b"Content-Length: 3, 3",
+    b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: gzip, chunked",
+    b"Expect: 100-continue",
+    b"Host: shop.execute-api.localhost",
+    b"X-Forwarded-For: 1.2.3.4, not-an-address",
+    b"Cookie: a=1; b",
+    b"Cookie: =;=",
+    b"X-Amzn-Trace-Id: Root=1-x",
+    b"Authorization: AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0",
+    b"Connection: upgrade\r\nUpgrade: websocket",
+    b" folded: yes",
+    b"X-\xff: \xff",
+    b"X_Under: 1",
+]
+
+
+def mutated_bytes(chance):
+    """The bytes of a request with some parts replaced by anything."""
+    method = chance.choice(["GET", "POST", "PUT", "HEAD", "OPTIONS", "get", "FOO", "CONNECT", noise(chance)])
+    head = [f"{method} {chance.choice(TARGETS)} HTTP/1.{chance.choice('011111')}".encode(), b"Host: localhost"]
+    head += chance.sample(HEADERS, chance.randrange(4))
+    data = b"\r\n".join(head) + b"\r\n\r\n" + chance.choice([b"", b"{}x", b"3\r\nabc\r\n0\r\n\r\n", b"z\r\n"])
+    if chance.random() < 0.4:
+        place = chance.randrange(len(data))
+        data = data[:place] + noise(chance).encode() + data[place + chance.randrange(3) :]
+    return data
+
+
+def answered(port, data):
+    """Send bytes and end the input. Return the bytes of the answer, without an interim one."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        with contextlib.suppress(OSError):  # a server may reset the connection
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            return sock.makefile("rb").read().removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return b""
+
+
+@pytest.mark.battery
+@pytest.mark.parametrize("name", gateway_hosts.SERVERS)
+def test_mutated_bytes_have_documented_answers_and_leave_the_server_as_it_was(name, battery, sites_in):
+    host = sites_in(name)
+    statuses = Counter()
+    for seed in range(SEED, SEED + share(5_000, 100)):
+        answer = answered(host.port, mutated_bytes(random.Random(seed)))
+        if answer.startswith(b"HTTP/"):  # a server may also close the connection
+            statuses[int(answer.split(maxsplit=2)[1])] += 1
+    assert statuses.keys() <= DOCUMENTED | SERVERS_OWN
+    assert statuses[200]
+    battery.record(f"HTTP routes under {name}, mutated bytes", sent=statuses.total())
+    assert host.client(gateway_site.PATHS["URL"]).get("/pets/7").json["id"] == "7"
+    assert "Traceback" not in host.output()

@@ -56,13 +56,21 @@ class Forwarding:
 class Host:
     """The sites in one host: a WSGI application, which has them below a prefix."""
 
-    def __init__(self, prefix, application, name="", port=0):
-        self.prefix, self._application, self.port = quote(prefix), application, port
+    def __init__(self, prefix, application, name="", server=None):
+        self.prefix, self._application, self._server = quote(prefix), application, server
         self.has_raw_path = name not in NO_RAW_PATH
 
     def client(self, path=""):
         """Return a client whose requests go below a path of the sites."""
         return Client(below(self.prefix + path, self._application), use_cookies=False)
+
+    @property
+    def port(self):
+        return self._server.port
+
+    def output(self):
+        """Return the log of the server."""
+        return self._server.output()
 
     @property
     def whole(self):
@@ -88,9 +96,9 @@ def host(name, log):
         yield Host(*IN_PROCESS[name], name)
     elif name in GUNICORN:
         with gunicorn(log, *GUNICORN[name], application=SITE) as server:
-            yield Host("", Forwarding(server.port), name, server.port)
+            yield Host("", Forwarding(server.port), name, server)
     else:
         port = free_port()
         argv = ["-m", *(part.format(port=port) for part in OTHERS[name])]
         with running(Server(argv, log, port=port)) as server:
-            yield Host("", Forwarding(server.port), name, server.port)
+            yield Host("", Forwarding(server.port), name, server)
