@@ -92,12 +92,13 @@ class PortableSpawner(Spawner):
     ) -> None:
         """Start the supervisor of an environment. See `Spawner.spawn`; the counter of events is not used."""
         request = self._start_request(function, spec, port, group, tmp)
-        channel, output, _ = fds
+        channel, output, _, *frames = fds
+        kept = [channel, output, *frames]
         supervisor = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-I", "-S", PROGRAM, str(channel), str(output)],
+            [sys.executable, "-I", "-S", PROGRAM, *map(str, kept)],
             env=INTERPRETER_VARIABLES,
             stdin=subprocess.PIPE,
-            pass_fds=[channel, output],
+            pass_fds=kept,
             start_new_session=True,
             cwd="/",
         )

@@ -1,4 +1,4 @@
-"""The supervisor of one environment, run as ``python supervisor.py CHANNEL OUTPUT``, two descriptors.
+"""The supervisor of one environment, run as ``python supervisor.py CHANNEL OUTPUT [FRAMES]``, all descriptors.
 
 The start request is one JSON object on standard input, with the members of `zygote.protocol.StartRequest`. The program
 imports the standard library only.
@@ -19,26 +19,31 @@ import sys
 from typing import Any
 
 LOG_FD = 3  # the telemetry descriptor of AWS's runtimes
-_FREE_FD = 10  # above the numbers that a function process inherits
+FRAMES_FD = 60  # `zygote.protocol.FRAMES_FD`
+_FREE_FD = 100  # above the numbers that a function process inherits
 _EXEC_FAILED = 126 << 8  # a wait status: a shell's exit status for a command that cannot be run
 _RSS_UNIT = 1024 if sys.platform == "darwin" else 1  # getrusage(2): bytes on macOS, elsewhere KiB
 
 
-def main(channel_fd: int, output: int) -> None:
+def main(*descriptors: int) -> None:
     """Run the command of the request on standard input. Return after its end."""
-    channel = socket.socket(fileno=fcntl.fcntl(channel_fd, fcntl.F_DUPFD_CLOEXEC, _FREE_FD))
-    output = fcntl.fcntl(output, fcntl.F_DUPFD_CLOEXEC, _FREE_FD)
-    os.dup2(output, LOG_FD)
+    channel_fd, output, *frames = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FREE_FD) for fd in descriptors)
+    for fd in descriptors:
+        os.close(fd)
+    channel = socket.socket(fileno=channel_fd)
+    inherited = dict(zip((LOG_FD, FRAMES_FD), (output, *frames)))  # noqa: B905  (not all have frames)
+    for target, source in inherited.items():
+        os.dup2(source, target)
     request = json.load(sys.stdin)
     wakeup = _watch_children()
     _send(channel, "SupervisorStarted", pid=os.getpid())
     try:
-        process = _start(request, output)
+        process = _start(request, output, [*inherited])
     except OSError as error:
         _report(channel, request, error)
         return
-    os.close(output)
-    os.close(LOG_FD)
+    for fd in (*inherited, *inherited.values()):
+        os.close(fd)
     _send(channel, "FunctionStarted", pid=process.pid)
     status, usage = _wait(channel, process.pid, wakeup)
     _kill_group(process.pid)
@@ -55,7 +60,7 @@ def _watch_children() -> int:
     return reader
 
 
-def _start(request: dict[str, Any], output: int) -> subprocess.Popen[bytes]:
+def _start(request: dict[str, Any], output: int, inherited: list[int]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603
         request["argv"],
         env=request["env"],
@@ -63,7 +68,7 @@ def _start(request: dict[str, Any], output: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        pass_fds=[LOG_FD],
+        pass_fds=inherited,
         start_new_session=True,
         umask=0o022,
         preexec_fn=lambda: _limit(request["limits"]),  # sound: this process has one thread
