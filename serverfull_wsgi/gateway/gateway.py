@@ -139,7 +139,8 @@ class Gateway:
             return answer._replace(headers=answer.headers + refused.headers)
         except TooLarge:
             return endpoint.format.refuse(Refusal.TOO_LARGE, request, context)
-        except InvalidRequestContentException:
+        except InvalidRequestContentException as error:
+            self._log(endpoint, context, error.evidence)
             return endpoint.format.refuse(Refusal.BAD_REQUEST, request, context)
         return self._call(endpoint, request, context)
 

@@ -14,7 +14,15 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO
 
 from serverfull_wsgi.errors import InvalidRequestContentException, TooManyRequestsException
-from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge, discard_body, length_of, read_body, read_up_to
+from serverfull_wsgi.wsgi.requests import (
+    PAYLOAD_LIMIT,
+    TooLarge,
+    discard_body,
+    length_of,
+    read_body,
+    read_up_to,
+    require_whole_chunks,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -101,6 +109,7 @@ def _open_undeclared(environ: WSGIEnvironment, limit: int) -> Body:
     """Return a body in chunks, whose length is known at its end only."""
     if not environ.get("wsgi.input_terminated"):
         return io.BytesIO(b"")
+    require_whole_chunks(environ)
     start = read_up_to(environ, PAYLOAD_LIMIT + 1)
     if len(start) <= PAYLOAD_LIMIT:
         return io.BytesIO(start)

@@ -12,7 +12,8 @@ granian's own process manager is not used. Its hooks run in the main process onl
 each worker, so that connections are reset when a worker ends, and after a crash in the first seconds of a worker it
 stops the whole server.
 
-granian waits for a request's head without a thread, but for the body in one of the threads. It passes no raw path.
+granian waits for a request's head without a thread, but for the body in one of the threads. It passes no raw path, and
+does not report a body in chunks that breaks off.
 """
 
 from __future__ import annotations
