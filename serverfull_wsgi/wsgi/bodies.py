@@ -1,13 +1,13 @@
-"""Bodies that hold deployment packages: over `PAYLOAD_LIMIT` they are in files, and their number is bounded.
+"""Bodies that hold deployment packages: over `PAYLOAD_LIMIT` they are in files, and their total size is bounded.
 
-A package has up to 50 MiB, and its request a third more. Without a bound, slow clients could fill the memory.
+A package has up to 50 MiB, and its request a third more. Without a bound, clients could fill the memory or the disk.
+The bytes that have arrived count. A client that sends slowly therefore takes no room from the others.
 """
 
 from __future__ import annotations
 
 import io
 from collections import deque
-from contextlib import suppress
 from hashlib import sha256
 from mmap import ACCESS_READ, mmap
 from tempfile import TemporaryFile
@@ -27,25 +27,20 @@ from serverfull_wsgi.wsgi.requests import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-PLACES = 4  # bodies in files at a time, in each process: together 270 MiB
-_CHUNK = 1 << 20  # bytes
-_places: deque[None] = deque([None] * PLACES)  # `pop` and `append` are atomic
+PIECE = 1 << 20  # bytes of one read, and of one place
+PLACES = 270  # pieces of bodies in files at a time, in each process: four of the largest bodies
+_free: deque[None] = deque([None] * PLACES)  # `pop` and `extend` are atomic
 
 
 class FileBody(io.BufferedIOBase):
-    """A body in a file without a name. Close it to delete the file and to free its place."""
+    """A body in a file without a name, with a place for each piece. Close it to delete the file and to free the places.
+
+    `write` raises `TooManyRequestsException` if no place is free.
+    """
 
     def __init__(self) -> None:
-        self._place: list[None] = []  # Python closes the object after an exception here, too
-        try:
-            self._place.append(_places.pop())
-        except IndexError:
-            raise TooManyRequestsException("CallerRateLimitExceeded") from None
-        try:
-            self._file: BinaryIO = TemporaryFile()  # noqa: SIM115  (closed by `close`)
-        except BaseException:
-            self.close()
-            raise
+        self._places: list[None] = []
+        self._file: BinaryIO = TemporaryFile()  # noqa: SIM115  (closed by `close`)
 
     def read(self, size: int | None = -1, /) -> bytes:
         return self._file.read(-1 if size is None else size)
@@ -57,6 +52,12 @@ class FileBody(io.BufferedIOBase):
         return self._file.seek(offset, whence)
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        end = self._file.tell() + len(data)
+        try:
+            while len(self._places) * PIECE < end:
+                self._places.append(_free.pop())
+        except IndexError:
+            raise TooManyRequestsException("CallerRateLimitExceeded") from None
         return self._file.write(data)
 
     def content(self) -> mmap:
@@ -65,10 +66,10 @@ class FileBody(io.BufferedIOBase):
         return mmap(self._file.fileno(), 0, access=ACCESS_READ)
 
     def close(self) -> None:
-        with suppress(IndexError):  # it is closed already
-            _places.append(self._place.pop())
-        if file := getattr(self, "_file", None):
-            file.close()
+        places, self._places = self._places, []
+        _free.extend(places)
+        if hasattr(self, "_file"):  # Python closes the object after an exception in the constructor, too
+            self._file.close()
         super().close()
 
 
@@ -80,7 +81,7 @@ def open_body(environ: WSGIEnvironment, limit: int) -> Body:
 
     Raises:
         TooLarge: for a body over the limit.
-        TooManyRequestsException: if `PLACES` bodies are in files.
+        TooManyRequestsException: if `PLACES` pieces of bodies are in files.
         InvalidRequestContentException: as `read_body`.
     """
     body = environ.get("wsgi.input")
@@ -124,17 +125,17 @@ def _open_undeclared(environ: WSGIEnvironment, limit: int) -> Body:
 
 def _to_file(environ: WSGIEnvironment, start: bytes, size: int) -> FileBody:
     """Return a file with ``start`` and the rest of the body, together at most ``size`` bytes."""
-    try:
-        file = FileBody()
-    except TooManyRequestsException:
-        discard_body(environ)
-        raise
+    file = FileBody()
     try:
         file.write(start)
         left = size - len(start)
-        while left > 0 and (piece := read_up_to(environ, min(left, _CHUNK))):
+        while left > 0 and (piece := read_up_to(environ, min(left, PIECE))):
             file.write(piece)
             left -= len(piece)
+    except TooManyRequestsException:
+        file.close()
+        discard_body(environ)
+        raise
     except BaseException:
         file.close()
         raise
@@ -144,7 +145,7 @@ def _to_file(environ: WSGIEnvironment, start: bytes, size: int) -> FileBody:
 def digest_of(body: Body) -> str:
     """Return the SHA-256 of a body in hexadecimal. The body is at its start afterwards."""
     digest = sha256()
-    while piece := body.read(_CHUNK):
+    while piece := body.read(PIECE):
         digest.update(piece)
     body.seek(0)
     return digest.hexdigest()

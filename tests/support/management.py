@@ -13,8 +13,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
 from serverfull_wsgi import Application, Credential, SigV4Middleware, StaticFetcher
+from serverfull_wsgi.errors import TooManyRequestsException
 from serverfull_wsgi.fetchers.fallback import FallbackFetcher
 from serverfull_wsgi.fetchers.registry import RegistryFetcher
+from serverfull_wsgi.wsgi.bodies import PIECE, FileBody
 from tests.api.model.calls import Raw
 from tests.support.registry import ROLE, code, registry_in, zipped_paths
 from tests.support.signing import Sent, call
@@ -99,6 +101,19 @@ def signed_environ(environ, key="DEPLOYER"):
     scope = f"{key}/{now:%Y%m%d}/us-east-1/lambda/aws4_request"
     signature = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
     return {**environ, "HTTP_AUTHORIZATION": signature, "HTTP_X_AMZ_DATE": f"{now:%Y%m%dT%H%M%SZ}"}
+
+
+@contextlib.contextmanager
+def full_of_bodies():
+    """Use all room for bodies in files. Yield the number of bytes that were free."""
+    with FileBody() as body:
+        size = 0
+        with contextlib.suppress(TooManyRequestsException):
+            while True:
+                body.seek(size + PIECE - 1)
+                body.write(b"a")
+                size += PIECE
+        yield size
 
 
 def large_package():

@@ -1,12 +1,14 @@
-"""Bodies of packages: large ones are in files, their number is bounded, and no place is lost."""
+"""Bodies of packages: large ones are in files, their size is bounded, and no place is lost."""
 
+import contextlib
 import io
 
 import pytest
 
-from serverfull_wsgi.errors import InvalidRequestContentException, TooManyRequestsException
-from serverfull_wsgi.wsgi.bodies import PLACES, FileBody, content_of, digest_of, open_body
+from serverfull_wsgi.errors import InvalidRequestContentException
+from serverfull_wsgi.wsgi.bodies import PIECE, PLACES, FileBody, content_of, digest_of, open_body
 from serverfull_wsgi.wsgi.requests import PAYLOAD_LIMIT, TooLarge
+from tests.support.management import full_of_bodies
 
 pytestmark = pytest.mark.quick
 
@@ -20,16 +22,9 @@ def environ(body, length=None, **more):
 
 
 def free_places():
-    """Return the number of bodies that could be in files now."""
-    held = []
-    try:
-        while True:
-            held.append(FileBody())
-    except TooManyRequestsException:
-        return len(held)
-    finally:
-        for body in held:
-            body.close()
+    """Return the number of pieces of bodies that could be in files now."""
+    with full_of_bodies() as size:
+        return size // PIECE
 
 
 @pytest.mark.parametrize("terminated", [True, False], ids=["in chunks", "with a length"])
@@ -68,3 +63,12 @@ def test_a_body_is_read_twice_from_one_file():
     first.close()
     first.close()
     assert free_places() == PLACES
+
+
+def test_a_client_that_sends_slowly_takes_no_room_from_the_others():
+    """A place counts a piece that has arrived, not the length that a client has declared."""
+    with contextlib.ExitStack() as slow:
+        for _ in range(20):
+            slow.enter_context(FileBody()).write(b"a")
+        with open_body(environ(LARGE, len(LARGE)), LIMIT) as body:
+            assert isinstance(body, FileBody)

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from serverfull_wsgi import Application, Function, StaticFetcher
 from serverfull_wsgi.api.management.endpoints import ENDPOINTS, SERVED_ELSEWHERE, cure
 from serverfull_wsgi.api.model.service import load
-from serverfull_wsgi.wsgi.bodies import PLACES, FileBody
+from serverfull_wsgi.wsgi.bodies import PIECE, PLACES
 from tests.support import handlers, management
 from tests.support.registry import ROLE
 from tests.support.signing import Sent, call, message
@@ -204,31 +204,25 @@ def test_a_body_over_the_limit_of_its_operation_is_refused(tmp_path, method, pat
     assert message(response) == f"Request must be smaller than {limit} bytes for the {name} operation"
 
 
-def test_the_number_of_large_bodies_at_a_time_is_bounded(tmp_path):
-    held = [FileBody() for _ in range(PLACES)]
-    try:
-        with management.deployable(tmp_path, deploy_unsigned=True) as application:
-            request = Sent("POST", "/2015-03-31/functions", body=b" " * 6_291_457)
+def test_the_size_of_large_bodies_at_a_time_is_bounded(tmp_path):
+    with management.deployable(tmp_path, deploy_unsigned=True) as application:
+        request = Sent("POST", "/2015-03-31/functions", body=b" " * 6_291_457)
+        with management.full_of_bodies():
             full = call(application, request.environ())
-            held.pop().close()
-            free = call(application, request.environ())
-    finally:
-        for body in held:
-            body.close()
+        free = call(application, request.environ())
     assert (full.status, full.headers["x-amzn-errortype"]) == (429, "TooManyRequestsException")
     assert free.status == 400  # not JSON
 
 
-def test_a_large_body_gives_its_place_back(tmp_path):
+def test_a_large_body_gives_its_places_back(tmp_path):
     with management.deployable(tmp_path) as application, management.client(management.signed(application)) as aws:
-        for _ in range(PLACES + 1):
-            with pytest.raises(aws.exceptions.InvalidParameterValueException, match="Could not unzip"):
-                management.create(aws, zip=b"\0" * 4_800_000)
+        with pytest.raises(aws.exceptions.InvalidParameterValueException, match="Could not unzip"):
+            management.create(aws, zip=b"\0" * 4_800_000)
         with management.client(management.signed(application), key="READER") as reader:
-            for _ in range(PLACES + 1):
-                with pytest.raises(ClientError, match="AccessDenied"):
-                    management.create(reader, zip=b"\0" * 4_800_000)
-    FileBody().close()
+            with pytest.raises(ClientError, match="AccessDenied"):
+                management.create(reader, zip=b"\0" * 4_800_000)
+    with management.full_of_bodies() as size:
+        assert size == PLACES * PIECE
 
 
 def test_a_function_whose_package_is_large_is_created_from_a_body_in_chunks(tmp_path):
