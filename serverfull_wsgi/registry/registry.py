@@ -448,5 +448,14 @@ class Registry:
                 self._store.put_new(key, body, needs)
             else:
                 self._store.replace(key, body, stored.etag, needs)
-        revisions = [it["latest"]["RevisionId"] if it else "none" for it in (old, new)]
-        self._logger.info("registry: %s of function %s by %s: revision %s -> %s", what, name, by, *revisions)
+        self._logger.info("registry: %s of function %s by %s: %s", what, name, by, _revisions(old, new))
+
+
+def _revisions(old: Document | None, new: Document | None) -> str:
+    """Return the revision of $LATEST before and after a change. Not every change makes a new one.
+
+    >>> _revisions(None, {"latest": {"RevisionId": "a"}}), _revisions(*[{"latest": {"RevisionId": "a"}}] * 2)
+    ('revision none -> a', 'revision a')
+    """
+    before, after = (it["latest"]["RevisionId"] if it else "none" for it in (old, new))
+    return f"revision {after}" if before == after else f"revision {before} -> {after}"
