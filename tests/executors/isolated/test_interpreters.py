@@ -59,9 +59,13 @@ def test_a_function_runs_under_the_interpreter_of_its_runtime(other, monkeypatch
     ("program", "reason"),
     [
         (None, "no python3.99 is on"),
-        ("exit 127", "{} does not run"),
+        (
+            "echo pyenv: python3.99: command not found >&2; exit 127",
+            "{} does not run (pyenv: python3.99: command not found); put the folder of one that runs first on the "
+            "server's PATH",
+        ),
     ],
-    ids=["not there", "a program that fails"],
+    ids=["not there", "pyenv's shim of a version that is not active"],
 )
 def test_without_that_interpreter_the_servers_own_runs_it_with_one_warning(
     program, reason, monkeypatch, tmp_path, caplog

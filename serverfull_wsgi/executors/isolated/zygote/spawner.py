@@ -18,6 +18,7 @@ from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.executors.isolated.roots import Roots, refuse_mounts
 from serverfull_wsgi.executors.isolated.runtime_api.peers import connection_belongs_to
+from serverfull_wsgi.executors.isolated.runtimes.checks import interpreter_faults
 from serverfull_wsgi.executors.isolated.runtimes.launch import FRAMES, OWN_RUNTIME, LaunchSpec
 from serverfull_wsgi.executors.isolated.sandbox.cgroups import Group, Groups
 from serverfull_wsgi.executors.isolated.sandbox.leftovers import (
@@ -223,13 +224,14 @@ class Spawner:
         path = shutil.which(runtime)
         reason = f"no {runtime} is on the server's PATH"
         if path:
-            reason = f"{path} does not run"
+            reason = ""
             with contextlib.suppress(ZygoteDied, OSError):
                 hello = self.zygote(path).hello
                 if hello.can_fork:
                     self._warn_of_fallback(path, hello.client_fault)
                     return path
                 reason = f"{path} cannot be a zygote: {hello.exec_reason}"
+            reason = reason or interpreter_faults(path)[0] or f"{path} cannot be a zygote"
         self._warn_of_interpreter(runtime, reason)
         return sys.executable
 
