@@ -120,6 +120,8 @@ class Function:
             self._refuse("provisioned", self.provisioned, f"a whole number from 1 to {CONCURRENCY_LIMIT:,}, or None")
         if self.provisioned and self.reserved is not None and self.provisioned > self.reserved:
             self._refuse("provisioned", self.provisioned, f"at most the reserved concurrency, {self.reserved}")
+        if self.provisioned and self.snap_start:  # AWS refuses it too
+            self._refuse("provisioned", self.provisioned, "None for a function with snap_start; choose one of the two")
         self._check_environment()
         for error in self.errors:
             if not isinstance(error, BaseException) and not (

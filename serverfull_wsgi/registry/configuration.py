@@ -114,6 +114,7 @@ def changed_configuration(
     if request.get("SnapStart"):
         apply_on = request["SnapStart"].get("ApplyOn", "None")
         new["SnapStart"] = {"ApplyOn": apply_on, "OptimizationStatus": "Off"}
+    _check_snap_start(new)
     if "Environment" in request:
         _check_variables(request["Environment"].get("Variables", {}))
         _set(new, "Environment", request["Environment"])
@@ -161,6 +162,13 @@ def _set(configuration: Configuration, name: str, value: Any) -> None:
         configuration[name] = value
     else:
         configuration.pop(name, None)
+
+
+def _check_snap_start(configuration: Configuration) -> None:
+    """Raise `InvalidParameterValueException`, in AWS's words, for SnapStart of a runtime that has no snapshots here."""
+    runtime = configuration["Runtime"]
+    if configuration["SnapStart"]["ApplyOn"] != "None" and not runtime.startswith("python"):
+        raise InvalidParameterValueException(f"{runtime} is not supported for SnapStart enabled functions.")
 
 
 def _check_runtime(runtime: str) -> None:

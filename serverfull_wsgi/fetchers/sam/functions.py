@@ -121,6 +121,8 @@ def _with_provisioned(function: Function, properties: Properties, alias: str) ->
         properties.add_problem(path, "SAM needs an alias to provision concurrency for; add AutoPublishAlias")
     elif function.reserved is not None and number > function.reserved:
         properties.add_problem(path, f"{number} must be at most ReservedConcurrentExecutions, {function.reserved}")
+    elif function.snap_start:
+        properties.add_problem(path, "AWS provisions no concurrency for a function with SnapStart; remove one of them")
     else:
         return replace(function, provisioned=number)
     return function

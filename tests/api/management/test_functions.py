@@ -142,6 +142,11 @@ def broken(value, member, rule):
         ),
         ({"Timeout": 0}, VIOLATION, broken("'0'", "timeout", "have value greater than or equal to 1")),
         ({"SnapStart": {"ApplyOn": "x"}, "Role": "r"}, VIOLATION, "2 validation errors detected: Value 'r' at 'role'"),
+        (
+            {"Runtime": "nodejs20.x", "SnapStart": {"ApplyOn": "PublishedVersions"}},
+            INVALID,
+            "nodejs20.x is not supported for SnapStart enabled functions.",
+        ),
         ({"Runtime": "python9.9"}, INVALID, "Value python9.9 at 'runtime' failed to satisfy constraint: Member must"),
         ({"Runtime": "python3.7"}, INVALID, "The runtime parameter of python3.7 is no longer supported"),
         ({"zip": b"not a zip archive"}, INVALID, "Could not unzip uploaded file. Please check your file, then try"),
@@ -159,7 +164,7 @@ def broken(value, member, rule):
         ({"Tags": {f"key{number}": "" for number in range(51)}}, INVALID, "Number of tags exceeds resource tag limit."),
         ({"Layers": [LAYER.format(number) for number in range(6)]}, INVALID, "Cannot reference more than 5 layers."),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_a_function_that_aws_refuses_is_refused_in_its_words(empty, members, code, text):
     with pytest.raises(ClientError) as caught:

@@ -192,3 +192,8 @@ def test_a_number_that_is_not_a_count_is_refused(provisioned):
 def test_more_than_the_reserved_concurrency_is_refused():
     with pytest.raises(ConfigurationError, match="provisioned=3 must be at most the reserved concurrency, 2"):
         Function(print, provisioned=3, reserved=2)
+
+
+def test_provisioned_concurrency_of_a_function_with_snapshots_is_refused():
+    with pytest.raises(ConfigurationError, match="provisioned=3 must be None for a function with snap_start"):
+        Function(print, provisioned=3, snap_start=True)

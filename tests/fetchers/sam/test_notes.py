@@ -320,6 +320,10 @@ def test_the_provisioned_concurrency_is_that_of_the_published_version(load):
             f"AutoPublishAlias: live, ReservedConcurrentExecutions: 2, {PROVISIONED % 3}",
             "3 must be at most ReservedConcurrentExecutions, 2",
         ),
+        (
+            f"AutoPublishAlias: live, SnapStart: {{ApplyOn: PublishedVersions}}, {PROVISIONED % 3}",
+            "AWS provisions no concurrency for a function with SnapStart; remove one of them",
+        ),
     ],
 )
 def test_a_provisioned_concurrency_that_aws_would_refuse_is_a_problem(load, properties, problem):
