@@ -1,7 +1,7 @@
 """Isolated functions: warm calls, memory of an environment, cold starts by fork, by exec and from a snapshot.
 
-Run ``python -m bench.isolated``, or ``python -m bench.isolated snapshots`` for the last part alone. Cold starts of a
-function that imports numpy need numpy in the folder of ``--python-modules``.
+Run ``python -m bench.isolated``, or ``python -m bench.isolated warm`` or ``snapshots`` for one part alone. Cold starts
+of a function that imports numpy need numpy in the folder of ``--python-modules``.
 """
 
 import argparse
@@ -42,12 +42,18 @@ def main():
         snapshots(options)
     if options.part == "snapshots":
         return
-    with executing(options.sandbox) as fork, executing(options.sandbox, preload=NO_FORK) as execs:
-        for name, times in warm(fork, options.calls).items():
-            print(f"{name}, {options.calls} calls: min {min(times) * 1e6:.0f}, {_percentiles(times, 1e6)} us")
-        memory(fork, options.environments)
-        for name, times in cold(fork, execs, options.starts).items():
-            print(f"cold start by {name}, {options.starts} starts: {_percentiles(times, 1e3)} ms")
+    with executing(options.sandbox) as fork:
+        with executing(options.sandbox, python_transport="http") as http:
+            times_by_name = warm(fork, options.calls, {"warm call over http": http})
+        raw = median(times_by_name["ping-pong"])
+        for name, times in times_by_name.items():
+            figures = f"min {min(times) * 1e6:.0f}, {_percentiles(times, 1e6)} us, {median(times) / raw:.1f} x raw"
+            print(f"{name}, {options.calls} calls: {figures}")
+        if options.part == "all":
+            memory(fork, options.environments)
+            with executing(options.sandbox, preload=NO_FORK) as execs:
+                for name, times in cold(fork, execs, options.starts).items():
+                    print(f"cold start by {name}, {options.starts} starts: {_percentiles(times, 1e3)} ms")
 
 
 @contextlib.contextmanager
@@ -61,14 +67,22 @@ def executing(sandbox, **options):
         executor.close()
 
 
-def warm(executor, calls):
-    """Return the seconds of warm calls, in turns with a ping-pong and with the minimal Runtime API."""
+def warm(executor, calls, others=None):
+    """Return the seconds of warm calls by name, in turns with a ping-pong and with the minimal Runtime API.
+
+    ``others`` are further executors by the name of their calls.
+    """
+    executors = {"warm call": executor, **(others or {})}
     ping_pong, bare = PingPong(), BareRuntimeApi("handlers.echo")
-    _timed_call(executor, "warm")
-    turns = [(ping_pong.timed_call(EVENT), bare.timed_call(EVENT), _timed_call(executor, "warm")) for _ in range(calls)]
+    for each in executors.values():
+        _timed_call(each, "warm")
+    turns = [
+        (ping_pong.timed_call(EVENT), bare.timed_call(EVENT), *(_timed_call(one, "warm") for one in executors.values()))
+        for _ in range(calls)
+    ]
     ping_pong.close()
     bare.close()
-    return dict(zip(("ping-pong", "minimal Runtime API", "warm call"), zip(*turns, strict=True), strict=True))
+    return dict(zip(("ping-pong", "minimal Runtime API", *executors), zip(*turns, strict=True), strict=True))
 
 
 def memory(executor, environments):
@@ -131,7 +145,7 @@ def restored(module, starts, sandbox="auto", python_modules=""):
 
 def _options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", default="all", choices=["all", "snapshots"])
+    parser.add_argument("part", nargs="?", default="all", choices=["all", "warm", "snapshots"])
     parser.add_argument("--python-modules", default="", help="a folder of packages for the functions that import much")
     parser.add_argument("--calls", type=int, default=3000, help="warm calls (default: 3000)")
     parser.add_argument("--starts", type=int, default=50, help="cold starts of each kind (default: 50)")

@@ -76,6 +76,7 @@ class Environment:
         self._poll = select.poll()
         self._closed, self._output_open, self._channel_open = False, True, True
         self._has_answered = False  # an invocation
+        self._may_have_output = True  # that was written before the last answer and has not been read
         self._event_count = 0
         with contextlib.ExitStack() as on_failure:
             self._api = RuntimeApi(self._poll, self._is_own_peer, has_frames=launch_spec.has_frames)
@@ -91,6 +92,7 @@ class Environment:
             os.truncate(self._counter, COUNTER_SIZE)
             on_failure.pop_all()
         fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK)
+        self._is_ordered = type(self._poll).__module__ == "select"  # gevent's own poll has another order
         self.output = Output(reader, logger)
         self._poll.register(self._channel.fd, select.POLLIN)
         self._poll.register(reader, select.POLLIN)
@@ -128,6 +130,7 @@ class Environment:
         If the start fails, return the error that the runtime reported, or None with `ended` set. ``deadline`` is a
         reading of `time.monotonic`. Raises `TimedOut`, and `ServiceException` if the server abandons the start.
         """
+        self._may_have_output = True
         while not (self._is_ready() or self._api.answer or self.ended):
             self._poll_once(deadline)
         self._drain()
@@ -170,12 +173,13 @@ class Environment:
                 return answer
             if self.ended:
                 return None
-        if not os.path.isdir(self.tmp):  # the last invocation removed it, which is impossible on AWS
+        if not self._spawner.own_tmp and not os.path.isdir(self.tmp):  # the last invocation removed it; AWS's cannot
             with contextlib.suppress(OSError):
                 os.mkdir(self.tmp, 0o700)
         self._weight.restore()
         self._api.offer(request_id, headers, payload)
         self._event_count += 1
+        self._may_have_output = True
         try:
             while not (self._api.answer or self.ended or (self._has_answered and self._api.is_event_lost)):
                 self._poll_once(deadline)
@@ -262,6 +266,8 @@ class Environment:
                 MEMORY_SLICE if self._is_memory_watched else POLL_SLICE,
             )
         )
+        if self._api.answer:
+            return
         self._weight.lower_if_due()
         self._api.listener.resume_if_due()
         if self._is_stopped():
@@ -271,8 +277,15 @@ class Environment:
             self._memory.kill_if_over_limit(self._channel.supervisor_pid, self._channel.function_pid)
 
     def _handle_ready(self, seconds: float) -> None:
-        """Wait up to ``seconds`` for descriptors to be ready, and handle each."""
-        for fd, event in self._poll.poll(seconds * 1000):
+        """Wait up to ``seconds`` for descriptors to be ready, and handle each.
+
+        The kernel looks at the connection for frames first. If it alone is ready, all output that was written before
+        the frame has been read: that saves a system call.
+        """
+        ready = self._poll.poll(seconds * 1000)
+        frames = self._api.frames
+        self._may_have_output = not (frames and self._is_ordered and len(ready) == 1 and ready[0][0] == frames.fd)
+        for fd, event in ready:
             if fd == self.output.fd:
                 if not self.output.read() and event & ~select.POLLIN:
                     self._output_closed()
@@ -294,7 +307,7 @@ class Environment:
 
     def _drain(self) -> None:
         """Read the output that was written before an answer: all of it is in the pipe by now."""
-        pieces = DRAINED_PIECES
+        pieces = DRAINED_PIECES if self._may_have_output else 0
         while pieces and self._output_open and self.output.read():
             pieces -= 1
 

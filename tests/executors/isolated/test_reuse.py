@@ -133,3 +133,10 @@ def test_a_call_whose_handler_began_is_run_once(executor):
     result(executor, function("execute", name="begun"), "pass")
     outcome, error = run(executor, function("execute", name="begun"), "os._exit(1)")
     assert (outcome.function_error, error["errorType"]) == ("Unhandled", "Runtime.ExitError")
+
+
+def test_the_log_of_each_of_many_calls_has_the_output_of_that_call_only(executor):
+    printing = function("execute", name="printing")
+    for number in range(300):
+        outcome, _ = run(executor, printing, f"print({number})")
+        assert outcome.log.decode().split("\n")[1] == str(number)
