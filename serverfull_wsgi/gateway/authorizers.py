@@ -175,7 +175,7 @@ class Authorizers:
         payload = render_payload(event)
         try:
             name = self._dispatcher.name(authorizer.function)
-            invocation = Invocation(name, payload, new_request_id(), trace_id=context.trace_id)
+            invocation = Invocation(name, payload, new_request_id(), trace_id=context.trace)
             outcome = run_for(self._dispatcher, self._dispatcher.check(invocation), invocation, timeout)
         except ServiceError as error:
             raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer did not run: {error.evidence}") from None

@@ -67,7 +67,7 @@ class SiteServer:
         """Return the location that a request addresses, or None for a request to another part of the server."""
         path = raw_path(environ)
         if self._root is not None:
-            return Location(self._root, path or "/", self._root.format, is_root=True)
+            return Location(self._root, path or "/", self._root.format, True)
         if self._locations is None:
             return None
         return self._locations.find(environ.get("HTTP_HOST", ""), path or "/")

@@ -47,6 +47,7 @@ from serverfull_wsgi.gateway.formats import (
     rest_v1,
 )
 from serverfull_wsgi.gateway.formats.http_api import is_valid_path
+from serverfull_wsgi.gateway.formats.inputs import ANONYMOUS
 from serverfull_wsgi.gateway.gateway_responses import changed, response_type
 from serverfull_wsgi.gateway.refused import Refused
 from serverfull_wsgi.gateway.sites import HTTP_API, Endpoint, Site
@@ -190,7 +191,7 @@ class Gateway:
                 None,
                 request_id,
                 event=format.event(request, route, context),
-                trace_id=_trace(request, context),
+                trace_id=context.trace,
                 principal=iam and iam.caller_id,
             )
             if len(request.body) > UNMEASURED_BODY and len(invocation.payload) > PAYLOAD_LIMIT:
@@ -225,19 +226,10 @@ def _changed(answer: Answer, site: Site, request: HttpRequest, context: RequestC
 
 
 def new_context(request: HttpRequest) -> RequestContext:
-    """Return new ids for a request, and the time. A well-formed root of the client's trace is kept."""
+    """Return new ids for a request, and the time. Well-formed fields of the client's trace are kept."""
     extended = b2a_base64(bytes.fromhex(new_trace_digits()[:22]), newline=False).decode()  # 15 characters and "="
-    root = trace_id(request.header("x-amzn-trace-id")).partition(";")[0]
-    return RequestContext(new_request_id(), extended, root, time.time())
-
-
-def _trace(request: HttpRequest, context: RequestContext) -> str:
-    """Return the trace id of the call: the client's well-formed fields, with the root of the context."""
-    sent = request.header("x-amzn-trace-id")
-    if sent is None:
-        return f"{context.trace_id};Sampled=0"
-    others = [field for field in sent.split(";") if not field.strip().startswith("Root=")]
-    return trace_id(";".join([context.trace_id, *others]))
+    trace = trace_id(request.header("x-amzn-trace-id"))
+    return RequestContext(new_request_id(), extended, trace.partition(";")[0], time.time(), ANONYMOUS, trace)
 
 
 def _length(status: int) -> list[tuple[str, str]]:

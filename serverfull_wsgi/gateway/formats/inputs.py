@@ -151,6 +151,7 @@ class RequestContext(NamedTuple):
             before it.
         time: seconds since 1970.
         caller: the caller, if the route identifies callers.
+        trace: the whole trace of the function's call: ``trace_id``, and fields that the client sent.
     """
 
     request_id: str = "00000000-0000-4000-8000-000000000000"
@@ -158,6 +159,7 @@ class RequestContext(NamedTuple):
     trace_id: str = "Root=1-00000000-000000000000000000000000"
     time: float = 0.0
     caller: Caller = ANONYMOUS
+    trace: str = ""
 
 
 REQUEST = HttpRequest()
