@@ -21,8 +21,8 @@ NO_FUNCTIONS = (
 CANNOT_RUN = "%s cannot run: calls are answered with 409; 'serverfull check' lists the reasons"
 
 
-# where `sam build` puts a template, and the names that SAM looks for, in its order
-TEMPLATES = (".aws-sam/build/template.yaml", "template.yaml", "template.yml", "template.json")
+BUILD = ".aws-sam/build/template.yaml"  # where `sam build` puts a template
+SOURCES = ("template.yaml", "template.yml", "template.json")  # the names that SAM looks for, in its order
 
 
 _declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # a template without it declares no function
@@ -73,13 +73,16 @@ def _default_template() -> str:
 
     Other programs have files of this name too, so a file without functions is skipped with a warning.
     """
-    for path in filter(os.path.isfile, TEMPLATES):
+    for path in filter(os.path.isfile, (BUILD, *SOURCES)):
         if not _declares_functions(path):
             LOGGER.warning(
                 "%s is not served: it is not a SAM or CloudFormation template that declares a function", path
             )
             continue
         LOGGER.info("serving the functions of %s, since no SERVERFULL_TEMPLATE or SERVERFULL_FUNCTIONS is set", path)
+        for source in filter(os.path.isfile, SOURCES if path == BUILD else ()):
+            if os.path.getmtime(source) > os.path.getmtime(path):
+                LOGGER.warning("%s is newer than its build, which is served; run 'sam build' again", source)
         return path
     return ""
 

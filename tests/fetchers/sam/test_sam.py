@@ -533,6 +533,18 @@ def test_without_settings_the_template_in_the_working_directory_is_served_and_lo
     assert f"serving the functions of template.yaml, {FOUND}" in capsys.readouterr().out
 
 
+def test_a_build_that_is_older_than_its_source_is_warned_about(project, capsys):
+    project(".aws-sam/build/template.yaml")
+    project("template.yaml")
+    for path, time in ((".aws-sam/build/template.yaml", 1), ("template.yaml", 2)):
+        os.utime(path, (time, time))
+    create_app(of())
+    assert "template.yaml is newer than its build, which is served; run 'sam build' again" in capsys.readouterr().out
+    os.utime("template.yaml", (1, 1))
+    create_app(of())
+    assert "sam build" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", ["template.yml", "template.json"])
 def test_the_other_names_of_a_template_are_found_too(project, path, capsys):
     project(path)
