@@ -23,7 +23,7 @@ CANNOT_RUN = "%s cannot run: calls are answered with 409; 'serverfull check' lis
 
 BUILD = ".aws-sam/build/template.yaml"  # where `sam build` puts a template
 SOURCES = ("template.yaml", "template.yml", "template.json")  # the names that SAM looks for, in its order
-
+TEMPLATES = (BUILD, *SOURCES)
 
 _declaration = re.compile(rb"AWS::(Serverless|Lambda)::Function\b")  # a template without it declares no function
 
@@ -73,7 +73,7 @@ def _default_template() -> str:
 
     Other programs have files of this name too, so a file without functions is skipped with a warning.
     """
-    for path in filter(os.path.isfile, (BUILD, *SOURCES)):
+    for path in filter(os.path.isfile, TEMPLATES):
         if not _declares_functions(path):
             LOGGER.warning(
                 "%s is not served: it is not a SAM or CloudFormation template that declares a function", path
