@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from serverfull_wsgi.domain import Outcome
@@ -95,6 +96,7 @@ def error_text(outcome: Outcome) -> str:
     return f"{kind}: {message}"[:ERROR_LENGTH] if kind else message
 
 
+@lru_cache(maxsize=1024)
 def function_name(arn: str) -> FunctionName:
     """Return the name of an event's function from its ARN, which always has region and account."""
     return FunctionName.parse(arn)

@@ -61,7 +61,7 @@ class Event(NamedTuple):
 
     @property
     def config(self) -> EventConfig:
-        return EventConfig(**json.loads(self.config_json))
+        return _config(self.config_json)
 
     @property
     def is_damaged(self) -> bool:
@@ -143,6 +143,11 @@ def insert(
         return Accepted(invocation.request_id)
     event = Event(cursor.lastrowid, *texts, sum, payload, now, 0, 0, 0, 1, lease.holder, principal)
     return Accepted(invocation.request_id, event)
+
+
+@lru_cache(maxsize=1024)
+def _config(text: str) -> EventConfig:
+    return EventConfig(**json.loads(text))
 
 
 @lru_cache(maxsize=1024)

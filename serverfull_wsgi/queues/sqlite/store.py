@@ -199,8 +199,8 @@ class Store:
         self._check_open()
         if self._place.is_lost or not self.reserve.is_held():
             self._place.check()
-        if not self.reserve.is_held():
-            raise StoreError("the disk is full")
+            if not self.reserve.is_held():
+                raise StoreError("the disk is full")
         write = Write(operation, is_confirmed=True, settled=settled)
         self._commits.commit(write)
         result: T = _result(write)

@@ -213,13 +213,10 @@ class EventWorkers(LeaseWorkers[Event]):
             time.sleep(RETRY)
             self._may_be_due = True
             return None
-        self._note_claim(event)
-        return event
-
-    def _note_claim(self, event: Event | None) -> None:
         if event:
             self._add(event.id)
             self._may_be_due = True  # after one event there may be more
+        return event
 
     def _claim_statement(self, db: sqlite3.Connection) -> Event | None:
         if not self._is_leader(db):
@@ -227,7 +224,7 @@ class EventWorkers(LeaseWorkers[Event]):
         return statements.claim(db, self._holder, self._store.now(), self._lease, time.time())
 
     def _handle(self, event: Event) -> Event | None:
-        """Run one event; return the next one, which this thread has got together with the result's transaction."""
+        """Run one event; return the next one if this thread got one meanwhile."""
         following = None
         try:
             failpoint("claimed")
@@ -255,52 +252,38 @@ class EventWorkers(LeaseWorkers[Event]):
     def _record(self, event: Event, write_result: WriteResult) -> Event | None:
         """Write an event's result, and return the next event for this thread.
 
-        If events wait, one of them is claimed in the same transaction. Otherwise the result waits a moment for the
-        transaction of an event that is accepted.
+        If events wait, the result shares the transaction that claims one of them. Otherwise the result waits a moment
+        for the transaction of an event that is accepted.
         """
-        following = None
-        if not self._should_claim():
-            deferred = self._store.defer(write_result)
-            following = self._wait(LINGER)
-            try:
-                self._warn_if_discarded(event, self._store.finish(deferred))
-                return following
-            except StoreError as error:
-                self._log_retry(event, error)
-        return self._record_now(event, write_result, following)
+        deferred = self._store.defer(write_result)
+        following = self._claim() or self._wait(LINGER)
+        self._finish(event, write_result, deferred)
+        return following
 
-    def _record_now(self, event: Event, write_result: WriteResult, following: Event | None) -> Event | None:
-        """Write an event's result; retry until the store accepts it. Without ``following``, also claim an event."""
-
-        def operation(db: sqlite3.Connection) -> tuple[bool, Event | None]:
-            may_claim = self.may_claim and following is None
-            return write_result(db), self._claim_statement(db) if may_claim else None
-
-        while not self._is_stopped:
-            self._may_be_due = False
-            try:
-                is_written, claimed = self._store.write(operation, may_use_reserve=True)
-            except StoreError as error:
-                self._log_retry(event, error)
-                time.sleep(RETRY)
-                continue
-            self._warn_if_discarded(event, is_written)
-            self._note_claim(claimed)
-            return following or claimed
-        return None
-
-    def _log_retry(self, event: Event, error: StoreError) -> None:
-        self._logger.error(
-            "cannot record the result of event %s, will retry in %g s: %s", event.request_id, RETRY, error
-        )
-
-    def _warn_if_discarded(self, event: Event, is_written: bool) -> None:
+    def _finish(self, event: Event, write_result: WriteResult, deferred: Write) -> None:
+        """Return once an event's result is on the disk. A result that failed together with others is written alone."""
+        try:
+            is_written = self._store.finish(deferred)
+        except StoreError:
+            is_written = self._written(event, write_result)
         if not is_written:
             self._logger.warning(
                 "the lease of event %s ended while it ran and another worker has the event; "
                 "the result of this run is discarded",
                 event.request_id,
             )
+
+    def _written(self, event: Event, write_result: WriteResult) -> bool:
+        """Write an event's result, however long the store refuses, and return whether its lease was still valid."""
+        while not self._is_stopped:
+            try:
+                return self._store.write(write_result, may_use_reserve=True)
+            except StoreError as error:
+                self._logger.error(
+                    "cannot record the result of event %s, will retry in %g s: %s", event.request_id, RETRY, error
+                )
+                time.sleep(RETRY)
+        return True  # another process runs the event again
 
 
 class Acceptance:
