@@ -7,8 +7,8 @@ import os
 import resource
 
 # Of one environment: the listening socket, the connection for frames and one over HTTP of its Runtime API, the control
-# channel, the pipe for its output, the counter of events, and two files that show its memory.
-FOR_ENVIRONMENT = 8
+# channel, the pipe for its output, the counter of events, two files that show its memory, and one with its CPU weight.
+FOR_ENVIRONMENT = 9
 _SHARE_FOR_OTHERS = 1 / 4  # of the limit: clients' connections, event store, and descriptors during a start
 
 

@@ -250,6 +250,7 @@ class Environment:
         os.close(self.output.fd)
         os.close(self._counter)
         self._memory.close()
+        self._weight.close()
 
     # Polling
 

@@ -70,9 +70,11 @@ class Output:
 
     def end_invocation(self) -> None:
         """Log the incomplete last line of the invocation, and the number of bytes that were not logged."""
-        self._write(self._incomplete)
+        if self._incomplete:
+            self._write(self._incomplete)
         self._incomplete, self._frame_left = b"", 0
-        self._log_line(logging.INFO)
+        if self._line:
+            self._log_line(logging.INFO)
         if self._dropped:
             self._logger.warning(
                 "%d bytes of output were left out here: an invocation's first %d are logged",

@@ -50,7 +50,7 @@ class FrameClient(types.ModuleType):
         if not self._send(NEXT, {}):
             return self._http().next()  # type: ignore[no-any-return]
         kind, head, body = self._receive()
-        headers = _loads(head)
+        headers = _loads(head.decode())
         if kind != EVENT:
             raise RuntimeError(f"The Runtime API has refused a request with {headers}")
         headers[_DEADLINE] = int(headers.get(_DEADLINE, 0))

@@ -20,9 +20,9 @@ _REMOVE_TIMEOUT = 1.0  # seconds; processes that were killed leave a group withi
 _DELEGATED = ("+memory +pids", "+cpu")  # two writes: a controller that is refused fails its whole write
 _CONTROLLERS = {"memory", "pids", "cpu"}
 _MEMORY = ("memory.max", "memory.limit_in_bytes")  # of version 2 and version 1, as below
-_CPU = ("cpu.weight", "cpu.shares")
+_CPU_UNITS = {"cpu.weight": 1.0, "cpu.shares": 10.24}  # the kernel's defaults are a weight of 100 and 1,024 shares
+_CPU = tuple(_CPU_UNITS)
 _WEIGHTS = (1, 10_000)  # the range of cpu.weight
-_SHARES_PER_WEIGHT = 10.24  # the kernel's defaults are a cpu.weight of 100 and cpu.shares of 1,024
 
 
 class Usage(NamedTuple):
@@ -31,6 +31,22 @@ class Usage(NamedTuple):
     processes: int
     files: int
     file_cache: int
+
+
+class WeightFile(NamedTuple):
+    """A file in which the kernel takes a CPU weight, and the number in the file for a weight of 1."""
+
+    path: str
+    unit: float
+
+    def text(self, weight: float) -> str:
+        """Return a weight as the file has it, within the range that the kernel takes.
+
+        >>> WeightFile("cpu.shares", 10.24).text(512), WeightFile("cpu.weight", 1.0).text(20_000)
+        ('5243', '10000')
+        """
+        lowest, highest = _WEIGHTS
+        return str(round(max(lowest, min(weight, highest)) * self.unit))
 
 
 class Group(NamedTuple):
@@ -52,15 +68,15 @@ class Group(NamedTuple):
         self.set_cpu_weight(memory_size)
 
     def set_cpu_weight(self, weight: float) -> None:
-        """Set the share of a busy CPU in proportion to other environments; the kernel takes 1 to 10,000."""
-        lowest, highest = _WEIGHTS
-        weight = max(lowest, min(weight, highest))
-        for path in self.paths:
-            for name, value in (("cpu.weight", weight), ("cpu.shares", weight * _SHARES_PER_WEIGHT)):
-                file = os.path.join(path, name)
-                with contextlib.suppress(OSError):
-                    if os.path.exists(file):
-                        _write(file, str(round(value)))
+        """Set the share of a busy CPU in proportion to other environments."""
+        if file := self.weight_file():
+            with contextlib.suppress(OSError):
+                _write(file.path, file.text(weight))
+
+    def weight_file(self) -> WeightFile | None:
+        """Return the file with the share of a busy CPU, if the group has one."""
+        files = [WeightFile(os.path.join(path, name), unit) for path in self.paths for name, unit in _CPU_UNITS.items()]
+        return next((file for file in files if os.path.exists(file.path)), None)
 
     def peak_files(self) -> list[str]:
         """Return the files of which one, if it exists, has the most bytes that the group has used."""
