@@ -6,6 +6,7 @@ import pytest
 from werkzeug.test import Client
 
 from serverfull_wsgi import Application, Function, Outcome, StaticFetcher
+from serverfull_wsgi.front import Front
 from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
 from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.formats import HttpRequest, RequestContext, Route, Stage, http_v1, http_v2, rest_v1
@@ -322,6 +323,19 @@ class Hanging:
     def execute(self, function, invocation):
         self.released.wait(10)
         return Outcome(b"{}")
+
+
+def test_calls_with_a_limit_of_time_use_one_thread_after_the_other():
+    executor = Hanging()
+    executor.released.set()
+    application = Application(StaticFetcher({"echo": Function("app.handler", timeout=60)}), executor=executor)
+    client = Client(Front(application, [Route("GET /pets", "echo")]))
+    threads = []
+    for _ in range(3):
+        assert client.get("/pets").status_code == 200
+        threads.append({thread for thread in threading.enumerate() if thread.name == "serverfull-gateway"})
+    assert threads[0] == threads[1] == threads[2] != set()
+    application.close()
 
 
 @pytest.mark.parametrize(("is_rest", "message"), [(True, None), (False, "Internal Server Error")])
