@@ -11,6 +11,7 @@ order.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ class FrameConnection:
     def __init__(self, limit: int) -> None:
         self._socket, self.runtime_end = socket.socketpair()
         self._socket.setblocking(False)
+        os.set_blocking(self.runtime_end.fileno(), True)  # which gevent switches off for both processes
         self.fd = self._socket.fileno()
         self._limit = limit
         self._buffer = bytearray()
