@@ -11,9 +11,10 @@ import pytest
 import requests
 
 from tests.support import gateway_hosts
-from tests.support.gateway_site import FRONT, PATHS
+from tests.support.gateway_site import FRONT, IMPATIENT, PATHS
 from tests.support.isolated import needs_client
 from tests.support.servers import ROOT, Server, free_port
+from tests.support.waiting import wait_until
 
 PROJECT = ROOT / "examples/sam_project"
 COMMANDS = {
@@ -169,6 +170,15 @@ def test_a_body_in_chunks_that_breaks_off_runs_no_function(server, rest):
         connection.sendall(head.encode() + rest)
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(65536).partition(b" ")[2][:3] in (b"", b"400")  # or no answer at all
+
+
+@needs_client
+def test_an_api_does_not_wait_for_a_slow_function_in_a_process_of_its_own(server):
+    def pause(seconds):
+        return call(server.port, "GET", f"{IMPATIENT}/pause?seconds={seconds}")[:2]
+
+    assert pause(60) == (503, b'{"message":"Service Unavailable"}')
+    wait_until(lambda: pause(0)[0] == 200)  # the first environment may take longer than the API waits
 
 
 def test_one_connection_serves_many_requests_also_after_a_refusal(server):

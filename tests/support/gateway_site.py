@@ -7,7 +7,7 @@ import apig_wsgi
 import flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi import Application, Function, StaticFetcher
 from serverfull_wsgi.auth.credentials import Credential
 from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.front import Front
@@ -18,7 +18,7 @@ from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sites import Endpoint, http_api, load_balancer, rest_api
 from serverfull_wsgi.gateway.sites import function_url as url_site
-from tests.support import mounts
+from tests.support import isolated, mounts
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
 REGION = "us-east-1"
@@ -175,7 +175,10 @@ ROUTES = [
 
 application = serve(FUNCTIONS)
 FRONT = "/front"  # the path of the front beside the sites
-everything = DispatcherMiddleware(application, {FRONT: Front(application, ROUTES)})
+IMPATIENT = "/impatient"  # the path of an API that does not wait long for its function, which has its own process
+pause = Function("pause.handler", code=str(isolated.FUNCTIONS / "web"), timeout=60)
+impatient = Front(Application(StaticFetcher({"pause": pause})), [Route("GET /pause", "pause")], timeout=0.5)
+everything = DispatcherMiddleware(application, {FRONT: Front(application, ROUTES), IMPATIENT: impatient})
 
 PREFIX = "/a shop/here"
 prefixed = mounts.below(PREFIX, everything)
