@@ -11,7 +11,7 @@ import pytest
 
 from serverfull_wsgi.executors.function_errors import RESPONSE_LIMIT
 from serverfull_wsgi.executors.isolated.runtime_api.frames import HEAD_LIMIT, PREFIX, RECEIVE_SIZE, encode
-from serverfull_wsgi.executors.isolated.runtime_api.server import RuntimeApi
+from serverfull_wsgi.executors.isolated.runtime_api.server import BUFFER_LIMIT, RuntimeApi
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
 NEXT = encode(b"N", {})
@@ -139,6 +139,32 @@ def test_a_response_of_the_largest_size_is_accepted_within_bounded_memory(runtim
         assert runtime.api.frames.buffered_bytes <= RESPONSE_LIMIT + HEAD_LIMIT + PREFIX.size + RECEIVE_SIZE
     sender.join()
     assert len(runtime.api.answer.payload) == RESPONSE_LIMIT
+
+
+def test_a_large_response_has_precedence_over_what_other_clients_hold_in_memory(runtime):
+    runtime.start_invocation()
+    with socket.create_connection(("127.0.0.1", runtime.api.listener.port)) as other:
+        head = f"POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nContent-Length: {RESPONSE_LIMIT}\r\n\r\n"
+        senders = [
+            threading.Thread(target=send_all, args=[other, head.encode() + b"x" * (RESPONSE_LIMIT - 1)]),
+            threading.Thread(
+                target=send_all, args=[runtime.client, encode(b"R", {"request_id": ID}, b"y" * RESPONSE_LIMIT)]
+            ),
+        ]
+        for sender in senders:
+            sender.start()
+        while not runtime.api.answer:
+            runtime.poll_once()
+            assert runtime.api.buffered_bytes <= BUFFER_LIMIT
+        for sender in senders:
+            sender.join()
+    assert runtime.api.answer.payload == b"y" * RESPONSE_LIMIT
+    assert runtime.api.connection_count == 0
+
+
+def send_all(sock, data):
+    with contextlib.suppress(ConnectionError):
+        sock.sendall(data)
 
 
 def test_a_large_event_arrives_although_the_socket_holds_less(runtime):

@@ -132,8 +132,9 @@ class RuntimeApi:
 
     @property
     def buffered_bytes(self) -> int:
-        """The memory that all connections over HTTP hold."""
-        return sum(connection.buffered_bytes for connection in self._connections.values())
+        """The memory that all connections hold."""
+        of_frames = self.frames.buffered_bytes if self.frames else 0
+        return of_frames + sum(connection.buffered_bytes for connection in self._connections.values())
 
     def offer(self, request_id: str, headers: Mapping[str, str], payload: bytes) -> None:
         """Send an event to the runtime, which must be waiting. From now on only this invocation can be answered."""
@@ -183,6 +184,9 @@ class RuntimeApi:
         except MalformedFrame:
             self.is_broken = True
             self._drop(connection)
+        if self._connections and self.buffered_bytes > BUFFER_LIMIT:
+            for other in list(self._connections.values()):  # the runtime has precedence over other clients
+                self._drop(other)
 
     def _respond_to_frame(self, connection: FrameConnection, frame: Frame) -> None:
         match frame.kind:
