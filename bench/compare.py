@@ -66,16 +66,18 @@ def ours_on(argv, **environ):
 
 
 class Figure(NamedTuple):
-    """A figure over the rounds: a ratio in each."""
+    """A figure over the rounds: a ratio in each, or one for all of them. ``note`` is for the reader."""
 
     values: list
+    note: str = ""
 
     @property
     def median(self):
         return median(self.values)
 
     def __str__(self):
-        return f"{self.median:.2f} ({min(self.values):.2f} to {max(self.values):.2f})"
+        spread = f" ({min(self.values):.2f} to {max(self.values):.2f})" if len(self.values) > 1 else ""
+        return f"{self.median:.2f}{spread}{self.note and ', '}{self.note}"
 
 
 def main():
@@ -131,7 +133,7 @@ def _tables(servers, others, options):
         both = {"bare": bare_on(argv), "ours": ours_on(argv)}
         rates = {size: rates_of(both, SIZES[size], options) for size in sizes}
         ratios = [str(over(rates[size]["ours"], rates[size]["bare"])) for size in sizes]
-        bare, ours = (_cpu(rates[sizes[0]][contender]) for contender in ("bare", "ours"))
+        bare, ours = (cpu_of(rates[sizes[0]][contender]) for contender in ("bare", "ours"))
         yield f"| {name} | {' | '.join(ratios)} | {bare:.0f}, {ours:.0f} |"
     if others:
         yield ""
@@ -181,7 +183,7 @@ def over(ours, others):
     return Figure([our.per_second / other.per_second for our, other in zip(ours, others, strict=True)])
 
 
-def _cpu(rates):
+def cpu_of(rates):
     """Return the CPU time of one call in microseconds. It depends less on other programs than the rate does."""
     return median(1e6 / rate.per_cpu_second for rate in rates)
 
