@@ -72,11 +72,10 @@ def _open() -> Registry:
     """Return the registry of the settings. Raises `ConfigurationError` if it does not exist: it is not created."""
     settings = Settings.from_environ()
     configure_logging(settings)
-    opened = create_registry(settings, StaticFetcher({}))
-    if opened is None:
+    if not settings.registry:
         raise ConfigurationError("SERVERFULL_REGISTRY is not set: name the directory of the server's registry")
     if not os.path.isdir(settings.registry):
         raise ConfigurationError(
             f"SERVERFULL_REGISTRY={settings.registry}: there is no such directory; is it the server's?"
         )
-    return opened
+    return create_registry(settings, StaticFetcher({}))
