@@ -20,7 +20,7 @@ from serverfull_wsgi.registry.packages import PackageStore
 from serverfull_wsgi.registry.registry import Registry
 from serverfull_wsgi.registry.s3_source import S3Source
 from serverfull_wsgi.settings.settings import Settings
-from serverfull_wsgi.storage.archives import Packages
+from serverfull_wsgi.storage.packages import Packages
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 

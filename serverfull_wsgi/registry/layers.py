@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 
 from serverfull_wsgi.errors import ResourceConflictException
-from serverfull_wsgi.storage.archives import BadPackage, Packages
+from serverfull_wsgi.storage.archives import BadPackage
+from serverfull_wsgi.storage.packages import Packages
 
 
 class Layers:

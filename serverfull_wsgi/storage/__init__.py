@@ -32,6 +32,7 @@ then written to this space, while new events are refused until the space is allo
 commits after that frame. ``wal_check.py`` reads the log before SQLite does, and reports such commits. Only the first
 process that opens a store can do this, because others append to the log.
 
-**Archives.** ``archives.py`` unpacks code packages. ``package_cache.py`` keeps them for later processes. Without a
-cache they are in a directory of the process; the next process removes the directories that killed processes left.
+**Packages.** ``archives.py`` unpacks zip archives. ``packages.py`` has the code packages of one process, and
+``package_cache.py`` keeps unpacked ones for later processes. Without a cache they are in a directory of the process;
+the next process removes the directories that killed processes left.
 """

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
-from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, Packages
+from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage
+from serverfull_wsgi.storage.packages import Packages
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.quick
@@ -233,7 +234,7 @@ def test_the_directory_is_deleted_when_its_process_exits_but_not_when_a_fork_exi
     path = packed(tmp_path, ("a", "x", 0o644))
     code = f"""
 import os, sys
-from serverfull_wsgi.storage.archives import Packages
+from serverfull_wsgi.storage.packages import Packages
 packages = Packages()
 folder = packages.directory({path!r})
 if os.fork() == 0:
@@ -248,7 +249,7 @@ assert os.listdir(folder) == ["a"]
 
 KILLED = """
 import os, signal, sys, tempfile
-from serverfull_wsgi.storage.archives import Packages
+from serverfull_wsgi.storage.packages import Packages
 tempfile.tempdir = sys.argv[1]
 Packages().write_inline("", "py")
 os.kill(os.getpid(), signal.SIGKILL)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from serverfull_wsgi.storage.archives import ENTRY_LIMIT, BadPackage, Packages
+from serverfull_wsgi.storage.archives import ENTRY_LIMIT, BadPackage
 from serverfull_wsgi.storage.package_cache import UNUSED, PackageCache
+from serverfull_wsgi.storage.packages import Packages
 from tests.support.servers import ROOT
 
 
@@ -64,7 +65,7 @@ def test_only_this_user_can_read_the_cache(cache, archive):
 UNPACK = """
 import sys
 from pathlib import Path
-from serverfull_wsgi.storage.archives import Packages
+from serverfull_wsgi.storage.packages import Packages
 from serverfull_wsgi.storage.package_cache import PackageCache
 print(Packages(PackageCache(Path(sys.argv[1]))).directory(sys.argv[2]))
 """

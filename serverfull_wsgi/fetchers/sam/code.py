@@ -14,8 +14,9 @@ from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
 from serverfull_wsgi.fetchers.sam.parameters import LAYERS, Unresolvable
 from serverfull_wsgi.fetchers.sam.properties import UNRESOLVED, Properties
 from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION, Template
-from serverfull_wsgi.storage.archives import BadPackage, Packages
+from serverfull_wsgi.storage.archives import BadPackage
 from serverfull_wsgi.storage.package_cache import PackageCache
+from serverfull_wsgi.storage.packages import Packages
 
 SERVERLESS_LAYER, LAMBDA_LAYER = "AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"
 _INLINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inline")
