@@ -15,7 +15,7 @@ A change takes these steps. A process that dies between two of them leaves the o
 
     1. check the package, write it, and unpack it to the machine's cache      `packages`
     2. read the document, and compute the new one by a pure function          `functions`, `versions`, `aliases`, …
-    3. write the document if it is still the one that was read, otherwise     `registry`
+    3. write the document if it is still the one that was read, otherwise     `function_store`
        go on with step 2
 
 - A package is named by its SHA-256 and never changes. It is on the disk before a document refers to it.

@@ -12,8 +12,7 @@ from serverfull_wsgi.errors import (
     ResourceNotFoundException,
     ServiceException,
 )
-from serverfull_wsgi.registry import objects, tags
-from serverfull_wsgi.registry import registry as registry_module
+from serverfull_wsgi.registry import function_store, objects, tags
 from serverfull_wsgi.registry.documents import KEPT
 from serverfull_wsgi.registry.objects import DirectoryStore
 from tests.support.registry import code, deploy, numbered_ids, redeploy, registry_in
@@ -213,7 +212,7 @@ def test_a_change_that_loses_its_race_is_applied_to_the_new_document(registry, t
 
 
 def test_a_change_that_loses_all_its_races_is_refused(registry, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(function_store, "PATIENCE", 0.1)
     deploy(registry)
 
     def change(document, moment):
