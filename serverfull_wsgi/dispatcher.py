@@ -23,8 +23,8 @@ from serverfull_wsgi.events.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
 from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, IsolatingExecutor, RoutingFetcher
 from serverfull_wsgi.storage.place_locks import Place
-from serverfull_wsgi.telemetry.logs import log_report
 from serverfull_wsgi.telemetry.metrics import Metrics
+from serverfull_wsgi.telemetry.report import log_report
 from serverfull_wsgi.telemetry.scope import LOGGER
 
 NO_CONFIG = EventConfig()

@@ -13,7 +13,7 @@ def timestamp(seconds: float) -> str:
     '2025-11-24T23:11:08.123Z'
     """
     milliseconds = int(seconds * 1000)
-    return f"{_whole_seconds(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    return f"{_whole_seconds(milliseconds // 1000)}.{str(milliseconds % 1000).zfill(3)}Z"
 
 
 @lru_cache(maxsize=1)  # a log line mostly falls into the second of the line before; formatting takes 1 µs

@@ -21,6 +21,7 @@ invocation by this scope:
 | stdio | standard output and error of concurrent invocations |
 | tail_handler | log records of handlers |
 | logs | the server's own log |
+| report | the REPORT line of an invocation |
 
 Each module imports modules above it in this table only. An isolated environment has its own standard output; the
 executor fills its `Tail` and logs its REPORT line with the same functions.

@@ -1,20 +1,17 @@
 """The server's own log: one line a record, as text or JSON, each written with one call.
 
-The REPORT line of an invocation takes a short cut around `logging` (see `log_report`).
+The REPORT line of an invocation takes a short cut around `logging` (see `report.log_report`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
-import resource
 import sys
 import time
-from functools import lru_cache
 from typing import Any
 
-from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.telemetry.bounded_output import BoundedBytes, BoundedText, describe_lost
 from serverfull_wsgi.telemetry.scope import InvocationScope
 from serverfull_wsgi.telemetry.stdio import flush_stdout, line_formatters, output_of, real_stream, write_quietly
@@ -36,7 +33,7 @@ def configure(logger: logging.Logger, *, output: str, level: int | str, format: 
         format: TEXT or JSON.
     """
     formatter = JsonFormatter() if format == "JSON" else TextFormatter()
-    handler = logging.NullHandler() if output == "NULL" else _OutputHandler(output, formatter)
+    handler = logging.NullHandler() if output == "NULL" else OutputHandler(output, formatter)
     BoundedBytes.describe_lost = staticmethod(lambda count: formatter.lost(logger.name, count))
     logger.handlers[:] = [handler, *(it for it in logger.handlers if isinstance(it, TailHandler))]
     logger.setLevel(level)
@@ -46,12 +43,12 @@ def configure(logger: logging.Logger, *, output: str, level: int | str, format: 
         line_formatters[logger] = formatter
 
 
-class _OutputHandler(logging.Handler):
+class OutputHandler(logging.Handler):
     """A log handler for the real standard output or error: no handler of a function can redirect the server's log."""
 
-    formatter: _LineFormatter
+    formatter: LogFormatter
 
-    def __init__(self, output: str, formatter: _LineFormatter) -> None:
+    def __init__(self, output: str, formatter: LogFormatter) -> None:
         super().__init__()
         self._output = output.lower()
         self.formatter = formatter
@@ -63,6 +60,10 @@ class _OutputHandler(logging.Handler):
         self.emit(record)
         return True
 
+    def is_unchanged(self) -> bool:
+        """Return whether the handler writes every line at INFO in its own form: no user has changed it."""
+        return not self.filters and self.level <= logging.INFO and isinstance(self.formatter, LogFormatter)
+
     def emit(self, record: logging.LogRecord) -> None:
         self.write(self.format(record))
 
@@ -70,29 +71,28 @@ class _OutputHandler(logging.Handler):
         """Write a formatted line, to the process's first stream if the present one is closed."""
         if self._output == "stderr":
             flush_stdout()
+        line += "\n"
         stream: Any = real_stream(self._output)
-        if type(stream) is BoundedText and _write_line(stream, line + "\n"):
-            return
-        if not write_quietly(stream, line + "\n") and (first := getattr(sys, f"__{self._output}__")):
-            write_quietly(stream := output_of(first), line + "\n")
-        try:  # noqa: SIM105  (contextlib.suppress takes 0.3 µs more)
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # a closed pipe or stream must not fail the invocation
-            pass
+        if not _write_line(stream, line) and (first := getattr(sys, f"__{self._output}__")):
+            _write_line(output_of(first), line)
 
 
-def _write_line(stream: BoundedText, line: str) -> bool:
-    """Write a line and ignore I/O errors. Return False if the stream is closed."""
+def _write_line(stream: Any, line: str) -> bool:
+    """Write a line at once and ignore I/O errors. Return False if the stream is closed."""
     try:
-        stream.write_line(line)
-    except OSError:
-        pass
+        if type(stream) is BoundedText:
+            stream.write_line(line)
+            return True
+        is_open = write_quietly(stream, line)
+        stream.flush()
+    except (OSError, AttributeError):  # a closed pipe, a stream without flush
+        return True
     except ValueError:
         return False
-    return True
+    return is_open
 
 
-class _LineFormatter(logging.Formatter):
+class LogFormatter(logging.Formatter):
     """The base of both formats: a line has a time, a level, the logger's name, the message, and named fields."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -111,7 +111,7 @@ class _LineFormatter(logging.Formatter):
 
     def report(self, logger: str, message: str, function_name: str, invocation: Invocation, duration: float) -> str:
         """Return the line for an invocation's REPORT ``message``, which contains the request id."""
-        fields = _report_fields(function_name, invocation, duration)
+        fields = report_fields(function_name, invocation, duration)
         return self.line(time.time(), "INFO", logger, message, fields)
 
 
@@ -120,7 +120,7 @@ _ESCAPED = {  # control characters but for the tab, and the characters at which 
 }
 
 
-class TextFormatter(_LineFormatter):
+class TextFormatter(LogFormatter):
     """Lines of the form ``TIME [LEVEL] message function_name=… request_id=… principal=…``, without unknown fields.
 
     A message of several lines, and a stack trace, follow indented below the first line, and control characters are
@@ -145,7 +145,7 @@ class TextFormatter(_LineFormatter):
         return line if invocation.principal is None else f"{line} principal={invocation.principal}"
 
 
-class JsonFormatter(_LineFormatter):
+class JsonFormatter(LogFormatter):
     """One JSON object a line, with every ``extra`` field of the record as a member.
 
     A value without a JSON form (NaN, a circular list) is written as its ``repr``.
@@ -180,113 +180,32 @@ def _json_safe(value: Any) -> Any:
     return value
 
 
-def report_line(
-    request_id: str,
-    duration: float,
-    memory_size: int,
-    memory: int | None = None,
-    init_duration: float | None = None,
-    restore_duration: float | None = None,
-    status: str | None = None,
-) -> str:
-    """Return AWS's REPORT line, without the tab and line end that AWS adds.
-
-    Billed Duration is rounded up to a millisecond, as AWS bills. It includes the restore of a snapshot.
-
-    Args:
-        request_id: the invocation's request id.
-        duration: the handler's time, in seconds.
-        memory_size: the function's memory size, in MiB.
-        memory: the most memory that the environment had resident, in MiB; None for the peak of this process.
-        init_duration: the time to start the environment, in seconds; None if it was started earlier.
-        restore_duration: the time to start the environment from a snapshot, in seconds; None if that did not happen.
-        status: ``timeout`` or ``error`` if the platform ended the invocation.
-
-    >>> report_line("ID", 0.00123, 128).split("\\t")[:4]
-    ['REPORT RequestId: ID', 'Duration: 1.23 ms', 'Billed Duration: 2 ms', 'Memory Size: 128 MB']
-    >>> report_line("ID", 3, 128, memory=30, init_duration=0.1, status="timeout").split("\\t")[4:]
-    ['Max Memory Used: 30 MB', 'Init Duration: 100.00 ms', 'Status: timeout']
-    >>> report_line("ID", 0.0052, 128, memory=30, restore_duration=0.0101).split("\\t")[2::3]
-    ['Billed Duration: 16 ms', 'Restore Duration: 10.10 ms']
-    """
-    ms = duration * 1000
-    restore_ms = (restore_duration or 0) * 1000
-    if memory is None:
-        memory = _peak_memory(int(time.monotonic()))
-    line = (
-        f"REPORT RequestId: {request_id}\tDuration: {ms:.2f} ms\tBilled Duration: {math.ceil(ms + restore_ms)} ms"
-        f"\tMemory Size: {memory_size} MB\tMax Memory Used: {memory} MB"
-    )
-    if init_duration is not None:
-        line += f"\tInit Duration: {init_duration * 1000:.2f} ms"
-    if restore_duration is not None:
-        line += f"\tRestore Duration: {restore_ms:.2f} ms\tBilled Restore Duration: {math.ceil(restore_ms)} ms"
-    return line if status is None else f"{line}\tStatus: {status}"
-
-
-_MAXRSS_PER_KIB = 1024 if sys.platform == "darwin" else 1  # getrusage(2): KiB on Linux, bytes on macOS
-
-
-@lru_cache(maxsize=1)
-def _peak_memory(second: int) -> int:
-    """Return the most memory that this process had resident, in MiB; cached for a second, because it takes 4 µs."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * _MAXRSS_PER_KIB)
-
-
-def log_report(logger: logging.Logger, function: Function, invocation: Invocation, outcome: Outcome) -> None:
-    """Log an invocation's REPORT line at INFO.
-
-    If `configure` alone has configured the logger, the finished line goes directly to its output. A record and its
-    way through `logging` take about 10 µs, as long as all the rest of a call.
-    """
-    if not logger.isEnabledFor(logging.INFO) or is_dropped(logger):
-        return
-    message = report_line(
-        invocation.request_id,
-        outcome.duration,
-        function.memory_size,
-        outcome.memory,
-        outcome.init_duration,
-        outcome.restore_duration,
-        outcome.status,
-    )
-    if output := _sole_output(logger):
-        output.write(output.formatter.report(logger.name, message, function.name, invocation, outcome.duration))
-    else:
-        logger.info("%s", message, extra=_report_fields(function.name, invocation, outcome.duration))
-
-
 def is_dropped(logger: logging.Logger) -> bool:
     """Return whether records below WARNING outside invocations reach no output, as with the output NULL.
 
     A record that no handler writes takes 5 µs more than a line to standard output, so a caller need not make it.
     """
+    return type(sole_handler(logger)) is logging.NullHandler
+
+
+def sole_handler(logger: logging.Logger) -> logging.Handler | None:
+    """Return the only handler that receives the logger's records, or None if there may be others, or filters.
+
+    A `TailHandler` does not count: it skips records below WARNING outside invocations.
+    """
     handlers = logger.handlers
-    return (
-        bool(handlers)
-        and type(handlers[0]) is logging.NullHandler
-        and all(type(handler) is TailHandler for handler in handlers[1:])
-        and not logger.propagate
-        and not logger.filters
-    )
+    if logger.propagate or logger.filters:
+        return None
+    if len(handlers) == 1 or (len(handlers) == 2 and type(handlers[1]) is TailHandler):
+        return handlers[0]
+    return None
 
 
-def _report_fields(function_name: str, invocation: Invocation, duration: float) -> dict[str, Any]:
+def report_fields(function_name: str, invocation: Invocation, duration: float) -> dict[str, Any]:
+    """Return the fields of a REPORT line's record; ``duration`` is in seconds."""
     fields = {
         "function_name": function_name,
         "request_id": invocation.request_id,
         "duration_ms": round(duration * 1000, 3),
     }
     return fields if invocation.principal is None else {**fields, "principal": invocation.principal}
-
-
-def _sole_output(logger: logging.Logger) -> _OutputHandler | None:
-    """Return the output of a logger with no handlers but those of `configure` and `attach`, and with no filters.
-
-    The `TailHandler` skips REPORT lines in any case: they are logged after the invocation's scope has ended.
-    """
-    handlers = logger.handlers
-    if len(handlers) != 2 or type(handlers[1]) is not TailHandler or logger.propagate or logger.filters:
-        return None
-    output = handlers[0]
-    return output if type(output) is _OutputHandler and not output.filters else None

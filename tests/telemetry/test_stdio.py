@@ -377,6 +377,21 @@ def test_a_logger_that_its_operator_disabled_stays_disabled(call, logger, capsys
     assert capsys.readouterr().out == "printed by another\n"
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda handler: handler.setLevel("WARNING"), []),
+        (lambda handler: handler.addFilter(lambda record: "REPORT" not in record.getMessage()), []),
+        (lambda handler: handler.setFormatter(logging.Formatter("mine: %(message).6s")), ["mine: REPORT"]),
+    ],
+    ids=["level", "filter", "formatter"],
+)
+def test_a_change_of_the_servers_log_handler_holds_for_report_lines(change, expected, call, logger, capsys):
+    change(logger.handlers[0])
+    call(lambda event, context: None)
+    assert [line for line in capsys.readouterr().out.splitlines() if "REPORT" in line] == expected
+
+
 def test_a_logger_that_is_configured_again_keeps_its_tail_handler(call, logger):
     call(prints)
     configure(logger, output="NULL", level="INFO", format="TEXT")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.logging_config import SYSTEM_LEVELS
-from serverfull_wsgi.telemetry.logs import report_line
+from serverfull_wsgi.telemetry.report import report_line
 from serverfull_wsgi.timestamps import timestamp
 
 
