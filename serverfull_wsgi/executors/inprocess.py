@@ -11,10 +11,9 @@ import contextlib
 import logging
 import sys
 from functools import lru_cache
-from time import monotonic, perf_counter
-from typing import NamedTuple
+from time import monotonic
 
-from serverfull_wsgi.context import LambdaContext
+from serverfull_wsgi.context import LambdaContext, context_like
 from serverfull_wsgi.domain import Function, Invocation, Outcome
 from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.function_errors import (
@@ -28,8 +27,8 @@ from serverfull_wsgi.executors.marshalling import JSON, marshal
 from serverfull_wsgi.handlers import load_handler
 from serverfull_wsgi.names import log_group_name, log_stream_name
 from serverfull_wsgi.server_exits import raised_by_server
-from serverfull_wsgi.telemetry.report import report_line
 from serverfull_wsgi.telemetry.metrics import Stat
+from serverfull_wsgi.telemetry.report import report_line
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import RunningScope
 from serverfull_wsgi.telemetry.tail import Tail
@@ -62,9 +61,9 @@ class InProcessExecutor:
         if tail:
             tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
         with RunningScope(invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal):
-            started = perf_counter()
+            started = monotonic()
             payload, content_type, error_log = _run(function, invocation)
-            duration = perf_counter() - started
+            duration = monotonic() - started
         if self._logger.disabled and not was_disabled:  # `logging.config` disables each logger that it does not name
             self._logger.disabled = False
         if len(payload) > RESPONSE_LIMIT:
@@ -100,7 +99,15 @@ def _run(function: Function, invocation: Invocation) -> _Result:
         if isinstance(handler, str):
             handler = load_handler(handler)
         request_id = invocation.request_id
-        return *marshal(handler(invocation.event, _context(function, invocation))), None
+        context = context_like(
+            _any_context(function.name, function.version, function.memory_size),
+            request_id,
+            invocation.function_name.arn,
+            monotonic() + function.timeout,
+            invocation.client_context,
+        )
+        payload, content_type = marshal(handler(invocation.event, context))
+        return payload, content_type, None
     except Exception as error:
         return _failed(error, request_id, invocation)
     except BaseException as error:
@@ -123,31 +130,18 @@ def _exited(reason: str | int, invocation: Invocation) -> _Result:
     return error.payload, JSON, error.log
 
 
-class _Constants(NamedTuple):
-    """The attributes that all contexts of one function have in common in this process."""
-
-    memory_limit_in_mb: str
-    log_group_name: str
-    log_stream_name: str
-
-
 @lru_cache(maxsize=1024)
-def _constants(name: str, version: str, memory_size: int) -> _Constants:
-    return _Constants(str(memory_size), log_group_name(name), log_stream_name(version))
-
-
-def _context(function: Function, invocation: Invocation) -> LambdaContext:
-    memory, log_group, log_stream = _constants(function.name, function.version, function.memory_size)
+def _any_context(name: str, version: str, memory_size: int) -> LambdaContext:
+    """Return a context with the attributes that all contexts of one function have in common in this process."""
     return LambdaContext(
-        invocation.request_id,
-        function_name=function.name,
-        function_version=function.version,
-        memory_limit_in_mb=memory,
-        invoked_function_arn=invocation.function_name.arn,
-        log_group_name=log_group,
-        log_stream_name=log_stream,
-        deadline=monotonic() + function.timeout,
-        client_context=invocation.client_context,
+        "",
+        function_name=name,
+        function_version=version,
+        memory_limit_in_mb=str(memory_size),
+        invoked_function_arn="",
+        log_group_name=log_group_name(name),
+        log_stream_name=log_stream_name(version),
+        deadline=0,
     )
 
 
