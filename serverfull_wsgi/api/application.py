@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
-from serverfull_wsgi.api.router import INVOKE_PREFIX, INVOKE_SUFFIX, Router
+from serverfull_wsgi.api.router import Router, invoked_name
 from serverfull_wsgi.auth.authorize import authorize
 from serverfull_wsgi.auth.browsers import BrowserGuard
 from serverfull_wsgi.auth.exposure import EXPOSED, exposed_address, is_bind_exposed
@@ -50,7 +50,7 @@ from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
 from serverfull_wsgi.telemetry.stdio import bound_output
 from serverfull_wsgi.wsgi.ids import new_request_id
-from serverfull_wsgi.wsgi.requests import CODE_PATH, REQUEST_ID, ROUTING_ARGS, decoded, raw_path, text_of
+from serverfull_wsgi.wsgi.requests import CODE_PATH, REQUEST_ID, ROUTING_ARGS, decoded, raw_path
 from serverfull_wsgi.wsgi.responses import NO_BODY, log_fields, refuse, render, send_json
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Application:
             self._warn_if_exposed_once(environ)
         request_id = new_request_id()
         try:
-            name = _invoked_name(environ)
+            name = invoked_name(environ)
             if name:
                 self._browsers.check(environ)
                 return self._invoke.respond(environ, start_response, name, request_id)
@@ -234,7 +234,7 @@ class Application:
         return body if environ["REQUEST_METHOD"] == "GET" else NO_BODY
 
     def _route(self, environ: WSGIEnvironment, start_response: StartResponse, request_id: str) -> Iterable[bytes]:
-        """Call the endpoint of a request that `_invoked_name` does not recognise.
+        """Call the endpoint of a request that `invoked_name` does not recognise.
 
         The path is routed as the client sent it, and its values are decoded once.
         """
@@ -449,21 +449,6 @@ def _checked_functions(fetcher: Fetcher, executor: Executor) -> list[Function]:
     if isinstance(executor, CheckingExecutor) and functions:
         executor.check(functions)
     return functions
-
-
-def _invoked_name(environ: WSGIEnvironment) -> str:
-    """Return the function's name if this is a request for Invoke that needs no router, otherwise an empty text.
-
-    werkzeug's router takes 10 µs, as much as the rest of the request. ``%2`` is the start of an encoded slash: such a
-    request needs the path as it was sent.
-    """
-    path: str = environ.get("PATH_INFO", "")
-    if environ["REQUEST_METHOD"] != "POST" or not path.startswith(INVOKE_PREFIX) or not path.endswith(INVOKE_SUFFIX):
-        return ""
-    name = path[len(INVOKE_PREFIX) : -len(INVOKE_SUFFIX)]
-    if "/" in name or "%2" in (environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""):
-        return ""
-    return name if name.isascii() else text_of(name)
 
 
 def _send_healthy(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

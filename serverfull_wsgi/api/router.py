@@ -1,17 +1,42 @@
-"""The router of requests that are not a plain Invoke, which the application recognises itself."""
+"""Routing of requests to endpoints: a plain Invoke by its path alone, all others with werkzeug."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
 from serverfull_wsgi.wsgi.imports import WERKZEUG_LOCK
+from serverfull_wsgi.wsgi.requests import text_of
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
     from werkzeug.routing import MapAdapter, Rule
 
 INVOKE_PREFIX, INVOKE_SUFFIX = "/2015-03-31/functions/", "/invocations"
+
+
+def invoked_name(environ: WSGIEnvironment) -> str:
+    """Return the function's name if this is a request for Invoke that needs no router, otherwise an empty text.
+
+    werkzeug's router takes 10 µs, as much as the rest of the request. ``%2`` is the start of an encoded slash: such a
+    request needs the path as it was sent.
+    """
+    target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    if environ["REQUEST_METHOD"] != "POST" or "%2" in target:
+        return ""
+    return _name_in(environ.get("PATH_INFO", ""))
+
+
+@lru_cache(maxsize=1024)
+def _name_in(path: str) -> str:
+    if not path.startswith(INVOKE_PREFIX) or not path.endswith(INVOKE_SUFFIX):
+        return ""
+    name = path[len(INVOKE_PREFIX) : -len(INVOKE_SUFFIX)]
+    if "/" in name:
+        return ""
+    return name if name.isascii() else text_of(name)
 
 
 class Router:
