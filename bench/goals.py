@@ -20,7 +20,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from bench import durable, gateway, inprocess, isolated, start, throughput
-from bench.compare import PAGE, SERVERS, Figure, Site, bare_on, ours_on, over, rates_of, write
+from bench.compare import PAGE, SERVERS, Figure, Site, bare_on, cpu_of, ours_on, over, rates_of, write
 from bench.events import EVENTS
 from bench.peers import PEERS
 
