@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from serverfull_wsgi.executors.isolated.runtimes import launch
-from tests.support.aws_runtime_client import Child
+from tests.support.aws_runtime_client import Child, FramesApi, RuntimeApi
 from tests.support.isolated import FUNCTIONS
 from tests.support.servers import ROOT
 
@@ -83,7 +83,7 @@ class Result(NamedTuple):
 class Process:
     """A process with one handler, under AWS's client or the project's."""
 
-    def __init__(self, node, argv, runtime, log, *, handler, root, variables):
+    def __init__(self, node, argv, runtime, log, *, handler, root, variables, api=RuntimeApi):
         environ = {
             **variables,
             "AWS_LAMBDA_FUNCTION_NAME": "compared",
@@ -99,7 +99,7 @@ class Process:
         def environ_of(address, fd):
             return {**environ, "AWS_LAMBDA_RUNTIME_API": address, "_LAMBDA_TELEMETRY_LOG_FD": str(fd)}
 
-        self._child = Child(argv, log, environ_of, program=node, cwd=root)
+        self._child = Child(argv, log, environ_of, program=node, cwd=root, api=api)
 
     def results(self, events):
         """Run invocations until the process ends."""
@@ -118,23 +118,30 @@ class Process:
 
 
 class Pair:
-    """One handler under the project's client and AWS's, in two processes that start at the same time."""
+    """One handler under the project's client and AWS's, in processes that start at the same time.
+
+    The project's client runs over frames and over HTTP, and has the same results.
+    """
 
     def __init__(self, client, folder, *, handler="handlers.handler", root=COMPARED, **variables):
         options = {"handler": handler, "root": root, "variables": variables}
         self._theirs = Process(*client, folder / "theirs", **options)
-        self._ours = Process(client.node, OWN, client.runtime, folder / "ours", **options)
+        self._ours = [
+            Process(client.node, OWN, client.runtime, folder / api.__name__, api=api, **options)
+            for api in (FramesApi, RuntimeApi)
+        ]
         self.ended = False
 
     def results(self, *events):
         """Return the results of the project's client and of AWS's."""
-        results = [process.results(events) for process in (self._ours, self._theirs)]
-        self.ended = any(result.ended is not None for result in results)
-        return results
+        ours, ours_over_http, theirs = (process.results(events) for process in (*self._ours, self._theirs))
+        self.ended = any(result.ended is not None for result in (ours, ours_over_http, theirs))
+        assert ours == ours_over_http
+        return ours, theirs
 
     def stop(self):
-        self._ours.stop()
-        self._theirs.stop()
+        for process in (*self._ours, self._theirs):
+            process.stop()
 
 
 _RUNTIME = r"(?:node_\w+\.mjs|aws_node_client|aws-lambda-ric|aws_native_client|node:\w+)"

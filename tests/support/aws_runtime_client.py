@@ -6,11 +6,14 @@ import contextlib
 import dataclasses
 import datetime
 import enum
+import json
 import logging
 import queue
 import re
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid  # noqa: F401
 from decimal import Decimal  # noqa: F401
@@ -19,6 +22,8 @@ from typing import NamedTuple
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
+from serverfull_wsgi.executors.isolated.runtime_api import frames
+from serverfull_wsgi.executors.isolated.runtimes import launch
 from tests.support import handlers
 from tests.support.servers import ROOT, clean_environ
 
@@ -44,6 +49,8 @@ class QuickServer(HTTPServer):
 
 class RuntimeApi:
     """A Lambda Runtime API: serve invocations one at a time and keep the answers."""
+
+    descriptors, variables = (), {}  # that the process inherits
 
     def __init__(self):
         self.answers, self._waiting = queue.SimpleQueue(), queue.SimpleQueue()
@@ -81,26 +88,67 @@ class RuntimeApi:
 
         return keep
 
+    def started(self):
+        """Note that the process has inherited the descriptors."""
+
+    def ended(self):
+        """Note that the process has ended."""
+
     def close(self):
         self._waiting.put(Response("closed", 410))  # releases a client that still waits for an event
         self._server.stop()
 
 
+class FramesApi(RuntimeApi):
+    """A Lambda Runtime API over frames; ``variables`` name the descriptor of the runtime's end."""
+
+    KINDS = {b"R": "response", b"X": "error", b"I": "init"}
+
+    def __init__(self):
+        super().__init__()
+        self._end, self._runtime_end = socket.socketpair()
+        self.descriptors = [self._runtime_end.fileno()]
+        self.variables = {launch.FRAMES: f"{self.descriptors[0]} {self.address}"}
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def started(self):
+        self._runtime_end.close()
+
+    def ended(self):
+        self._thread.join(1)  # it reads all that the process has sent
+
+    def _serve(self):
+        with self._end, self._end.makefile("rb") as file, contextlib.suppress(OSError):  # the process has ended
+            while prefix := file.read(frames.PREFIX.size):
+                kind, head_size, body_size = frames.PREFIX.unpack(prefix)
+                head, body = json.loads(file.read(head_size) or b"{}"), file.read(body_size)
+                if kind != b"N":
+                    self.answers.put(Answer(self.KINDS[kind], body, head["content_type"]))
+                    continue
+                event = self._waiting.get()
+                if event.status_code != 200:
+                    return
+                headers = {name: value.encode("latin-1").decode() for name, value in event.headers.items()}
+                self._end.sendall(frames.encode(frames.EVENT, headers, event.get_data()))
+
+
 class Child:
     """A process that takes its invocations from a `RuntimeApi` and writes its output to the file ``log``."""
 
-    def __init__(self, argv, log, env, *, program=sys.executable, cwd=ROOT):
+    def __init__(self, argv, log, env, *, program=sys.executable, cwd=ROOT, api=RuntimeApi):
         self.log, self._read = log, 0
-        self.api = RuntimeApi()
+        self.api = api()
         self._file = open(log, "ab")  # noqa: SIM115  (closed by stop)
         self.process = subprocess.Popen(
             [program, *argv],
             cwd=cwd,
-            env={**clean_environ(), **env(self.api.address, self._file.fileno())},
+            env={**clean_environ(), **env(self.api.address, self._file.fileno()), **self.api.variables},
             stdout=self._file,
             stderr=self._file,
-            pass_fds=[self._file.fileno()],
+            pass_fds=[self._file.fileno(), *self.api.descriptors],
         )
+        self.api.started()
 
     def answer(self):
         """Return the next `Answer`, or the exit status of a process that ended without one."""
@@ -109,6 +157,7 @@ class Child:
             with contextlib.suppress(queue.Empty):
                 return self.api.answers.get(timeout=0.1)
             if self.process.poll() is not None:
+                self.api.ended()
                 with contextlib.suppress(queue.Empty):
                     return self.api.answers.get_nowait()
                 return self.process.returncode

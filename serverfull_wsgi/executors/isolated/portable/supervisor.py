@@ -19,7 +19,7 @@ import sys
 from typing import Any
 
 LOG_FD = 3  # the telemetry descriptor of AWS's runtimes
-FRAMES_FD = 60  # `zygote.protocol.FRAMES_FD`
+FRAMES_FD = 15  # `zygote.protocol.FRAMES_FD`
 _FREE_FD = 100  # above the numbers that a function process inherits
 _EXEC_FAILED = 126 << 8  # a wait status: a shell's exit status for a command that cannot be run
 _RSS_UNIT = 1024 if sys.platform == "darwin" else 1  # getrusage(2): bytes on macOS, elsewhere KiB

@@ -14,10 +14,10 @@
     provided, provided.al2[023]    the executable `bootstrap` from the code directory, or else from a layer
     go1.x                          the executable that the Handler string names
 
-The Node.js runtime is in seven modules. `node_bootstrap` has the start and the loop, `node_handler` finds the handler,
-`node_api` is the client of the Runtime API, `node_log` the console, `node_errors` the form of errors, `node_awslambda`
-the global `awslambda`, and `node_path` lets `import` search the folders of NODE_PATH. Tests compare the runtime with
-AWS's own client.
+The Node.js runtime is in ten modules. `node_bootstrap` has the start and the loop, `node_handler` finds the handler,
+`node_api` is the client of the Runtime API, over `node_frames` or `node_http`, which block by `node_retry`. `node_log`
+has the console, `node_errors` the form of errors, `node_awslambda` the global `awslambda`, and `node_path` lets
+`import` search the folders of NODE_PATH. Tests compare the runtime with AWS's own client.
 
 Each process is a client of its environment's Runtime API, at the address in AWS_LAMBDA_RUNTIME_API. Where a Python
 interpreter cannot fork, the executor replaces the empty argv by ``python -m awslambdaric HANDLER``.

@@ -81,7 +81,7 @@ def launch_spec(
         node_modules: the folder of packages for all Node.js functions, or an empty text.
         python_modules: the folder of packages for all Python functions, or an empty text.
         has_root: whether the environment has a root directory of its own, with AWS's paths.
-        has_frames: whether Python functions use frames.
+        has_frames: whether Python functions use frames; Node.js functions do.
 
     Raises:
         InvalidRuntimeException: if the runtime is unknown, or its program is not on this machine.
@@ -128,7 +128,7 @@ def launch_spec(
     if path and "PYTHONPATH" in function.environment:
         path = (root, *filter(None, function.environment["PYTHONPATH"].split(os.pathsep)))
     argv = wrapper + argv if argv else ()
-    has_frames = has_frames and runtime.startswith("python")
+    has_frames = runtime.startswith("nodejs") or (has_frames and runtime.startswith("python"))
     return LaunchSpec(
         python, argv, handler, root, path, variables, python_modules, mounts, wrapper=wrapper, has_frames=has_frames
     )

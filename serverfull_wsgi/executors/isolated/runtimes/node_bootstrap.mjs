@@ -15,7 +15,7 @@
 // From nodejs24.x on, the answer is the handler's result, awaited. An error outside ends the process with Node's own
 // status and message.
 
-import { connect, next, post } from "./node_api.mjs";
+import { next, post } from "./node_api.mjs";
 import { defineAwslambda, runWithValues } from "./node_awslambda.mjs";
 import { HAS_CALLBACKS, describe, runtimeError } from "./node_errors.mjs";
 import { load } from "./node_handler.mjs";
@@ -35,14 +35,14 @@ const isPromise = (value) => value && value.then && typeof value.then === "funct
 
 // Answers
 
-let invocation; // the operation of the Runtime API; undefined during the start
+let requestId; // of the invocation; undefined during the start
 let isAnswered = false;
 
 // Between an answer and the next event the API reads nothing, so that a second answer would wait for that event.
 
 function answer(kind, body) {
   if (isAnswered) return;
-  post(invocation ? `${invocation}/${kind}` : "init/error", body);
+  post(kind, requestId, body);
   isAnswered = true;
 }
 
@@ -70,9 +70,8 @@ function postResult(result) {
 
 async function nextInvocation() {
   const { headers, body } = await next();
-  const requestId = headers["lambda-runtime-aws-request-id"];
+  requestId = headers["lambda-runtime-aws-request-id"];
   setRequestId(requestId);
-  invocation = `invocation/${encodeURIComponent(requestId)}`;
   isAnswered = false;
   return { headers, body };
 }
@@ -88,7 +87,7 @@ function contextOf(headers) {
   if (traceId) process.env._X_AMZN_TRACE_ID = traceId;
   else delete process.env._X_AMZN_TRACE_ID;
   const deadline = Number(headers["lambda-runtime-deadline-ms"]);
-  const parse = (name) => (headers[name] ? JSON.parse(Buffer.from(headers[name], "latin1").toString()) : undefined);
+  const parse = (name) => (headers[name] ? JSON.parse(headers[name]) : undefined);
   return {
     functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
     functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
@@ -228,7 +227,6 @@ if (HAS_CALLBACKS) {
   });
 }
 
-await connect();
 defineAwslambda();
 try {
   process.chdir(process.env.LAMBDA_TASK_ROOT);

@@ -19,7 +19,7 @@ SPARE_NAME = "serverfull wait"  # in lists of processes: a process that waits fo
 SNAPSHOT_NAME = "serverfull snap"  # likewise: a process that environments of a function start from
 SUPERVISOR_NAME = "serverfull init"  # likewise; at most 15 bytes
 MOUNT_SERVER_NAME = "serverfull root"  # likewise
-FRAMES_FD = 60  # in a new function process: its connection for frames; shell scripts use numbers up to 9
+FRAMES_FD = 15  # in a new function process: its connection for frames; no program of Node.js inherits 0 to 15
 COUNTER_SIZE = 8  # bytes of the counter of events: 1 more than the events, 0 if nothing counts
 END = b"end"  # sent to a supervisor, which then ends its environment
 
