@@ -93,6 +93,10 @@ class SiteServer:
 
     def _answer(self, location: Location, request: HttpRequest, context: RequestContext, incoming: _Incoming) -> Answer:
         if location.site is None:
+            self._logger.info(
+                "HTTP request refused: no API, function URL or load balancer has the addressed name and stage",
+                extra={"request_id": context.request_id},
+            )
             return location.format.refuse(Refusal.UNKNOWN_API, request, context)
         try:
             self._start()

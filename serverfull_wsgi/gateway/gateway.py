@@ -117,6 +117,13 @@ class Gateway:
             return site.format.refuse(Refusal.BAD_REQUEST, request, context)
         endpoint = site.find(request.method, request.path)
         if endpoint is None:
+            self._logger.info(
+                "HTTP request refused: no route of %s %r has its path and the method %s",
+                site.kind,
+                site.names[0],
+                clipped(request.method),
+                extra={"request_id": context.request_id},
+            )
             return site.format.refuse(Refusal.NO_ROUTE, request, context)
         if endpoint.access.unsupported:
             self._log(endpoint, context, f"this server does not support its {endpoint.access.unsupported}")
@@ -138,7 +145,8 @@ class Gateway:
             self._log(endpoint, context, refused.reason)
             answer = endpoint.format.refuse(refused.refusal, request, context)
             return answer._replace(headers=answer.headers + refused.headers)
-        except TooLarge:
+        except TooLarge as error:
+            self._log(endpoint, context, f"its body has {error.size} bytes; {endpoint.format.BODY_LIMIT} are allowed")
             return endpoint.format.refuse(Refusal.TOO_LARGE, request, context)
         except InvalidRequestContentException as error:
             self._log(endpoint, context, error.evidence)
@@ -195,6 +203,9 @@ class Gateway:
                 principal=iam and iam.caller_id,
             )
             if len(request.body) > UNMEASURED_BODY and len(invocation.payload) > PAYLOAD_LIMIT:
+                self._log(
+                    endpoint, context, f"its event has {len(invocation.payload)} bytes; {PAYLOAD_LIMIT} are allowed"
+                )
                 return format.refuse(Refusal.TOO_LARGE, request, context)
             function = self._dispatcher.check(invocation)
             timeout = endpoint.timeout if self._timeout is None or endpoint.timeout is None else self._timeout

@@ -72,8 +72,13 @@ def test_a_request_without_a_result_has_the_answer_of_an_http_api(client, method
 
 
 def test_the_log_has_the_reason_why_a_result_was_not_sent(caplog, sites_in):
-    sites_in("bare").client(FRONT).get("/wrong")
+    client = sites_in("bare").client(FRONT)
+    client.get("/wrong")
     assert "bad_status: statusCode is 700" in caplog.text
+    client.post("/pets", data=b"x" * 10_485_761)
+    assert "its body has 10485761 bytes; 10485760 are allowed" in caplog.text
+    client.post("/echo/x", data=b"x" * 5_000_000)
+    assert "bytes; 6291456 are allowed" in caplog.text
 
 
 def test_the_lambda_api_is_not_served_beside_the_routes(client):

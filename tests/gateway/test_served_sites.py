@@ -188,6 +188,19 @@ def test_each_route_has_a_line_with_its_url(served):
     assert "ANY http://127.0.0.1:8080/_aws/lambda-url/Pets/{proxy+}" in lines
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("/_aws/lambda-url/nobody/", "no API, function URL or load balancer has the addressed name and stage"),
+        ("/_aws/execute-api/ServerlessRestApi/Other/pets", "no API, function URL or load balancer has the addressed"),
+        ("/_aws/execute-api/ServerlessRestApi/Prod/cats", "no route of REST API 'ServerlessRestApi' has its path and"),
+    ],
+)
+def test_a_request_without_a_route_has_a_line_in_the_log(path, line, served, capsys):
+    served(SERVERFULL_FRONT="paths").get(path)
+    assert f"HTTP request refused: {line}" in capsys.readouterr().out
+
+
 def test_the_line_of_a_route_names_the_conditions_for_its_callers(served):
     lines = served(SERVERFULL_FRONT="paths").application.sites.urls("")
     assert "GET /_aws/execute-api/ServerlessRestApi/Prod/keyed (API key)" in lines
