@@ -34,10 +34,11 @@ class Properties:
         self._location = location
         self._resolver = resolver
         self._resolved: dict[str, Any] = {}
-        self._properties: dict[str, Any] = properties if isinstance(properties, dict) else {}
+        is_known = isinstance(properties, dict) and not is_intrinsic(properties)
+        self._properties: dict[str, Any] = properties if is_known else {}
         self.problems: list[str] = []
         self.notes: list[tuple[str, str]] = []
-        if properties and not isinstance(properties, dict):
+        if properties and not is_known:
             self.add_problem("Properties", "must be a mapping; write 'Name: value' below it")
 
     def add_problem(self, path: str, problem: object) -> None:

@@ -18,6 +18,8 @@ def condition_of_api(resources: Resources, id: str, properties: Properties, stag
         return "the Policy of the API"
     if has_transform(declared):
         return "a macro that may add conditions"
+    if properties.has_problem("Properties"):
+        return "Properties that cannot be resolved"
     if document.problem:
         return document.problem
     if restriction := restriction_of(resources, id, properties, stage):

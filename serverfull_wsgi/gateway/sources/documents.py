@@ -70,9 +70,9 @@ def _resolved(resources: Resources, id: str, members: dict[str, Any], name: str)
 
 
 def _of(resources: Resources, id: str, properties: Properties, name: str) -> Document:
-    members = mapping(properties.value(name))
-    place, problem = resources.place(id, name), ""
-    if properties.has_problem(name) and not members:
+    value, place, problem = properties.value(name), resources.place(id, name), ""
+    members = mapping(value)
+    if not members and (value is not None or properties.has_problem(name)):
         resources.warnings += [line for line in properties.problems if line.startswith(place)]
         problem = f"a {name} that cannot be resolved"
     return Document(members, place, problem)

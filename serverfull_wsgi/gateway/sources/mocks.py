@@ -51,7 +51,9 @@ def mock_answer(integration: Mapping[str, Any]) -> FixedAnswer:
     status = whole_number(response.get("statusCode", 200))
     if status is None or not 200 <= status <= 599:
         raise NotStatic("a mock with the status " + repr(response.get("statusCode"))[:40])
-    return FixedAnswer(status, _headers(mapping(response.get("responseParameters"))), body.encode(), media_type)
+    return FixedAnswer(
+        status, _headers(mapping(response.get("responseParameters"))), body.encode("utf-8", "replace"), media_type
+    )
 
 
 def _requested(integration: Mapping[str, Any]) -> int | None:

@@ -66,8 +66,8 @@ class Resources:
         """Return the logical id to which a value refers, its text without a reference, or an empty text."""
         if isinstance(value, dict) and len(value) == 1:
             (name, argument), *_ = value.items()
-            if name == "Ref" and argument not in self.template.parameters:
-                return str(argument)
+            if name == "Ref" and isinstance(argument, str) and argument not in self.template.parameters:
+                return argument
             if name == "Fn::GetAtt":
                 return str(argument[0] if isinstance(argument, list) and argument else argument).partition(".")[0]
         text = self._text(value)

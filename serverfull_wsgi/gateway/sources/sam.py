@@ -85,7 +85,7 @@ class SamSites:
         return Properties(self._template.location(id), merge_globals(extra, own or {}), self._resources.resolver)
 
     def _declared(self, type: str) -> Iterator[tuple[str, _Api]]:
-        common = self._template.globals.get(_GLOBALS[type]) or {}
+        common = self._common(type)
         for id in self._template.of_type(type):
             try:
                 if not self._resources.resolver.is_created(id):
@@ -96,13 +96,18 @@ class SamSites:
             properties, own = self._properties(id, common), self._resources.declared(id)
             for name in ("Auth", "Domain"):
                 values = [mapping(each).get(name) for each in (common, own)]
-                if None not in values and any(map(is_intrinsic, values)):
-                    properties.add_problem(
-                        name, "an intrinsic function cannot be merged with the Globals; write one of both"
-                    )
+                if None not in values and not all(map(_is_plain, values)):
+                    properties.add_problem(name, "only two mappings can be merged with the Globals; write one of both")
             yield id, self._api(type, id, properties)
 
+    def _common(self, type: str) -> Any:
+        """Return the Globals of a type of API, as the template has them."""
+        all = self._template.globals
+        return all if is_intrinsic(all) else all.get(_GLOBALS[type]) or {}
+
     def _api(self, type: str, id: str, properties: Properties) -> _Api:
+        if not _is_plain(self._common(type)):
+            properties.add_problem("Auth", f"Globals.{_GLOBALS[type]} must be a mapping; write 'Name: value' below it")
         variables = properties.value("Variables" if type == REST else "StageVariables") or {}
         binary = properties.value("BinaryMediaTypes") or []
         stage = Stage(
@@ -183,9 +188,9 @@ class SamSites:
         if api is None:
             api = _IMPLICIT[type]
             if api not in self._apis:
-                common = self._template.globals.get(_GLOBALS[type]) or {}
                 location = f"{self._template.path}:1: {api}"
-                self._apis[api] = self._api(type, api, Properties(location, common, self._resources.resolver))
+                properties = Properties(location, self._common(type), self._resources.resolver)
+                self._apis[api] = self._api(type, api, properties)
         return self._apis.get(api) if isinstance(api, str) else None
 
     def _url(self, properties: Properties, id: str, name: str, function: str) -> Site:
@@ -222,6 +227,10 @@ class SamSites:
         value = api.properties.value("GatewayResponses")
         own = gateway_responses(value, lambda text: self._resources.warn(api.id, text, "GatewayResponses"))
         return {**document_responses(self._resources, api.id, api.document), **own}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, dict) and not is_intrinsic(value)
 
 
 def _key(type: str, method: str, path: str) -> str | None:

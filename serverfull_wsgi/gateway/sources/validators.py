@@ -23,28 +23,23 @@ _PLACES = {"query": "querystring", "header": "header", "path": "path"}  # OpenAP
 _MEMBER, _MEMBERS = "x-amazon-apigateway-request-validator", "x-amazon-apigateway-request-validators"
 
 
-def required_of(names: Iterable[str]) -> Access:
-    """Return the condition of required parameters, such as ``method.request.header.X-A``."""
-    pairs = [name.removeprefix(_START).partition(".") for name in names if name.startswith(_START)]
-    return Access(required=tuple((place, name) for place, _, name in pairs if place in REQUIRED))
+class _Unknown(Exception):
+    """A member of a validator that is not known."""
 
 
 def of_method(resources: Resources, id: str, method: Properties) -> Access:
     """Return the condition of the validator of an ``AWS::ApiGateway::Method``."""
-    if "RequestValidatorId" not in resources.declared(id):
+    if method.value("RequestValidatorId") is None and not method.has_problem("RequestValidatorId"):
         return OPEN
     target = resources.target(id, "RequestValidatorId")
     found = dict(resources.of_type("AWS::ApiGateway::RequestValidator")).get(target)
-    if found is None:
-        return _UNKNOWN
     parameters, models = method.value("RequestParameters"), method.value("RequestModels")
-    checks = [found.value(name) for name in ("ValidateRequestBody", "ValidateRequestParameters")]
-    if found.problems or method.has_problem("RequestParameters") or method.has_problem("RequestModels"):
+    if found is None or method.has_problem("RequestParameters") or method.has_problem("RequestModels"):
         return _UNKNOWN
-    if is_true(checks[0]) and models:
-        return _BODY
-    names = (name for name, is_required in mapping(parameters).items() if is_true(is_required))
-    return required_of(names) if is_true(checks[1]) else OPEN
+    members = {name: found.value(name) for name in ("ValidateRequestBody", "ValidateRequestParameters")}
+    if found.problems or not isinstance(parameters, (dict, type(None))):
+        return _UNKNOWN
+    return _of(members["ValidateRequestBody"], bool(models), members["ValidateRequestParameters"], mapping(parameters))
 
 
 def of_event(event: Properties, path: str) -> Access:
@@ -52,14 +47,11 @@ def of_event(event: Properties, path: str) -> Access:
     model, parameters = event.mapping(f"{path}.RequestModel"), event.value(f"{path}.RequestParameters")
     if event.has_problem(f"{path}.RequestModel") or "Fn::Transform" in model:
         return _UNKNOWN
-    if model.get("ValidateBody", False) not in (False, "false"):
-        return _BODY
-    if model.get("ValidateParameters", False) in (False, "false"):
-        return OPEN
-    if event.has_problem(f"{path}.RequestParameters"):
+    if model.get("ValidateParameters") and event.has_problem(f"{path}.RequestParameters"):
         return _UNKNOWN
     members = [pair for each in listed(parameters) if isinstance(each, dict) for pair in each.items()]
-    return required_of(name for name, value in members if is_true(mapping(value).get("Required")))
+    required = {name: mapping(value).get("Required") for name, value in members}
+    return _of(model.get("ValidateBody"), True, model.get("ValidateParameters"), required)
 
 
 def of_operation(document: Mapping[str, Any], path: Mapping[str, Any], operation: Mapping[str, Any]) -> Access:
@@ -74,18 +66,16 @@ def of_operation(document: Mapping[str, Any], path: Mapping[str, Any], operation
     if name is None:
         return OPEN
     validator = mapping(document.get(_MEMBERS)).get(name) if isinstance(name, str) else None
-    parameters = [
-        _referred(document, each) for members in (path, operation) for each in listed(members.get("parameters"))
-    ]
-    if not isinstance(validator, dict) or None in parameters:
+    declared = [members.get("parameters", []) for members in (path, operation)]
+    parameters = [_referred(document, each) for several in declared for each in listed(several)]
+    if not isinstance(validator, dict) or None in parameters or not all(isinstance(each, list) for each in declared):
         return _UNKNOWN
-    has_body = "requestBody" in operation or any(mapping(each).get("in") == "body" for each in parameters)
-    if is_true(validator.get("validateRequestBody")) and has_body:
-        return _BODY
-    if not is_true(validator.get("validateRequestParameters")):
-        return OPEN
-    required = [mapping(each) for each in parameters if is_true(mapping(each).get("required"))]
-    return required_of(f"{_START}{_PLACES.get(str(each.get('in')), '')}.{each.get('name')}" for each in required)
+    members = [mapping(each) for each in parameters]
+    has_body = "requestBody" in operation or any(each.get("in") == "body" for each in members)
+    required = {
+        f"{_START}{_PLACES.get(str(each.get('in')))}.{each.get('name')}": each.get("required") for each in members
+    }
+    return _of(validator.get("validateRequestBody"), has_body, validator.get("validateRequestParameters"), required)
 
 
 def _referred(document: Mapping[str, Any], parameter: Any) -> dict[str, Any] | None:
@@ -96,3 +86,38 @@ def _referred(document: Mapping[str, Any], parameter: Any) -> dict[str, Any] | N
     for name in str(parameter["$ref"]).removeprefix("#/").split("/"):
         found = mapping(found).get(name)
     return found if isinstance(found, dict) else None
+
+
+def _of(checks_body: Any, has_model: bool, checks_parameters: Any, parameters: Mapping[str, Any]) -> Access:
+    """Return the condition of a validator.
+
+    Args:
+        checks_body, checks_parameters: the members of the validator.
+        has_model: True if the route has a model for its body.
+        parameters: whether each parameter, such as ``method.request.header.X-A``, is required.
+    """
+    try:
+        if _is_on(checks_body) and has_model:
+            return _BODY
+        if not _is_on(checks_parameters):
+            return OPEN
+        return _required([name for name, is_required in parameters.items() if _is_on(is_required)])
+    except _Unknown:
+        return _UNKNOWN
+
+
+def _is_on(value: Any) -> bool:
+    """Return whether a member is true; an absent one is false. Raises `_Unknown` for any other value."""
+    if value in (None, False, "false"):
+        return False
+    if not is_true(value):
+        raise _Unknown
+    return True
+
+
+def _required(names: Iterable[str]) -> Access:
+    """Return the condition of required parameters. Raises `_Unknown` for a name of another form."""
+    pairs = [name.removeprefix(_START).partition(".") for name in names]
+    if not all(name and place in _PLACES.values() for place, _, name in pairs):
+        raise _Unknown
+    return Access(required=tuple((place, name) for place, _, name in pairs if place in REQUIRED))

@@ -238,6 +238,7 @@ REQUIRED = (("querystring", "color"), ("header", "X-Flag"))
         ({"ValidateRequestBody": False}, MODELS, ()),
         ({"ValidateRequestBody": True}, MODELS, None),
         ({"ValidateRequestParameters": ref("Nothing")}, {}, None),
+        ({"ValidateRequestParameters": "maybe"}, {}, None),
     ],
 )
 def test_a_validator_checks_the_required_parameters(checks, models, access, sites_of):
@@ -287,6 +288,8 @@ REFUSED_METHODS = [
     {"Method": method(Integration={"Type": "HTTP_PROXY", "Uri": "http://127.0.0.1/"})},
     {"Method": method(Integration={"Type": "AWS_PROXY", "Uri": ref("Nothing")})},
     {"Rest": resource("ApiGateway::RestApi", Policy={})},
+    {"Rest": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Fn::If": ["C", {"Policy": {}}, {}]}}},
+    {"Method": method(RequestValidatorId={"Ref": ["x"]})},
     {"Rest": resource("ApiGateway::RestApi", BodyS3Location={"Bucket": "b", "Key": "k"})},
     {"Rest": resource("ApiGateway::RestApi", Body={"Fn::Transform": {"Name": "AWS::Include"}})},
     {"Rest": resource("ApiGateway::RestApi", Body={"x-amazon-apigateway-policy": {}})},

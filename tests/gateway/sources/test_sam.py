@@ -383,6 +383,11 @@ DOCUMENT = "paths: {/b: {get: {}}}"
             "{StageName: dev, Auth: {UsagePlan: {CreateUsagePlan: NONE}}}",
             "Globals: {Api: {Auth: !If [IsKnown, {DefaultAuthorizer: AWS_IAM}, !Ref AWS::NoValue]}}",
         ),
+        ("{StageName: dev, Auth: {UsagePlan: {CreateUsagePlan: NONE}}}", "Globals: {Api: {Auth: x}}"),
+        ("{StageName: dev}", "Globals: {Api: !If [IsKnown, {Auth: {DefaultAuthorizer: AWS_IAM}}, {}]}"),
+        ("{StageName: dev}", "Globals: !If [IsKnown, {Api: {Auth: {DefaultAuthorizer: AWS_IAM}}}, {}]"),
+        ("!If [IsKnown, {StageName: dev, Auth: {DefaultAuthorizer: AWS_IAM}}, {}]", ""),
+        ("{StageName: dev, DefinitionBody: api.yaml}", ""),
     ],
 )
 def test_an_event_of_an_api_with_conditions_that_are_not_read_refuses(properties, globals, sites_of):
@@ -393,6 +398,14 @@ def test_an_event_of_an_api_with_conditions_that_are_not_read_refuses(properties
     )
     assert found.sites[0].endpoints["GET /a"].access.unsupported
     assert any("is refused with 500" in line for line in found.warnings)
+
+
+def test_globals_that_are_not_known_restrict_the_implicit_api_too(sites_of):
+    found = sites_of(
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET}}}",
+        globals=f"{CONDITIONS}Globals: {{Api: !If [IsKnown, {{Auth: {{DefaultAuthorizer: AWS_IAM}}}}, {{}}]}}",
+    )
+    assert found.sites[0].endpoints["GET /a"].access.unsupported
 
 
 def test_a_value_of_a_wrong_type_does_not_stop_the_server(sites_of):
