@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 def authorize(environ: WSGIEnvironment, action: str, function: FunctionName | None = None) -> str | None:
     """Return the name of the request's caller, or None if no middleware authenticated it.
 
-    ``action`` is one of `principal.ACTIONS`, on ``function`` or, if that is None, on the server. A middleware may also
-    put a text into the environ. It becomes the name of a `Principal` that may do everything but
-    ``read`` and ``deploy``.
+    ``action`` is one of `principal.ACTIONS`, on ``function`` or, if that is None, on the server.
 
     Raises `AccessDeniedException` if the caller's permissions do not include the action.
     """
-    principal = environ.get(PRINCIPAL)
+    principal = principal_of(environ)
     if principal is None:
         return None
-    if not isinstance(principal, Principal):
-        principal = environ[PRINCIPAL] = Principal(str(principal))
     principal.require(action, function)
     return principal.name
 
@@ -42,7 +38,11 @@ def is_authenticated(environ: WSGIEnvironment) -> bool:
 
 
 def principal_of(environ: WSGIEnvironment) -> Principal | None:
-    """Return the request's caller, or None if no middleware authenticated it."""
+    """Return the request's caller, or None if no middleware authenticated it.
+
+    A middleware may also put a text into the environ. The text becomes the name of a `Principal` that may do
+    everything but ``read`` and ``deploy``.
+    """
     principal = environ.get(PRINCIPAL)
     if principal is not None and not isinstance(principal, Principal):
         principal = environ[PRINCIPAL] = Principal(str(principal))

@@ -123,7 +123,7 @@ def name_of_host(host: str) -> str:
 
 
 def is_loopback_name(name: str) -> bool:
-    """Return whether browsers connect to the loopback for this name, whatever the DNS returns (RFC 6761)."""
+    """Return whether browsers connect to the loopback for this name, without the DNS (RFC 6761)."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

@@ -9,8 +9,8 @@ To deploy is to run code, so a request without a principal may change functions 
     no header of a proxy                                   Forwarded, Via, X-Forwarded-…, X-Real-IP
     Host is a name of the loopback                         or one of SERVERFULL_ALLOWED_HOSTS
 
-A proxy on the same machine that adds no header cannot be told from a client. Functions that run on the machine's
-network can send such requests too.
+A proxy on the same machine that adds no header looks like a client. Functions that run on the machine's network can
+send such requests too.
 """
 
 from __future__ import annotations

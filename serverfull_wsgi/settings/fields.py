@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
@@ -260,16 +261,30 @@ def _check_ascii(text: str) -> None:
         _refuse("Must be ASCII, as statsd's protocol is.")
 
 
-def _check_modules(text: str) -> None:
-    for name in _words(text):
-        if not all(part.isidentifier() for part in name.split(".")):
-            _refuse(f"Must be module names separated by commas; {name!r} is not a module name.")
+def _each_word(is_valid: Callable[[str], object], rule: str) -> Callable[[str], None]:
+    """Return a check of words that are separated by commas or spaces. ``rule`` has a place for the refused word."""
+
+    def check(text: str) -> None:
+        for word in _words(text):
+            if not is_valid(word):
+                _refuse(rule.format(word))
+
+    return check
 
 
-def _check_origins(text: str) -> None:
-    for origin in _words(text):
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+", origin):
-            _refuse(f"Must be origins such as http://localhost:3000, separated by commas; {origin!r} is not an origin.")
+def _is_module(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+_check_modules = _each_word(_is_module, "Must be module names separated by commas; {!r} is not a module name.")
+_check_origins = _each_word(
+    partial(re.fullmatch, r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+"),
+    "Must be origins such as http://localhost:3000, separated by commas; {!r} is not an origin.",
+)
+_check_hosts = _each_word(
+    partial(re.fullmatch, r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]"),
+    "Must be host names without ports, separated by commas; {!r} is not one.",
+)
 
 
 def _check_networks(text: str) -> None:
@@ -278,12 +293,6 @@ def _check_networks(text: str) -> None:
             ip_network(word)
         except ValueError as error:
             _refuse(f"Must be addresses and networks such as 10.0.0.0/8: {error}.")
-
-
-def _check_hosts(text: str) -> None:
-    for host in _words(text):
-        if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host):
-            _refuse(f"Must be host names without ports, separated by commas; {host!r} is not one.")
 
 
 def _check_signals(text: str) -> None:

@@ -122,7 +122,7 @@ class PackageCache:
             raise TimeoutError(f"{self._directory} is in use")
 
     def _is_safe(self, path: Path) -> bool:
-        """Return True for a directory of this user to which nobody else can write: its code runs."""
+        """Return True for a directory of this user to which no other user can write: its code runs."""
         try:
             status = path.lstat()
         except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Files that only the server's user can read: events have the payloads of callers.
 
-SQLite gives a store's log and index the mode of the store. So it is enough to create the store with the right mode,
-whatever the process's umask is.
+SQLite gives a store's log and index the mode of the store. So it is enough to create the store with the right mode. The
+umask of the process has no effect on that.
 """
 
 from __future__ import annotations

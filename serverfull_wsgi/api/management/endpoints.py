@@ -52,7 +52,7 @@ ABSENT = frozenset(name for name, endpoint in ENDPOINTS.items() if endpoint.__mo
 
 SERVED_ELSEWHERE = frozenset({"Invoke", "InvokeAsync"})  # without a router: `api.invoke`
 
-# The cure in the message of a refusal, by the start or the end of the operation's name; the first that fits
+# The cure in the message of a refusal, by a part of the operation's name; the first that fits
 _CURES = (
     ("InvokeWithResponseStream", "Call Invoke, whose result comes as a whole."),
     ("Layer", "SERVERFULL_LAYERS gives the folder of a layer's ARN, or put its files into the function's package."),

@@ -15,7 +15,7 @@ from serverfull_wsgi.registry.configuration import refuse_members
 from serverfull_wsgi.registry.packages import Package
 from serverfull_wsgi.registry.registry import Registry
 
-SECRETS = ("Environment",)  # members of a configuration for callers who may see all
+SECRETS = ("Environment",)  # members of a configuration that only some callers may see
 
 NO_IMAGES = "This server runs no container images. Deploy a zip archive."
 

@@ -1,4 +1,4 @@
-"""The verification of a request's signature, without a decision about what its caller may do."""
+"""The verification of a request's signature, without a decision about its caller's permissions."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Resolver:
     """A resolver of one template's values. Every method raises `Unresolvable` for a value that cannot be determined.
 
     `resolve` raises `ValueAtAws` for a value that only AWS has, and `resolve_with_stand_ins` returns a stand-in. A
-    condition never gets a stand-in, since conditions decide what exists.
+    condition never gets a stand-in, since conditions decide whether a resource exists.
 
     Args:
         parameters, mappings, conditions, resources: the template's sections.
