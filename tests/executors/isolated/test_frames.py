@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from serverfull_wsgi.executors.function_errors import RESPONSE_LIMIT
-from serverfull_wsgi.executors.isolated.runtime_api.frames import HEAD_LIMIT, PREFIX, RECEIVE_SIZE, encode
+from serverfull_wsgi.executors.isolated.runtime_api.frames import HEAD_LIMIT, LARGE_RECEIVE_SIZE, PREFIX, encode
 from serverfull_wsgi.executors.isolated.runtime_api.server import BUFFER_LIMIT, RuntimeApi
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
@@ -136,7 +136,7 @@ def test_a_response_of_the_largest_size_is_accepted_within_bounded_memory(runtim
     sender.start()
     while not runtime.api.answer:
         runtime.poll_once()
-        assert runtime.api.frames.buffered_bytes <= RESPONSE_LIMIT + HEAD_LIMIT + PREFIX.size + RECEIVE_SIZE
+        assert runtime.api.frames.buffered_bytes <= RESPONSE_LIMIT + HEAD_LIMIT + PREFIX.size + LARGE_RECEIVE_SIZE
     sender.join()
     assert len(runtime.api.answer.payload) == RESPONSE_LIMIT
 

@@ -23,6 +23,7 @@ NEXT, RESPONSE, ERROR, INIT_ERROR = b"N", b"R", b"X", b"I"  # from the runtime
 EVENT, REFUSED = b"E", b"F"  # to the runtime
 HEAD_LIMIT = 4096  # bytes of a runtime's head, which has a request id and a content type
 RECEIVE_SIZE = 65536  # bytes read from a socket at once
+LARGE_RECEIVE_SIZE = 262144  # of a long frame; a socket of Linux holds 208 KiB
 _KINDS = (NEXT, RESPONSE, ERROR, INIT_ERROR)
 
 
@@ -54,7 +55,8 @@ class FrameConnection:
         self.fd = self._socket.fileno()
         self._limit = limit
         self._buffer = bytearray()
-        self._unsent = b""
+        self._frame_size = 0  # of the first frame in the buffer, if it is incomplete
+        self._unsent: bytes | memoryview = b""
         self._was_reset = False
 
     def receive(self) -> None:
@@ -64,7 +66,7 @@ class FrameConnection:
             ConnectionError: if no process has the other end any longer.
         """
         try:
-            data = self._socket.recv(RECEIVE_SIZE)
+            data = self._socket.recv(LARGE_RECEIVE_SIZE if self._frame_size > RECEIVE_SIZE else RECEIVE_SIZE)
         except BlockingIOError:
             return
         except ConnectionError:  # the kernel's word for a process that has ended before it had read everything
@@ -90,11 +92,13 @@ class FrameConnection:
         oversized = body_size > self._limit
         end = body_at + (0 if oversized else body_size)
         if len(buffer) < end:
+            self._frame_size = end
             return None
         request_id, content_type = _parse_head(buffer[PREFIX.size : body_at]) if head_size else ("", "")
         with memoryview(buffer) as view:
             body = bytes(view[body_at:end])
         del buffer[:end]
+        self._frame_size = 0
         return Frame(kind, request_id, content_type, body, oversized)
 
     @property
@@ -102,7 +106,7 @@ class FrameConnection:
         """The memory for an incomplete frame and an unsent event."""
         return len(self._buffer) + len(self._unsent)
 
-    def send(self, data: bytes) -> bool:
+    def send(self, data: bytes | memoryview) -> bool:
         """Send as much as the socket accepts. Return False if some is left for `flush`.
 
         Raises:
@@ -115,7 +119,7 @@ class FrameConnection:
         except ConnectionError:
             self._was_reset = True
             raise
-        self._unsent = data[sent:]
+        self._unsent = memoryview(data)[sent:] if sent < len(data) else b""
         return not self._unsent
 
     def flush(self) -> bool:

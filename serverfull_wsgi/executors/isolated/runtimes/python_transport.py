@@ -20,7 +20,7 @@ from typing import Any
 
 PREFIX = struct.Struct(">cII")  # kind, length of the head, length of the body
 NEXT, RESPONSE, ERROR, EVENT = b"N", b"R", b"X", b"E"
-RECEIVE_SIZE = 65536
+RECEIVE_SIZE, LARGE_RECEIVE_SIZE = 65536, 262144  # bytes; a socket of Linux holds 208 KiB
 _DEADLINE = "Lambda-Runtime-Deadline-Ms"
 _loads, _dumps = json.loads, json.dumps  # a function may replace the module's
 
@@ -100,7 +100,7 @@ class FrameClient(types.ModuleType):
         """Return at least ``size`` bytes, which begin with ``first``."""
         pieces, count = [first], len(first)
         while count < size:
-            piece = os.read(self._fd, RECEIVE_SIZE)
+            piece = os.read(self._fd, LARGE_RECEIVE_SIZE if size > RECEIVE_SIZE else RECEIVE_SIZE)
             if not piece:
                 raise RuntimeError("The Runtime API has closed the connection")
             pieces.append(piece)
