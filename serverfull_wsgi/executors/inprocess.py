@@ -60,10 +60,16 @@ class InProcessExecutor:
         tail = Tail() if invocation.tail else None
         if tail:
             tail.write(f"START RequestId: {invocation.request_id} Version: {function.version}\n")
-        with RunningScope(invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal):
+        scope = RunningScope(
+            invocation.request_id, function.name, self._logger, self._stats, tail, invocation.principal
+        )
+        scope.start()
+        try:
             started = monotonic()
             payload, content_type, error_log = _run(function, invocation)
             duration = monotonic() - started
+        finally:
+            scope.end()
         if self._logger.disabled and not was_disabled:  # `logging.config` disables each logger that it does not name
             self._logger.disabled = False
         if len(payload) > RESPONSE_LIMIT:

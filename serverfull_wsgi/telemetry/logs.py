@@ -71,9 +71,7 @@ class OutputHandler(logging.Handler):
         """Write a formatted line, to the process's first stream if the present one is closed."""
         if self._output == "stderr":
             flush_stdout()
-        line += "\n"
-        stream: Any = real_stream(self._output)
-        if not _write_line(stream, line) and (first := getattr(sys, f"__{self._output}__")):
+        if not _write_line(real_stream(self._output), line) and (first := getattr(sys, f"__{self._output}__")):
             _write_line(output_of(first), line)
 
 
@@ -81,9 +79,9 @@ def _write_line(stream: Any, line: str) -> bool:
     """Write a line at once and ignore I/O errors. Return False if the stream is closed."""
     try:
         if type(stream) is BoundedText:
-            stream.write_line(line)
+            stream.write_line(f"{line}\n")
             return True
-        is_open = write_quietly(stream, line)
+        is_open = write_quietly(stream, f"{line}\n")
         stream.flush()
     except (OSError, AttributeError):  # a closed pipe, a stream without flush
         return True

@@ -44,11 +44,10 @@ def report_line(
     """
     ms = duration * 1000
     restore_ms = restore_duration * 1000 if restore_duration else 0.0
-    if memory is None:
-        memory = _peak_memory(int(time.monotonic()))
+    sizes = _sizes_here(memory_size, int(time.monotonic())) if memory is None else _sizes(memory_size, memory)
     line = (
-        f"REPORT RequestId: {request_id}\tDuration: {ms:.2f} ms\tBilled Duration: {math.ceil(ms + restore_ms)} ms"
-        f"\tMemory Size: {memory_size} MB\tMax Memory Used: {memory} MB"
+        f"REPORT RequestId: {request_id}\tDuration: {ms:.2f} ms\tBilled Duration: {math.ceil(ms + restore_ms)} ms\t"
+        f"{sizes}"
     )
     if init_duration is not None:
         line += f"\tInit Duration: {init_duration * 1000:.2f} ms"
@@ -60,10 +59,14 @@ def report_line(
 _MAXRSS_PER_KIB = 1024 if sys.platform == "darwin" else 1  # getrusage(2): KiB on Linux, bytes on macOS
 
 
-@lru_cache(maxsize=1)
-def _peak_memory(second: int) -> int:
-    """Return the most memory that this process had resident, in MiB; cached for a second, because it takes 4 µs."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * _MAXRSS_PER_KIB)
+def _sizes(memory_size: int, memory: int) -> str:
+    return f"Memory Size: {memory_size} MB\tMax Memory Used: {memory} MB"
+
+
+@lru_cache(maxsize=64)
+def _sizes_here(memory_size: int, second: int) -> str:
+    """Return the sizes for a function in this process; cached for a second, because to read the peak takes 4 µs."""
+    return _sizes(memory_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * _MAXRSS_PER_KIB))
 
 
 def log_report(logger: logging.Logger, function: Function, invocation: Invocation, outcome: Outcome) -> None:

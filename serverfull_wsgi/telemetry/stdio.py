@@ -48,23 +48,24 @@ _lock = threading.RLock()  # reentrant: a signal handler may log while its own t
 
 
 class RunningScope(InvocationScope):
-    """A scope that is current in its thread, task or greenlet, with an output of its own, during a ``with`` block.
+    """A scope that is current in its thread, task or greenlet, with an output of its own, between two calls.
 
-    The block is in the scope's own class because it is entered at each invocation: a context manager around a scope
-    takes 0.2 µs more, a generator of `contextlib.contextmanager` 0.7 µs.
+    They are no context manager, which would take 0.2 µs of each invocation, or 0.7 µs as a generator.
     """
 
     __slots__ = ("_token",)
     _token: Token[InvocationScope | None]
 
-    def __enter__(self) -> None:
+    def start(self) -> None:
+        """Make the scope the current one."""
         if not _is_routed():
             with _lock:
                 _route(_running, starting=True)
         _running.add(self)
         self._token = current_scope.set(self)
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def end(self) -> None:
+        """Make the earlier scope current again. Called in the same thread, task or greenlet as `start`."""
         current_scope.reset(self._token)
         if self.incomplete is not None:
             _end_lines(self)

@@ -249,7 +249,7 @@ def test_a_kept_redirection_prints_to_the_real_stream_once_it_is_over(call, caps
 
 
 FORKS = """
-import io, os, sys, threading
+import contextlib, io, os, sys, threading
 from serverfull_wsgi.telemetry.stdio import RunningScope
 
 class Waits(io.StringIO):  # a stream whose `closed` is read while the module holds its lock
@@ -260,8 +260,14 @@ class Waits(io.StringIO):  # a stream whose `closed` is read while the module ho
             done.wait()
         return False
 
+@contextlib.contextmanager
 def scope():
-    return RunningScope("id", "it", None, None, None)
+    it = RunningScope("id", "it", None, None, None)
+    it.start()
+    try:
+        yield
+    finally:
+        it.end()
 
 def redirects():
     with scope():
