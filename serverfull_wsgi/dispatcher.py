@@ -155,7 +155,14 @@ class Dispatcher:
                 self._metrics.mark_ended(invocation)
             if place is not None:
                 self._concurrency.release(place)
-        self._report(function, invocation, outcome, concurrent, age)
+        log_report(self.logger, function, invocation, outcome)
+        if overran := outcome.duration > function.timeout:
+            self._warn_of_overrun(function, invocation, outcome)
+        if self._metrics:
+            failed = outcome.function_error is not None
+            self._metrics.record_invocation(function.name, outcome.duration, failed, concurrent, age, overran)
+            if outcome.provisioned is not None:
+                self._metrics.record_provisioned(function.name, *outcome.provisioned)
         return outcome
 
     def _acquire_place(self, function: Function) -> Place:
@@ -165,23 +172,13 @@ class Dispatcher:
             self._count(function.name, "Throttles")
             raise
 
-    def _report(
-        self, function: Function, invocation: Invocation, outcome: Outcome, concurrent: int, age: float | None
-    ) -> None:
-        log_report(self.logger, function, invocation, outcome)
-        overran = outcome.duration > function.timeout
-        if overran:
-            self.logger.warning(
-                "ran for %.2f s, over its timeout of %.2f s; code in the server's own process is not stopped",
-                outcome.duration,
-                function.timeout,
-                extra={"request_id": invocation.request_id, "function_name": function.name},
-            )
-        if self._metrics:
-            failed = outcome.function_error is not None
-            self._metrics.record_invocation(function.name, outcome.duration, failed, concurrent, age, overran)
-            if outcome.provisioned is not None:
-                self._metrics.record_provisioned(function.name, *outcome.provisioned)
+    def _warn_of_overrun(self, function: Function, invocation: Invocation, outcome: Outcome) -> None:
+        self.logger.warning(
+            "ran for %.2f s, over its timeout of %.2f s; code in the server's own process is not stopped",
+            outcome.duration,
+            function.timeout,
+            extra={"request_id": invocation.request_id, "function_name": function.name},
+        )
 
     def accept(self, invocation: Invocation, attempt_of: str = "") -> str:
         """Accept an event and return its request id. A repeated attempt returns the first request id.

@@ -176,13 +176,13 @@ class Invocation:
         function_name: the function as the caller addressed it.
         payload: JSON text as the caller sent it; empty means ``{}``. None if ``event`` is given.
         request_id: a UUID.
-        event: the payload as a value of this invocation alone, equal to the one that its JSON text gives. A function
-            in the server's own process then needs no JSON text; all others receive ``payload``, made at the first
-            access.
-        client_context: the decoded client context; None if the caller sent none, and for events.
         trace_id: an X-Amzn-Trace-Id, or empty.
         tail: True if the response shall contain the end of the log.
         principal: the name of the authenticated caller; None without authentication.
+        client_context: the decoded client context; None if the caller sent none, and for events.
+        event: the payload as a value of this invocation alone, equal to the one that its JSON text gives. A function
+            in the server's own process then needs no JSON text; all others receive ``payload``, made at the first
+            access.
     """
 
     __slots__ = ("_event", "_payload", "client_context", "function_name", "principal", "request_id", "tail", "trace_id")
@@ -192,12 +192,12 @@ class Invocation:
         function_name: FunctionName,
         payload: bytes | None,
         request_id: str,
-        *,
-        event: Any = UNSET,
-        client_context: dict[str, Any] | None = None,
         trace_id: str = "",
         tail: bool = False,
         principal: str | None = None,
+        *,
+        client_context: dict[str, Any] | None = None,
+        event: Any = UNSET,
     ) -> None:
         self.function_name = function_name
         self._payload = payload

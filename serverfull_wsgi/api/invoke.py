@@ -90,14 +90,8 @@ class Invoke:
         function_name = self._parse_name(name, environ.get("QUERY_STRING", ""))
         principal = authorize(environ, EVENT_ACTION if kind == EVENT else INVOKE_ACTION, function_name)
         trace = trace_id(environ.get("HTTP_X_AMZN_TRACE_ID"))
-        invocation = Invocation(
-            function_name,
-            payload,
-            request_id,
-            trace_id=trace,
-            tail=log_type == "Tail" and kind != EVENT,
-            principal=principal,
-        )
+        tail = log_type == "Tail" and kind != EVENT
+        invocation = Invocation(function_name, payload, request_id, trace, tail, principal)
         if kind == EVENT:
             accepted_id = self._dispatcher.accept(invocation, environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""))
             return _send_accepted(accepted_id, invocation, start_response)
