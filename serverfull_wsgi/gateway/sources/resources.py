@@ -37,10 +37,13 @@ class Resources:
         self.functions = {id: name for name, id in fetcher.logical_ids().items()}
         self.account_id = account_id
         self.warnings: list[str] = []
+        self._ids: dict[str, list[str]] = {}  # by type: a search of the template for each route would take too long
+        for id in self.template.resources:
+            self._ids.setdefault(self.type(id), []).append(id)
 
     def of_type(self, *types: str) -> Iterator[tuple[str, Properties]]:
         """Yield logical id and properties of each resource of these types that the template's conditions create."""
-        for id in self.template.of_type(*types):
+        for id in [id for type in types for id in self._ids.get(type, ())]:
             try:
                 if self.resolver.is_created(id):
                     yield id, Properties(self.template.location(id), self._own(id), self.resolver)
