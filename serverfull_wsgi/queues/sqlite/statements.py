@@ -121,15 +121,10 @@ def insert(
     Nothing is inserted, and the request id is the first event's, if the key ``dedupe`` was used before. Raises
     `StoreError` if the file would exceed ``max_bytes``, unless that is 0.
     """
-    if dedupe:
-        first = db.execute("SELECT request_id FROM accepted WHERE key = ? AND until > ?", (dedupe, now)).fetchone()
-        if first:
-            return Accepted(str(first[0]))
+    if dedupe and (first := _first_request_id(db, dedupe, invocation.request_id, now)) != invocation.request_id:
+        return Accepted(first)
     if max_bytes and (used := used_bytes(db)) + len(invocation.payload) > max_bytes:
         raise StoreError(f"the store has {used:,} bytes and may have {max_bytes:,} (SERVERFULL_EVENTS_MAX_BYTES)")
-    if dedupe:
-        row = (dedupe, invocation.request_id, now + DEDUPE)
-        db.execute("INSERT OR REPLACE INTO accepted VALUES (?, ?, ?)", row)
     texts = (invocation.request_id, invocation.function_name.arn, invocation.trace_id, _config_json(config))
     sum, payload, principal = checksum(*texts, payload=invocation.payload), invocation.payload, invocation.principal
     state = ("running", lease.until, lease.holder, 1, wall) if lease else ("queued", now, "", 0, None)
@@ -143,6 +138,18 @@ def insert(
         return Accepted(invocation.request_id)
     event = Event(cursor.lastrowid, *texts, sum, payload, now, 0, 0, 0, 1, lease.holder, principal)
     return Accepted(invocation.request_id, event)
+
+
+def _first_request_id(db: sqlite3.Connection, key: str, request_id: str, now: float) -> str:
+    """Note ``request_id`` under the key of its accept. Return the request id of the first event with the key."""
+    cursor = db.execute(
+        "INSERT INTO accepted VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
+        "SET request_id = excluded.request_id, until = excluded.until WHERE until <= ?",
+        (key, request_id, now + DEDUPE, now),
+    )
+    if cursor.rowcount:
+        return request_id
+    return str(db.execute("SELECT request_id FROM accepted WHERE key = ?", (key,)).fetchone()[0])
 
 
 @lru_cache(maxsize=1024)
