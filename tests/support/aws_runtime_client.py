@@ -8,6 +8,7 @@ import datetime
 import enum
 import json
 import logging
+import os
 import queue
 import re
 import socket
@@ -108,7 +109,8 @@ class FramesApi(RuntimeApi):
         super().__init__()
         self._end, self._runtime_end = socket.socketpair()
         self.descriptors = [self._runtime_end.fileno()]
-        self.variables = {launch.FRAMES: f"{self.descriptors[0]} {self.address}"}
+        inode = os.fstat(self.descriptors[0]).st_ino
+        self.variables = {launch.FRAMES: f"{self.descriptors[0]} {inode} {self.address}"}
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 

@@ -85,6 +85,16 @@ def test_a_script_can_replace_the_handler(executor, folder, runtime):
     assert result(executor, wrapped(folder, f"other{runtime[:4]}", runtime=runtime)) == "other"
 
 
+@pytest.mark.parametrize("runtime", ["", "nodejs20.x"])
+@pytest.mark.parametrize("change", ["15>&-", "15</dev/null"], ids=["closes", "replaces"])
+def test_a_script_can_lose_the_descriptor_of_the_runtime(executor, folder, runtime, change):
+    if runtime and not shutil.which("node"):
+        pytest.skip("needs Node.js")
+    (folder / "wrapper").write_text(SCRIPT.replace("OPTIONS", "").replace("OTHER", f"exec {change}"))
+    name = f"lost{len(change)}{runtime[:4]}"
+    assert result(executor, wrapped(folder, name, runtime=runtime))[0] == "yes"
+
+
 @pytest.mark.parametrize("place", ["/opt", "/var/task"])
 def test_a_path_below_opt_is_found_in_a_layer_and_one_below_var_task_in_the_code(executor, folder, place):
     layers = ()

@@ -91,7 +91,7 @@ class PortableSpawner(Spawner):
         snapshot: str = "",
     ) -> None:
         """Start the supervisor of an environment. See `Spawner.spawn`; the counter of events is not used."""
-        request = self._start_request(function, spec, port, group, tmp)
+        request = self._start_request(function, spec, port, group, tmp, fds)
         channel, output, _, *frames = fds
         kept = [channel, output, *frames]
         supervisor = subprocess.Popen(  # noqa: S603

@@ -2,7 +2,7 @@
 
 A wrapper script (AWS_LAMBDA_EXEC_WRAPPER) gets its path as the last argument, and may change the handler in _HANDLER.
 The variable `PACKAGES` has the arguments for ``packages.py``, if the function must not import the server's packages.
-The variable `FRAMES` has the descriptor of a connection for frames, and the address of the Runtime API beside it.
+The variable `FRAMES` has the descriptor of a connection for frames, its inode, and the address of the Runtime API.
 """
 
 import importlib
@@ -27,15 +27,20 @@ def load(name: str) -> types.ModuleType:
     return module
 
 
-def connect(descriptor: str, address: str, client: types.ModuleType, own: list[str]) -> None:
-    """Have a client use frames, unless it is the function's own, or a wrapper has set another address, as of a proxy.
+def connect(descriptor: str, inode: str, address: str, client: types.ModuleType, own: list[str]) -> None:
+    """Have a client use frames, unless it is the function's own, or a wrapper has closed the connection.
+
+    A wrapper can also have set another address, as of a proxy.
 
     Args:
         descriptor: of the connection for frames.
+        inode: of the connection.
         address: of the Runtime API.
         client: the module ``awslambdaric.lambda_runtime_client``.
         own: the folders of the function.
     """
+    if not has_inode(int(descriptor), int(inode)):
+        return
     transport = load("python_transport")
     if os.environ.get("AWS_LAMBDA_RUNTIME_API") != address or transport.belongs_to(client, own):
         os.close(int(descriptor))
@@ -45,6 +50,14 @@ def connect(descriptor: str, address: str, client: types.ModuleType, own: list[s
         client.runtime_client = frames  # type: ignore[attr-defined]
         if "runtime_client" in sys.modules:
             sys.modules["runtime_client"] = frames
+
+
+def has_inode(fd: int, inode: int) -> bool:
+    """Return whether a descriptor is open and has this inode."""
+    try:
+        return os.fstat(fd).st_ino == inode
+    except OSError:
+        return False
 
 
 def prepare(client: types.ModuleType) -> None:

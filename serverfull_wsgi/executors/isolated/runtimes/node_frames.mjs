@@ -5,19 +5,28 @@ import net from "node:net";
 
 import { retry } from "./node_retry.mjs";
 
-const VARIABLE = "_SERVERFULL_FRAMES"; // has the descriptor, and the API's address beside it
+const VARIABLE = "_SERVERFULL_FRAMES"; // has the descriptor, its inode, and the API's address
 const PREFIX_SIZE = 9; // a letter for the kind, and the lengths of head and body in 4 bytes each
 const NEXT = prefix("N", 0, 0);
 const EVENT = "E".charCodeAt(0);
 const RECEIVE_SIZE = 65536;
 
 export function openFrames() {
-  const [descriptor, address] = (process.env[VARIABLE] ?? "").split(" ");
+  const [descriptor, inode, address] = (process.env[VARIABLE] ?? "").split(" ");
   delete process.env[VARIABLE];
-  if (!descriptor) return undefined;
-  if (address === process.env.AWS_LAMBDA_RUNTIME_API) return connection(Number(descriptor));
-  fs.closeSync(Number(descriptor)); // a wrapper script has put a proxy between
+  const fd = Number(descriptor);
+  if (!descriptor || !hasInode(fd, inode)) return undefined; // or a wrapper script has closed the connection
+  if (address === process.env.AWS_LAMBDA_RUNTIME_API) return connection(fd);
+  fs.closeSync(fd); // a wrapper script has put a proxy between
   return undefined;
+}
+
+function hasInode(fd, inode) {
+  try {
+    return fs.fstatSync(fd).ino === Number(inode);
+  } catch {
+    return false;
+  }
 }
 
 function connection(fd) {

@@ -316,7 +316,7 @@ class Spawner:
             ZygoteDied: if the new zygote has died too.
             ConfigurationError: if the function's variables are too long.
         """
-        request = self._start_request(function, spec, port, group, tmp)._replace(snapshot=snapshot)
+        request = self._start_request(function, spec, port, group, tmp, fds)._replace(snapshot=snapshot)
         zygote = self.zygote(spec.python)
         try:
             zygote.send(request, fds)
@@ -346,7 +346,7 @@ class Spawner:
         Raises:
             ZygoteDied: if the snapshot has ended.
         """
-        request = self._start_request(function, spec, port, group, tmp)
+        request = self._start_request(function, spec, port, group, tmp, fds)
         place = self._place_in_snapshot(request.place)
         request = request._replace(place=place, own_proc=self.own_proc and not place.is_in_snapshot)
         with _open_groups(group) as groups:
@@ -354,7 +354,7 @@ class Spawner:
         self._request_spare(client, self._network_of(function))
 
     def _start_request(
-        self, function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str
+        self, function: Function, spec: LaunchSpec, port: int, group: Group | None, tmp: str, fds: Sequence[int]
     ) -> StartRequest:
         if not self.has_root:
             refuse_mounts(function, f"the sandbox is {self.level!r} here")
@@ -362,7 +362,7 @@ class Spawner:
         if not spec.is_snap_start:  # which has no such variable on AWS
             env["AWS_LAMBDA_LOG_STREAM_NAME"] = log_stream_name(function.version)
         if spec.has_frames and spec.argv:
-            env[FRAMES] = f"{FRAMES_FD} {env['AWS_LAMBDA_RUNTIME_API']}"
+            env[FRAMES] = f"{FRAMES_FD} {os.fstat(fds[3]).st_ino} {env['AWS_LAMBDA_RUNTIME_API']}"
         if not self.own_tmp:
             env.setdefault("TMPDIR", tmp)
         node_path = spec.variables.get("NODE_PATH", "").split(os.pathsep)
