@@ -29,10 +29,10 @@ its response and NEXT in one go, before withdraw, is waiting again at once.
 
 Frames are the same messages for runtimes of this package, with fewer system calls: no threads, no heads to parse, and
 no response to an accepted answer. The runtime has one end of a socket pair, the descriptor `protocol.FRAMES_FD`. If a
-command is executed, the variable ``_SERVERFULL_FRAMES`` has ``DESCRIPTOR INODE ADDRESS``. A wrapper script may close the
-descriptor, or put a proxy between. The runtime therefore uses the descriptor only if INODE is still its inode, and
-ADDRESS still the value of AWS_LAMBDA_RUNTIME_API. Otherwise it uses HTTP. The runtime removes the variable, and lets no
-program that it starts inherit the descriptor. The kinds of frames::
+command is executed, the variable ``_SERVERFULL_FRAMES`` has ``DESCRIPTOR INODE ADDRESS``. A wrapper script may close
+the descriptor, or put a proxy between. The runtime therefore uses the descriptor only if INODE is still its inode, and
+ADDRESS still the value of AWS_LAMBDA_RUNTIME_API. Otherwise it uses HTTP. The runtime removes the variable, and lets
+no program that it starts inherit the descriptor. The kinds of frames::
 
     from the runtime   N  NEXT        no head, no body
                        R  RESPONSE    {"request_id", "content_type"}, the payload
