@@ -1,6 +1,8 @@
 """The life of a `SqliteQueue` in one process: not started, started, closed."""
 
 import os
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -116,3 +118,37 @@ def test_close_in_a_forked_child_leaves_the_parents_session_open(queue):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     put(queue, "a")
     wait_until(lambda: queue.event("a")["state"] == "succeeded")
+
+
+def test_an_event_of_an_idle_queue_takes_two_commits(queue, tmp_path):
+    """One for its accept and its lease, one for its end. With one for the lease alone there were three."""
+    queue.start(run, send)
+    put(queue, "first")
+    wait_until(lambda: queue.event("first")["state"] == "succeeded")
+    before = commits(queue.path)
+    for number in range(20):
+        put(queue, str(number))
+        wait_until(lambda number=number: queue.event(str(number))["state"] == "succeeded")
+    assert 20 < commits(queue.path) - before < 50  # a few are the housekeeper's
+
+
+def commits(store):
+    """Return the number of commits in the write-ahead log: each one's last frame has the size of the file."""
+    data = store.with_name(f"{store.name}-wal").read_bytes()
+    (page,) = struct.unpack_from(">I", data, 8)
+    return sum(struct.unpack_from(">I", data, start + 4)[0] != 0 for start in range(32, len(data), 24 + page))
+
+
+def test_no_thread_begins_an_event_before_the_end_of_its_last_event_is_stored(tmp_path):
+    def run_and_count(invocation, age):
+        running.append(len(queue.events("running")))
+        return Outcome(b"null")
+
+    running = []
+    with closing(SqliteQueue(tmp_path / "events.sqlite3", workers=2)) as queue:
+        queue.start(run_and_count, send)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: put(queue, str(number)), range(200)))
+        wait_until(lambda: len(queue.events("succeeded", limit=200)) == 200)
+    assert len(running) == 200
+    assert max(running) <= 2
