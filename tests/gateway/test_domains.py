@@ -302,6 +302,20 @@ def test_a_mapping_that_is_not_known_is_not_served_and_its_domain_refuses(type, 
     assert Domains(read.domains.mappings, read.domains.names).find("one.example", "/") == (None, "/")
 
 
+@pytest.mark.parametrize(
+    ("mode", "count"), [("API_MAPPING_ONLY", 1), ("ROUTING_RULE_THEN_API_MAPPING", 1), ("ROUTING_RULE_ONLY", 0)]
+)
+def test_routing_rules_are_not_read(mode, count, found):
+    mapping = "{DomainName: !Ref D, ApiId: !Ref Web, Stage: $default}"
+    read = found(
+        resources="  D: {Type: AWS::ApiGatewayV2::DomainName, "
+        f"Properties: {{DomainName: one.example, RoutingMode: {mode}}}}}\n"
+        f"  M: {{Type: AWS::ApiGatewayV2::ApiMapping, Properties: {mapping}}}\n"
+    )
+    assert (len(mapped(read)), read.domains.names) == (count, ["one.example"])
+    assert len(read.warnings) == (mode != "API_MAPPING_ONLY")
+
+
 DISABLED = [  # properties, whether there is an endpoint
     ("DisableExecuteApiEndpoint: true", False),
     ("DisableExecuteApiEndpoint: 'true'", False),

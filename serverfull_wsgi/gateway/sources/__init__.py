@@ -5,7 +5,10 @@
     template ──▶ sam              AWS::Serverless::Api and HttpApi, events, FunctionUrlConfig ──┐
              ──▶ cloudformation   AWS::ApiGateway, AWS::ApiGatewayV2, AWS::Lambda::Url, … ──────┼──▶ sites, warnings
     settings ──▶ configuration    SERVERFULL_ROUTES, SERVERFULL_ALB ────────────────────────────┘
-                     openapi      the document of an API, in either kind of template
+
+                     documents, openapi      the document of an API, in the template or in a file
+                     api_access, sam_access, restrictions, validators      the conditions for callers
+                     domains, responses, mocks, preflights, ignored        the other properties of an API
 
 A source reads each value once, at the start. A route whose conditions for callers are unknown or not supported has an
 `Access.unsupported`, so that it refuses each request. `warnings` has a line for each such route.

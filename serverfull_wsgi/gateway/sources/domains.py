@@ -47,6 +47,7 @@ class TemplateDomains:
     def __init__(self, resources: Resources, sites: Iterable[Site], serverless: Mapping[str, Properties]) -> None:
         self._resources = resources
         self._sites = {site.names[0]: site for site in sites if site.is_api}
+        self._without_mappings: set[str] = set()
         self._names = dict(self._declared())
         self.mappings = [*self._of_sam(serverless), *self._mapped()]
         self.names = list(
@@ -56,7 +57,12 @@ class TemplateDomains:
     def _declared(self) -> Iterator[tuple[str, str]]:
         """Yield logical id and domain of each domain of CloudFormation; an empty text for one that is not known."""
         for id, properties in self._resources.of_type(*DOMAIN_NAMES):
-            yield id, self._domain(id, properties, "DomainName")
+            domain, mode = self._domain(id, properties, "DomainName"), properties.text("RoutingMode")
+            if mode not in ("", "API_MAPPING_ONLY"):
+                self._resources.warn(id, "routing rules are not read", "RoutingMode")
+            if mode == "ROUTING_RULE_ONLY":
+                self._without_mappings.add(domain)
+            yield id, domain
 
     def _domain(self, id: str, properties: Properties, path: str) -> str:
         text = properties.text(path)
@@ -91,7 +97,7 @@ class TemplateDomains:
                     self._resources.warn(
                         id, f"only the stage {_stage_of(site)!r} of {site.names[0]} is served, {_NOT_SERVED} here"
                     )
-                elif domain:
+                elif domain and domain not in self._without_mappings:
                     base = "" if base == "(none)" else base
                     yield ApiMapping(domain, base, site, stage_in_path=stage is None)
 
