@@ -16,7 +16,7 @@ from tests.support import gateway_hosts, hosts
 from tests.support.battery import WHOLE, Battery
 from tests.support.brokers import RabbitMQ, Redis, broker
 from tests.support.isolated import executing, executing_without_client, needs_client
-from tests.support.servers import ROOT, gunicorn
+from tests.support.servers import ROOT, Server, free_port, gunicorn, running
 
 # Python 3.13 prints the lines of ``python -c`` for each code without a file, and pytest-xdist starts so.
 linecache.cache.pop("<string>", None)
@@ -157,3 +157,13 @@ def rabbitmq(tmp_path_factory):
 def redis(tmp_path_factory):
     with broker(Redis, tmp_path_factory.mktemp("redis")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    """Return a server of AWS's other services."""
+    port = free_port()
+    argv = ["-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with running(Server(argv, log, port=port, ready="/moto-api/", env={"PYTHONWARNINGS": "ignore"})) as server:
+        yield server

@@ -20,7 +20,6 @@ from werkzeug.wrappers import Response
 from serverfull_wsgi import (
     Application,
     Function,
-    FunctionName,
     InProcessExecutor,
     InvalidRuntimeException,
     Invocation,
@@ -38,6 +37,7 @@ from serverfull_wsgi import (
 from serverfull_wsgi.wsgi.ids import new_request_id
 from tests.support import handlers
 from tests.support.hosts import InProcess, post
+from tests.support.names import function_name
 
 pytestmark = pytest.mark.quick
 
@@ -423,9 +423,9 @@ def test_events_left_after_the_drain_time_are_logged(caplog):
 
 
 def test_the_in_process_executor_can_be_used_alone():
-    from serverfull_wsgi import FunctionName, Invocation
+    from serverfull_wsgi import Invocation
 
-    name = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+    name = function_name("hello")
     outcome = InProcessExecutor().execute(Function(handlers.echo, name="hello"), Invocation(name, b"[1]", "id"))
     assert (outcome.payload, outcome.function_error) == (b"[1]", None)
 
@@ -442,7 +442,7 @@ def test_the_tail_has_output_printed_while_another_handler_redirects_its_own():
         print("hello")
 
     def tail(handler):
-        name = FunctionName.parse("f", region="us-east-1", account_id="123456789012")
+        name = function_name("f")
         return InProcessExecutor().execute(Function(handler, name="f"), Invocation(name, b"", "id", tail=True)).log
 
     other = threading.Thread(target=tail, args=[redirects])

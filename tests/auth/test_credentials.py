@@ -28,10 +28,10 @@ from serverfull_wsgi import (
 )
 from serverfull_wsgi.auth.credentials import parse
 from serverfull_wsgi.auth.principal import EVENT, INVOKE, OPERATE, Principal
-from serverfull_wsgi.names import FunctionName
 from tests.conftest import aws_client
 from tests.support import handlers, signed_site
 from tests.support.hosts import OverSocket
+from tests.support.names import function_name
 from tests.support.servers import Server, free_port, gunicorn, running, serverfull
 from tests.support.signing import KEY, NOON, REGION, SECRET, Sent, by_botocore, call, message, now
 from tests.support.waiting import wait_until
@@ -270,10 +270,6 @@ def test_no_representation_shows_a_secret(keys):
 # Permissions
 
 
-def name(text):
-    return FunctionName.parse(text, region="us-east-1", account_id="123456789012")
-
-
 @pytest.mark.parametrize(
     ("patterns", "function", "allowed"),
     [
@@ -297,12 +293,12 @@ def name(text):
     ],
 )
 def test_a_key_may_be_for_some_functions(patterns, function, allowed):
-    assert Principal("ada", functions=tuple(patterns)).may(INVOKE, name(function)) is allowed
+    assert Principal("ada", functions=tuple(patterns)).may(INVOKE, function_name(function)) is allowed
 
 
 def test_a_key_without_listed_permissions_may_do_everything():
     ada = Credential("xyz", name="ada").principal("AKID", "arn:aws:iam::123456789012:user/")
-    assert [ada.may(action, name("hello")) for action in (INVOKE, EVENT, OPERATE)] == [True] * 3
+    assert [ada.may(action, function_name("hello")) for action in (INVOKE, EVENT, OPERATE)] == [True] * 3
 
 
 @pytest.mark.parametrize(

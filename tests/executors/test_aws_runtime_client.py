@@ -23,10 +23,10 @@ from serverfull_wsgi.executors.isolated.runtimes.fallback_client.awslambdaric.la
     LambdaMarshaller,
 )
 from serverfull_wsgi.executors.marshalling import marshal
-from serverfull_wsgi.names import FunctionName
 from tests.support import handlers
 from tests.support.aws_runtime_client import Mixed, Number, Pair, Reference, ReferenceRuntime, Text
 from tests.support.battery import SEED, share
+from tests.support.names import function_name
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
-NAME = FunctionName.parse("compared", region="us-east-1", account_id="123456789012")
+NAME = function_name("compared")
 MEMORY = 512  # MiB
 HANDLER = "tests.support.aws_runtime_client.handler"
 START = f"START RequestId: {ID} Version: $LATEST\n"

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi import Function, FunctionName, Invocation
+from serverfull_wsgi import Function, Invocation
 from tests.support.isolated import run
+from tests.support.names import function_name
 
 
 def function(name):
@@ -22,7 +23,7 @@ def test_an_event_and_a_response_may_have_6_mib(executor):
 
 def test_an_event_that_is_given_as_a_value_reaches_the_handler(executor):
     event = {"name": "é", "list": [1, True, None, {"size": 1.5}]}
-    name = FunctionName.parse("echo", region="us-east-1", account_id="123456789012")
+    name = function_name("echo")
     outcome = executor.execute(function("echo"), Invocation(name, None, str(uuid.uuid4()), event=event))
     assert json.loads(outcome.payload) == event
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from serverfull_wsgi import EventConfig, FunctionName, Invocation, MemoryQueue, Outcome
+from serverfull_wsgi import EventConfig, Invocation, MemoryQueue, Outcome
 from tests.support.battery import WHOLE, share
+from tests.support.names import function_name
 from tests.support.servers import Server, free_port, running
 from tests.support.waiting import wait_until
 
@@ -413,7 +414,7 @@ def test_an_event_that_raises_system_exit_does_not_end_its_worker_thread():
     ran, queue = [], MemoryQueue(workers=1, drain=5.0)
     queue.start(run, send=None)
     for id in ("first", "second"):
-        name = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+        name = function_name("hello")
         queue.put(Invocation(name, b"{}", id), EventConfig())
     queue.close()
     assert ran == ["second"]

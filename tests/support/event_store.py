@@ -3,17 +3,18 @@
 import json
 from contextlib import closing
 
-from serverfull_wsgi import EventConfig, FunctionName, Invocation
+from serverfull_wsgi import EventConfig, Invocation
 from serverfull_wsgi.events.retry_policy import Counts
 from serverfull_wsgi.events.runner import Final
 from serverfull_wsgi.queues.sqlite import admin, statements
 from serverfull_wsgi.queues.sqlite.statements import Lease
 from serverfull_wsgi.queues.sqlite.store import Store
+from tests.support.names import function_name
 
 LEASE = 30.0  # seconds
 NEVER = 1e12  # in store time
 SUCCEEDED = Final("succeeded", "Success", Counts(1))
-NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+NAME = function_name("hello")
 
 
 class Time:
@@ -76,7 +77,7 @@ def fill(path, count=20):
 
 def fill_quickly(path, state, count, name="hello"):
     """Insert ``count`` events of the function ``name`` in one state in one transaction. Queued ones are due never."""
-    arn = FunctionName.parse(name, region="us-east-1", account_id="123456789012").arn
+    arn = function_name(name).arn
     is_ended = state in ("succeeded", "failed")
 
     def row(number):

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from serverfull_wsgi import ConfigurationError, Function, FunctionName, Invocation, ProcessExecutor
+from serverfull_wsgi import ConfigurationError, Function, Invocation, ProcessExecutor
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 from serverfull_wsgi.executors.isolated.zygote import spawner as spawner_module
 from serverfull_wsgi.executors.isolated.zygote.protocol import MOUNT_SERVER_NAME, SPARE_NAME
 from serverfull_wsgi.executors.isolated.zygote.spawner import Spawner
 from serverfull_wsgi.telemetry.scope import LOGGER
+from tests.support.names import function_name
 from tests.support.servers import ROOT
 
 FUNCTIONS = ROOT / "tests/functions"
@@ -44,8 +45,7 @@ def function(handler="whoami", *, code=FUNCTIONS, timeout=30, **more):
 
 def invocation(event=None, *, name=NAME, **more):
     payload = b"" if event is None else json.dumps(event).encode()
-    function_name = FunctionName.parse(name, region="us-east-1", account_id="123456789012")
-    return Invocation(function_name, payload, str(uuid.uuid4()), **{"tail": True, **more})
+    return Invocation(function_name(name), payload, str(uuid.uuid4()), **{"tail": True, **more})
 
 
 def run(executor, function, event=None, **more):

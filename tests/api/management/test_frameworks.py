@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.isolated import needs_client
 from tests.support.registry import ROLE
-from tests.support.servers import ROOT, Server, clean_environ, free_port, running, serving
+from tests.support.servers import ROOT, clean_environ, serving
 
 TOOLS = os.environ.get("SERVERFULL_TEST_DEPLOY_TOOLS", "")
 RUNTIME = "python{}.{}".format(*sys.version_info)
@@ -36,16 +36,6 @@ def needs(tool):
 def _path(tool):
     folder = "node_modules/.bin" if tool in ("node-lambda", "serverless") else "bin"
     return Path(TOOLS, folder, tool)
-
-
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory):
-    """Return a server of AWS's other services."""
-    port = free_port()
-    argv = ["-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with running(Server(argv, log, port=port, ready="/moto-api/", env={"PYTHONWARNINGS": "ignore"})) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

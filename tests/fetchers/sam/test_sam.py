@@ -26,8 +26,8 @@ from serverfull_wsgi.domain import EventConfig, Invocation
 from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.inprocess import InProcessExecutor
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
-from serverfull_wsgi.names import FunctionName
 from tests.support.hosts import post
+from tests.support.names import function_name
 from tests.support.servers import ROOT, clean_environ, gunicorn
 
 TEMPLATES = ROOT / "tests/templates"
@@ -638,7 +638,7 @@ def test_a_function_that_cannot_run_answers_409(load):
 
 def test_a_function_with_code_of_its_own_never_runs_in_the_servers_process(load):
     function = load("sam_init_python.yaml").fetch("HelloWorldFunction")
-    name = FunctionName.parse(function.name, region="us-east-1", account_id="123456789012")
+    name = function_name(function.name)
     with pytest.raises(ResourceConflictException, match="has a code directory of its own"):
         InProcessExecutor().execute(function, Invocation(name, b"{}", "id"))
 

@@ -393,15 +393,6 @@ def test_the_record_for_a_destination_that_is_down_is_kept(servers):
     assert json.loads(body)["requestContext"]["requestId"] == id
 
 
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory):
-    port = free_port()
-    argv = ["-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with running(Server(argv, log, port=port, ready="/moto-api/", env={"PYTHONWARNINGS": "ignore"})) as server:
-        yield server
-
-
 def test_records_go_to_sqs_sns_and_eventbridge(servers, moto):
     keys = {"AWS_ACCESS_KEY_ID": "123456789012", "AWS_SECRET_ACCESS_KEY": "secret"}
 

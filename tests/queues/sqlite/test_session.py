@@ -7,14 +7,15 @@ from contextlib import closing
 
 import pytest
 
-from serverfull_wsgi import EventConfig, FunctionName, Invocation, Outcome, ServiceException, SqliteQueue
+from serverfull_wsgi import EventConfig, Invocation, Outcome, ServiceException, SqliteQueue
+from tests.support.names import function_name
 from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.quick,
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),  # from Python 3.12
 ]
-NAME = FunctionName.parse("hello", region="us-east-1", account_id="123456789012")
+NAME = function_name("hello")
 
 
 def run(invocation, age):
