@@ -141,9 +141,11 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
 def require_whole_chunks(environ: WSGIEnvironment) -> None:
     """Raise `InvalidRequestContentException` for a body in chunks whose end the server does not report.
 
-    granian passes on a body that broke off as if it were whole. A function would run with a part of its event.
+    granian passes on a body that broke off as if it were whole. A function would run with a part of its event. The body
+    is read and dropped.
     """
     if "HTTP_TRANSFER_ENCODING" in environ and environ.get("SERVER_SOFTWARE", "").lower() == "granian":
+        discard_body(environ)
         raise InvalidRequestContentException(
             "A body in chunks cannot be accepted here, since granian does not report if it breaks off. Send a "
             "Content-Length, or serve with gunicorn's own workers."
