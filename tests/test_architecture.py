@@ -77,7 +77,7 @@ ZYGOTE = [
     *sorted((ISOLATED / "zygote/program").glob("*.py")),
     *(ISOLATED / folder / "__init__.py" for folder in (".", "zygote", "sandbox")),
     ISOLATED / "zygote/protocol.py",
-    *(ISOLATED / f"runtimes/{name}.py" for name in ("packages", "python_client")),
+    *(ISOLATED / f"runtimes/{name}.py" for name in ("packages", "python_client", "python_transport")),
     *sorted((ISOLATED / "runtimes/fallback_client").rglob("*.py")),
     *(ISOLATED / f"sandbox/{name}.py" for name in ("linux", "mounts", "root", "root_template")),
 ]

@@ -9,10 +9,13 @@
     function process
 
     runtime                        process
-    python3.x, or none given       a fork of the zygote of that interpreter runs AWS's client; argv is empty
+    python3.x, or none given       a fork of the zygote of that interpreter runs a client; argv is empty
     nodejsN.x                      node with node_bootstrap.mjs, a client of the Runtime API
     provided, provided.al2[023]    the executable `bootstrap` from the code directory, or else from a layer
     go1.x                          the executable that the Handler string names
+
+The client of Python is AWS's, awslambdaric, or the package in `fallback_client` where AWS's cannot be imported:
+`python_client` chooses. `python_transport` gives either the frames of the package `runtime_api`.
 
 The Node.js runtime is in ten modules. `node_bootstrap` has the start and the loop, `node_handler` finds the handler,
 `node_api` is the client of the Runtime API, over `node_frames` or `node_http`, which block by `node_retry`. `node_log`

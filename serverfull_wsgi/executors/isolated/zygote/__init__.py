@@ -69,7 +69,6 @@ Ends:
 Invariants: a function process is in its control groups before any code of the function runs in it. A fork has nothing
 of the server's and nothing of another function's: neither memory, descriptors, variables nor signal handlers.
 
-The program and the modules that it imports (sandbox/linux.py, sandbox/mounts.py, sandbox/root.py,
-sandbox/root_template.py, protocol.py) also run under other interpreters. They need
-the standard library of Python 3.10 or newer, and import each other by relative names.
+The program and the modules that it imports (of the folders sandbox and runtimes, and protocol.py) also run under other
+interpreters. They need the standard library of Python 3.10 or newer, and import each other by relative names.
 """
