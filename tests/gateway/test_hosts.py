@@ -154,7 +154,8 @@ def server(request, sites_in):
 def test_a_body_in_chunks_reaches_the_function(server, request):
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         headers = {"Content-Type": "text/plain", "Transfer-Encoding": "chunked"}
-        connection.request("POST", f"{FRONT}/echo/x", iter([b"in "] * 20_000 + [b"chunks"]), headers, encode_chunked=True)
+        pieces = iter([b"in "] * 20_000 + [b"chunks"])
+        connection.request("POST", f"{FRONT}/echo/x", pieces, headers, encode_chunked=True)
         response = connection.getresponse()
         answer = json.loads(response.read())
     if "granian" in request.node.callspec.id:  # cannot tell such a body from one that breaks off
