@@ -33,13 +33,14 @@ def of_method(resources: Resources, id: str, method: Properties) -> Access:
         return OPEN
     target = resources.target(id, "RequestValidatorId")
     found = dict(resources.of_type("AWS::ApiGateway::RequestValidator")).get(target)
-    parameters, models = method.value("RequestParameters"), method.value("RequestModels")
-    if found is None or method.has_problem("RequestParameters") or method.has_problem("RequestModels"):
+    parameters = method.value("RequestParameters")
+    has_model = bool(method.value("RequestModels")) or method.has_problem("RequestModels")  # a Ref to a model is one
+    if found is None or method.has_problem("RequestParameters"):
         return _UNKNOWN
     members = {name: found.value(name) for name in ("ValidateRequestBody", "ValidateRequestParameters")}
     if found.problems or not isinstance(parameters, (dict, type(None))):
         return _UNKNOWN
-    return _of(members["ValidateRequestBody"], bool(models), members["ValidateRequestParameters"], mapping(parameters))
+    return _of(members["ValidateRequestBody"], has_model, members["ValidateRequestParameters"], mapping(parameters))
 
 
 def of_event(event: Properties, path: str) -> Access:

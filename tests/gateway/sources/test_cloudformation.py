@@ -222,7 +222,7 @@ PARAMETERS = {
     "method.request.header.X-Other": False,
     "method.request.path.id": True,
 }
-MODELS = {"application/json": "Pet"}
+MODELS = {"application/json": ref("Pet")}
 REQUIRED = (("querystring", "color"), ("header", "X-Flag"))
 
 
