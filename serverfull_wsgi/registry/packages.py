@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from base64 import b64encode
@@ -13,7 +12,14 @@ from typing import BinaryIO, NamedTuple, NoReturn
 from serverfull_wsgi.errors import InvalidParameterValueException, RequestEntityTooLargeException, ServiceException
 from serverfull_wsgi.registry.objects import DirectoryStore
 from serverfull_wsgi.registry.s3_source import S3Source
-from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, DamagedArchive, UnzippedTooLarge, unpack
+from serverfull_wsgi.storage.archives import (
+    UNZIPPED_LIMIT,
+    BadPackage,
+    DamagedArchive,
+    UnzippedTooLarge,
+    sha256_of,
+    unpack,
+)
 from serverfull_wsgi.storage.package_cache import PackageCache
 from serverfull_wsgi.telemetry.scope import LOGGER
 
@@ -22,7 +28,6 @@ ZIPPED_LIMIT = 52_428_800  # bytes, of an archive in a request; one in S3 has no
 NOT_A_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 FOLDER = "code"
 UNPACKED_PATIENCE = 86_400.0  # seconds: a call takes less, so no call runs code that is deleted
-_CHUNK = 1 << 20  # bytes
 
 
 class Package(NamedTuple):
@@ -90,7 +95,7 @@ class PackageStore:
         size = file.seek(0, os.SEEK_END)
         if size > limit:
             raise RequestEntityTooLargeException(f"Zipped size must be smaller than {limit} bytes")
-        sha256 = _digest(file)
+        sha256 = sha256_of(file)
         try:
             self._cached(sha256, lambda directory: unpack(file, directory, is_sealed=True))
         except UnzippedTooLarge:
@@ -142,7 +147,7 @@ class PackageStore:
 
     def _unpack_stored(self, sha256: str, directory: Path) -> None:
         with self.open(sha256) as file:
-            if _digest(file) != sha256:
+            if sha256_of(file) != sha256:
                 raise BadPackage(f"the package {sha256} is damaged; restore it from a backup, or deploy it again")
             unpack(file, directory, is_sealed=True)
 
@@ -151,11 +156,3 @@ def _fail(action: str, error: Exception) -> NoReturn:
     """Log the reason of a failure, and raise `ServiceException`, whose message does not reveal it."""
     LOGGER.error("registry: cannot %s: %s", action, error)
     raise ServiceException from error
-
-
-def _digest(file: BinaryIO) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()

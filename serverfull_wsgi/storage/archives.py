@@ -6,6 +6,7 @@ overlap (67 KB become 3 GB). So every entry of an archive is checked before one 
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import os
 import re
@@ -33,6 +34,15 @@ class DamagedArchive(BadPackage):
 
 class UnzippedTooLarge(BadPackage):
     """An archive whose files are over `UNZIPPED_LIMIT` together."""
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the digest of an archive in hexadecimal. The archive is at its end afterwards."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def unpack(file: BinaryIO, directory: Path, *, is_sealed: bool = False) -> None:

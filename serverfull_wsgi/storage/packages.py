@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import stat
@@ -18,12 +17,10 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
 
-from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, unpack
+from serverfull_wsgi.storage.archives import UNZIPPED_LIMIT, BadPackage, sha256_of, unpack
 from serverfull_wsgi.storage.package_cache import PackageCache
 
-_CHUNK = 1 << 20  # bytes
 _PREFIX = "serverfull-code-"
 _GRACE = 60.0  # seconds after which a directory without a lock was left by a killed process
 
@@ -84,7 +81,7 @@ class Packages:
             with open(path, "rb") as file:
                 if self._cache:
                     with contextlib.suppress(OSError):  # without the cache, a directory of this process will do
-                        return self._cache.get(_digest(file), lambda directory: unpack(file, directory))
+                        return self._cache.get(sha256_of(file), lambda directory: unpack(file, directory))
                 directory = self._new_directory()
                 try:
                     unpack(file, directory)
@@ -129,10 +126,3 @@ def _remove_abandoned(root: Path) -> None:
             shutil.rmtree(root, ignore_errors=True)
     finally:
         os.close(fd)
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
