@@ -10,6 +10,7 @@ There are five kinds of such events and results: function URLs, REST APIs (paylo
 2.0, and target groups of load balancers. `formats` has one module for each kind. Its functions are pure: clock,
 randomness, WSGI and the route table stay outside.
 
-`sites` describes what is served: a site is an API, a function URL or a load balancer, with its endpoints. `gateway` has
-the steps of one request. A request is assigned to its site before any authentication, on its raw path and Host.
+`sites` describes what is served: a site is an API, a function URL or a load balancer, with its endpoints. `sources`
+makes sites of templates and settings. `gateway` has the steps of one request. A request is assigned to its site before
+any authentication, on its raw path and Host; `domains` has the custom domains.
 """

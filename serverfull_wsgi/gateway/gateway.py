@@ -5,10 +5,13 @@ One request::
     HttpRequest ──▶ preflight?  answered from the CORS configuration, without a function
          │
          ▼
-    find endpoint       none: the refusal of the kind
+    find endpoint       none, or a stricter one for another spelling of the path: a refusal of the kind
          │
          ▼
     key, signature, authorizer     a refusal of the kind
+         │
+         ▼
+    fixed answer?       of a mock integration, without a function
          │
          ▼
     read body           over the kind's limit: 413
