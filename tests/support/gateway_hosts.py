@@ -7,15 +7,14 @@ from urllib.parse import quote, unquote
 import pytest
 from werkzeug.test import Client
 
-from tests.support import gateway_site
 from tests.support.servers import Server, free_port, gunicorn, running
 
 SITE = "tests.support.gateway_site:everything"
-IN_PROCESS = {
-    "bare": ("", gateway_site.everything),
-    "prefix": (gateway_site.PREFIX, gateway_site.prefixed),
-    "flask": ("/lambda", gateway_site.in_flask),
-    "django": ("/lambda", gateway_site.in_django),
+IN_PROCESS = {  # the path of the sites, and the application's name in the module of the sites
+    "bare": ("", "everything"),
+    "prefix": ("/a shop/here", "prefixed"),
+    "flask": ("/lambda", "in_flask"),
+    "django": ("/lambda", "in_django"),
 }
 GUNICORN = {
     "sync": ("--worker-class", "sync"),
@@ -28,7 +27,8 @@ OTHERS = {
     "granian": ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", SITE),
 }
 SERVERS = [pytest.param(name, marks=pytest.mark.once) for name in (*GUNICORN, *OTHERS)]
-NAMES = [*(pytest.param(name, marks=pytest.mark.quick) for name in IN_PROCESS), *SERVERS]
+MOUNTS = [pytest.param(name, marks=pytest.mark.once) for name in list(IN_PROCESS)[1:]]
+NAMES = [pytest.param("bare", marks=pytest.mark.quick), *MOUNTS, *SERVERS]
 NO_RAW_PATH = ("granian", "granian-worker")  # pass on the decoded path only
 
 
@@ -93,7 +93,10 @@ def below(path, application):
 def host(name, log):
     """Serve the sites in the host ``name`` until the block ends."""
     if name in IN_PROCESS:
-        yield Host(*IN_PROCESS[name], name)
+        from tests.support import gateway_site  # makes applications, which most tests do not need
+
+        prefix, attribute = IN_PROCESS[name]
+        yield Host(prefix, getattr(gateway_site, attribute), name)
     elif name in GUNICORN:
         with gunicorn(log, *GUNICORN[name], application=SITE) as server:
             yield Host("", Forwarding(server.port), name, server)

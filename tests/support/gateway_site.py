@@ -180,7 +180,6 @@ pause = Function("pause.handler", code=str(isolated.FUNCTIONS / "web"), timeout=
 impatient = Front(Application(StaticFetcher({"pause": pause})), [Route("GET /pause", "pause")], timeout=0.5)
 everything = DispatcherMiddleware(application, {FRONT: Front(application, ROUTES), IMPATIENT: impatient})
 
-PREFIX = "/a shop/here"
-prefixed = mounts.below(PREFIX, everything)
+prefixed = mounts.below("/a shop/here", everything)
 in_flask = mounts.in_flask("/lambda", everything)
 in_django = mounts.in_django("/lambda", everything)
