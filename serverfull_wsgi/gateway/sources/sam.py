@@ -169,7 +169,10 @@ class SamSites:
         access = access.both(api.of_document if of_document is None else of_document.access)
         if access.unsupported:
             self._resources.warn_refused(id, access.unsupported, f"Events.{event}")
-        endpoint = Endpoint(Route(key, function, api.stage), format, timeout or format.TIMEOUT, access)
+        if of_document is None:
+            endpoint = Endpoint(Route(key, function, api.stage), format, timeout or format.TIMEOUT, access)
+        else:  # as on AWS, the event changes nothing in a document; its conditions are for safety
+            endpoint = of_document._replace(access=access)
         api.add(key, endpoint, self._resources.place(id, f"Events.{event}"), replaces=api.document.place)
 
     def _api_of(self, type: str, id: str, event: str) -> _Api | None:

@@ -451,6 +451,20 @@ def test_an_event_may_name_a_route_of_the_document(sites_of):
     assert list(found.sites[0].endpoints) == ["GET /a"]
 
 
+def test_a_route_of_the_document_has_its_integration_and_the_conditions_of_the_event_too(sites_of):
+    uri = "arn:aws:lambda:us-east-1:123456789012:function:Other:live/invocations"
+    found = sites_of(
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: !Ref Shop, "
+        "Auth: {ApiKeyRequired: true}}}}",
+        "\n  Shop:\n    Type: AWS::Serverless::Api\n    Properties:\n      StageName: dev\n      DefinitionBody:\n"
+        "        paths: {/a: {get: {operationId: list, x-amazon-apigateway-integration: "
+        f"{{type: aws_proxy, timeoutInMillis: 500, uri: '{uri}'}}}}}}}}\n",
+    )
+    endpoint = found.sites[0].endpoints["GET /a"]
+    assert (endpoint.route.function, endpoint.route.operation_name, endpoint.timeout) == ("Other:live", "list", 0.5)
+    assert endpoint.access == Access(needs_api_key=True)
+
+
 def test_functions_of_routes_and_authorizers_that_do_not_exist_are_warned_about(tmp_path, sites_of):
     arn = "arn:aws:lambda:us-east-1:123456789012:function"
     integration = f"{{type: aws_proxy, uri: '{arn}:lost/invocations'}}"
