@@ -1,7 +1,7 @@
 """Threads that wait for rows, and rows that are given to them.
 
-A row that this process has leased must not wait for a thread, since its lease would be renewed for nothing. So a thread
-is taken first, the lease is written, and then the thread gets the row::
+A row with a lease must have a thread: no other process may work on the row, and a kill would count as a lost lease. So
+a thread is taken first, then the lease is written, and then the thread gets the row::
 
     thread     wait ──────────────────────────────────────────────▶ returns the row
     another          take ──▶ transaction with the lease ──▶ give

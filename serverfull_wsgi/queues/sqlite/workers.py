@@ -69,7 +69,7 @@ class LeaseWorkers(Generic[Row]):
         self._idle: IdleThreads[Row] = IdleThreads()
         self._may_be_due = False  # a row that no thread has tried to claim
         self._claimed: set[int] = set()
-        self._promised = 0  # threads that are taken for a row whose lease is not on the disk yet
+        self._reserved = 0  # threads that are taken for a row whose lease is not on the disk yet
         self._is_done = threading.Condition()
 
     def start(self, count: int) -> None:
@@ -103,7 +103,7 @@ class LeaseWorkers(Generic[Row]):
     def drain(self, timeout: float) -> bool:
         """Return whether all claimed rows were finished within ``timeout`` seconds."""
         with self._is_done:
-            return self._is_done.wait_for(lambda: not self._claimed and not self._promised, timeout)
+            return self._is_done.wait_for(lambda: not self._claimed and not self._reserved, timeout)
 
     def stop(self) -> None:
         """End each thread after the row it works on."""
@@ -171,7 +171,7 @@ class EventWorkers(LeaseWorkers[Event]):
         acceptance = Acceptance(self, insert)
         return self._store.accept(acceptance.insert, acceptance.settle).request_id
 
-    def promise(self, db: sqlite3.Connection) -> tuple[IdleThread[Event], Lease] | None:
+    def reserve(self, db: sqlite3.Connection) -> tuple[IdleThread[Event], Lease] | None:
         """Take an idle thread for an event that the transaction inserts, and return the thread and the event's lease.
 
         Return None if the event must be queued: no thread is idle, this process does not lead, or older events wait.
@@ -179,17 +179,19 @@ class EventWorkers(LeaseWorkers[Event]):
         with self._is_done:
             if not self.may_claim or self._may_be_due or (thread := self._idle.take()) is None:
                 return None
-            self._promised += 1
-        now = self._store.now()
-        if statements.may_run_at_once(db, self._holder, now):
-            return thread, Lease(self._holder, now + self._lease)
-        self.keep_promise(thread, None)
-        return None
+            self._reserved += 1
+        may_run, now = False, self._store.now()
+        try:
+            may_run = statements.may_run_at_once(db, self._holder, now)
+        finally:
+            if not may_run:
+                self.hand_over(thread, None)
+        return (thread, Lease(self._holder, now + self._lease)) if may_run else None
 
-    def keep_promise(self, thread: IdleThread[Event], event: Event | None) -> None:
+    def hand_over(self, thread: IdleThread[Event], event: Event | None) -> None:
         """Give the thread its event, whose lease is on the disk now; None if there is none after all."""
         with self._is_done:
-            self._promised -= 1
+            self._reserved -= 1
             if event:
                 self._claimed.add(event.id)
             self._is_done.notify_all()
@@ -295,8 +297,8 @@ class Acceptance:
 
     def insert(self, db: sqlite3.Connection) -> Accepted:
         """Insert the event in a transaction. This is called again if the transaction fails."""
-        self._end_promise(None)
-        self._thread, lease = self._workers.promise(db) or (None, None)
+        self._hand_over(None)
+        self._thread, lease = self._workers.reserve(db) or (None, None)
         return self._insert(db, lease=lease)
 
     def settle(self, write: Write) -> None:
@@ -304,14 +306,14 @@ class Acceptance:
         failpoint("accepted")
         accepted: Accepted | None = write.result
         has_thread = self._thread is not None
-        self._end_promise(accepted.event if accepted else None)
+        self._hand_over(accepted.event if accepted else None)
         if accepted and not has_thread:
             self._workers.wake()
 
-    def _end_promise(self, event: Event | None) -> None:
+    def _hand_over(self, event: Event | None) -> None:
         thread, self._thread = self._thread, None
         if thread:
-            self._workers.keep_promise(thread, event)
+            self._workers.hand_over(thread, event)
 
 
 class DeliveryWorkers(LeaseWorkers[Record]):
