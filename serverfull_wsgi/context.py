@@ -6,6 +6,8 @@ import sys
 from time import monotonic
 from typing import Any
 
+from serverfull_wsgi.domain import Invocation
+
 W3C_FIELDS = ("traceparent", "tracestate", "baggage")  # AWS's runtime drops other members of a client context's "w3c"
 
 
@@ -71,25 +73,19 @@ class LambdaContext:
         )
 
 
-def context_like(
-    context: LambdaContext,
-    aws_request_id: str,
-    invoked_function_arn: str,
-    deadline: float,
-    client_context: dict[str, Any] | None,
-) -> LambdaContext:
-    """Return the context of another invocation of the same function.
+def context_like(context: LambdaContext, invocation: Invocation, deadline: float) -> LambdaContext:
+    """Return the context of ``invocation``, which runs the same function as the invocation of ``context``.
 
     A function's contexts have most attributes in common. To copy these takes 0.5 to 1 µs less than to set each.
     """
     copy = object.__new__(LambdaContext)
     attributes = copy.__dict__ = context.__dict__.copy()
-    attributes["aws_request_id"] = aws_request_id
-    attributes["invoked_function_arn"] = invoked_function_arn
+    attributes["aws_request_id"] = invocation.request_id
+    attributes["invoked_function_arn"] = invocation.function_name.arn
     attributes["identity"] = CognitoIdentity()
     attributes["_deadline"] = deadline
-    if client_context is not None:
-        copy._w3c_fields, copy.client_context = _w3c_fields(client_context), ClientContext(client_context)
+    if (members := invocation.client_context) is not None:
+        copy._w3c_fields, copy.client_context = _w3c_fields(members), ClientContext(members)
     return copy
 
 

@@ -105,13 +105,8 @@ def _run(function: Function, invocation: Invocation) -> _Result:
         if isinstance(handler, str):
             handler = load_handler(handler)
         request_id = invocation.request_id
-        context = context_like(
-            _any_context(function.name, function.version, function.memory_size),
-            request_id,
-            invocation.function_name.arn,
-            monotonic() + function.timeout,
-            invocation.client_context,
-        )
+        common = _common_context(function.name, function.version, function.memory_size)
+        context = context_like(common, invocation, monotonic() + function.timeout)
         payload, content_type = marshal(handler(invocation.event, context))
         return payload, content_type, None
     except Exception as error:
@@ -137,7 +132,7 @@ def _exited(reason: str | int, invocation: Invocation) -> _Result:
 
 
 @lru_cache(maxsize=1024)
-def _any_context(name: str, version: str, memory_size: int) -> LambdaContext:
+def _common_context(name: str, version: str, memory_size: int) -> LambdaContext:
     """Return a context with the attributes that all contexts of one function have in common in this process."""
     return LambdaContext(
         "",
