@@ -19,7 +19,6 @@ LAYERS = [
     {"errors"},  # every error of the service, and its form on the wire
     {
         "names",
-        "context",
         "server_exits",
         "payloads",
         "event_config",
@@ -28,6 +27,7 @@ LAYERS = [
         "timestamps",
     },  # values
     {"domain"},  # functions, invocations, outcomes
+    {"context"},  # a handler's view of its invocation
     {"protocols"},  # the interfaces of the parts
     {"handlers", "auth.principal", "gateway.formats"},
     {"telemetry", "storage"},

@@ -8,13 +8,14 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from functools import cached_property, partial
+from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from serverfull_wsgi.api.invoke import Invoke, InvokeAsync
+from serverfull_wsgi.api.parts import Parts
 from serverfull_wsgi.api.router import Router, invoked_name
 from serverfull_wsgi.auth.authorize import authorize
 from serverfull_wsgi.auth.browsers import BrowserGuard
@@ -33,7 +34,6 @@ from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.protocols import (
     Backlog,
     CheckingExecutor,
-    Closable,
     EventQueue,
     Executor,
     Fetcher,
@@ -41,7 +41,6 @@ from serverfull_wsgi.protocols import (
     PlaceSharing,
     ProvisioningExecutor,
     ShutdownAware,
-    Startable,
     is_listable,
 )
 from serverfull_wsgi.server_exits import raised_by_server
@@ -158,7 +157,7 @@ class Application:
         self._invoke = Invoke(self.dispatcher, mock=mock)
         self._invoke_async = InvokeAsync(self.dispatcher)
         self._routes = [*(_console_rules(self.queue) if admin else ()), *routes]
-        self._parts: _Parts | None = None  # in this process
+        self._parts: Parts | None = None  # in this process
         self._is_started = self._is_closed = False  # in this process; a closed application stays started
         os.register_at_fork(after_in_child=_reset_in_child(self))
         self._entry: WSGIApplication = authentication(self._respond) if authentication else self._respond
@@ -319,7 +318,7 @@ class Application:
                 bound_output()
                 if self._provisioned and isinstance(self.executor, ProvisioningExecutor):
                     self.executor.provision(self._provisioned, self._region, self._processes)
-                self._parts = _Parts(
+                self._parts = Parts(
                     Router(self._invoke, self._invoke_async, self._routes),
                     self._metrics,
                     (self._concurrency, self._concurrency.start if self._may_reserve else None),
@@ -362,46 +361,6 @@ class Application:
         """Return the lock of `start` and `close`. It is made late, because gevent replaces the class at its start."""
         lock: AbstractContextManager[bool] = self.__dict__.setdefault("_start_lock", threading.RLock())
         return lock
-
-
-class _Parts:
-    """The parts of an application in one process. They are opened in this order: metrics, places, executor, queue.
-
-    Each part may use those before it, and parts are closed in the reverse order.
-    """
-
-    def __init__(
-        self,
-        router: Router,
-        metrics: Metrics | None,
-        concurrency: tuple[ReservedConcurrency, Callable[[], object] | None],
-        executor: Executor,
-        queue: EventQueue,
-        dispatcher: Dispatcher,
-    ) -> None:
-        self.router = router
-        self._opened = ExitStack()
-        self._unopened: list[tuple[object, Callable[[], object] | None]] = [
-            concurrency,
-            (executor, executor.start if isinstance(executor, Startable) else None),
-            (queue, partial(queue.start, run=dispatcher.invoke, send=dispatcher.send)),
-        ]
-        if metrics:
-            self._unopened.insert(0, (metrics, metrics.start))
-
-    def open(self) -> None:
-        """Start the parts that are not open. After an error, the next call continues with the part that failed."""
-        while self._unopened:
-            part, start = self._unopened[0]
-            if start:
-                start()
-            if isinstance(part, Closable):
-                self._opened.callback(part.close)
-            del self._unopened[0]
-
-    def close(self) -> None:
-        """Close the open parts, each even if another one fails. Raise the last failure."""
-        self._opened.close()
 
 
 def _reset_in_child(application: Application) -> Callable[[], None]:
