@@ -12,9 +12,12 @@ import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi.gateway.access import Access
+from serverfull_wsgi.gateway.domains import ApiMapping, Domains
 from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sites import Endpoint, http_api, load_balancer, rest_api
 from serverfull_wsgi.gateway.sites import function_url as url_site
@@ -29,7 +32,10 @@ PATHS = (
     "/_aws/lambda-url/web/pets/7",
     "/_aws/elb/web/pets/7",
     "/_aws/elb/multi/pets/7",
+    "/_aws/execute-api/closed/Prod/pets/7",
+    "/shop/v1/pets/7",
 )
+HOSTS = ("localhost", "api.example", "other.example", "closed.execute-api.localhost")
 NAMES = (
     "CONTENT_TYPE",
     "HTTP_ACCEPT",
@@ -66,7 +72,14 @@ def served():
     application = Application(StaticFetcher({"web": handler}))
     stage = Stage("$default", "shop", binary_media_types=["image/*"])
     keys = ("ANY /", "ANY /{proxy+}", "GET /pets/{id}")
+    responses = {"DEFAULT_4XX": GatewayResponse(request_headers=(("X", "Accept"),), template="$context.error.message")}
+    conditions = Access(needs_api_key=True, required=(("querystring", "a"),))
+    closed = {
+        "GET /pets/{id}": Endpoint(Route("GET /pets/{id}", "web", Stage("Prod", "closed")), rest_v1, access=conditions),
+        "ANY /{proxy+}": Endpoint(Route("ANY /{proxy+}", "web", Stage("Prod", "closed")), rest_v1),
+    }
     sites = [
+        rest_api(("closed",), closed, "Prod", responses=responses),
         rest_api(("rest",), {key: Endpoint(Route(key, "web", Stage("Prod", "rest")), rest_v1) for key in keys}, "Prod"),
         http_api(("http",), {"$default": Endpoint(Route("$default", "web", stage), http_v2)}),
         http_api(("old",), {"$default": Endpoint(Route("$default", "web", stage), http_v1)}),
@@ -74,7 +87,9 @@ def served():
         load_balancer("web", TargetGroup(function="web")),
         load_balancer("multi", TargetGroup(has_multi_value_headers=True, function="web")),
     ]
-    return application, SiteServer(Gateway(application.dispatcher), application.start, locations=Locations(sites))
+    domains = Domains([ApiMapping("api.example", "shop/v1", sites[0]), ApiMapping("*.example", "", sites[2])])
+    locations = Locations(sites, domains=domains)
+    return application, SiteServer(Gateway(application.dispatcher), application.start, locations=locations)
 
 
 def mutated(chance):
@@ -90,6 +105,7 @@ def mutated(chance):
     ).get_environ()
     environ["PATH_INFO"] = path.partition("?")[0].encode("utf-8", "replace").decode("latin-1")
     environ["QUERY_STRING"] = noise(chance).encode("utf-8", "replace").decode("latin-1")
+    environ["HTTP_HOST"] = chance.choice(HOSTS)
     environ["RAW_URI"] = chance.choice([path, noise(chance), ""])
     environ.pop("REQUEST_URI", None)
     body = noise(chance).encode("utf-8", "surrogatepass") * chance.choice([0, 1, 100])
