@@ -162,8 +162,7 @@ class JsonFormatter(LogFormatter):
             return _json({name: _json_safe(value) for name, value in members.items()})
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, default=str, allow_nan=False)
+_json = json.JSONEncoder(default=str, allow_nan=False).encode  # json.dumps would make an encoder for each line
 
 
 def _json_safe(value: Any) -> Any:
