@@ -1,4 +1,4 @@
-"""A process without the features of Linux that macOS lacks, as far as they can be hidden: import it first."""
+"""A process without the features of Linux that macOS lacks, as far as they can be hidden: call `hide` first."""
 
 import builtins
 import fcntl
@@ -38,6 +38,7 @@ def hiding(function):
 
 
 def hide():
+    """Hide them, for the rest of the process."""
     for module, names in ABSENT.items():
         for name in names.split():
             if hasattr(module, name):
@@ -55,6 +56,3 @@ def hide():
     socket.socketpair = socketpair
     sysconfig.get_config_vars()  # read for the real platform
     sys.platform = "darwin"
-
-
-hide()

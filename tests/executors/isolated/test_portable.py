@@ -33,7 +33,9 @@ def executor():
 
 
 IMPORTS = """
-import tests.support.without_linux, pkgutil, importlib, serverfull_wsgi
+from tests.support.without_linux import hide
+hide()
+import pkgutil, importlib, serverfull_wsgi
 of_linux = "serverfull_wsgi.executors.isolated.zygote.program."  # runs on Linux only
 for info in pkgutil.walk_packages(serverfull_wsgi.__path__, "serverfull_wsgi."):
     if not info.name.startswith(of_linux) and not info.name.endswith("__main__"):
@@ -41,7 +43,8 @@ for info in pkgutil.walk_packages(serverfull_wsgi.__path__, "serverfull_wsgi."):
 print(serverfull_wsgi.Settings.from_environ().sandbox)
 """
 CALLS = """
-import tests.support.without_linux
+from tests.support.without_linux import hide
+hide()
 from tests.support.isolated import executing, function, result
 with executing() as executor:
     print(executor.sandbox, [result(executor, function())["calls"] for _ in range(2)])
