@@ -37,7 +37,6 @@ from serverfull_wsgi.executors.routing import ChoosingExecutor
 from serverfull_wsgi.fetchers.chain import ChainFetcher
 from serverfull_wsgi.fetchers.imported import ImportFetcher
 from serverfull_wsgi.fetchers.static import StaticFetcher
-from serverfull_wsgi.logging_config import LoggingConfig
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.protocols import (
     Backlog,
@@ -57,14 +56,15 @@ from serverfull_wsgi.protocols import (
 )
 from serverfull_wsgi.servers.gunicorn.start import load_app, start_http, start_http_mock
 from serverfull_wsgi.settings.settings import Settings
-from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import Logger, logger_from_context, stat_from_context
+from serverfull_wsgi.telemetry.stat import Stat
 
 if TYPE_CHECKING:
     from serverfull_wsgi.auth.credentials import Credential, CredentialsFile
     from serverfull_wsgi.auth.sigv4.middleware import SigV4Middleware
     from serverfull_wsgi.fetchers.mocking import MockingFetcher
     from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
+    from serverfull_wsgi.logging_config import LoggingConfig
     from serverfull_wsgi.queues.celery.queue import CeleryQueue
     from serverfull_wsgi.queues.memory import MemoryQueue
     from serverfull_wsgi.queues.sqlite.queue import SqliteQueue
@@ -138,6 +138,7 @@ __all__ = [
 _ON_DEMAND = {
     "Credential": "serverfull_wsgi.auth.credentials",
     "CredentialsFile": "serverfull_wsgi.auth.credentials",
+    "LoggingConfig": "serverfull_wsgi.logging_config",
     "MemoryQueue": "serverfull_wsgi.queues.memory",
     "MockingFetcher": "serverfull_wsgi.fetchers.mocking",
     "SigV4Middleware": "serverfull_wsgi.auth.sigv4.middleware",

@@ -8,6 +8,7 @@ accept ──▶ check ──▶ EventQueue.put ──▶ request id            
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from serverfull_wsgi.concurrency import ReservedConcurrency
 from serverfull_wsgi.domain import Function, Invocation, Outcome, as_function
@@ -23,9 +24,11 @@ from serverfull_wsgi.events.lineage import extended
 from serverfull_wsgi.names import LATEST, FunctionName, partition_of
 from serverfull_wsgi.protocols import EventQueue, Executor, Fetcher, IsolatingExecutor, RoutingFetcher
 from serverfull_wsgi.storage.place_locks import Place
-from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.report import log_report
 from serverfull_wsgi.telemetry.scope import LOGGER
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 NO_CONFIG = EventConfig()
 

@@ -11,14 +11,16 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from serverfull_wsgi.env_vars import SERVER_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
-from serverfull_wsgi.logging_config import LoggingConfig
 from serverfull_wsgi.names import LATEST, FunctionName
 from serverfull_wsgi.payloads import parse_payload, render_payload
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.logging_config import LoggingConfig
 
 UNSET: Any = type("Unset", (), {"__repr__": lambda self: "UNSET"})()  # "not given", for values that may be None
 

@@ -168,6 +168,8 @@ LATE = {
     "dotenv": 2,
     "hashlib": 1.2,  # OpenSSL
     "uuid": 0.6,
+    "statsd": 1.3,  # with the clients for metrics
+    "serverfull_wsgi.logging_config": 0.6,
     "serverfull_wsgi.fetchers.mocking": 0.5,
     "serverfull_wsgi.servers.native": 0.2,
 }

@@ -45,8 +45,8 @@ from serverfull_wsgi.protocols import (
 )
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.storage.place_locks import PlaceLocks
-from serverfull_wsgi.telemetry.metrics import Metrics, NullStats, Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.telemetry.stat import Stat
 from serverfull_wsgi.telemetry.stdio import bound_output
 from serverfull_wsgi.wsgi.ids import new_request_id
 from serverfull_wsgi.wsgi.requests import CODE_PATH, REQUEST_ID, ROUTING_ARGS, decoded, raw_path
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from serverfull_wsgi.api.operations import Operations
     from serverfull_wsgi.gateway.front import SiteServer
     from serverfull_wsgi.registry.registry import Registry
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 PLACES = "concurrency"  # the file of the places of reserved concurrency, in the data directory
 
@@ -126,7 +127,7 @@ class Application:
         logger = logger or LOGGER
         self._logger = logger
         self.healthcheck = healthcheck
-        self._metrics = None if stats is None or isinstance(stats, NullStats) else Metrics(stats)
+        self._metrics = None if stats is None else _metrics(stats)
         self.executor: Executor = executor or ChoosingExecutor(
             InProcessExecutor(logger=logger, stats=stats), ProcessExecutor(logger=logger), logger=logger
         )
@@ -385,6 +386,12 @@ def _memory_queue(logger: logging.Logger, metrics: Metrics | None) -> EventQueue
     from serverfull_wsgi.queues.memory import MemoryQueue
 
     return MemoryQueue(logger=logger, metrics=metrics)
+
+
+def _metrics(stats: Stat) -> Metrics | None:
+    from serverfull_wsgi.telemetry.metrics import Metrics, NullStats
+
+    return None if isinstance(stats, NullStats) else Metrics(stats)
 
 
 def _mocking(fetcher: Fetcher) -> Fetcher:

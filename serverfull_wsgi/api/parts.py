@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 from serverfull_wsgi.api.router import Router
 from serverfull_wsgi.concurrency import ReservedConcurrency
 from serverfull_wsgi.dispatcher import Dispatcher
 from serverfull_wsgi.protocols import Closable, EventQueue, Executor, Startable
-from serverfull_wsgi.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 
 class Parts:

@@ -12,8 +12,8 @@ from serverfull_wsgi.fetchers.abilities import list_functions, logical_ids, repo
 from serverfull_wsgi.protocols import Executor, Fetcher, is_listable
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.storage.private_files import readable_by_others
-from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.telemetry.stat import Stat
 
 
 def create_executor(settings: Settings, stats: Stat | None = None, fetcher: Fetcher | None = None) -> Executor:

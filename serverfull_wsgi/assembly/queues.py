@@ -10,10 +10,11 @@ from serverfull_wsgi.assembly.extras import needs_extra
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.protocols import EventQueue
 from serverfull_wsgi.settings.settings import Settings
-from serverfull_wsgi.telemetry.metrics import Metrics, Stat
+from serverfull_wsgi.telemetry.stat import Stat
 
 if TYPE_CHECKING:
     from serverfull_wsgi.events.retry_policy import Delays
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 NO_LOG = (
     "a broker keeps no log of events, so they cannot be listed, redriven or purged; its own tools show waiting events "
@@ -24,7 +25,7 @@ NO_LOG = (
 
 def create_queue(settings: Settings, stats: Stat | None = None) -> EventQueue:
     """Return the event queue: a SQLite file unless SERVERFULL_EVENTS names memory or a broker."""
-    metrics = Metrics(stats) if stats else None
+    metrics = _metrics(stats) if stats else None
     if settings.events == "memory":
         from serverfull_wsgi.queues.memory import MemoryQueue
 
@@ -65,6 +66,12 @@ def _celery_queue(settings: Settings, delays: Delays, metrics: Metrics | None) -
         endpoint=settings.events_destinations_endpoint or None,
         metrics=metrics,
     )
+
+
+def _metrics(stats: Stat) -> Metrics:
+    from serverfull_wsgi.telemetry.metrics import Metrics  # imports statsd
+
+    return Metrics(stats)
 
 
 def store_path(settings: Settings) -> Path:

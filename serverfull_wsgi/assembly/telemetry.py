@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from serverfull_wsgi.settings.settings import Settings
 from serverfull_wsgi.telemetry.logs import configure
-from serverfull_wsgi.telemetry.metrics import Stat, UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.telemetry.stat import Stat
 
 logged_notices: set[str] = set()  # since the last application was made
 
@@ -14,6 +14,8 @@ def create_stats(settings: Settings) -> Stat | None:
     """Return the statsd client, or None if metrics are off."""
     if settings.stats_output == "NULL":
         return None
+    from serverfull_wsgi.telemetry.metrics import UdpStats  # imports statsd
+
     tags = settings.stats_tags if settings.stats_output == "DATADOG" else None
     return UdpStats(*settings.stats_address, prefix=settings.stats_prefix, tags=tags)
 

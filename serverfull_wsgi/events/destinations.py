@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serverfull_wsgi.event_config import masked_target
 from serverfull_wsgi.events.records import DEAD_LETTER, ERROR_LENGTH, function_name
 from serverfull_wsgi.protocols import Send
-from serverfull_wsgi.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 WEBHOOK = ("http://", "https://")
 TIMEOUT = 10.0  # seconds to connect, and again for all that follows: a destination that hangs blocks a worker thread

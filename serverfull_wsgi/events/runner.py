@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from serverfull_wsgi.domain import Invocation, Outcome
 from serverfull_wsgi.errors import ServiceError, TooManyRequestsException, ZeroReservedConcurrency
@@ -24,7 +24,9 @@ from serverfull_wsgi.events.retry_policy import Counts, Delays, Failure, Limits
 from serverfull_wsgi.names import FunctionName
 from serverfull_wsgi.protocols import Run
 from serverfull_wsgi.server_exits import raised_by_server
-from serverfull_wsgi.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 
 class AcceptedEvent(Protocol):

@@ -27,9 +27,9 @@ from serverfull_wsgi.executors.marshalling import JSON, marshal
 from serverfull_wsgi.handlers import load_handler
 from serverfull_wsgi.names import log_group_name, log_stream_name
 from serverfull_wsgi.server_exits import raised_by_server
-from serverfull_wsgi.telemetry.metrics import Stat
 from serverfull_wsgi.telemetry.report import report_line
 from serverfull_wsgi.telemetry.scope import LOGGER
+from serverfull_wsgi.telemetry.stat import Stat
 from serverfull_wsgi.telemetry.stdio import RunningScope
 from serverfull_wsgi.telemetry.tail import Tail
 from serverfull_wsgi.telemetry.tail_handler import attach, ensure_root_handler

@@ -9,14 +9,17 @@ import os
 import queue
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from serverfull_wsgi.domain import Invocation, Outcome
 from serverfull_wsgi.errors import ServiceException, TooManyRequestsException, ZeroReservedConcurrency
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.protocols import Run, Send
 from serverfull_wsgi.server_exits import raised_by_server
-from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 IN_MEMORY = (
     "events (invocation type Event) are stored in this process's memory: a stop waits until they have run, a crash "

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from serverfull_wsgi.settings.fields import PREFIX
 
 PREFIX_SIMILARITY = 0.85  # SERVERFUL and SERVER_FUL have more, SERVERLESS has 0.7
+PREFIX_LENGTHS = range(8, 14)  # other lengths cannot have this similarity
 
 # Synonyms, each with the name it stands for. They are the Go original's and stay.
 SYNONYMS = {
@@ -90,7 +91,7 @@ def _misspelt_prefix(key: str, names: Collection[str]) -> str:
     upper = key.upper()
     name = max(filter(upper.endswith, names), key=len, default="")
     prefix = upper.removesuffix(name).replace("_", "")
-    if not name:
+    if not name or len(prefix) not in PREFIX_LENGTHS:
         return ""
     import difflib
 

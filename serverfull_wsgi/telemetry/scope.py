@@ -7,11 +7,10 @@ from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
-from serverfull_wsgi.telemetry.metrics import NullStats, Stat, for_function
+from serverfull_wsgi.telemetry.stat import Stat
 from serverfull_wsgi.telemetry.tail import Tail
 
 LOGGER = logging.getLogger("serverfull_wsgi")
-_null_stats = NullStats()
 
 
 class InvocationScope:
@@ -85,8 +84,10 @@ def stat_from_context() -> Stat:
 
     >>> stat_from_context().incr("orders")
     """
+    from serverfull_wsgi.telemetry.metrics import NULL_STATS, for_function  # imports statsd
+
     scope = current_scope.get()
     if scope is None or scope.stats is None:
-        return _null_stats
+        return NULL_STATS
     stats: Stat = for_function(scope.stats, scope.function_name)
     return stats

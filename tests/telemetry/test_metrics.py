@@ -13,7 +13,8 @@ import pytest
 from statsd.client.timer import Timer
 
 from serverfull_wsgi import EventConfig, Function, Settings, StaticFetcher, create_app, stat_from_context
-from serverfull_wsgi.telemetry.metrics import FunctionStats, NullStats, Stat, StatTimer, UdpStats
+from serverfull_wsgi.telemetry.metrics import FunctionStats, NullStats, UdpStats
+from serverfull_wsgi.telemetry.stat import Stat, StatTimer
 from tests.support import handlers
 from tests.support.hosts import InProcess, invoke
 from tests.support.servers import ROOT, clean_environ

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from serverfull_wsgi.events.retry_policy import Delays
-from serverfull_wsgi.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 
 class Options(NamedTuple):

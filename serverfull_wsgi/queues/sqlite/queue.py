@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from serverfull_wsgi.domain import Invocation
 from serverfull_wsgi.errors import ServiceException
@@ -20,8 +20,10 @@ from serverfull_wsgi.queues.sqlite.options import Options
 from serverfull_wsgi.queues.sqlite.session import Session
 from serverfull_wsgi.queues.sqlite.store import Store, StoreLostError, check_place, exposure
 from serverfull_wsgi.storage.group_commit import StoreError
-from serverfull_wsgi.telemetry.metrics import Metrics
 from serverfull_wsgi.telemetry.scope import LOGGER
+
+if TYPE_CHECKING:
+    from serverfull_wsgi.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 

@@ -21,8 +21,9 @@ from serverfull_wsgi.fetchers.abilities import find_function
 from serverfull_wsgi.handlers import load_handler
 from serverfull_wsgi.protocols import Fetcher
 from serverfull_wsgi.settings.settings import Settings
-from serverfull_wsgi.telemetry.metrics import Stat, UdpStats
+from serverfull_wsgi.telemetry.metrics import UdpStats
 from serverfull_wsgi.telemetry.scope import LOGGER, InvocationScope, current_scope
+from serverfull_wsgi.telemetry.stat import Stat
 
 handler: Handler
 
