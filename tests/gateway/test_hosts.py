@@ -13,7 +13,7 @@ import requests
 from tests.support import gateway_hosts
 from tests.support.gateway_site import FRONT, IMPATIENT, PATHS
 from tests.support.isolated import needs_client
-from tests.support.servers import ROOT, Server, free_port
+from tests.support.servers import ROOT, Server, free_port, serving
 from tests.support.waiting import wait_until
 
 PROJECT = ROOT / "examples/sam_project"
@@ -49,6 +49,18 @@ def test_the_sam_project_answers_under_the_url_of_its_route(command, tmp_path):
     if command == "serve":
         assert f"GET http://127.0.0.1:{port}/hello/{{name}}" in server.output()
         assert "/2015-03-31/functions/" not in server.output()  # those URLs are not served
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_a_query_and_a_header_may_be_as_long_as_at_aws(server, tmp_path):
+    pytest.importorskip(server)
+    environ = {
+        "SERVERFULL_FUNCTIONS": "show=tests.support.gateway_site.show",
+        "SERVERFULL_ROUTES": "$default=show",
+    }
+    with serving(tmp_path / "log", "--api", "--server", server, **environ) as it:
+        status, body, _ = call(it.port, "GET", "/x?a=" + "b" * 8000, headers={"X-Long": "c" * 10_000})
+    assert (status, len(json.loads(body)["headers"]["x-long"])) == (200, 10_000)
 
 
 # Each host

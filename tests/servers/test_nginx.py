@@ -168,6 +168,12 @@ def test_cookies_images_and_redirects_come_back(call):
     assert (status, headers["Location"]) == (302, "/pets/1")
 
 
+def test_a_long_query_and_a_long_header_reach_the_function(call):
+    status, _, body = call("GET", "/show/x?a=" + "b" * 8000, **{"X-Long": "c" * 10_000})
+    event = json.loads(body)
+    assert (status, len(event["rawQueryString"]), len(event["headers"]["x-long"])) == (200, 8002, 10_000)
+
+
 def test_slow_clients_of_an_api_stop_no_sync_worker(apis, call):
     head = "POST /show/x HTTP/1.1\r\nHost: routes.execute-api.example.com\r\n"
     requests = [b"", head.encode(), head.encode() + b"Content-Length: 9\r\n\r\n1"]

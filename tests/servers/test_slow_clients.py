@@ -301,7 +301,7 @@ class TestProtocol:
         ("request_", "status"),
         [
             (b"nonsense\r\n\r\n", 400),
-            (b"GET / HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
+            (b"GET / HTTP/1.1\r\nX: " + b"x" * 11_000 + b"\r\n\r\n", 431),
             (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
             (HEAD.format("hello").encode() + b"Content-Length: x\r\n\r\n", 400),
             (HEAD.format("hello").encode() + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),

@@ -32,6 +32,8 @@ THREADED = ("gthread", "serverfull_wsgi.workers.ThreadWorker", GRANIAN)
 # Calls at the same time. A thread is made only if all others are busy, so more threads cost idle servers nothing. This
 # is the default number of isolated environments (SERVERFULL_MAX_CONCURRENCY), so that all of them can work.
 THREADS = 64
+# In bytes. API Gateway accepts 10,240 for the request line and all headers together; 8,190 is gunicorn's largest line.
+HEAD_LIMITS = {"limit_request_line": 8190, "limit_request_field_size": 10_240}
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -86,6 +88,9 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
             and arguments.threads is from_environ.threads is None
         ):
             self.cfg.set("threads", 1)  # gunicorn turns sync into gthread if there is more than one thread
+        if self.cfg.settings["worker_class"].get() == GRANIAN:  # which refuses these options, and has larger limits
+            for name in (name for name, limit in HEAD_LIMITS.items() if self.cfg.settings[name].get() == limit):
+                self.cfg.set(name, self.cfg.settings[name].default)
         self._check_address()
         self._check_worker_class()
         self._add_hooks()
@@ -145,6 +150,7 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
             "workers": 1,  # limits are per process, so with one process they are the server's
             "threads": THREADS,
             **({"logger_class": JsonLogger} if self.settings.logger_format == "JSON" else {}),
+            **HEAD_LIMITS,
             "control_socket_disable": True,  # gunicorn would make a socket in the user's home directory
         }
 
