@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.gateway.sites import Site
 from serverfull_wsgi.gateway.sources.cloudformation import cloudformation_sites
@@ -25,21 +26,29 @@ class TemplateSites:
         warnings: one line for each property that has no effect, or because of which a route refuses its requests.
 
     Raises:
-        ConfigurationError: for two routes of one API that match the same requests.
+        ConfigurationError: for two routes of one API that match the same requests, and for values that are nested too
+            deeply.
     """
 
     def __init__(self, fetcher: SamFetcher, *, account_id: str = DEFAULT_ACCOUNT_ID) -> None:
         resources = Resources(fetcher, account_id=account_id)
-        sam = SamSites(resources)
-        self.sites: list[Site] = [*sam.sites, *cloudformation_sites(resources)]
-        self.domains = TemplateDomains(resources, self.sites, sam.properties)
+        try:
+            sam = SamSites(resources)
+            self.sites: list[Site] = [*sam.sites, *cloudformation_sites(resources)]
+            self.domains = TemplateDomains(resources, self.sites, sam.properties)
+        except RecursionError:
+            path = fetcher.template.path
+            raise ConfigurationError(f"{path}:1: an API is nested too deeply; write it flatter") from None
         warn_ignored(resources, sam.properties)
+        self._warn_unreachable(resources)
+        self.warnings = list(dict.fromkeys(resources.warnings))
+
+    def _warn_unreachable(self, resources: Resources) -> None:
         mapped = {mapping.site.names[0] for mapping in self.domains.mappings}
         for site in self.sites:
             if not site.has_endpoint and site.names[0] not in mapped:
                 resources.warn(
                     site.names[0],
-                    "its default endpoint is disabled and it has no custom domain, so it has "
-                    "no address with SERVERFULL_FRONT; serve it with 'serverfull serve --api'",
+                    "its default endpoint is disabled and it has no custom domain, so it has no address with "
+                    "SERVERFULL_FRONT; serve it with 'serverfull serve --api'",
                 )
-        self.warnings = list(dict.fromkeys(resources.warnings))

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("yaml")
 
-from serverfull_wsgi import SamFetcher
+from serverfull_wsgi import ConfigurationError, SamFetcher
 from serverfull_wsgi.gateway.sources.templates import TemplateSites
 
 pytestmark = pytest.mark.quick
@@ -136,6 +136,14 @@ def test_a_document_at_aws_refuses_the_routes_of_resources(read):
     _, found = read("AWS::ApiGateway::RestApi", "BodyS3Location: {Bucket: b, Key: k}")
     assert found.sites == []
     assert "Shop.BodyS3Location: the location is at AWS" in "\n".join(found.warnings)
+
+
+@pytest.mark.parametrize("property", ["DefinitionUri: deep.json", "DefinitionUri: deep.yaml"])
+def test_a_document_that_is_nested_too_deeply_refuses_the_start(property, folder, read):
+    for name in ("deep.json", "deep.yaml"):
+        (folder / name).write_text(f'{{"paths": {"[" * 20_000}{"]" * 20_000}}}')
+    with pytest.raises(ConfigurationError, match="an API is nested too deeply; write it flatter"):
+        read("AWS::Serverless::Api", property)
 
 
 def test_a_condition_in_a_file_is_a_condition(read):
