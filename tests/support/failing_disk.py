@@ -16,7 +16,7 @@ from serverfull_wsgi import ConfigurationError
 from serverfull_wsgi.queues.sqlite import statements
 from serverfull_wsgi.queues.sqlite.store import Store
 from serverfull_wsgi.storage.group_commit import StoreError
-from tests.support.event_store import LEASE, SUCCEEDED, put
+from tests.support.event_store import LEASE, SUCCEEDED, accept_and_run, put
 
 MOST = 300
 ROUNDS = 330  # more than enough for 300 calls of either kind
@@ -56,15 +56,33 @@ def use(store, result):
         if number == last:
             return
         try:
+            if number % 3 == 0:
+                accept_and_end_together(store, result, number)
             result["accepted"].append(put(store, f"new-{number}", b'"' + b"x" * 300 * (number % 9) + b'"'))
             event = store.write(lambda db: statements.claim(db, "one", store.now(), LEASE, 0.0), may_use_reserve=True)
-            if store.write(
-                lambda db, event=event: statements.end(db, event, SUCCEEDED, store.now(), 0.0), may_use_reserve=True
-            ):
+            if store.write(end_of(store, event), may_use_reserve=True):
                 result["ended"].append(event.request_id)
         except StoreError:
             result["refused"] += 1
             last = min(last, number + AFTER)
+
+
+def accept_and_end_together(store, result, number):
+    """Accept an event that runs at once. Its end is in the transaction of the next accept."""
+    event = accept_and_run(store, f"run-{number}")
+    result["accepted"].append(f"run-{number}")
+    if event is None:  # after a failure older events are due
+        return
+    deferred = store.defer(end_of(store, event))
+    try:
+        result["accepted"].append(put(store, f"next-{number}"))
+    finally:
+        if store.finish(deferred):
+            result["ended"].append(event.request_id)
+
+
+def end_of(store, event):
+    return lambda db: statements.end(db, event, SUCCEEDED, store.now(), 0.0)
 
 
 if __name__ == "__main__":
