@@ -11,13 +11,13 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from serverfull_wsgi.env_vars import SERVER_VARIABLES, is_valid_value
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.event_config import EventConfig
 from serverfull_wsgi.names import LATEST, FunctionName
-from serverfull_wsgi.payloads import parse_payload, render_payload
+from serverfull_wsgi.payloads import parse_payload, render_payload, render_result
 
 if TYPE_CHECKING:
     from serverfull_wsgi.logging_config import LoggingConfig
@@ -218,6 +218,11 @@ class Invocation:
         return self._payload
 
     @property
+    def is_by_value(self) -> bool:
+        """True if the caller gave the event as a value. Then the outcome may be a `ValueOutcome`."""
+        return self._payload is None
+
+    @property
     def event(self) -> Any:
         """The payload as a value. It is parsed at the first access. A handler may change the value.
 
@@ -250,3 +255,23 @@ class Outcome(NamedTuple):
     status: str | None = None  # the Status in REPORT if the server ended the invocation: "timeout" or "error"
     provisioned: ProvisionedUse | None = None  # None for a function without provisioned concurrency
     restore_duration: float | None = None  # seconds for the environment's start from a snapshot; else None
+
+
+class ValueOutcome(Outcome):
+    """The outcome of a handler in the server's own process, for a caller that reads the result as a value.
+
+    The first field has the result, an object that its JSON text would not change. ``payload`` is that text, made when
+    it is read: to write and to read a page of 10 KB takes 45 µs.
+    """
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The result."""
+        return cast("dict[str, Any]", self[0])
+
+    @property
+    def payload(self) -> bytes:
+        """The result as JSON text."""
+        return render_result(self.value)

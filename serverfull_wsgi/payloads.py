@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from json.scanner import make_scanner
 from typing import Any, NoReturn
 
 from serverfull_wsgi.errors import InvalidRequestContentException
+
+ESCAPES = sys.version_info < (
+    3,
+    12,
+)  # AWS's newer runtimes write other than ASCII characters as they are
 
 
 def parse_payload(payload: bytes) -> Any:
@@ -44,6 +50,11 @@ def parse_json(data: bytes) -> Any:
 def render_payload(event: Any) -> bytes:
     """Return an event as JSON text. U+003F replaces each lone surrogate, since UTF-8 has no form for it."""
     return _encode(event).encode("utf-8", "replace")
+
+
+def render_result(result: Any) -> bytes:
+    """Return a result of plain values as JSON text, in the form of AWS's Python runtime."""
+    return json.dumps(result, ensure_ascii=ESCAPES).encode()
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -12,9 +12,10 @@ import logging
 import sys
 from functools import lru_cache
 from time import monotonic
+from typing import Any
 
 from serverfull_wsgi.context import LambdaContext, context_like
-from serverfull_wsgi.domain import Function, Invocation, Outcome
+from serverfull_wsgi.domain import Function, Invocation, Outcome, ValueOutcome
 from serverfull_wsgi.errors import ResourceConflictException
 from serverfull_wsgi.executors.function_errors import (
     RESPONSE_LIMIT,
@@ -23,7 +24,7 @@ from serverfull_wsgi.executors.function_errors import (
     Failure,
     exit_error,
 )
-from serverfull_wsgi.executors.marshalling import JSON, marshal
+from serverfull_wsgi.executors.marshalling import JSON, marshal, plain_members
 from serverfull_wsgi.handlers import load_handler
 from serverfull_wsgi.names import log_group_name, log_stream_name
 from serverfull_wsgi.server_exits import raised_by_server
@@ -72,7 +73,7 @@ class InProcessExecutor:
             scope.end()
         if self._logger.disabled and not was_disabled:  # `logging.config` disables each logger that it does not name
             self._logger.disabled = False
-        if len(payload) > RESPONSE_LIMIT:
+        if isinstance(payload, bytes) and len(payload) > RESPONSE_LIMIT:
             payload, content_type, error_log = RESPONSE_TOO_LARGE.payload, JSON, RESPONSE_TOO_LARGE.log
         if error_log is not None:
             fields = {"request_id": invocation.request_id, "function_name": function.name}
@@ -82,8 +83,8 @@ class InProcessExecutor:
         if tail:
             line = report_line(invocation.request_id, duration, function.memory_size)
             tail.write(f"{error_log or ''}END RequestId: {invocation.request_id}\n{line}\t\n")
-        return Outcome(
-            payload,
+        return (Outcome if isinstance(payload, bytes) else ValueOutcome)(
+            payload,  # type: ignore[arg-type]  # (of a ValueOutcome, the value)
             function.version,
             None if error_log is None else UNHANDLED,
             bytes(tail) if tail else b"",
@@ -95,7 +96,8 @@ class InProcessExecutor:
         """Do nothing: an invocation leaves nothing open."""
 
 
-_Result = tuple[bytes, str, str | None]  # payload, content type, and the log lines of AWS's runtime for a failure
+# payload, or members of a `ValueOutcome`; content type, and the log lines of AWS's runtime for a failure
+_Result = tuple[bytes | dict[str, Any], str, str | None]
 
 
 def _run(function: Function, invocation: Invocation) -> _Result:
@@ -107,7 +109,10 @@ def _run(function: Function, invocation: Invocation) -> _Result:
         request_id = invocation.request_id
         common = _common_context(function.name, function.version, function.memory_size)
         context = context_like(common, invocation, monotonic() + function.timeout)
-        payload, content_type = marshal(handler(invocation.event, context))
+        result = handler(invocation.event, context)
+        if invocation.is_by_value and (members := plain_members(result)) is not None:
+            return members, JSON, None
+        payload, content_type = marshal(result)
         return payload, content_type, None
     except Exception as error:
         return _failed(error, request_id, invocation)

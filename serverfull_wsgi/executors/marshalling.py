@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import marshal as builtin_types
 import math
-import sys
 from decimal import Decimal
 from json.encoder import (  # type: ignore[attr-defined]  # (typeshed leaves the first out)
     c_make_encoder,
@@ -21,17 +20,17 @@ import simplejson
 from simplejson.raw_json import RawJSON
 
 from serverfull_wsgi.errors import RuntimeFault
+from serverfull_wsgi.payloads import ESCAPES
 
 JSON = "application/json"
 UNKNOWN = "application/unknown"
-_ASCII = sys.version_info < (3, 12)  # from Python 3.12 on, AWS's runtime does not escape other characters
 
 
 class _Encoder(simplejson.JSONEncoder):
     """simplejson with AWS's options: namedtuples are objects, bytes are UTF-8 text, Decimals keep their digits."""
 
     def __init__(self) -> None:
-        super().__init__(use_decimal=False, allow_nan=True, ensure_ascii=_ASCII)
+        super().__init__(use_decimal=False, allow_nan=True, ensure_ascii=ESCAPES)
 
     def default(self, o: Any) -> Any:
         if isinstance(o, Decimal):
@@ -40,7 +39,7 @@ class _Encoder(simplejson.JSONEncoder):
 
 
 _encode_any = _Encoder().encode
-_encode_string = encode_basestring_ascii if _ASCII else encode_basestring
+_encode_string = encode_basestring_ascii if ESCAPES else encode_basestring
 # json.JSONEncoder.encode() creates this object for each value, which takes 0.5 of its 0.8 µs. The arguments: markers
 # (for circles), default, string encoder, indent, key separator, item separator, sort_keys, skipkeys, allow_nan.
 _encode_plain = c_make_encoder(None, json.JSONEncoder().default, _encode_string, None, ": ", ", ", False, False, True)
@@ -76,6 +75,46 @@ def marshal(result: Any) -> tuple[bytes, str]:
         return text.encode(), JSON
     except UnicodeEncodeError as error:
         raise SystemExit(1) from error
+
+
+def plain_members(result: Any) -> dict[str, Any] | None:
+    """Return a copy of a result that its JSON text would not change, or None.
+
+    Such a result is an object, as handlers return for HTTP: its members are strings, status codes, booleans, null, and
+    objects of strings. None is returned for other results, and for long ones, which `marshal` has to measure.
+    """
+    if type(result) is not dict:
+        return None
+    members = result.copy()  # in one step: another thread may change the result
+    length = 0
+    for name, value in members.items():
+        texts = [name]
+        if type(value) is dict:
+            members[name] = inner = value.copy()
+            texts += [*inner, *inner.values()]
+        elif type(value) is str:
+            texts.append(value)
+        elif value is not None and type(value) is not bool and not (type(value) is int and 0 <= value < 1000):
+            return None
+        for text in texts:
+            if type(text) is not str or not _is_utf8(text):
+                return None
+            length += len(text) + _PUNCTUATION
+    return members if length <= MAX_PLAIN else None
+
+
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+MAX_PLAIN = 150_000  # characters: as JSON at most 900 KB, below the limits of results and of load balancers' results
+_PUNCTUATION = 4  # quotes, and a comma or a colon with a blank
 
 
 def to_json(value: Any) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from serverfull_wsgi.domain import Outcome
+from serverfull_wsgi.domain import Outcome, ValueOutcome
 from serverfull_wsgi.gateway.formats import answers, parts
 from serverfull_wsgi.gateway.formats.answers import Answer, BadResult, Page, Refusal
 from serverfull_wsgi.gateway.formats.inputs import CONTEXT, REQUEST, HttpRequest, RequestContext
@@ -106,16 +106,16 @@ def answer(
     reason = answers.failed(outcome)
     if reason is None:
         try:
-            return _answer(outcome.payload, request, group)
+            return _answer(outcome, request, group)
         except BadResult as bad:
             reason = bad.reason
     return refuse(Refusal.FUNCTION_ERROR, request, context)._replace(reason=reason)
 
 
-def _answer(payload: bytes, request: HttpRequest, group: TargetGroup) -> Answer:
-    if len(payload) > BODY_LIMIT:
-        raise BadResult("too_large", f"the result has {len(payload):,} bytes; a load balancer accepts {BODY_LIMIT:,}")
-    value = answers.parsed_object(payload)
+def _answer(outcome: Outcome, request: HttpRequest, group: TargetGroup) -> Answer:
+    if not isinstance(outcome, ValueOutcome) and (size := len(outcome.payload)) > BODY_LIMIT:
+        raise BadResult("too_large", f"the result has {size:,} bytes; a load balancer accepts {BODY_LIMIT:,}")
+    value = answers.object_of(outcome)
     if value.get("statusCode") is None:
         raise BadResult("no_status", "the result has no statusCode")
     status = answers.status_code(value["statusCode"])

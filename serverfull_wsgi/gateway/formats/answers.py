@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from serverfull_wsgi.domain import Outcome
+from serverfull_wsgi.domain import Outcome, ValueOutcome
 from serverfull_wsgi.gateway.formats.inputs import HttpRequest, RequestContext
 from serverfull_wsgi.payloads import parse_json
 
@@ -109,23 +109,25 @@ def failed(outcome: Outcome) -> Reason | None:
 # Checks of a result
 
 
-def parsed(payload: bytes) -> Any:
-    """Return the value of a payload.
+def result_of(outcome: Outcome) -> Any:
+    """Return the function's result.
 
     Raises `BadResult` if the payload is not JSON.
     """
+    if isinstance(outcome, ValueOutcome):
+        return outcome.value
     try:
-        return parse_json(payload)
+        return parse_json(outcome.payload)
     except (ValueError, RecursionError) as error:
         raise BadResult("not_json", f"the result is not JSON: {error}") from None
 
 
-def parsed_object(payload: bytes) -> dict[str, Any]:
-    """Return the members of a payload that must be an object.
+def object_of(outcome: Outcome) -> dict[str, Any]:
+    """Return the members of a result that must be an object.
 
-    Raises `BadResult` for any other payload.
+    Raises `BadResult` for any other result.
     """
-    value = parsed(payload)
+    value = result_of(outcome)
     if not isinstance(value, dict):
         raise BadResult("not_an_object", f"the result is {_kind(value)}; it must be an object with statusCode")
     return value

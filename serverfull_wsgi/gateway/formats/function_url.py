@@ -105,18 +105,18 @@ def answer(
     reason = answers.failed(outcome)
     if reason is None:
         try:
-            return _answer(outcome.payload, request, context)
+            return _answer(outcome, request, context)
         except BadResult as bad:
             reason = bad.reason
     return refuse(Refusal.FUNCTION_ERROR, request, context)._replace(reason=reason)
 
 
-def _answer(payload: bytes, request: HttpRequest, context: RequestContext) -> Answer:
+def _answer(outcome: Outcome, request: HttpRequest, context: RequestContext) -> Answer:
     own = _own_headers(request, context)
     try:
-        value = answers.parsed(payload)
+        value = answers.result_of(outcome)
     except BadResult:
-        return answers.complete(request, 200, [], payload, "application/json", own)
+        return answers.complete(request, 200, [], outcome.payload, "application/json", own)
     if not isinstance(value, dict) or "statusCode" not in value:
         body = value.encode("utf-8", "replace") if isinstance(value, str) else answers.compact(value)
         return answers.complete(request, 200, [], body, "application/json", own)

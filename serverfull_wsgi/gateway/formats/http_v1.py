@@ -105,14 +105,14 @@ def answer(
     reason = answers.failed(outcome)
     if reason is None:
         try:
-            return _answer(outcome.payload, request, context)
+            return _answer(outcome, request, context)
         except BadResult as bad:
             reason = bad.reason
     return refuse(Refusal.FUNCTION_ERROR, request, context)._replace(reason=reason)
 
 
-def _answer(payload: bytes, request: HttpRequest, context: RequestContext) -> Answer:
-    value = answers.parsed_object(payload)
+def _answer(outcome: Outcome, request: HttpRequest, context: RequestContext) -> Answer:
+    value = answers.object_of(outcome)
     if value.get("statusCode") is None:
         raise BadResult("no_status", "the result has no statusCode")
     status = answers.status_code(value["statusCode"])

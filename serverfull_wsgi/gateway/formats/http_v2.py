@@ -113,16 +113,16 @@ def answer(
     reason = answers.failed(outcome)
     if reason is None:
         try:
-            return _answer(outcome.payload, request, context)
+            return _answer(outcome, request, context)
         except BadResult as bad:
             reason = bad.reason
     return refuse(Refusal.FUNCTION_ERROR, request, context)._replace(reason=reason)
 
 
-def _answer(payload: bytes, request: HttpRequest, context: RequestContext) -> Answer:
-    value = answers.parsed(payload)
+def _answer(outcome: Outcome, request: HttpRequest, context: RequestContext) -> Answer:
+    value = answers.result_of(outcome)
     if not isinstance(value, dict) or "statusCode" not in value:
-        body = value.encode("utf-8", "replace") if isinstance(value, str) else payload
+        body = value.encode("utf-8", "replace") if isinstance(value, str) else outcome.payload
         return answers.complete(request, 200, [], body, "application/json", api_headers(context))
     status = answers.status_code(value["statusCode"])
     lines = [(parts.title_case(name), text) for name, text in answers.single_headers(value)] + answers.cookies(value)

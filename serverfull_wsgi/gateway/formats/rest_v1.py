@@ -138,14 +138,14 @@ def answer(
     reason = answers.failed(outcome)
     if reason is None:
         try:
-            return _answer(outcome.payload, request, route, context)
+            return _answer(outcome, request, route, context)
         except BadResult as bad:
             reason = bad.reason
     return refuse(Refusal.FUNCTION_ERROR, request, context)._replace(reason=reason)
 
 
-def _answer(payload: bytes, request: HttpRequest, route: Route, context: RequestContext) -> Answer:
-    value = answers.parsed_object(payload)
+def _answer(outcome: Outcome, request: HttpRequest, route: Route, context: RequestContext) -> Answer:
+    value = answers.object_of(outcome)
     unknown = next((key for key in value if key not in payload_v1.RESULT_KEYS), None)
     if unknown is not None:
         raise BadResult("unknown_key", f"the result has the unknown key {unknown[:80]!r}")
