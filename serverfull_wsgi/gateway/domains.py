@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.gateway.sites import Site
 
+_host = re.compile(r"\s*(\[[^\]]*\]|[^\s:,;/@]+)")
 _domain = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -105,13 +106,15 @@ def _base(mapping: ApiMapping) -> tuple[str, ...]:
 
 
 def host_name(host: str) -> str:
-    """Return the name in a Host header, in lower case, without port and without a dot at its end.
+    """Return the name in a Host header, in lower case, without port and without dots at its end.
 
-    >>> host_name("API.example.com.:8080"), host_name("[::1]:8080")
-    ('api.example.com', '[::1]')
+    The rest of a Host that is not valid does not count: such a request must not reach another part of the server.
+
+    >>> host_name("API.example.com.:8080"), host_name("api.example.com:x"), host_name("[::1]:8080")
+    ('api.example.com', 'api.example.com', '[::1]')
     """
-    name, colon, port = host.strip().lower().rpartition(":")
-    return (name if colon and (not port or port.isdecimal()) else host.strip().lower()).removesuffix(".")
+    found = _host.match(host)
+    return found[1].lower().rstrip(".") if found else ""
 
 
 def parse_domain(text: str) -> str:

@@ -52,7 +52,18 @@ def test_the_longest_base_path_of_whole_segments_counts(path, base_path, rest_of
     assert (site.names, found) == (LEVELS[base_path].names, rest_of_path)
 
 
-@pytest.mark.parametrize("host", ["api.example", "API.Example", "api.example:8080", "api.example.", "api.example.:80"])
+HOSTS = ["api.example", "API.Example", "api.example:8080", "api.example.", "api.example.:80"]
+NOT_VALID = [
+    "api.example..",
+    "api.example:x",
+    "api.example:80:80",
+    "api.example,other",
+    " api.example\t",
+    "api.example/x",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS + NOT_VALID)
 def test_case_port_and_a_dot_at_the_end_of_a_host_do_not_count(host):
     assert Domains([ApiMapping("api.example", "", rest())]).find(host, "/")[0] is not None
 
