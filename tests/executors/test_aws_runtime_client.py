@@ -50,7 +50,7 @@ def in_process(executor):
 @pytest.fixture
 def shows_client(request):
     """Return whether stack traces have frames of AWS's client."""
-    return request.node.callspec.params["executor"] == "ProcessExecutor"
+    return request.node.callspec.params["executor"] in ("ProcessExecutor", "ProcessExecutor-http")
 
 
 @pytest.fixture
