@@ -100,6 +100,7 @@ class Environment:
         source = snapshot or spawner.zygotes.get(launch_spec.python)
         self._group = spawner.acquire_group(source, int(function.memory_size), tmp_size)
         self._is_memory_watched = self._group is None or not spawner.hides_groups or spawner.has_root
+        self._slice = MEMORY_SLICE if self._is_memory_watched else POLL_SLICE
         self._memory = Memory(int(function.memory_size) * MIB, self._group, has_files=spawner.has_root)
         self._weight = CpuWeight(self._group, int(function.memory_size))
         self.used = self._memory_read_at = monotonic()
@@ -264,7 +265,7 @@ class Environment:
                 left,
                 self._weight.seconds_until_due(),
                 self._api.listener.seconds_until_due(),
-                MEMORY_SLICE if self._is_memory_watched else POLL_SLICE,
+                self._slice,
             )
         )
         if self._api.answer:

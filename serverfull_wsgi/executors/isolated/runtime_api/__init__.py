@@ -35,9 +35,9 @@ ADDRESS still the value of AWS_LAMBDA_RUNTIME_API. Otherwise it uses HTTP. The r
 no program that it starts inherit the descriptor. The kinds of frames::
 
     from the runtime   N  NEXT        no head, no body
-                       R  RESPONSE    {"request_id", "content_type"}, the payload
-                       X  ERROR       {"request_id", "content_type"}, the error object
-                       I  INIT_ERROR  {"content_type"}, the error object
+                       R  RESPONSE    REQUEST_ID <LF> CONTENT_TYPE, the payload
+                       X  ERROR       REQUEST_ID <LF> CONTENT_TYPE, the error object
+                       I  INIT_ERROR  <LF> CONTENT_TYPE, the error object
     to the runtime     E  EVENT       {"Lambda-Runtime-Aws-Request-Id", …}: HTTP's headers; the payload
                        F  REFUSED     {"status", "errorType", "errorMessage"}
 

@@ -4,8 +4,9 @@ A frame is::
 
     kind (1 byte)   length of the head (4)   length of the body (4)   head   body
 
-Lengths are big-endian. A head is a JSON object of strings, or empty. The package's docstring has the kinds and their
-order.
+Lengths are big-endian. The head of a runtime's frame is empty, or a request id and a content type with a line feed
+between them; to parse JSON there took 4 µs of a call's 60. The head of the server's frames is a JSON object of strings.
+The package's docstring has the kinds and their order.
 """
 
 from __future__ import annotations
@@ -94,7 +95,10 @@ class FrameConnection:
         if len(buffer) < end:
             self._frame_size = end
             return None
-        request_id, content_type = _parse_head(buffer[PREFIX.size : body_at]) if head_size else ("", "")
+        try:
+            request_id, _, content_type = buffer[PREFIX.size : body_at].decode().partition("\n")
+        except UnicodeDecodeError:
+            raise MalformedFrame from None
         with memoryview(buffer) as view:
             body = bytes(view[body_at:end])
         del buffer[:end]
@@ -139,33 +143,22 @@ class FrameConnection:
     def event(request_id: str, headers: Mapping[str, str], payload: bytes) -> bytes:
         """Return the frame of an event."""
         head = {"Content-Type": "application/json", "Lambda-Runtime-Aws-Request-Id": request_id, **headers}
-        return encode(EVENT, head, payload)
+        return encode(EVENT, json.dumps(head), payload)
 
     @staticmethod
     def refusal(status: HTTPStatus, error_type: str, message: str) -> bytes:
         """Return the frame that refuses a frame of the runtime."""
-        return encode(REFUSED, {"status": str(status.value), "errorType": error_type, "errorMessage": message})
+        head = {"status": str(status.value), "errorType": error_type, "errorMessage": message}
+        return encode(REFUSED, json.dumps(head))
 
     accepted = b""  # an accepted frame has no answer, which saves both sides two system calls
 
 
-def encode(kind: bytes, head: Mapping[str, str], body: bytes = b"") -> bytes:
+def encode(kind: bytes, head: str = "", body: bytes = b"") -> bytes:
     """Return a frame as it is sent.
 
-    >>> encode(NEXT, {})
+    >>> encode(NEXT)
     b'N\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
     """
-    data = json.dumps(head).encode() if head else b""
+    data = head.encode()
     return b"".join((PREFIX.pack(kind, len(data), len(body)), data, body))
-
-
-def _parse_head(data: bytes | bytearray) -> tuple[str, str]:
-    """Return the request id and the content type."""
-    try:
-        head = json.loads(data.decode())  # bytes take 2 µs more
-        request_id, content_type = head.get("request_id", ""), head.get("content_type", "")
-    except (ValueError, RecursionError, AttributeError):
-        raise MalformedFrame from None
-    if not (isinstance(request_id, str) and isinstance(content_type, str)):
-        raise MalformedFrame
-    return request_id, content_type

@@ -77,10 +77,9 @@ function event(frame) {
 }
 
 function answer(kind, requestId, body) {
-  const head = { ...(requestId && { request_id: requestId }), content_type: "application/json" };
-  const content = Buffer.from(JSON.stringify(head));
+  const head = Buffer.from(`${requestId ?? ""}\napplication/json`);
   const letter = !requestId ? "I" : kind === "response" ? "R" : "X";
-  return Buffer.concat([prefix(letter, content.length, body.length), content, body]);
+  return Buffer.concat([prefix(letter, head.length, body.length), head, body]);
 }
 
 function prefix(letter, headSize, bodySize) {

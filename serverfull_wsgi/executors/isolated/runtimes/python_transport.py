@@ -22,7 +22,7 @@ PREFIX = struct.Struct(">cII")  # kind, length of the head, length of the body
 NEXT, RESPONSE, ERROR, EVENT = b"N", b"R", b"X", b"E"
 RECEIVE_SIZE, LARGE_RECEIVE_SIZE = 65536, 262144  # bytes; a socket of Linux holds 208 KiB
 _DEADLINE = "Lambda-Runtime-Deadline-Ms"
-_loads, _dumps = json.loads, json.dumps  # a function may replace the module's
+_loads = json.loads  # a function may replace the module's
 
 
 class FrameClient(types.ModuleType):
@@ -47,7 +47,7 @@ class FrameClient(types.ModuleType):
 
     def next(self) -> tuple[bytes, dict[str, Any]]:
         """Request the next event, and return its payload and headers."""
-        if not self._send(NEXT, {}):
+        if not self._send(NEXT):
             return self._http().next()  # type: ignore[no-any-return]
         kind, head, body = self._receive()
         headers = _loads(head.decode())
@@ -60,18 +60,17 @@ class FrameClient(types.ModuleType):
         self, request_id: str, data: bytes, content_type: str = "application/json", *more: Any
     ) -> None:
         """Send the response to an invocation. The API answers if it refuses the response, before the next event."""
-        if not self._send(RESPONSE, {"request_id": request_id, "content_type": content_type}, data):
+        if not self._send(RESPONSE, f"{request_id}\n{content_type}", data):
             self._http().post_invocation_result(request_id, data, content_type, *more)
 
     def post_error(self, request_id: str, error: str, xray_cause: str, *more: Any) -> None:
         """Send the error of an invocation. The cause is for X-Ray, which is not there."""
-        head = {"request_id": request_id, "content_type": "application/json"}
-        if not self._send(ERROR, head, error.encode()):
+        if not self._send(ERROR, f"{request_id}\napplication/json", error.encode()):
             self._http().post_error(request_id, error, xray_cause, *more)
 
-    def _send(self, kind: bytes, head: dict[str, str], body: bytes = b"") -> bool:
+    def _send(self, kind: bytes, head: str = "", body: bytes = b"") -> bool:
         """Send a frame. Return False if this process has no connection."""
-        encoded = _dumps(head).encode() if head else b""
+        encoded = head.encode()
         first = PREFIX.pack(kind, len(encoded), len(body)) + encoded
         try:
             sent = os.writev(self._fd, (first, body)) - len(first)
