@@ -6,12 +6,13 @@ wrapper that passes the methods on with ``__getattr__``, which `isinstance` does
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeGuard
 
-from serverfull_wsgi.domain import Function, as_function
+from serverfull_wsgi.domain import Function, FunctionLike, as_function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError
 from serverfull_wsgi.names import LATEST
-from serverfull_wsgi.protocols import Fetcher, ReportingFetcher, is_listable
+from serverfull_wsgi.protocols import Fetcher, ReportingFetcher, RoutingFetcher, is_listable
 
 if TYPE_CHECKING:
     from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
@@ -44,6 +45,13 @@ def function_names(fetcher: Fetcher) -> list[str]:
     """Return the names of all functions, each once. Raises `ConfigurationError` if the fetcher cannot list them."""
     names = getattr(fetcher, "names", None)
     return list(names()) if callable(names) else list(dict.fromkeys(one.name for one in list_functions(fetcher)))
+
+
+def routed(fetcher: Fetcher) -> Callable[[str, str, str], FunctionLike]:
+    """Return `fetch_for` of a `RoutingFetcher`, or ``fetch`` of another one, with the same arguments."""
+    if isinstance(fetcher, RoutingFetcher):
+        return fetcher.fetch_for
+    return lambda name, qualifier, request_id: fetcher.fetch(name, qualifier)
 
 
 def find_function(fetcher: Fetcher, target: str) -> Function:

@@ -6,9 +6,9 @@ from typing import Any
 
 from serverfull_wsgi.domain import Function, FunctionLike
 from serverfull_wsgi.errors import NotFoundError
-from serverfull_wsgi.fetchers.abilities import function_names, list_functions, reporting
+from serverfull_wsgi.fetchers.abilities import function_names, list_functions, reporting, routed
 from serverfull_wsgi.names import LATEST
-from serverfull_wsgi.protocols import Fetcher, ListableFetcher, RoutingFetcher, is_listable
+from serverfull_wsgi.protocols import Fetcher, ListableFetcher, is_listable
 
 
 class FallbackFetcher:
@@ -18,7 +18,7 @@ class FallbackFetcher:
     `ChainFetcher`, the functions of the second one may change at any time.
 
     Args:
-        first: the functions of the configuration. If the fetcher can list them, it is not asked for other names.
+        first: the functions of the configuration. If the fetcher can list them, it gets no calls for other names.
         second: all other functions.
 
     >>> from serverfull_wsgi import StaticFetcher
@@ -33,8 +33,7 @@ class FallbackFetcher:
         self._names: frozenset[str] | None = None  # of the first fetcher; None if it cannot list them
         if is_listable(first):
             self._names = frozenset(function.name for function in list_functions(first)) | {*reporting(first).refused()}
-        self._first_for = first.fetch_for if isinstance(first, RoutingFetcher) else None
-        self._second_for = second.fetch_for if isinstance(second, RoutingFetcher) else None
+        self._first_for, self._second_for = routed(first), routed(second)
 
     def fetch(self, name: str, qualifier: str = LATEST) -> FunctionLike:
         """Return the function. Raises `NotFoundError` if neither fetcher has it."""
@@ -42,13 +41,8 @@ class FallbackFetcher:
 
     def fetch_for(self, name: str, qualifier: str, request_id: str) -> FunctionLike:
         """Return the function for one request. Raises as `fetch`."""
-        if self.is_configured(name):
-            if self._first_for:
-                return self._first_for(name, qualifier, request_id)
-            return self._first.fetch(name, qualifier)
-        if self._second_for:
-            return self._second_for(name, qualifier, request_id)
-        return self._second.fetch(name, qualifier)
+        fetch_for = self._first_for if self.is_configured(name) else self._second_for
+        return fetch_for(name, qualifier, request_id)
 
     def is_configured(self, name: str) -> bool:
         """Return whether the first fetcher has functions of this name."""
