@@ -708,6 +708,13 @@ def test_a_drain_time_that_a_stop_cuts_off_is_one_warning(start, tmp_path):
     assert server.log.read_text().count("is not below gunicorn's --graceful-timeout (8 s)") == 1
 
 
+def test_the_timeouts_of_gunicorns_configuration_file_count(tmp_path):
+    (tmp_path / "conf.py").write_text("graceful_timeout = 8\n")
+    options, environ = ["--config", str(tmp_path / "conf.py")], {"SERVERFULL_DRAIN": "10", "SERVERFULL_MOCK": "true"}
+    with gunicorn(tmp_path / "log", *options, application="serverfull_wsgi:app", env=environ) as server:
+        assert server.output().count("is not below gunicorn's --graceful-timeout (8 s)") == 1
+
+
 def test_serve_refuses_bad_settings_before_gunicorn_starts():
     result = serverfull("serve", SERVERFULL_MOCK="perhaps")
     assert result.returncode == 1
