@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from serverfull_wsgi import ConfigurationError, Function
-from serverfull_wsgi.env_vars import RESERVED_VARIABLES
+from serverfull_wsgi.env_vars import RESERVED_VARIABLES, SERVER_VARIABLES
 from serverfull_wsgi.executors.isolated.sandbox import cgroups, linux
 from tests.support.isolated import (
     FUNCTIONS,
@@ -102,8 +102,13 @@ def test_the_trace_of_a_function_has_a_root_a_parent_and_sampled(executor, trace
     assert re.fullmatch(pattern, trace)
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))
-def test_a_reserved_variable_is_refused(name):
+def test_credentials_of_the_operator_reach_the_function(executor):
+    keyed = function("variables", name="keyed", environment={"AWS_ACCESS_KEY_ID": "a key"})
+    assert result(executor, keyed)["AWS_ACCESS_KEY_ID"] == "a key"
+
+
+@pytest.mark.parametrize("name", sorted(SERVER_VARIABLES))
+def test_a_variable_that_the_server_sets_is_refused(name):
     with pytest.raises(ConfigurationError, match=name):
         function(environment={name: "x"})
 
