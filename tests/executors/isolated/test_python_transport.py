@@ -79,6 +79,31 @@ def test_a_function_may_close_the_descriptor(started):
     assert len({result(started, closing, code) for code in codes}) == 1
 
 
+REUSE_DESCRIPTORS = """
+import sys, tempfile
+os.closerange(4, 1024)
+sys.files = [tempfile.TemporaryFile() for _ in range(4)]
+"""
+CHECK_FILES_IN_A_FORK = """
+import sys
+pid = os.fork()
+if not pid:
+    try:
+        [file.fileno() and os.fstat(file.fileno()) for file in sys.files]
+    except OSError:
+        os._exit(1)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_a_file_with_the_number_of_a_closed_connection_belongs_to_the_function(started):
+    reusing = function("evaluate", name="reusing")
+    assert result(started, reusing, f"exec({REUSE_DESCRIPTORS + CHECK_FILES_IN_A_FORK!r})") is None
+    contents = "[os.pread(file.fileno(), 100, 0).decode() for file in __import__('sys').files]"
+    assert [result(started, reusing, contents) for _ in range(2)] == [[""] * 4] * 2
+
+
 @pytest.mark.parametrize(
     "code",
     [

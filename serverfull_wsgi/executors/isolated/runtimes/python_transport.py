@@ -4,11 +4,13 @@ AWS's client, or the fallback client, keeps all that handlers can see; only the 
 calls serve an invocation, where the C module makes 38. ``runtime_api`` has the form and the order of frames.
 
 It falls back to the C module, and so to HTTP, where it cannot use the socket: in a fork of the process, which
-must not write into its parent's stream, and after the function has closed the descriptor.
+must not write into its parent's stream, and after the function has closed the descriptor. The function may then have a
+file of the same number. Calls for sockets only fail there, where ``write`` would change the file.
 """
 
 from __future__ import annotations
 
+import _socket  # (the module socket's class may be replaced)
 import contextlib
 import errno
 import json
@@ -37,7 +39,9 @@ class FrameClient(types.ModuleType):
     def __init__(self, fd: int, client: Any, load_http: Callable[[], Any]) -> None:
         super().__init__("runtime_client")
         self._client, self._load_http = client, load_http
-        self._fd = os.dup(fd)  # the lowest number, as a socket of the C module has; closed by an exec
+        self._socket = _socket.socket(fileno=os.dup(fd))  # the lowest number, as of the C module; closed by an exec
+        self._socket.settimeout(None)  # whatever the default is
+        self._inode = os.fstat(fd).st_ino
         os.close(fd)
         os.register_at_fork(after_in_child=self._close)
         _poll_in_main_thread(client.LambdaRuntimeClient)
@@ -73,16 +77,16 @@ class FrameClient(types.ModuleType):
         encoded = head.encode()
         first = PREFIX.pack(kind, len(encoded), len(body)) + encoded
         try:
-            sent = os.writev(self._fd, (first, body)) - len(first)
+            sent = self._socket.sendmsg((first, body)) - len(first)
         except OSError as error:
-            if error.errno == errno.EBADF:
+            if error.errno in (errno.EBADF, errno.ENOTSOCK):
                 return False
             raise
         while sent < 0:
-            sent += os.write(self._fd, first[sent:])
+            sent += self._socket.send(first[sent:])
         with memoryview(body) as view:
             while sent < len(body):
-                sent += os.write(self._fd, view[sent:])
+                sent += self._socket.send(view[sent:])
         return True
 
     def _receive(self) -> tuple[bytes, bytes, bytes]:
@@ -99,7 +103,7 @@ class FrameClient(types.ModuleType):
         """Return at least ``size`` bytes, which begin with ``first``."""
         pieces, count = [first], len(first)
         while count < size:
-            piece = os.read(self._fd, LARGE_RECEIVE_SIZE if size > RECEIVE_SIZE else RECEIVE_SIZE)
+            piece = self._socket.recv(LARGE_RECEIVE_SIZE if size > RECEIVE_SIZE else RECEIVE_SIZE)
             if not piece:
                 raise RuntimeError("The Runtime API has closed the connection")
             pieces.append(piece)
@@ -119,9 +123,11 @@ class FrameClient(types.ModuleType):
         return getattr(self._load_http(), name)
 
     def _close(self) -> None:
-        fd, self._fd = self._fd, -1
+        """Close the socket, but no file of the function that has its number."""
+        fd = self._socket.detach()
         with contextlib.suppress(OSError):
-            os.close(fd)
+            if os.fstat(fd).st_ino == self._inode:
+                os.close(fd)
 
 
 def belongs_to(client: types.ModuleType, folders: Iterable[str]) -> bool:
