@@ -128,9 +128,7 @@ ROWS = [
         test="executors/isolated/test_root.py::test_the_layers_are_merged_below_opt",
         reason="Without [a root directory of its own](guide/isolation.md#a-root-directory-of-its-own)",
     ),
-    Row(
-        "the environment has credentials", reason="No credentials: a function finds AWS's by what its own variables say"
-    ),
+    Row("the environment has credentials", reason="No credentials of a role"),
     Row(
         "an environment has its own standard output",
         test="telemetry/test_stdio.py::test_a_redirection_catches_the_handlers_own_output_only",
