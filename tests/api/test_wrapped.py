@@ -93,7 +93,7 @@ class Endless:
         return Endless()
 
 
-CALLABLES = {"None": None, "print": print, "class": Application, "endless": Endless(), "function": site.prefixed}
+CALLABLES = {"None": None, "print": print, "class": Application, "endless": Endless(), "function": logged(None)}
 
 
 @pytest.mark.parametrize("wsgi", CALLABLES.values(), ids=CALLABLES)
