@@ -29,15 +29,35 @@ class StoreError(Exception):
 
 
 class Write:
-    """One operation in a commit; ``error`` is None once the operation is on the disk."""
+    """One operation in a commit; ``error`` is None once the operation is on the disk.
 
-    __slots__ = ("error", "is_confirmed", "is_leader", "is_taken", "operation", "result", "settled", "turn")
+    A transaction that is too slow for its caller may succeed later. A write that is ``is_patient`` waits for the end of
+    the transaction that took it, so that its error means that the operation is not on the disk.
+    """
+
+    __slots__ = (
+        "error",
+        "is_confirmed",
+        "is_leader",
+        "is_patient",
+        "is_taken",
+        "operation",
+        "result",
+        "settled",
+        "turn",
+    )
 
     def __init__(
-        self, operation: Operation[Any], is_confirmed: bool = False, settled: Callable[[Write], None] | None = None
+        self,
+        operation: Operation[Any],
+        is_confirmed: bool = False,
+        settled: Callable[[Write], None] | None = None,
+        *,
+        is_patient: bool = False,
     ) -> None:
         self.operation = operation
         self.is_confirmed = is_confirmed
+        self.is_patient = is_patient
         self.settled = settled
         self.result: Any = None  # also set if the operation is on the disk and could not be confirmed
         self.error: Exception | None = StoreError(TOO_SLOW)
@@ -94,6 +114,8 @@ class GroupCommit:
         try:
             if not write.turn.acquire(timeout=TIMEOUT):
                 self._withdraw(write)
+                if write.is_patient and write.is_taken:
+                    write.turn.acquire()
         except BaseException:  # a server may end the request's thread with any exception
             self._withdraw(write)
             if write.is_leader:
@@ -110,7 +132,7 @@ class GroupCommit:
         try:
             if self._gate.enter(max(0.0, deadline - time.monotonic())):
                 try:
-                    batch = self._take()
+                    self._take(batch)
                     self._commit(batch)
                 finally:
                     self._gate.leave()
@@ -126,13 +148,13 @@ class GroupCommit:
                 self._waiting[0].is_leader = True
                 self._waiting[0].turn.release()
 
-    def _take(self) -> list[Write]:
-        """Return all writes that wait: deferred ones first, which are results and may let a thread run an event."""
+    def _take(self, batch: list[Write]) -> None:
+        """Move all writes that wait to ``batch``: deferred ones first, which may let a thread run an event."""
         with self._lock:
-            batch, self._deferred, self._waiting = self._deferred + self._waiting, [], []
+            batch += self._deferred + self._waiting
+            self._deferred, self._waiting = [], []
             for write in batch:
                 write.is_taken = True
-        return batch
 
     def _commit(self, batch: list[Write]) -> None:
         """Write all operations in one transaction; if that fails, each in its own, so that each has its own error.

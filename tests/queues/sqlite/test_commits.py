@@ -59,6 +59,24 @@ def test_a_deferred_write_is_written_by_its_own_thread_if_no_other_write_comes(s
     assert list(states(store)) == ["a"]
 
 
+def test_a_deferred_write_in_a_slow_transaction_waits_for_its_end(store, monkeypatch):
+    def insert_slowly(db):
+        has_begun.set()
+        may_end.wait()
+        return insert(db, "b")
+
+    monkeypatch.setattr(group_commit, "TIMEOUT", 0.02)
+    has_begun, may_end = threading.Event(), threading.Event()
+    deferred = store.defer(lambda db: insert(db, "a"))
+    slow = threading.Thread(target=store.write, args=[insert_slowly])
+    slow.start()
+    has_begun.wait()
+    threading.Timer(0.2, may_end.set).start()
+    assert store.finish(deferred) == "a"
+    slow.join()
+    assert list(states(store)) == ["b", "a"]
+
+
 def test_a_deferred_write_that_fails_does_not_fail_the_next_write(store):
     def fail(db):
         raise ValueError("no good")
