@@ -56,6 +56,7 @@ from serverfull_wsgi.wsgi.ids import new_request_id
 HTTP_TIMEOUT = 10.0  # seconds; "Quotas for configuring and running an HTTP API" in the developer's guide
 REST_TIMEOUT = 30.0  # seconds; inferred, as the time-out of an integration does not count
 CACHED_RESULTS = 10_000  # of one process; the oldest is dropped, so that invented identities do not fill the memory
+NESTING_LIMIT = 100  # levels of a context; the event that has it must be within the limit of Python's recursion
 
 
 class TokenVerifier(Protocol):
@@ -241,6 +242,9 @@ def _result(authorizer: LambdaAuthorizer, value: Any) -> _Result:
     context = {} if context is None else context
     if not isinstance(context, dict):
         raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer's context is not an object")
+    if not _is_nested_at_most(NESTING_LIMIT, context):
+        reason = f"the authorizer's context is nested more than {NESTING_LIMIT} levels deep"
+        raise Refused(Refusal.AUTHORIZER_FAILED, reason)
     if authorizer.is_simple:
         if not isinstance(value.get("isAuthorized"), bool):
             raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer's isAuthorized is not a boolean")
@@ -251,6 +255,18 @@ def _result(authorizer: LambdaAuthorizer, value: Any) -> _Result:
     if not isinstance(policy, dict) or not isinstance(principal, str) or not principal:
         raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer did not return principalId and policyDocument")
     return _Result(policy, principal, context)
+
+
+def _is_nested_at_most(levels: int, value: Any) -> bool:
+    """Return whether objects and lists are in each other at most so often.
+
+    >>> _is_nested_at_most(2, {"a": []}), _is_nested_at_most(2, {"a": [{}]})
+    (True, False)
+    """
+    if not isinstance(value, (dict, list)):
+        return True
+    members = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_nested_at_most(levels - 1, member) for member in members)
 
 
 def _digest(identity: tuple[str, ...]) -> bytes:

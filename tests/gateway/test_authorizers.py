@@ -59,6 +59,10 @@ def policy(effect="Allow", resource="*", **more):
     return {"principalId": "ada", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
 
 
+def nested(levels):
+    return [nested(levels - 1)] if levels else 1
+
+
 def token(**more):
     return LambdaAuthorizer("auth", True, "TOKEN", sources=HEADER, **more)
 
@@ -165,6 +169,7 @@ SIMPLE = [
     (policy(), 500),
     (Exception("Unauthorized"), 500),
     ({"isAuthorized": True, "context": {"size": 1e400}}, 500),
+    ({"isAuthorized": True, "context": {"a": nested(99)}}, 200),
 ]
 
 
@@ -175,6 +180,13 @@ def test_an_http_api_decides_by_a_simple_answer(answer, status):
     assert response.status_code == status
     if status != 200:
         assert response.json == {"message": "Forbidden" if status == 403 else "Internal Server Error"}
+
+
+def test_a_context_that_is_nested_too_deeply_is_refused_by_its_own_reason(caplog):
+    authorizer = LambdaAuthorizer("auth", False, payload="2.0", is_simple=True)
+    response = Api("H2", authorizer, {"isAuthorized": True, "context": {"a": nested(600)}}).get()
+    assert response.status_code == 500
+    assert "the authorizer's context is nested more than 100 levels deep" in caplog.text
 
 
 def test_the_function_receives_the_authorizers_context():
