@@ -108,7 +108,8 @@ GUNICORN = {
     "gevent-preload": ("--worker-class", "gevent", "--preload"),
 }
 NAMES = [*IN_PROCESS, *GUNICORN, "gthread-prefix", "waitress"]
-NAMES += [pytest.param(name, marks=needs_client) for name in ("isolated", "isolated-fallback")]
+NAMES += [pytest.param(name, marks=needs_client) for name in ("isolated", "isolated-http", "isolated-fallback")]
+TRANSPORTS = {"isolated": "socket", "isolated-http": "http"}
 
 
 @contextlib.contextmanager
@@ -116,8 +117,9 @@ def host(name, log):
     """Serve the application in the host ``name`` until the block ends."""
     if name in IN_PROCESS:
         yield IN_PROCESS[name]()
-    elif name == "isolated":  # without a private /tmp, so that tests see the files of handlers
-        executor = ChoosingExecutor(InProcessExecutor(), ProcessExecutor(sandbox="process", eager=True), isolate=True)
+    elif name in TRANSPORTS:  # without a private /tmp, so that tests see the files of handlers
+        isolated = ProcessExecutor(sandbox="process", eager=True, python_transport=TRANSPORTS[name])
+        executor = ChoosingExecutor(InProcessExecutor(), isolated, isolate=True)
         with contextlib.closing(site.make(executor=executor)) as application:
             application.start()
             yield InProcess(application)
