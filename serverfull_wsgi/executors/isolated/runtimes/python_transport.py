@@ -11,6 +11,7 @@ file of the same number. Calls for sockets only fail there, where ``write`` woul
 from __future__ import annotations
 
 import _socket  # (the module socket's class may be replaced)
+import _thread
 import contextlib
 import errno
 import json
@@ -18,12 +19,14 @@ import os
 import struct
 import types
 from collections.abc import Callable, Iterable
+from time import sleep
 from typing import Any
 
 PREFIX = struct.Struct(">cII")  # kind, length of the head, length of the body
 NEXT, RESPONSE, ERROR, EVENT = b"N", b"R", b"X", b"E"
 RECEIVE_SIZE, LARGE_RECEIVE_SIZE = 65536, 262144  # bytes; a socket of Linux holds 208 KiB
 _DEADLINE = "Lambda-Runtime-Deadline-Ms"
+PAUSE = 0.0003  # seconds before the request for an event; AWS's client takes about as long
 _loads = json.loads  # a function may replace the module's
 
 
@@ -50,7 +53,13 @@ class FrameClient(types.ModuleType):
         """Do nothing: the connection is open."""
 
     def next(self) -> tuple[bytes, dict[str, Any]]:
-        """Request the next event, and return its payload and headers."""
+        """Request the next event, and return its payload and headers.
+
+        A thread of the function may be about to end the process. It then does so before the request, so that no
+        invocation fails: a thread that waits for the interpreter gets it in a pause.
+        """
+        if _thread._count():
+            sleep(PAUSE)
         if not self._send(NEXT):
             return self._http().next()  # type: ignore[no-any-return]
         kind, head, body = self._receive()
