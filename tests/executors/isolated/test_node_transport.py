@@ -112,3 +112,26 @@ def test_behind_a_proxy_of_a_wrapper_script_the_runtime_uses_http(tmp_path):
     with executing(sandbox="process", init_timeout=30) as executor:
         assert [result(executor, proxied, number) for number in range(3)] == [[0], [1], [2]]
     assert (tmp_path / "count").read_text().count("next") >= 3
+
+
+CLOSING = """
+import fs from "node:fs";
+import os from "node:os";
+
+const file = `${os.tmpdir()}/file`;
+export const handler = async (isFirst) => {
+  if (!isFirst) return fs.readFileSync(file, "utf8");
+  fs.closeSync(15);
+  while (fs.openSync(file, "w") < 15);
+  return "an answer";
+};
+"""
+
+
+def test_an_answer_never_goes_into_a_file_that_has_the_number_of_the_closed_connection(executor, tmp_path):
+    (tmp_path / "app.mjs").write_text(CLOSING)
+    closing = function("app.handler", code=tmp_path, name="closing", runtime="nodejs20.x", timeout=20)
+    outcome, error = run(executor, closing, True)
+    assert error["errorType"] == "Runtime.ExitError"
+    assert b"The function has closed the connection to the Runtime API" in outcome.log
+    assert result(executor, closing, False) == ""

@@ -48,7 +48,7 @@ response over the limit is not read. Bytes that are no frame, and a second NEXT,
 The listener answers beside the frames, for extensions, tools, and the reports of failed starts. From the first NEXT
 frame on, NEXT over HTTP is refused, so that no other client takes an event. If all processes close the descriptor, the
 runtime can go on over HTTP: the Python client does so in a fork of its process, and after the function has closed the
-descriptor. The Node.js client does not.
+descriptor. The Node.js client ends its process then.
 
 A function shares its process with the runtime, so a client can be hostile. The number of connections, the bytes that
 they hold in memory, and the length of heads and bodies are limited. A client that does not read its responses is not

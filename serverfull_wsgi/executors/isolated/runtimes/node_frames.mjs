@@ -16,7 +16,7 @@ export function openFrames() {
   delete process.env[VARIABLE];
   const fd = Number(descriptor);
   if (!descriptor || !hasInode(fd, inode)) return undefined; // or a wrapper script has closed the connection
-  if (address === process.env.AWS_LAMBDA_RUNTIME_API) return connection(fd);
+  if (address === process.env.AWS_LAMBDA_RUNTIME_API) return connection(fd, inode);
   fs.closeSync(fd); // a wrapper script has put a proxy between
   return undefined;
 }
@@ -29,11 +29,12 @@ function hasInode(fd, inode) {
   }
 }
 
-function connection(fd) {
+function connection(fd, inode) {
   let received = []; // pieces of a frame
   let size = 0; // of all pieces
   let wanted = PREFIX_SIZE; // as many bytes as the frame has, as far as that is known
   let resolveNext;
+  let isOver = false; // the API has closed the connection
 
   const receive = (count, buffer) => {
     received.push(Buffer.from(buffer.subarray(0, count))); // a copy: the buffer is used again
@@ -53,7 +54,10 @@ function connection(fd) {
   };
   const socket = new net.Socket({ fd, onread: { buffer: Buffer.allocUnsafe(RECEIVE_SIZE), callback: receive } });
   // After its last message the API ends this process. Until then nothing more happens here.
-  socket.on("error", () => {}).on("close", () => setInterval(() => {}, 2 ** 30));
+  socket.on("error", () => {}).on("close", () => {
+    isOver = true;
+    setInterval(() => {}, 2 ** 30);
+  });
   socket.unref();
 
   return {
@@ -63,8 +67,17 @@ function connection(fd) {
         socket.ref();
         write(fd, NEXT);
       }),
-    post: (kind, requestId, body) => write(fd, answer(kind, requestId, Buffer.from(body))),
+    post: (kind, requestId, body) => {
+      if (isOver) return;
+      if (!hasInode(fd, inode)) exitWithoutConnection(); // a file of the function may have the number
+      write(fd, answer(kind, requestId, Buffer.from(body)));
+    },
   };
+}
+
+function exitWithoutConnection() {
+  console.error("The function has closed the connection to the Runtime API, a descriptor that it did not open");
+  process.exit(1);
 }
 
 function event(frame) {
