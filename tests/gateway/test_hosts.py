@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.support import gateway_hosts
-from tests.support.gateway_site import FRONT, IMPATIENT, PATHS
+from tests.support.gateway_site import API_KEY, FRONT, IMPATIENT, PASSWORD, PATHS, RESTRICTED
 from tests.support.isolated import needs_client
 from tests.support.servers import ROOT, Server, free_port, serving
 from tests.support.waiting import wait_until
@@ -145,6 +145,29 @@ OF_A_SITE = {"Host": "http.execute-api.localhost"}
 
 def test_a_site_is_served_under_its_host(gateway_host):
     assert gateway_host.client().get("/pets/1", headers=OF_A_SITE).json["id"] == "1"
+
+
+# The status without a credential, with a wrong one, and the header of the credential
+REFUSALS = {
+    "key": (403, 403, "X-Api-Key"),
+    "token": (401, 403, "Authorization"),
+    "request": (401, 403, "Authorization"),
+    "jwt": (401, 401, "Authorization"),
+}
+
+
+@pytest.mark.parametrize("kind", RESTRICTED)
+def test_a_restricted_route_admits_callers_with_a_valid_credential_only(kind, gateway_host, front):
+    if kind == "jwt":
+        pytest.importorskip("jwt")
+    route = gateway_host.client(RESTRICTED[kind])
+    without, wrong, header = REFUSALS[kind]
+    credential = {"key": API_KEY, "jwt": front.get("/mint").text if kind == "jwt" else ""}.get(kind, PASSWORD)
+    assert route.get("").status_code == without
+    assert route.get("", headers={header: "wrong"}).status_code == wrong
+    response = route.get("", headers={header: credential})
+    assert response.status_code == 200, response.text
+    assert (API_KEY if kind == "key" else "ada") in response.text
 
 
 def test_the_lambda_api_is_not_served_under_the_host_of_a_site(gateway_host):

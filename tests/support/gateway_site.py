@@ -11,14 +11,17 @@ from serverfull_wsgi import Application, Function, StaticFetcher
 from serverfull_wsgi.auth.credentials import Credential
 from serverfull_wsgi.auth.sigv4.verifier import Verifier
 from serverfull_wsgi.front import Front
-from serverfull_wsgi.gateway.access import Access
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.json_web_tokens import Tokens
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sites import Endpoint, http_api, load_balancer, rest_api
 from serverfull_wsgi.gateway.sites import function_url as url_site
 from tests.support import isolated, mounts
+from tests.support.token_issuer import TokenIssuer
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
 REGION = "us-east-1"
@@ -44,6 +47,37 @@ SIGNED = {
     "H2": "/_aws/execute-api/http-signed/$default/pets",
     "URL": "/_aws/lambda-url/signed/a%20b",
 }
+RESTRICTED = {
+    "key": "/_aws/execute-api/rest-restricted/Prod/key",
+    "token": "/_aws/execute-api/rest-restricted/Prod/token",
+    "request": "/_aws/execute-api/http-restricted/$default/request",
+    "jwt": "/_aws/execute-api/http-restricted/$default/jwt",
+}
+API_KEY, PASSWORD, AUDIENCE = "key of the shop", "let me in", "shop"
+AUTHORIZATION = (("header", "Authorization"),)
+issuer = TokenIssuer()
+
+
+def restricted_sites():
+    """Return an API of each kind, whose routes have an API key, Lambda authorizers, and an issuer of tokens."""
+    prod, stage = Stage("Prod", "rest-restricted"), Stage("$default", "http-restricted")
+    token = LambdaAuthorizer("allow", True, "TOKEN", sources=AUTHORIZATION, ttl=300)
+    request = LambdaAuthorizer("admit", False, payload="2.0", is_simple=True, sources=AUTHORIZATION)
+    rest = {"GET /key": Access(needs_api_key=True), "GET /token": Access(authorizer=token)}
+    http = {
+        "GET /request": Access(authorizer=request),
+        "GET /jwt": Access(token=JwtAuthorizer(issuer.url, (AUDIENCE,))),
+    }
+    return [
+        rest_api(
+            ("rest-restricted",),
+            {key: Endpoint(Route(key, "identity", prod), rest_v1, access=rest[key]) for key in rest},
+        ),
+        http_api(
+            ("http-restricted",),
+            {key: Endpoint(Route(key, "identity", stage), http_v2, access=http[key]) for key in http},
+        ),
+    ]
 
 
 def sites():
@@ -62,6 +96,7 @@ def sites():
         rest_api(("rest-signed",), {"POST /pets": signed_rest}),
         http_api(("http-signed",), {"POST /pets": signed_http}),
         url_site(("signed",), Endpoint(Route("$default", "identity", stage), function_url, access=signed)),
+        *restricted_sites(),
     ]
 
 
@@ -71,7 +106,8 @@ def serve(functions, *, sites=sites, keys=KEYS, replay_guard=0, **options):
     verifiers = {name: Verifier(keys, REGION, name, replay_guard=replay_guard) for name in services}
 
     def server(dispatcher):
-        return SiteServer(Gateway(dispatcher), locations=Locations(sites()), verifiers=verifiers)
+        authorizers = Authorizers(dispatcher, (API_KEY,), tokens=Tokens())
+        return SiteServer(Gateway(dispatcher, authorizers), locations=Locations(sites()), verifiers=verifiers)
 
     return Application(StaticFetcher(functions), sites=server, **options)
 
@@ -140,7 +176,20 @@ def fail(event, context):
     raise ValueError("boom")
 
 
+def allow(event, context):
+    effect = "Allow" if event["authorizationToken"] == PASSWORD else "Deny"
+    statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": event["methodArn"]}
+    return {"principalId": "ada", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+
+
+def admit(event, context):
+    return {"isAuthorized": event["identitySource"] == [PASSWORD], "context": {"principal": "ada"}}
+
+
 FUNCTIONS = {
+    "allow": allow,
+    "admit": admit,
+    "mint": lambda event, context: {"statusCode": 200, "body": issuer.token(AUDIENCE)},
     "web": web,
     "identity": lambda event, context: {"statusCode": 200, "body": repr(event["requestContext"])},
     "echo": echo,
@@ -171,6 +220,7 @@ ROUTES = [
     Route("GET /wrong", "wrong"),
     Route("GET /missing", "nobody"),
     Route("GET /version", "echo:7"),
+    Route("GET /mint", "mint"),
 ]
 
 application = serve(FUNCTIONS)
