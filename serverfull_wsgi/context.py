@@ -39,7 +39,7 @@ class LambdaContext:
         self.function_version = function_version
         self.invoked_function_arn = invoked_function_arn
         self.tenant_id: str | None = None
-        self._w3c_fields = _w3c_fields(client_context) if client_context else {}
+        self._w3c_fields = _w3c_fields(client_context) if client_context else ()
         self.client_context = None if client_context is None else ClientContext(client_context)
         self.identity = CognitoIdentity()
         self._deadline = deadline
@@ -76,7 +76,8 @@ class LambdaContext:
 def context_like(context: LambdaContext, invocation: Invocation, deadline: float) -> LambdaContext:
     """Return the context of ``invocation``, which runs the same function as the invocation of ``context``.
 
-    A function's contexts have most attributes in common. To copy these takes 0.5 to 1 µs less than to set each.
+    A function's contexts have most attributes in common. To copy these takes 0.5 to 1 µs less than to set each. The
+    values that they share are immutable.
     """
     copy = object.__new__(LambdaContext)
     attributes = copy.__dict__ = context.__dict__.copy()
@@ -130,8 +131,8 @@ class ClientContext(_Record):
         self.client = None if client is None else Client(client)
 
 
-def _w3c_fields(client_context: dict[str, Any]) -> dict[str, str]:
+def _w3c_fields(client_context: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     given = client_context.get("w3c")
     if not isinstance(given, dict):
-        return {}
-    return {name: given[name] for name in W3C_FIELDS if isinstance(given.get(name), str)}
+        return ()
+    return tuple((name, given[name]) for name in W3C_FIELDS if isinstance(given.get(name), str))

@@ -124,6 +124,8 @@ class Function:
             self._refuse("provisioned", self.provisioned, f"at most the reserved concurrency, {self.reserved}")
         if self.provisioned and self.snap_start:  # AWS refuses it too
             self._refuse("provisioned", self.provisioned, "None for a function with snap_start; choose one of the two")
+        object.__setattr__(self, "memory_size", int(self.memory_size))  # 256.0 is shown as 256
+        object.__setattr__(self, "ephemeral_storage", int(self.ephemeral_storage))
         self._check_environment()
         for error in self.errors:
             if not isinstance(error, BaseException) and not (

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi import Function, Invocation
+from serverfull_wsgi import Function, InProcessExecutor, Invocation
 from tests.support.isolated import run
 from tests.support.names import function_name
 
@@ -54,3 +54,14 @@ def test_each_of_many_concurrent_calls_gets_its_own_response_and_log(executor):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(call, range(40)))
     assert answers == [(number, ["START RequestId"]) for number in range(40)]
+
+
+def test_contexts_of_a_function_share_no_value_that_a_handler_can_change():
+    contexts = []
+    keeping = Function(lambda event, context: contexts.append(context), "keeping", memory_size=256.0)
+    for _ in range(2):
+        run(InProcessExecutor(), keeping)
+    first, second = map(vars, contexts)
+    shared = {type(value) for name, value in first.items() if value is second[name]}
+    assert shared <= {str, tuple, type(None)}
+    assert first["memory_limit_in_mb"] == "256"
