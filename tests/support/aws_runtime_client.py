@@ -124,15 +124,15 @@ class FramesApi(RuntimeApi):
         with self._end, self._end.makefile("rb") as file, contextlib.suppress(OSError):  # the process has ended
             while prefix := file.read(frames.PREFIX.size):
                 kind, head_size, body_size = frames.PREFIX.unpack(prefix)
-                head, body = json.loads(file.read(head_size) or b"{}"), file.read(body_size)
+                head, body = file.read(head_size).decode(), file.read(body_size)
                 if kind != b"N":
-                    self.answers.put(Answer(self.KINDS[kind], body, head["content_type"]))
+                    self.answers.put(Answer(self.KINDS[kind], body, head.partition("\n")[2]))
                     continue
                 event = self._waiting.get()
                 if event.status_code != 200:
                     return
                 headers = {name: value.encode("latin-1").decode() for name, value in event.headers.items()}
-                self._end.sendall(frames.encode(frames.EVENT, headers, event.get_data()))
+                self._end.sendall(frames.encode(frames.EVENT, json.dumps(headers), event.get_data()))
 
 
 class Child:
