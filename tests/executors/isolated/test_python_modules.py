@@ -51,7 +51,9 @@ RUNTIMES = ["python3.11", "python3.13"]  # AWS's client polls in a thread from 3
 
 @pytest.fixture(scope="module")
 def executor():
-    with executing() as executor:
+    """Return an executor that finds no other interpreter, so that each runtime runs under this one."""
+    with pytest.MonkeyPatch.context() as patch, executing() as executor:
+        patch.setenv("PATH", "/nothing")
         yield executor
 
 
