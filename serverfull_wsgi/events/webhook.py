@@ -46,7 +46,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> i
 
 
 def _basic_authentication(url: SplitResult) -> dict[str, str]:
-    """Return the header for the user info of a URL, whose special characters are percent-encoded (RFC 7617)."""
+    """Return the header for the user info of a URL, with special characters percent-encoded (RFC 7617)."""
     if url.username is None:
         return {}
     user_info = unquote_to_bytes(url.username) + b":" + unquote_to_bytes(url.password or "")

@@ -324,7 +324,7 @@ def test_a_pattern_takes_steps_that_grow_with_the_text_only():
 
 
 class Hanging:
-    """An executor whose functions run in processes of their own, until they are released."""
+    """An executor of functions that run in processes of their own until they are released."""
 
     def __init__(self):
         self.released = threading.Event()

@@ -41,7 +41,7 @@ RESULTS = st.one_of(
 
 
 def outcomes(result):
-    """The outcomes of a handler whose caller takes the result as a value, and as JSON text."""
+    """The outcomes of a handler: once as a value, once as JSON text."""
     executor, function = InProcessExecutor(), Function(lambda event, context: result, "web")
     by_value = executor.execute(function, Invocation(NAME, None, "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b", event={}))
     by_text = executor.execute(function, Invocation(NAME, b"{}", "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"))

@@ -1,4 +1,4 @@
-"""Paths whose other spellings have a stricter route: such a request never gets around the conditions of that route."""
+"""Paths with other spellings that have a stricter route: a request never gets around the conditions of that route."""
 
 from urllib.parse import unquote
 

@@ -61,7 +61,7 @@ class Host:
         self.has_raw_path = name not in NO_RAW_PATH
 
     def client(self, path=""):
-        """Return a client whose requests go below a path of the sites."""
+        """Return a client that sends requests below a path of the sites."""
         return Client(below(self.prefix + path, self._application), use_cookies=False)
 
     @property
@@ -74,7 +74,7 @@ class Host:
 
     @property
     def whole(self):
-        """Return a client whose requests have whole paths, with the prefix."""
+        """Return a client that sends requests with whole paths, with the prefix."""
         return Client(self._application, use_cookies=False)
 
 

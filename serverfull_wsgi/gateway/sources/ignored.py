@@ -1,4 +1,4 @@
-"""Properties of APIs that have no effect here and restrict nobody: limits of a stage, logs, caches, traces."""
+"""Properties of APIs that have no effect here and restrict no caller: limits of a stage, logs, caches, traces."""
 
 from __future__ import annotations
 

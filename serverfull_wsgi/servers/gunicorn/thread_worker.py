@@ -126,7 +126,7 @@ class ThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has 
             self.on_client_socket_readable(connection, connection.sock)  # the next request came with this one
 
     def murder_pending(self) -> None:
-        """Disconnect clients whose time is over. gunicorn calls this after each event, and each second."""
+        """Disconnect clients that were too slow. gunicorn calls this after each event, and each second."""
         super().murder_pending()
         now = time.monotonic()
         if not self._buffers or now < self._next_look:

@@ -110,7 +110,7 @@ def test_a_timeout_ends_the_process_and_the_processes_that_it_started(executor):
 
 
 def commands(text):
-    """Return the lines of processes whose command has this text."""
+    """Return the lines of processes with this text in their command."""
     lines = subprocess.run(["ps", "-Ao", "pid,args"], capture_output=True, text=True).stdout.splitlines()
     return [line for line in lines if text in line]
 

@@ -43,7 +43,7 @@ class FrameClient(types.ModuleType):
         super().__init__("runtime_client")
         self._client, self._load_http = client, load_http
         self._socket = _socket.socket(fileno=os.dup(fd))  # the lowest number, as of the C module; closed by an exec
-        self._socket.settimeout(None)  # whatever the default is
+        self._socket.settimeout(None)  # a function can set another default
         self._inode = os.fstat(fd).st_ino
         os.close(fd)
         os.register_at_fork(after_in_child=self._close)

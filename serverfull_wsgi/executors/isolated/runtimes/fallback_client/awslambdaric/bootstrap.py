@@ -311,7 +311,7 @@ class LambdaLoggerHandler(logging.Handler):
 
 
 class LambdaLoggerHandlerWithFrameType(LambdaLoggerHandler):
-    """A handler whose frames state the level of their record."""
+    """A handler that states the level of a record in its frame."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = self.format(record)  # `JsonFormatter` sets the type

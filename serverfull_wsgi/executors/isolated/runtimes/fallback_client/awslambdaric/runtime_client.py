@@ -43,7 +43,7 @@ class _Connection:
 
     def _open(self) -> _socket.socket:
         self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-        self._socket.setblocking(True)  # whatever the function has set by `socket.setdefaulttimeout`
+        self._socket.setblocking(True)  # a function can set another default by `socket.setdefaulttimeout`
         self._socket.connect((self._host, self._port))
         self._socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         return self._socket
