@@ -40,8 +40,9 @@ from serverfull_wsgi.telemetry.scope import InvocationScope, current_scope
 
 _routed: dict[str, RoutedStream | None] = {"stdout": None, "stderr": None}
 _running: set[InvocationScope] = set()
-# CPython's print() holds no reference to sys.stdout while it writes, and crashes if another thread frees the stream.
-# 16 streams are 8 replacements, more than threads make during one write.
+# CPython's print() holds no reference to sys.stdout while it writes, and crashes if another thread frees the stream. So
+# redirections are reused and never freed, and the last 16 streams of handlers are kept: they are 8 replacements.
+_redirections: list[Redirection] = []
 _replaced: deque[Any] = deque(maxlen=16)
 _is_bounded = False
 _lock = threading.RLock()  # reentrant: a signal handler may log while its own thread holds the lock
@@ -201,24 +202,33 @@ def _route_some(stream: Any, routed: RoutedStream, running: set[InvocationScope]
     """Return ``stream`` for the running invocations only, or ``routed`` if none of them runs any more."""
     if type(stream) is Redirection:
         return routed if stream.is_over(running) else stream
-    return Redirection(_null_stream if stream is None else stream, routed, tuple(running)) if running else routed
+    if not running:
+        return routed
+    redirection = next((one for one in _redirections if one.is_over(_running)), None)
+    if redirection is None:
+        _redirections.append(redirection := Redirection())
+    redirection.begin(_null_stream if stream is None else stream, routed, running)
+    return redirection
 
 
 class Redirection:
-    """A stream that replaces ``routed`` for some invocations, until the last of them ends."""
+    """A stream that replaces a `RoutedStream` for some invocations, until the last of them ends."""
 
-    def __init__(self, stream: Any, routed: RoutedStream, scopes: tuple[InvocationScope, ...]) -> None:
-        self.stream, self._routed = stream, routed
-        self._scopes = weakref.WeakSet(scopes)
+    _streams: tuple[Any, RoutedStream | None, weakref.WeakSet[InvocationScope]] = (None, None, weakref.WeakSet())
+
+    def begin(self, stream: Any, routed: RoutedStream, scopes: set[InvocationScope]) -> None:
+        """Put ``stream`` in the place of ``routed`` for the invocations."""
+        self._streams = stream, routed, weakref.WeakSet(scopes)
 
     def is_over(self, running: set[InvocationScope]) -> bool:
         """Return True if none of the invocations runs any more."""
-        return not any(scope in running for scope in tuple(self._scopes))
+        return not any(scope in running for scope in tuple(self._streams[2]))
 
     def __getattr__(self, name: str) -> Any:
+        stream, routed, scopes = self._streams
         scope = current_scope.get()
-        applies = scope in self._scopes if scope else not self.is_over(_running)
-        return getattr(self.stream if applies else self._routed, name)
+        applies = scope in scopes if scope else any(scope in _running for scope in tuple(scopes))
+        return getattr(stream if applies else routed, name)
 
 
 class RoutedStream(io.TextIOBase):
