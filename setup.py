@@ -14,7 +14,7 @@ EXTRAS = {
     "aws": ["boto3>=1.34"],
     "celery": ["celery[redis]>=5.7"],
     "docs": ["celery[redis]>=5.7", "furo", "myst-parser>=4", "PyYAML>=6", "sphinx>=8"],
-    "jwt": ["PyJWT[crypto]>=2.8"],
+    "jwt": ["PyJWT[crypto]>=2.8,!=2.10.0"],
     "mock": ["polyfactory>=3"],
     "gevent": ["gevent>=24.11", "packaging"],  # gunicorn's own extra has the same two
     "granian": [GRANIAN],
@@ -38,7 +38,7 @@ EXTRAS = {
         "playwright",
         "polyfactory>=3",
         "pydantic>=2",
-        "PyJWT[crypto]>=2.8",
+        "PyJWT[crypto]>=2.8,!=2.10.0",
         "pytest>=8",
         "pytest-httpserver>=1.1",
         "pytest-xdist>=3.6",

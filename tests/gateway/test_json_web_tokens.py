@@ -3,7 +3,10 @@
 import base64
 import hmac
 import json
+import ssl
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
 import pytest
@@ -11,12 +14,17 @@ import pytest
 pytest.importorskip("jwt")
 
 import jwt
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
+from pytest_httpserver import HTTPServer
 from werkzeug import Response
 from werkzeug.test import Client
 
 from serverfull_wsgi import Application, StaticFetcher
+from serverfull_wsgi.gateway import json_web_tokens
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer
 from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.formats import Route, http_v2
@@ -126,6 +134,18 @@ def test_a_refused_token(claims, issuer):
     response = Api(issuer).get(issuer.token(**claims))
     assert (response.status_code, response.json) == (401, {"message": "Unauthorized"})
     assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+NOT_CLAIMS = {"x": "[" * 900 + "]" * 900, "exp": "[1]", "nbf": "{}", "iat": "-1e999", "iss": "[1]"}
+
+
+@pytest.mark.parametrize("name", NOT_CLAIMS)
+def test_signed_claims_of_a_wrong_type_are_refused(name, issuer, caplog):
+    claims = {"iss": f'"{issuer.url}"', "aud": '"shop"', "exp": str(LATER), name: NOT_CLAIMS[name]}
+    text = ", ".join(f'"{claim}": {value}' for claim, value in claims.items())
+    token = jwt.PyJWS().encode(f"{{{text}}}".encode(), KEY, "RS256", {"kid": "one"})
+    assert Api(issuer).get(token).status_code == 401
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "ä", "Bearer"])
@@ -240,4 +260,70 @@ def test_a_redirection_from_the_loopback_to_plain_http_elsewhere_is_refused(issu
     httpserver.expect_request("/to").respond_with_data("", 302, {"Location": f"{elsewhere}/keys"})
     httpserver.expect_request("/keys").respond_with_handler(issuer.answer)
     assert Api(issuer).get(issuer.token()).status_code == 401
-    assert issuer.reads == 1
+    assert issuer.reads == 0  # no request goes there
+
+
+def test_a_caller_with_a_known_key_does_not_wait_for_a_slow_issuer(issuer, httpserver):
+    api = Api(issuer)
+    assert api.get(issuer.token()).status_code == 200
+    called, is_over = threading.Event(), threading.Event()
+
+    def answer(request):
+        called.set()
+        is_over.wait(30)
+        return issuer.answer(request)
+
+    httpserver.clear()
+    httpserver.expect_request("/.well-known/openid-configuration").respond_with_handler(answer)
+    api.now = LIFETIME
+    with ThreadPoolExecutor(1) as pool:
+        stranger = pool.submit(api.get, issuer.token(OTHER, "invented"))
+        assert called.wait(30)
+        assert api.get(issuer.token()).status_code == 200
+        assert not stranger.done()
+        is_over.set()
+        assert stranger.result().status_code == 401
+
+
+def test_an_issuer_whose_answer_has_no_end_is_left(issuer, httpserver, monkeypatch):
+    monkeypatch.setattr(json_web_tokens, "TIMEOUT", 0.3)
+    pieces, never = [], threading.Event()
+
+    def endless():
+        while len(pieces) < 1000:
+            pieces.append(b" ")
+            never.wait(0.02)
+            yield b" "
+
+    httpserver.clear()
+    httpserver.expect_request("/.well-known/openid-configuration").respond_with_handler(lambda _: Response(endless()))
+    assert Api(issuer).get(issuer.token()).status_code == 401
+    assert len(pieces) < 1000
+
+
+def test_an_issuer_with_tls_keeps_its_keys_behind_tls(issuer, tmp_path, monkeypatch):
+    certificate = localhost_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with HTTPServer("localhost", ssl_context=context) as secure:
+        plain_keys, issuer.url = f"{issuer.url}/keys", secure.url_for("").rstrip("/")
+        document = secure.expect_request("/.well-known/openid-configuration")
+        document.respond_with_json({"jwks_uri": plain_keys})
+        secure.expect_request("/keys").respond_with_handler(issuer.answer)
+        assert Api(issuer).get(issuer.token()).status_code == 401
+        assert issuer.reads == 0
+        document.respond_with_json({"jwks_uri": f"{issuer.url}/keys"})
+        assert Api(issuer).get(issuer.token()).status_code == 200
+
+
+def localhost_certificate(folder):
+    """Return a file with a key and its certificate for ``localhost``."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    builder = x509.CertificateBuilder(name, name, KEY.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(datetime(2020, 1, 1)).not_valid_after(datetime(2100, 1, 1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    file = folder / "certificate.pem"
+    key = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(key + builder.sign(KEY, SHA256()).public_bytes(Encoding.PEM))
+    return file
