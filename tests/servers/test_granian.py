@@ -105,6 +105,12 @@ def test_serve_has_granian_as_its_server_and_lists_the_functions(tmp_path):
         assert f"POST http://127.0.0.1:{it.port}/2015-03-31/functions/hello/invocations" in it.output()
 
 
+def test_a_worker_leaves_nothing_open_that_the_end_of_the_interpreter_would_report(folder):
+    with gunicorn(folder / "ended", *WORKER, application="site_:application", cwd=folder) as server:
+        server.stop()
+        assert "event loop" not in server.output()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -146,6 +146,7 @@ class _Server:
         )
         serve = server.serve_mtr_uds if is_unix else server.serve_mtr
         loop = asyncio.new_event_loop()  # granian's scheduler needs one, also for WSGI, where it never runs
+        loop.close()  # its descriptors: at the interpreter's end they may be closed in an order that prints an error
         call = _caller(worker.wsgi, _environ(cfg, listener))
         serve(_new_cbscheduler(loop, call, impl_asyncio=True), loop, self._signal)
 
