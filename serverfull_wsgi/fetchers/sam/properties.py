@@ -56,6 +56,10 @@ class Properties:
         """Return a property as the template has it, with intrinsic functions; None if it is absent."""
         return self._properties.get(name)
 
+    def names(self, path: str) -> list[str]:
+        """Return the names of the members of a property; those of all properties for an empty path."""
+        return [str(name) for name in (self.mapping(path) if path else self._properties)]
+
     def value(self, path: str) -> Any:
         """Return a property without intrinsic functions, or None if it is absent.
 

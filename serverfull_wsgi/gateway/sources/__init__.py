@@ -8,6 +8,7 @@
 
                      documents, openapi      the document of an API, in the template or in a file
                      api_access, sam_access, restrictions, validators      the conditions for callers
+                     known_properties      all other properties are conditions that are not supported
                      domains, responses, mocks, preflights, ignored        the other properties of an API
 
 A source reads each value once, at the start. A route whose conditions for callers are unknown or not supported has an

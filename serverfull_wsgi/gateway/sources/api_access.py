@@ -6,6 +6,7 @@ from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.documents import Document
+from serverfull_wsgi.gateway.sources.known_properties import unknown_property
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.restrictions import restriction_of
 from serverfull_wsgi.gateway.values import has_transform, texts
@@ -22,7 +23,7 @@ def condition_of_api(resources: Resources, id: str, properties: Properties, stag
         return "Properties that cannot be resolved"
     if document.problem:
         return document.problem
-    if restriction := restriction_of(resources, id, properties, stage):
+    if restriction := restriction_of(resources, id, resources.type(id), properties, stage):
         return restriction
     return openapi.unsupported_member(document.members)
 
@@ -33,9 +34,13 @@ def access_of(resources: Resources, id: str, route: Properties, *, is_rest: bool
     declared = resources.declared(id)
     if has_transform(declared):
         return Access("a macro that may add conditions")
+    if unknown := unknown_property(resources.type(id), route):
+        return Access(f"the property {unknown}")
     needs_api_key = declared.get("ApiKeyRequired", False) not in (False, "false")
     if route.has_problem("AuthorizationType") or (needs_api_key and not is_rest):
         return Access("AuthorizationType" if not needs_api_key else "ApiKeyRequired of an HTTP API")
+    if route.value("AuthorizationScopes") and kind != "JWT":
+        return Access("AuthorizationScopes without a JWT authorizer")
     if "AuthorizerId" in declared and not route.text("AuthorizationType"):
         return Access("AuthorizerId without AuthorizationType")
     if kind == "NONE":
@@ -55,6 +60,8 @@ def _token(resources: Resources, id: str, scopes: tuple[str, ...]) -> JwtAuthori
     found = dict(resources.of_type("AWS::ApiGatewayV2::Authorizer")).get(id)
     if found is None or found.text("AuthorizerType") != "JWT":
         return None
+    if unknown_property("AWS::ApiGatewayV2::Authorizer", found):
+        return None
     issuer, audience = found.text("JwtConfiguration.Issuer"), texts(found.value("JwtConfiguration.Audience"))
     sources = texts(found.value("IdentitySource"))
     if found.problems or len(sources) != 1:
@@ -66,7 +73,7 @@ def _authorizer(resources: Resources, id: str, is_rest: bool) -> LambdaAuthorize
     """Return the Lambda authorizer of a logical id, or None."""
     type = "AWS::ApiGateway::Authorizer" if is_rest else "AWS::ApiGatewayV2::Authorizer"
     found = dict(resources.of_type(type)).get(id)
-    if found is None:
+    if found is None or unknown_property(type, found):
         return None
     members = {
         "type": found.text("Type") if is_rest else found.text("AuthorizerType"),

@@ -22,6 +22,7 @@ from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, function_url
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources.http_apis import http_apis
+from serverfull_wsgi.gateway.sources.known_properties import unknown_property
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.rest_apis import rest_apis
 from serverfull_wsgi.gateway.sources.restrictions import web_acl_of
@@ -54,6 +55,8 @@ def _function_urls(resources: Resources) -> Iterator[Site]:
         access = access._replace(needs_signature=auth == "AWS_IAM")
         if has_transform(resources.declared(id)):
             access = Access("a macro that may add conditions")
+        if unknown := unknown_property("AWS::Lambda::Url", properties):
+            access = Access(f"the property {unknown}")
         if access.unsupported:
             resources.warn_refused(id, access.unsupported)
         function = f"{name}:{qualifier}" if qualifier and ":" not in name else name

@@ -14,6 +14,7 @@ from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_a
 from serverfull_wsgi.gateway.sources.api_documents import add_document
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
+from serverfull_wsgi.gateway.sources.known_properties import unknown_property
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import mapping, whole_number
 
@@ -68,8 +69,8 @@ def _add_route(
     access = Access(api.condition) if api.condition else access_of(resources, id, route, is_rest=False)
     if not function or (integration and integration.text("IntegrationType") != "AWS_PROXY"):
         access = _NO_FUNCTION
-    if integration and "RequestParameters" in resources.declared(target):
-        access = Access("RequestParameters of the integration")  # the function may trust the headers that they set
+    if integration and (unknown := unknown_property("AWS::ApiGatewayV2::Integration", integration)):
+        access = Access(f"the property {unknown} of the integration")
     if access.unsupported:
         resources.warn_refused(id, access.unsupported)
     timeout = milliseconds / 1000 if milliseconds else format.TIMEOUT

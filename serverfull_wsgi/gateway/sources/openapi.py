@@ -15,16 +15,21 @@ from serverfull_wsgi.gateway.access import OPEN, Access, JwtAuthorizer, LambdaAu
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import FixedAnswer
 from serverfull_wsgi.gateway.sources import validators
+from serverfull_wsgi.gateway.sources.known_properties import unknown_member, unsupported_extension
 from serverfull_wsgi.gateway.sources.mocks import NotStatic, access_of_mock, mock_answer
-from serverfull_wsgi.gateway.values import function_in, is_pattern, is_true, mapping, texts, whole_number
+from serverfull_wsgi.gateway.values import (
+    function_in,
+    has_transform,
+    is_pattern,
+    is_true,
+    mapping,
+    texts,
+    whole_number,
+)
 
 ANY_METHOD = "x-amazon-apigateway-any-method"
 _INTEGRATION = "x-amazon-apigateway-integration"
 _AUTHORIZER = "x-amazon-apigateway-authorizer"
-_UNSUPPORTED = (  # members of a document, a path or an operation that are or may be conditions for callers
-    "x-amazon-apigateway-policy",
-    "Fn::Transform",
-)
 _AUTH = "x-amazon-apigateway-auth"
 
 
@@ -84,7 +89,9 @@ def common_access(document: Mapping[str, Any], *, is_rest: bool) -> Access:
 
 def unsupported_member(*mappings: Mapping[str, Any]) -> str:
     """Return a member that is or may be an unsupported condition for callers; an empty text without one."""
-    return next((name for each in mappings for name in _UNSUPPORTED if name in each), "")
+    if any(map(has_transform, mappings)):
+        return "Fn::Transform"
+    return next(filter(None, map(unsupported_extension, mappings)), "")
 
 
 def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool) -> OpenApiRoute:
@@ -104,6 +111,8 @@ def _route(document: Mapping[str, Any], key: str, operation: Any, is_rest: bool)
         return OpenApiRoute(key, function, access=Access(unsupported))
     if "requestParameters" in integration and not is_rest:  # the function may trust the headers that they set
         return OpenApiRoute(key, function, access=Access("requestParameters of the integration"))
+    if unknown := unknown_member(integration):
+        return OpenApiRoute(key, function, access=Access(f"{unknown} of the integration"))
     route = OpenApiRoute(
         key,
         function,

@@ -30,6 +30,7 @@ from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import openapi
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
+from serverfull_wsgi.gateway.sources.known_properties import unknown_property
 from serverfull_wsgi.gateway.sources.mocks import access_of_mock
 from serverfull_wsgi.gateway.sources.preflights import preflights
 from serverfull_wsgi.gateway.sources.resources import Resources
@@ -118,7 +119,7 @@ class SamSites:
             binary_media_types=[each.replace("~1", "/") for each in texts(binary)],
         )
         document = read_document(self._resources, id, properties, "DefinitionBody", "DefinitionUri")
-        restriction = restriction_of(self._resources, id, properties, stage.name)
+        restriction = restriction_of(self._resources, id, type, properties, stage.name)
         return _Api(id, type == REST, stage, document, restriction, properties=properties)
 
     def _add_document(self, api: _Api) -> None:
@@ -164,6 +165,8 @@ class SamSites:
         access = access_of(api.properties, properties, path, is_rest=type == REST, method=key.partition(" ")[0])
         if api.is_rest:
             access = access.both(of_event(properties, path))
+        if unknown := unknown_property("Api" if api.is_rest else "HttpApi", properties, path):
+            access = access.both(Access(f"the property {unknown}"))
         access = access.both(Access(api.condition))
         of_document = api.endpoints.get(key)
         access = access.both(api.of_document if of_document is None else of_document.access)
@@ -199,6 +202,8 @@ class SamSites:
     def _url(self, properties: Properties, id: str, name: str, function: str) -> Site:
         auth = properties.text("FunctionUrlConfig.AuthType")
         access = Access("" if auth in ("NONE", IAM) else f"AuthType {auth or 'without a value'}")
+        if unknown := unknown_property("FunctionUrlConfig", properties, "FunctionUrlConfig"):
+            access = Access(f"the property {unknown}")
         if access.unsupported:
             self._resources.warn_refused(id, access.unsupported, "FunctionUrlConfig")
         stage = Stage("$default", name.lower(), self._resources.account_id)

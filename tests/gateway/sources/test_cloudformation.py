@@ -138,6 +138,8 @@ REFUSED = [
     {"Route": route(AuthorizationType=ref("Nothing"))},
     {"Route": route(ApiKeyRequired=True)},
     {"Route": route(AuthorizerId=ref("Auth"))},
+    {"Route": route(AuthorizationScopes=["read"])},
+    {"Route": route(AuthorisationType="AWS_IAM")},
     {"Api": resource("ApiGatewayV2::Api", ProtocolType="HTTP", BodyS3Location={"Bucket": "b", "Key": "k"})},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="HTTP_PROXY")},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="AWS_PROXY")},
@@ -276,14 +278,23 @@ MAPPED = resource(
 )
 
 
-def test_parameters_of_an_integration_of_an_http_api_refuse(sites_of):
-    assert sites_of(**http_api(Integration=MAPPED)).sites[0].endpoints["GET /pets"].access.unsupported
+REMOVED = {"200": {"ResponseParameters": [{"Destination": "remove:header.x-secret", "Source": "''"}]}}
+
+
+@pytest.mark.parametrize(
+    "integration",
+    [MAPPED, {**INTEGRATION, "Properties": {**INTEGRATION["Properties"], "ResponseParameters": REMOVED}}],
+)
+def test_parameters_of_an_integration_of_an_http_api_refuse(integration, sites_of):
+    assert sites_of(**http_api(Integration=integration)).sites[0].endpoints["GET /pets"].access.unsupported
 
 
 REFUSED_METHODS = [
     {"Method": method(Integration={"Type": "MOCK"})},
     {"Method": method(AuthorizationType="COGNITO_USER_POOLS", AuthorizerId=ref("Auth"))},
     {"Method": method(RequestValidatorId=ref("V"))},
+    {"Method": method(AuthorizationScopes=["read"])},
+    {"Method": method(AuthorisationType="AWS_IAM")},
     {"Method": method(AuthorizationType=None, AuthorizerId=ref("Auth"))},
     {"Method": method(Integration={"Type": "HTTP_PROXY", "Uri": "http://127.0.0.1/"})},
     {"Method": method(Integration={"Type": "AWS_PROXY", "Uri": ref("Nothing")})},

@@ -123,11 +123,18 @@ def test_a_validator_checks_the_required_parameters(name, required):
         assert route.access == Access(required=required)
 
 
-def test_parameters_of_an_integration_of_an_http_api_refuse():
-    parameters = {"requestParameters": {"overwrite:header.x-user": "$context.authorizer.user"}}
+@pytest.mark.parametrize(
+    ("parameters", "is_open_at_rest"),
+    [
+        ({"requestParameters": {"overwrite:header.x-user": "$context.authorizer.user"}}, True),
+        ({"responseParameters": {"200": {"remove:header.x-secret": "''"}}}, False),
+        ({"integrationSubtype": "SQS-SendMessage"}, False),
+    ],
+)
+def test_parameters_of_an_integration_of_an_http_api_refuse(parameters, is_open_at_rest):
     operation = {"x-amazon-apigateway-integration": {**PROXY, **parameters}}
     assert read(operation, is_rest=False).access.unsupported
-    assert read(operation, is_rest=True).access == Access()
+    assert (read(operation, is_rest=True).access == Access()) is is_open_at_rest
 
 
 REFUSED = [  # operation, document

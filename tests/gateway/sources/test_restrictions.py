@@ -88,6 +88,27 @@ RESTRICTED = [  # parts of the template, the APIs that refuse
     ({"resources": association("!Ref Shopping")}, set()),
     ({"shop": "Auth: {ResourcePolicy: {IpRangeWhitelist: [x]}}"}, {"Shop"}),
     ({"rest": "Policy: {}"}, {"Rest"}),
+    ({"shop": "Policy: {Statement: []}"}, {"Shop"}),
+    ({"shop": "ApiKeySourceType: AUTHORIZER"}, {"Shop"}),
+    ({"rest": "ApiKeySourceType: !Ref Unknown"}, {"Rest"}),
+    ({"shop": "ApiKeySourceType: HEADER"}, set()),
+    ({"rest": "Parameters: {endpointConfigurationTypes: PRIVATE}"}, {"Rest"}),
+    ({"rest": "Parameters: {basepath: prepend}"}, {"Rest"}),
+    ({"rest": "Parameters: {endpointConfigurationTypes: REGIONAL}"}, set()),
+    ({"rest": "CloneFrom: x"}, {"Rest"}),
+    ({"shop": "Auth: {DefaultAuthoriser: Mine}"}, {"Shop"}),
+    ({"globals": "Globals: {HttpApi: {Auht: {DefaultAuthorizer: Mine}}}"}, {"Web"}),
+    ({"shop": "Domain: {DomainName: a.example, AccessAssociation: {VpcEndpointId: x}}"}, {"Shop"}),
+    ({"rest": "Body: {x-amazon-apigateway-api-key-source: AUTHORIZER}"}, {"Rest"}),
+    ({"rest": "Body: {x-amazon-apigateway-endpoint-configuration: {vpcEndpointIds: [x]}}"}, {"Rest"}),
+    ({"rest": "Body: {x-amazon-apigateway-new: x}"}, {"Rest"}),
+    (
+        {
+            "rest": "Body: {x-amazon-apigateway-api-key-source: HEADER, x-amazon-apigateway-binary-media-types: [a/b], "
+            "x-amazon-apigateway-endpoint-configuration: {disableExecuteApiEndpoint: false}, x-other: 1}"
+        },
+        set(),
+    ),
     ({"shop": "Domain: {DomainName: a.example, MutualTlsAuthentication: {}}"}, {"Shop"}),
     (
         {

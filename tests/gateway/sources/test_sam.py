@@ -142,6 +142,9 @@ def unsupported(found):
 RESTRICTED = [  # the function's property, the resources, Globals
     ("FunctionUrlConfig: {Cors: {}}", "", ""),
     ("FunctionUrlConfig: {AuthType: !Ref Unknown}", "", ""),
+    ("FunctionUrlConfig: {AuthType: NONE, AuthTyp: AWS_IAM}", "", ""),
+    ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authoriser: Mine}}}}", "", ""),
+    ("Events: {A: {Type: HttpApi, Properties: {Path: /a, Method: GET, Authorizer: Mine}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: Mine}}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: {Authorizer: !Ref Unknown}}}}", "", ""),
     ("Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, Auth: !Ref Unknown}}}", "", ""),
