@@ -18,7 +18,7 @@ from serverfull_wsgi.gateway.requests import Networks, request_of
 from serverfull_wsgi.gateway.sites import Site
 from serverfull_wsgi.server_exits import raised_by_server
 from serverfull_wsgi.telemetry.scope import LOGGER
-from serverfull_wsgi.wsgi.requests import discard_body, raw_path, read_body
+from serverfull_wsgi.wsgi.requests import discard_body, is_granian, raw_path, read_body
 from serverfull_wsgi.wsgi.responses import NO_BODY
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class SiteServer:
         incoming = _Incoming(environ, self._verifiers)
         answer = self._answer(location, request, new_context(request), incoming)
         incoming.discard()
-        return send(answer, start_response)
+        return send(answer, environ, start_response)
 
     def _answer(self, location: Location, request: HttpRequest, context: RequestContext, incoming: _Incoming) -> Answer:
         if location.site is None:
@@ -136,10 +136,13 @@ class _Incoming:
             discard_body(self._environ)
 
 
-def send(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
-    """Send an answer as a WSGI response. Header values that are not ASCII are sent as UTF-8."""
+def send(answer: Answer, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Send an answer as a WSGI response. Header values that are not ASCII are sent as UTF-8.
+
+    WSGI passes each byte of a header as one character. granian encodes the characters as UTF-8 itself.
+    """
     headers = answer.headers
-    if not all(value.isascii() for _, value in headers):  # WSGI passes each byte of a header as one character
+    if not all(value.isascii() for _, value in headers) and not is_granian(environ):
         headers = [(name, value.encode("utf-8", "replace").decode("latin-1")) for name, value in headers]
     start_response(_status_line(answer.status), headers)
     return [answer.body] if answer.body else NO_BODY

@@ -144,12 +144,17 @@ def require_whole_chunks(environ: WSGIEnvironment) -> None:
     granian passes on a body that broke off as if it were whole. A function would run with a part of its event. The body
     is read and dropped.
     """
-    if "HTTP_TRANSFER_ENCODING" in environ and environ.get("SERVER_SOFTWARE", "").lower() == "granian":
+    if "HTTP_TRANSFER_ENCODING" in environ and is_granian(environ):
         discard_body(environ)
         raise InvalidRequestContentException(
             "A body in chunks cannot be accepted here, since granian does not report if it breaks off. Send a "
             "Content-Length, or serve with gunicorn's own workers."
         )
+
+
+def is_granian(environ: WSGIEnvironment) -> bool:
+    """Return whether the server is granian, which differs from PEP 3333 in chunks and in header values."""
+    return str(environ.get("SERVER_SOFTWARE", "")).lower() == "granian"
 
 
 def discard_body(environ: WSGIEnvironment) -> None:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.test import Client, create_environ
+from werkzeug.test import Client
 
 from serverfull_wsgi import Application, ConfigurationError, Function, StaticFetcher
 from serverfull_wsgi.front import Front, Route
@@ -79,6 +79,12 @@ def test_the_log_has_the_reason_why_a_result_was_not_sent(caplog, sites_in):
     assert "its body has 10485761 bytes; 10485760 are allowed" in caplog.text
     client.post("/echo/x", data=b"x" * 5_000_000)
     assert "bytes; 6291456 are allowed" in caplog.text
+
+
+def test_header_values_of_a_result_are_sent_as_utf_8(client):
+    lines = {name.lower(): value.encode("latin-1").decode() for name, value in client.get("/named").headers}
+    assert lines["content-disposition"] == "attachment; filename=日本.pdf"
+    assert (lines["x-name"], lines["set-cookie"]) == ("José", "a=→")
 
 
 def test_the_lambda_api_is_not_served_beside_the_routes(client):
@@ -159,17 +165,3 @@ def test_a_mounted_front_serves_the_paths_below_its_mount():
     mounted = DispatcherMiddleware(lambda *_: [], {"/shop": Front(application, [Route("$default", "echo")])})
     assert Client(mounted).get("/shop/pets/a%20b").text == "/pets/a b"
     application.close()
-
-
-def test_header_values_of_a_result_are_sent_as_utf_8():
-    application = Application(StaticFetcher(FUNCTIONS))
-    lines = []
-    environ = create_environ("/named")
-    Front(application, ROUTES)(environ, lambda status, headers: lines.extend(headers))
-    application.close()
-    sent = {name.lower(): value.encode("latin-1").decode() for name, value in lines}
-    assert (sent["content-disposition"], sent["x-name"], sent["set-cookie"]) == (
-        "attachment; filename=日本.pdf",
-        "José",
-        "a=→",
-    )

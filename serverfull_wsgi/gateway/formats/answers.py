@@ -289,8 +289,8 @@ def _kind(value: Any) -> str:
 
 # Headers of an answer
 
-CONNECTION_HEADERS = frozenset(
-    {"transfer-encoding", "connection", "content-length", "keep-alive", "te", "trailer", "upgrade"}
+CONNECTION_HEADERS = frozenset(  # "trailers" too: PEP 3333 forbids it by that name, and waitress answers 500
+    {"transfer-encoding", "connection", "content-length", "keep-alive", "te", "trailer", "trailers", "upgrade"}
 )
 
 
