@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.gateway.formats import HttpRequest
 from serverfull_wsgi.gateway.formats.parts import title_case
+from serverfull_wsgi.settings.settings import is_process_variable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -64,6 +65,8 @@ def request_of(environ: WSGIEnvironment, path: str, proxies: Networks) -> HttpRe
         path: the path, percent-encoded, below the place where the gateway serves the site.
         proxies: the networks of trusted proxies.
     """
+    if environ.get("SERVER_SOFTWARE") == "Granian":
+        environ = _without_variables(environ)
     client = client_of(environ, proxies)
     headers = [(name, value.strip(" \t")) for key, value in environ.items() if (name := _header_name(key))]
     if content_type := environ.get("CONTENT_TYPE"):
@@ -77,6 +80,14 @@ def request_of(environ: WSGIEnvironment, path: str, proxies: Networks) -> HttpRe
     body, host = b"", ""  # the body is read later; the host is among the headers
     # arguments by name would cost 0.5 µs
     return HttpRequest(method, path, query, headers, body, client.address, host, client.scheme, client.port, protocol)
+
+
+def _without_variables(environ: WSGIEnvironment) -> WSGIEnvironment:
+    """Return an environ without the variables of the process, which the command granian copies into it.
+
+    A variable such as HTTP_PROXY, which may contain a password, would be a header of each event.
+    """
+    return {key: value for key, value in environ.items() if not is_process_variable(key, value)}
 
 
 @lru_cache(maxsize=256)  # keys of environs are few, and a client's own may have 8 KB

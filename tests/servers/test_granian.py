@@ -1,6 +1,7 @@
 """granian as the HTTP server of gunicorn's workers, and the command granian."""
 
 import http.client
+import json
 import socket
 from contextlib import closing
 
@@ -152,7 +153,13 @@ def alone(folder):
         "2",
         "serverfull_wsgi:app",
     ]
-    environ = {"SERVERFULL_FUNCTIONS": "hello=tests.support.handlers.hello", "REMOTE_USER": "root"}
+    environ = {
+        "SERVERFULL_FUNCTIONS": "hello=tests.support.handlers.hello, echo=tests.support.handlers.echo",
+        "SERVERFULL_ROUTES": "$default=echo",
+        "SERVERFULL_FRONT": "paths",
+        "REMOTE_USER": "root",
+        "HTTP_PROXY": "http://user:secret@proxy.example",
+    }
     with running(Server(argv, folder / "alone", port=port, env=environ)) as server:
         yield server
 
@@ -166,3 +173,10 @@ def test_a_variable_of_the_process_authenticates_no_caller(alone):
     with closing(http.client.HTTPConnection("127.0.0.1", alone.port, timeout=30)) as connection:
         connection.request("POST", "/2015-03-31/functions/hello/invocations", b"", headers)
         assert connection.getresponse().status == 403
+
+
+def test_no_event_has_a_variable_of_the_process(alone):
+    response = OverSocket(alone).request("GET", "/_aws/execute-api/routes/$default/pets", headers={"X-Sent": "yes"})
+    headers = json.loads(response.body)["headers"]
+    assert headers["x-sent"] == "yes"
+    assert "proxy" not in headers
