@@ -49,6 +49,7 @@ from serverfull_wsgi.gateway.formats.http_api import decoded_path
 from serverfull_wsgi.gateway.formats.parts import query_values
 from serverfull_wsgi.gateway.policies import Decision, evaluate
 from serverfull_wsgi.gateway.refused import Refused
+from serverfull_wsgi.gateway.spellings import is_unusual, spellings
 from serverfull_wsgi.names import partition_of
 from serverfull_wsgi.payloads import parse_payload, render_payload
 from serverfull_wsgi.wsgi.ids import new_request_id
@@ -139,7 +140,8 @@ class Authorizers:
             raise Refused(Refusal.UNAUTHORIZED, "an identity source of the authorizer is missing")
         if authorizer.validation and identity and not re.search(authorizer.validation, identity[0]):
             raise Refused(Refusal.UNAUTHORIZED, "the token does not match the authorizer's expression")
-        arn = self._method_arn(authorizer, request, route)
+        api, path = self._api_arn(authorizer, request, route), _policy_path(authorizer, request)
+        arn = api + path
         is_cached = authorizer.ttl > 0 and bool(identity)
         key = _Key(authorizer, route.stage.api_id, route.stage.name, _digest(identity))
         result = self._cached(key) if is_cached else None
@@ -147,7 +149,7 @@ class Authorizers:
             result = self._run(authorizer, request, route, context, identity, arn)
             if is_cached:
                 self._keep(key, result)
-        _decide(result, arn)
+        _decide(result, api, path)
         return context.caller._replace(lambda_context=result.context, principal_id=result.principal_id)
 
     def _cached(self, key: _Key) -> _Result | None:
@@ -189,13 +191,25 @@ class Authorizers:
             raise Refused(Refusal.AUTHORIZER_FAILED, "the authorizer failed")
         return _result(authorizer, value)
 
-    def _method_arn(self, authorizer: LambdaAuthorizer, request: HttpRequest, route: Route) -> str:
+    def _api_arn(self, authorizer: LambdaAuthorizer, request: HttpRequest, route: Route) -> str:
+        """Return the ARN of a method without the path."""
         name = self._dispatcher.name(authorizer.function)
         stage = route.stage.name or (rest_v1.DEFAULT_STAGE if authorizer.is_rest else "$default")
         api = f"arn:{partition_of(name.region)}:execute-api:{name.region}:{name.account_id}:{route.stage.api_id}"
-        # as the function decodes it: a policy must not depend on the spelling of a path
-        path = unquote(request.path).strip("/") if authorizer.is_rest else decoded_path(request.path)[1:]
-        return f"{api}/{stage}/{request.method}/{path}"
+        return f"{api}/{stage}/{_literal(request.method)}/"
+
+
+def _policy_path(authorizer: LambdaAuthorizer, request: HttpRequest) -> str:
+    """Return the path for a policy, as the function decodes it: a policy must not depend on the spelling of a path."""
+    return _literal(unquote(request.path).strip("/") if authorizer.is_rest else decoded_path(request.path)[1:])
+
+
+def _literal(text: str) -> str:
+    """Return a client's text for an ARN. The characters that are patterns in a policy are percent-encoded.
+
+    An authorizer that allows the ARN of a request to ``/*`` would otherwise allow each path while its result is kept.
+    """
+    return text.replace("*", "%2A").replace("?", "%3F")
 
 
 def _event(
@@ -273,19 +287,38 @@ def _digest(identity: tuple[str, ...]) -> bytes:
     return hashlib.sha256(json.dumps(identity).encode()).digest()
 
 
-def _decide(result: _Result, arn: str) -> None:
-    """Raise `Refused` unless the result allows a call of the route."""
+def _decide(result: _Result, api: str, path: str) -> None:
+    """Raise `Refused` unless the result allows a call of the route. ``api`` is the ARN up to the ``path``."""
     if isinstance(result.allowed, bool):
         decision = Decision.ALLOW if result.allowed else Decision.DENY
     else:
         try:
-            decision = evaluate(result.allowed, arn)
+            decision = _decision(result.allowed, api, path)
         except ValueError as error:
             raise Refused(Refusal.AUTHORIZER_FAILED, f"the authorizer's policy: {error}") from None
     if decision is Decision.EXPLICIT_DENY:
         raise Refused(Refusal.DENIED_EXPLICITLY, "the authorizer's policy denies the call")
     if decision is Decision.DENY:
         raise Refused(Refusal.DENIED, "the authorizer does not allow the call")
+
+
+def _decision(policy: Mapping[str, Any], api: str, path: str) -> Decision:
+    """Return the decision of a policy about a path.
+
+    A web framework may resolve dots, merge slashes, and ignore a slash at the end. What the policy denies explicitly is
+    denied in each of these forms. A path with dots must be allowed with its dots resolved too.
+    """
+    decision = evaluate(policy, api + path)
+    if decision is Decision.ALLOW and is_unusual(f"/{path}"):
+        others = {evaluate(policy, api + spelling[1:]) for spelling in spellings(f"/{path}")}
+        if Decision.EXPLICIT_DENY in others:
+            return Decision.EXPLICIT_DENY
+        if _dots.search(f"/{path}") and Decision.ALLOW not in others:
+            return Decision.DENY
+    return decision
+
+
+_dots = re.compile(r"/\.\.?(?:/|\Z)")
 
 
 def _value(source: tuple[str, str], request: HttpRequest, route: Route, context: RequestContext) -> str:

@@ -35,13 +35,22 @@ def stricter_route(site: Site, endpoint: Endpoint, method: str, path: str) -> st
         method: the method of the request.
         path: the path, percent-encoded, without the stage and the query.
     """
-    if not (site.has_slash_at_end or _unusual.search(path)):
+    if not (site.has_slash_at_end or is_unusual(path)):
         return ""
     for spelling in spellings(path):
         other = site.find(method, spelling)
         if other is not None and not endpoint.access.includes(other.access):
             return str(other.route.key)
     return ""
+
+
+def is_unusual(path: str) -> bool:
+    """Return whether a path may have other spellings.
+
+    >>> is_unusual("/pets/7"), is_unusual("/pets//7")
+    (False, True)
+    """
+    return _unusual.search(path) is not None
 
 
 def spellings(path: str) -> Iterator[str]:

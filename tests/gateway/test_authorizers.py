@@ -1,9 +1,10 @@
 """API keys and Lambda authorizers: who may call a route, and what the function learns about the caller."""
 
 import threading
+from urllib.parse import unquote
 
 import pytest
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse, create_environ, run_wsgi_app
 
 from serverfull_wsgi import Application, Function, Outcome, StaticFetcher
 from serverfull_wsgi.front import Front
@@ -44,7 +45,7 @@ class Api:
         self.events.append(event)
         if isinstance(self.answer, Exception):
             raise self.answer
-        return self.answer
+        return self.answer(event) if callable(self.answer) else self.answer
 
     def show(self, event, context):
         self.echo(event)
@@ -299,6 +300,48 @@ def test_a_policy_of_an_http_api_sees_the_path_that_the_function_sees(path):
     )
     assert api.client.get(f"http://localhost{path}", headers={"Authorization": "x"}).status_code == 403
     assert api.get("/other", Authorization="x").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/open/../admin", "/open/%2e%2e/admin", "/open/x/.././../admin/", "/./admin"])
+@pytest.mark.parametrize("kind", ["REST", "H2"])
+def test_a_policy_holds_for_a_path_whose_dots_a_function_may_resolve(kind, path):
+    allowed = policy(resource=["arn:*/GET/open/*", "arn:*/GET/."])
+    api = Api(kind, LambdaAuthorizer("auth", kind == "REST", sources=HEADER), allowed, key="ANY /{proxy+}")
+    assert get_raw(api, path).status_code == 403
+    assert get_raw(api, "/open/../open/x").status_code == 200
+    assert get_raw(api, "/open/a//b").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/a/admin", "/a//admin", "/a/./admin", "/a/admin/", "/a/x/../admin"])
+@pytest.mark.parametrize("kind", ["REST", "H2"])
+def test_an_explicit_deny_holds_for_each_form_of_a_path(kind, path):
+    api = Api(kind, LambdaAuthorizer("auth", kind == "REST", sources=HEADER), policy(), key="ANY /{proxy+}")
+    statement = {"Effect": "Deny", "Action": "*", "Resource": "arn:*/GET/a/admin"}
+    api.answer["policyDocument"]["Statement"].append(statement)
+    assert get_raw(api, path).status_code == 403
+    assert get_raw(api, "/a//b/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/*", "/%2A", "/????", "/%3F%3F%3F%3F"])
+@pytest.mark.parametrize("kind", ["REST", "H2"])
+def test_a_path_that_looks_like_a_pattern_allows_itself_only(kind, path):
+    authorizer = LambdaAuthorizer("auth", kind == "REST", sources=HEADER, ttl=300)
+    api = Api(kind, authorizer, lambda event: policy(resource=event["methodArn"]), key="ANY /{proxy+}")
+    assert [get_raw(api, each).status_code for each in (path, "/pets")] == [200, 403]
+    assert len(api.events) == 1
+
+
+def test_a_method_that_looks_like_a_pattern_allows_itself_only():
+    authorizer = LambdaAuthorizer("auth", False, sources=HEADER, ttl=300)
+    api = Api("H2", authorizer, lambda event: policy(resource=event["methodArn"]), key="$default")
+    assert [get_raw(api, "/pets", method).status_code for method in ("***", "PUT")] == [200, 403]
+
+
+def get_raw(api, path, method="GET"):
+    """Send a request with a raw path, which the client would change."""
+    environ = create_environ("/", method=method, headers={"Authorization": "x"})
+    environ |= {"RAW_URI": path, "REQUEST_URI": path, "PATH_INFO": unquote(path, "latin-1")}
+    return TestResponse(*run_wsgi_app(api.client.application, environ), request=None)
 
 
 def test_an_expression_without_an_identity_source_has_nothing_to_match():
