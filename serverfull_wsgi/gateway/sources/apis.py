@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.sam.properties import Properties
+from serverfull_wsgi.gateway.cors import Cors, parse_cors
 from serverfull_wsgi.gateway.formats import Stage, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.route_table import shape_of
 from serverfull_wsgi.gateway.sites import Endpoint, Format
 from serverfull_wsgi.gateway.sources.documents import Document
+from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import is_true, mapping
 
 _DISABLED = "DisableExecuteApiEndpoint"
@@ -68,3 +70,16 @@ def has_endpoint(properties: Properties, document: Document) -> bool:
     in_document = configuration.get("disableExecuteApiEndpoint")
     is_disabled = is_true(properties.value(_DISABLED)) or is_true(in_document)
     return not is_disabled and not properties.has_problem(_DISABLED)
+
+
+def cors_of(resources: Resources, id: str, properties: Properties, document: Document) -> Cors | None:
+    """Return the CORS configuration of an HTTP API, or None without one.
+
+    SAM refuses credentials for the origin ``*``: each site could then act with the cookies of its visitors.
+    """
+    configured = properties.value("CorsConfiguration")
+    cors = parse_cors(configured) or parse_cors(document.members.get("x-amazon-apigateway-cors"))
+    if cors and cors.is_credentialed and "*" in cors.origins:
+        resources.warn(id, "AWS refuses AllowCredentials for the origin '*', so credentials are not allowed")
+        return replace(cors, is_credentialed=False)
+    return cors

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway import sites
 from serverfull_wsgi.gateway.access import Access
-from serverfull_wsgi.gateway.cors import parse_cors
 from serverfull_wsgi.gateway.formats import Route, Stage
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
-from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
+from serverfull_wsgi.gateway.sources.apis import CollectedApi, cors_of, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.known_properties import unknown_property
 from serverfull_wsgi.gateway.sources.resources import Resources
@@ -39,8 +38,7 @@ def http_apis(resources: Resources) -> Iterator[Site]:
         add_document(resources, api)
         if api.endpoints:
             names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
-            configured = properties.value("CorsConfiguration")
-            cors = parse_cors(configured) or parse_cors(document.members.get("x-amazon-apigateway-cors"))
+            cors = cors_of(resources, id, properties, document)
             has_own = has_endpoint(properties, document)
             yield sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
 

@@ -28,7 +28,7 @@ from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import openapi
-from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
+from serverfull_wsgi.gateway.sources.apis import CollectedApi, cors_of, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.known_properties import unknown_property
 from serverfull_wsgi.gateway.sources.mocks import access_of_mock
@@ -227,8 +227,7 @@ class SamSites:
                 has_endpoint=has_own,
                 responses=self._responses(api),
             )
-        configured = api.properties.value("CorsConfiguration")
-        cors = parse_cors(configured) or parse_cors(api.document.members.get("x-amazon-apigateway-cors"))
+        cors = cors_of(self._resources, api.id, api.properties, api.document)
         return sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
 
     def _responses(self, api: _Api) -> dict[str, GatewayResponse]:

@@ -206,3 +206,12 @@ def test_gateway_responses_of_a_serverless_api(found):
     }
     assert ["is left out" in line for line in read.warnings] == [True, False]
     assert "Shop.GatewayResponses: the body of DEFAULT_5XX stays as it is on AWS" in read.warnings[1]
+
+
+@pytest.mark.parametrize("origins", ["['*']", "'*'", "['https://a.example', '*']"])
+def test_credentials_are_not_allowed_for_each_origin_of_an_http_api(origins, found):
+    sites = found(web=f"CorsConfiguration: {{AllowOrigins: {origins}, AllowCredentials: true}}")
+    (cors,) = [site.cors for site in sites.sites if site.cors]
+    assert "*" in cors.origins
+    assert not cors.is_credentialed
+    assert any("AWS refuses AllowCredentials for the origin '*'" in line for line in sites.warnings)
