@@ -115,7 +115,8 @@ class Locations:
                 continue
             if "hosts" in self._forms and service != "elb":
                 in_path = f"/{site.stage}" if site.stage else ""
-                yield f"{scheme}://{site.names[0]}.{service}.{domain}{in_path}", site
+                label = next(name for name in site.names if ":" not in name)  # a host has no alias
+                yield f"{scheme}://{label}.{service}.{domain}{in_path}", site
             if "paths" in self._forms:
                 stage = f"/{site.stage or '$default'}" if service == "execute-api" else ""
                 yield f"{origin}/_aws/{service}/{site.names[0]}{stage}", site

@@ -7,7 +7,8 @@ function with everything that happens between the request and its call. The func
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -156,7 +157,7 @@ class Site:
         return replace(self, endpoints=endpoints, find=table.find, stage="")
 
 
-REST_API, HTTP_API = "REST API", "HTTP API"
+REST_API, HTTP_API, FUNCTION_URL = "REST API", "HTTP API", "function URL"
 
 
 def http_api(
@@ -188,7 +189,43 @@ def rest_api(
 def function_url(names: tuple[str, ...], endpoint: Endpoint, *, cors: Cors | None = None) -> Site:
     """Return the URL of a function: each method and path is a call of it."""
     endpoints = {endpoint.route.key: endpoint}
-    return Site("function URL", names, url_format, endpoints, lambda *_: endpoint, cors=cors, preflight_status=200)
+    return Site(FUNCTION_URL, names, url_format, endpoints, lambda *_: endpoint, cors=cors, preflight_status=200)
+
+
+def url_names(functions: Collection[str], alias: str, id: str) -> tuple[str, ...]:
+    """Return the names of a function URL.
+
+    Args:
+        functions: the names of the function.
+        alias: the alias that the URL is for; empty for none.
+        id: the logical id of the URL.
+
+    >>> url_names(["pets", "Pets"], "live", "PetsUrl")
+    ('pets', 'Pets', 'pets:live', 'Pets:live', 'PetsUrl')
+    """
+    of_alias = [f"{name}:{alias}" for name in functions] if alias else []
+    return tuple(dict.fromkeys((*functions, *of_alias, id)))
+
+
+def with_own_names(sites: Collection[Site]) -> list[Site]:
+    """Return the sites with the names that only one function URL has.
+
+    A function and each of its aliases may have a URL. The name of the function alone then belongs to the URL without
+    an alias.
+    """
+    urls = Counter(name for site in sites if site.kind == FUNCTION_URL for name in site.names)
+    return [
+        replace(site, names=tuple(name for name in site.names if urls[name] < 2 or not _is_of_alias(site, name)))
+        for site in sites
+    ]
+
+
+def _is_of_alias(site: Site, name: str) -> bool:
+    """Return whether a name is that of a function, and the site is the URL of an alias."""
+    if site.kind != FUNCTION_URL:
+        return False
+    (endpoint,) = site.endpoints.values()
+    return ":" in endpoint.route.function and ":" not in name
 
 
 def load_balancer(name: str, group: TargetGroup, access: Access = OPEN) -> Site:

@@ -57,13 +57,17 @@ def _function_urls(resources: Resources) -> Iterator[Site]:
             access = Access("a macro that may add conditions")
         if unknown := unknown_property("AWS::Lambda::Url", properties):
             access = Access(f"the property {unknown}")
+        if properties.has_problem("Qualifier"):
+            access = Access("a Qualifier that cannot be resolved")
         if access.unsupported:
             resources.warn_refused(id, access.unsupported)
         function = f"{name}:{qualifier}" if qualifier and ":" not in name else name
+        name, _, alias = function.partition(":")
         route = Route(function=function, stage=Stage("$default", name.lower(), resources.account_id))
         cors = parse_cors(properties.value("Cors"))
-        own = (name.partition(":")[0], *(key for key, value in resources.functions.items() if value == name), id)
-        yield sites.function_url(tuple(dict.fromkeys(own)), Endpoint(route, function_url, access=access), cors=cors)
+        ids = [key for key, value in resources.functions.items() if value == name]
+        names = sites.url_names([name, *ids], alias, id)
+        yield sites.function_url(names, Endpoint(route, function_url, access=access), cors=cors)
 
 
 def _load_balancers(resources: Resources) -> Iterator[Site]:

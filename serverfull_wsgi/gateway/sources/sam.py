@@ -211,7 +211,8 @@ class SamSites:
             Route(function=function, stage=stage), function_url, access=access._replace(needs_signature=auth == IAM)
         )
         cors = parse_cors(properties.value("FunctionUrlConfig.Cors"))
-        return sites.function_url(tuple(dict.fromkeys((name, id))), endpoint, cors=cors)
+        names = sites.url_names((name, id), function.partition(":")[2], f"{id}Url")  # SAM's name of the resource
+        return sites.function_url(names, endpoint, cors=cors)
 
     def _site(self, api: _Api) -> Site:
         names = tuple(dict.fromkeys(name for name in (api.id, api.properties.text("Name")) if name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
-from serverfull_wsgi.gateway.sites import Site
+from serverfull_wsgi.gateway.sites import Site, with_own_names
 from serverfull_wsgi.gateway.sources.cloudformation import cloudformation_sites
 from serverfull_wsgi.gateway.sources.domains import TemplateDomains
 from serverfull_wsgi.gateway.sources.ignored import warn_ignored
@@ -34,7 +34,7 @@ class TemplateSites:
         resources = Resources(fetcher, account_id=account_id)
         try:
             sam = SamSites(resources)
-            self.sites: list[Site] = [*sam.sites, *cloudformation_sites(resources)]
+            self.sites: list[Site] = with_own_names([*sam.sites, *cloudformation_sites(resources)])
             self.domains = TemplateDomains(resources, self.sites, sam.properties)
         except RecursionError:
             path = fetcher.template.path

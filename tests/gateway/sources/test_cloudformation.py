@@ -9,6 +9,7 @@ pytest.importorskip("yaml")
 from serverfull_wsgi import ConfigurationError, SamFetcher
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
 from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
+from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sources.templates import TemplateSites
 
 pytestmark = pytest.mark.quick
@@ -86,6 +87,22 @@ def test_a_stage_gives_its_name_and_variables(sites_of):
     stage = resource("ApiGatewayV2::Stage", ApiId=ref("Api"), StageName="dev", StageVariables={"a": "b"})
     (site,) = sites_of(**http_api(Stage=stage)).sites
     assert (site.stage, dict(site.endpoints["GET /pets"].route.stage.variables)) == ("dev", {"a": "b"})
+
+
+def test_the_first_stage_is_served_and_each_other_one_has_a_warning(sites_of):
+    dev, live = (resource("ApiGatewayV2::Stage", ApiId=ref("Api"), StageName=name) for name in ("dev", "$default"))
+    found = sites_of(**http_api(Dev=dev, Live=live))
+    assert [site.stage for site in found.sites] == ["dev"]
+    assert [line.rpartition(": ")[2] for line in found.warnings] == ["only the stage 'dev' of Api is served"]
+    found = sites_of(**rest_api(Other=resource("ApiGateway::Stage", RestApiId=ref("Rest"), StageName="live")))
+    assert [site.stage for site in found.sites] == ["dev"]
+    assert [line.rpartition(": ")[2] for line in found.warnings] == ["only the stage 'dev' of Rest is served"]
+
+
+def test_a_deployment_may_have_the_stage_of_a_rest_api(sites_of):
+    described = {"StageName": "live", "StageDescription": {"Variables": {"a": "b"}}}
+    (site,) = sites_of(**rest_api(Stage=resource("ApiGateway::Deployment", RestApiId=ref("Rest"), **described))).sites
+    assert (site.stage, dict(site.endpoints["GET /pets/{id}"].route.stage.variables)) == ("live", {"a": "b"})
 
 
 def test_payload_and_timeout_are_those_of_the_integration(sites_of):
@@ -374,6 +391,49 @@ def test_a_function_url_has_the_names_of_function_and_resource(sites_of):
     (site,) = sites_of(Url=url).sites
     assert (site.kind, site.names) == ("function URL", ("Pets", "Url"))
     assert (site.find("GET", "/").access, site.cors.origins) == (Access(), ("*",))
+
+
+def url(**more):
+    return resource("Lambda::Url", **{"TargetFunctionArn": arn("Pets"), "AuthType": "NONE", **more})
+
+
+URLS = [  # the qualifiers of the URLs of one function, and the names of each URL
+    ([None], [("Pets", "Url0")]),
+    (["live"], [("Pets", "Pets:live", "Url0")]),
+    ([None, "live"], [("Pets", "Url0"), ("Pets:live", "Url1")]),
+    (["live", None], [("Pets:live", "Url0"), ("Pets", "Url1")]),
+    (["live", "next"], [("Pets:live", "Url0"), ("Pets:next", "Url1")]),
+]
+
+
+@pytest.mark.parametrize(("qualifiers", "names"), URLS)
+def test_a_function_and_each_of_its_aliases_may_have_a_url(qualifiers, names, sites_of):
+    urls = {f"Url{number}": url(Qualifier=qualifier) for number, qualifier in enumerate(qualifiers)}
+    sites = sites_of(**urls).sites
+    assert [site.names for site in sites] == names
+    found = [Locations(sites).find("", f"/_aws/lambda-url/{own[0].lower()}/x").site for own in names]
+    assert found == sites
+    assert [Locations(sites).find(f"{own[-1]}.lambda-url.x", "/").site for own in names] == sites
+
+
+def test_the_url_of_an_alias_is_listed_under_a_host_that_can_exist(sites_of):
+    lines = Locations(sites_of(A=url(), B=url(Qualifier="live")).sites).urls("http://localhost:1")
+    assert [line.split("//")[1].partition("/{")[0] for line in lines] == [
+        "Pets.lambda-url.localhost:1",
+        "localhost:1/_aws/lambda-url/Pets",
+        "B.lambda-url.localhost:1",
+        "localhost:1/_aws/lambda-url/Pets:live",
+    ]
+
+
+def test_two_urls_of_one_alias_are_refused(sites_of):
+    with pytest.raises(ConfigurationError, match="would both be served as 'pets:live'"):
+        Locations(sites_of(A=url(Qualifier="live"), B=url(Qualifier="live")).sites)
+
+
+def test_a_url_of_an_alias_that_is_not_known_refuses(sites_of):
+    (site,) = sites_of(A=url(Qualifier=ref("Nothing"))).sites
+    assert site.find("GET", "/").access.unsupported
 
 
 @pytest.mark.parametrize(

@@ -93,13 +93,28 @@ def test_a_function_url_has_the_names_of_its_function(sites_of):
         "AllowMethods: [GET], MaxAge: 300, AllowCredentials: true}}"
     )
     (site,) = found.sites
-    assert (site.kind, site.names, routes(site)) == ("function URL", ("pets-fn", "Pets"), {"$default": "pets-fn"})
+    assert (site.kind, site.names, routes(site)) == (
+        "function URL",
+        ("pets-fn", "Pets", "PetsUrl"),
+        {"$default": "pets-fn"},
+    )
     assert (site.cors.origins, site.cors.methods, site.cors.max_age, site.cors.is_credentialed) == (
         ("https://a.example",),
         ("GET",),
         300,
         True,
     )
+
+
+def test_the_url_of_an_alias_and_the_url_of_its_function_have_names_of_their_own(sites_of):
+    found = sites_of(
+        "AutoPublishAlias: live\nFunctionUrlConfig: {AuthType: NONE}",
+        "\n  Latest: {Type: AWS::Lambda::Url, Properties: {TargetFunctionArn: !GetAtt Pets.Arn, AuthType: NONE}}\n",
+    )
+    assert [(site.names, routes(site)) for site in found.sites] == [
+        (("Pets:live", "PetsUrl"), {"$default": "Pets:live"}),
+        (("Pets", "Latest"), {"$default": "Pets"}),
+    ]
 
 
 AUTH = "DefaultAuthorizer: Mine, Authorizers: {Mine: {FunctionArn: !GetAtt Pets.Arn}}, ApiKeyRequired: true"
