@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from serverfull_wsgi.errors import ConfigurationError
@@ -62,6 +63,25 @@ class CollectedApi:
     def format(self, payload: str) -> Format:
         """Return the format of a route whose events have this payload version."""
         return rest_v1 if self.is_rest else http_v1 if payload == "1.0" else http_v2
+
+
+def first_stage(resources: Resources, types: Collection[str], reference: str, api: str) -> Properties | None:
+    """Return the properties of the first stage of an API, and add a warning for each other one.
+
+    Args:
+        resources: the resources of the template.
+        types: the types of resources that have a stage. One without a ``StageName`` has none.
+        reference: the property with the API.
+        api: the logical id of the API.
+    """
+    found = [
+        (id, stage)
+        for id, stage in resources.of_type(*types)
+        if resources.target(id, reference) == api and stage.text("StageName")
+    ]
+    for id, _ in found[1:]:
+        resources.warn(id, f"only the stage {found[0][1].text('StageName')!r} of {api} is served")
+    return found[0][1] if found else None
 
 
 def has_endpoint(properties: Properties, document: Document) -> bool:

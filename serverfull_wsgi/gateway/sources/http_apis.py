@@ -11,7 +11,7 @@ from serverfull_wsgi.gateway.formats import Route, Stage
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
-from serverfull_wsgi.gateway.sources.apis import CollectedApi, cors_of, has_endpoint
+from serverfull_wsgi.gateway.sources.apis import CollectedApi, cors_of, first_stage, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.known_properties import unknown_property
 from serverfull_wsgi.gateway.sources.resources import Resources
@@ -44,12 +44,12 @@ def http_apis(resources: Resources) -> Iterator[Site]:
 
 
 def _stage(resources: Resources, api: str) -> Stage:
-    for id, properties in resources.of_type("AWS::ApiGatewayV2::Stage"):
-        if resources.target(id, "ApiId") == api:
-            variables = mapping(properties.value("StageVariables"))
-            named = {str(name): str(value) for name, value in variables.items()}
-            return Stage(properties.text("StageName") or "$default", api.lower(), resources.account_id, variables=named)
-    return Stage("$default", api.lower(), resources.account_id)
+    found = first_stage(resources, ["AWS::ApiGatewayV2::Stage"], "ApiId", api)
+    if found is None:
+        return Stage("$default", api.lower(), resources.account_id)
+    variables = mapping(found.value("StageVariables"))
+    named = {str(name): str(value) for name, value in variables.items()}
+    return Stage(found.text("StageName") or "$default", api.lower(), resources.account_id, variables=named)
 
 
 def _add_route(

@@ -14,7 +14,7 @@ from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources import validators
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
-from serverfull_wsgi.gateway.sources.apis import CollectedApi, has_endpoint
+from serverfull_wsgi.gateway.sources.apis import CollectedApi, first_stage, has_endpoint
 from serverfull_wsgi.gateway.sources.documents import read_document
 from serverfull_wsgi.gateway.sources.mocks import NotStatic, access_of_mock, as_openapi, mock_answer
 from serverfull_wsgi.gateway.sources.resources import Resources
@@ -45,11 +45,10 @@ def rest_apis(resources: Resources) -> Iterator[Site]:
 def _stage(resources: Resources, api: str, properties: Properties) -> Stage:
     binary = [item.replace("~1", "/") for item in texts(properties.value("BinaryMediaTypes"))]
     name, variables = _STAGE, {}
-    for id, stage in resources.of_type("AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"):
-        if resources.target(id, "RestApiId") == api and stage.text("StageName"):
-            name, variables = stage.text("StageName"), mapping(stage.value("Variables"))
-            if resources.type(id) == "AWS::ApiGateway::Stage":
-                break
+    stage = first_stage(resources, ["AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"], "RestApiId", api)
+    if stage is not None:
+        name = stage.text("StageName")
+        variables = mapping(stage.value("Variables")) or mapping(stage.value("StageDescription.Variables"))
     named = {str(key): str(value) for key, value in variables.items()}
     return Stage(name, api.lower(), resources.account_id, variables=named, binary_media_types=binary)
 
