@@ -87,6 +87,15 @@ def common_access(document: Mapping[str, Any], *, is_rest: bool) -> Access:
     return Access(unsupported) if unsupported else _access(document, {}, is_rest)
 
 
+def binary_media_types(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the media types whose bodies are base64 in events.
+
+    >>> binary_media_types({"x-amazon-apigateway-binary-media-types": ["image/*"]})
+    ('image/*',)
+    """
+    return texts(document.get("x-amazon-apigateway-binary-media-types"))
+
+
 def unsupported_member(*mappings: Mapping[str, Any]) -> str:
     """Return a member that is or may be an unsupported condition for callers; an empty text without one."""
     if any(map(has_transform, mappings)):

@@ -11,11 +11,11 @@ from serverfull_wsgi.gateway.access import Access
 from serverfull_wsgi.gateway.formats import Route, Stage, rest_v1
 from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.sites import Endpoint, Site
-from serverfull_wsgi.gateway.sources import validators
+from serverfull_wsgi.gateway.sources import openapi, validators
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
 from serverfull_wsgi.gateway.sources.apis import CollectedApi, first_stage, has_endpoint
-from serverfull_wsgi.gateway.sources.documents import read_document
+from serverfull_wsgi.gateway.sources.documents import Document, read_document
 from serverfull_wsgi.gateway.sources.mocks import NotStatic, access_of_mock, as_openapi, mock_answer
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.sources.responses import MEMBERS, document_responses, gateway_response
@@ -28,8 +28,8 @@ def rest_apis(resources: Resources) -> Iterator[Site]:
     """Yield the REST APIs of a template that have routes."""
     methods = list(resources.of_type("AWS::ApiGateway::Method"))
     for id, properties in resources.of_type("AWS::ApiGateway::RestApi"):
-        stage = _stage(resources, id, properties)
         document = read_document(resources, id, properties, "Body", "BodyS3Location")
+        stage = _stage(resources, id, properties, document)
         condition = condition_of_api(resources, id, properties, stage.name, document)
         api = CollectedApi(id, True, stage, document, condition)
         for method_id, method in methods:
@@ -42,8 +42,9 @@ def rest_apis(resources: Resources) -> Iterator[Site]:
             yield sites.rest_api(names, api.endpoints, stage.name, has_endpoint=has_own, responses=responses)
 
 
-def _stage(resources: Resources, api: str, properties: Properties) -> Stage:
+def _stage(resources: Resources, api: str, properties: Properties, document: Document) -> Stage:
     binary = [item.replace("~1", "/") for item in texts(properties.value("BinaryMediaTypes"))]
+    binary += openapi.binary_media_types(document.members)
     name, variables = _STAGE, {}
     stage = first_stage(resources, ["AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"], "RestApiId", api)
     if stage is not None:

@@ -110,15 +110,15 @@ class SamSites:
         if not _is_plain(self._common(type)):
             properties.add_problem("Auth", f"Globals.{_GLOBALS[type]} must be a mapping; write 'Name: value' below it")
         variables = properties.value("Variables" if type == REST else "StageVariables") or {}
-        binary = properties.value("BinaryMediaTypes") or []
+        document = read_document(self._resources, id, properties, "DefinitionBody", "DefinitionUri")
+        own = [each.replace("~1", "/") for each in texts(properties.value("BinaryMediaTypes"))]
         stage = Stage(
             properties.text("StageName") or (rest_v1.DEFAULT_STAGE if type == REST else "$default"),
             id.lower(),
             self._resources.account_id,
             variables={str(name): str(value) for name, value in mapping(variables).items()},
-            binary_media_types=[each.replace("~1", "/") for each in texts(binary)],
+            binary_media_types=[*own, *openapi.binary_media_types(document.members)],
         )
-        document = read_document(self._resources, id, properties, "DefinitionBody", "DefinitionUri")
         restriction = restriction_of(self._resources, id, type, properties, stage.name)
         return _Api(id, type == REST, stage, document, restriction, properties=properties)
 

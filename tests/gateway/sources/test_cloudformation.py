@@ -202,6 +202,13 @@ def test_a_rest_api_has_the_methods_of_its_resources(sites_of):
     assert found.warnings == []
 
 
+def test_binary_media_types_are_those_of_the_api_and_of_its_document_too(sites_of):
+    body = {"x-amazon-apigateway-binary-media-types": ["a/b"]}
+    rest = resource("ApiGateway::RestApi", BinaryMediaTypes=["image~1*"], Body=body)
+    (site,) = sites_of(**rest_api(Rest=rest)).sites
+    assert list(site.endpoints["GET /pets/{id}"].route.stage.binary_media_types) == ["image/*", "a/b"]
+
+
 def test_a_mock_answers_preflights(sites_of):
     parameters = {"method.response.header.Access-Control-Allow-Origin": "'*'"}
     mock = {"Type": "MOCK", "IntegrationResponses": [{"StatusCode": "204", "ResponseParameters": parameters}]}

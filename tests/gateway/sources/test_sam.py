@@ -80,6 +80,16 @@ def test_an_api_of_the_template_gives_stage_names_and_types(sites_of):
     )
 
 
+def test_binary_media_types_are_those_of_the_api_and_of_its_document(sites_of):
+    document = "{x-amazon-apigateway-binary-media-types: ['image/*']}"
+    (site,) = sites_of(
+        "Events: {A: {Type: Api, Properties: {Path: /a, Method: GET, RestApiId: !Ref Shop}}}",
+        "\n  Shop:\n    Type: AWS::Serverless::Api\n"
+        f"    Properties: {{StageName: dev, BinaryMediaTypes: [a~1b], DefinitionBody: {document}}}\n",
+    ).sites
+    assert list(site.endpoints["GET /a"].route.stage.binary_media_types) == ["a/b", "image/*"]
+
+
 def test_payload_version_and_timeout_are_those_of_the_event(sites_of):
     properties = "{Path: /a, Method: GET, PayloadFormatVersion: '1.0', TimeoutInMillis: 5000}"
     (site,) = sites_of(f"Events: {{A: {{Type: HttpApi, Properties: {properties}}}}}").sites
