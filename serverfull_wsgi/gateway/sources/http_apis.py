@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from serverfull_wsgi.fetchers.sam.properties import Properties
 from serverfull_wsgi.gateway import sites
 from serverfull_wsgi.gateway.access import Access
-from serverfull_wsgi.gateway.formats import Route, Stage
+from serverfull_wsgi.gateway.formats import Route, Stage, http_v2
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 from serverfull_wsgi.gateway.sources.api_access import access_of, condition_of_api
 from serverfull_wsgi.gateway.sources.api_documents import add_document
@@ -36,11 +36,28 @@ def http_apis(resources: Resources) -> Iterator[Site]:
             if resources.target(route_id, "ApiId") == id:
                 _add_route(resources, api, route_id, route, integrations)
         add_document(resources, api)
+        if "Target" in resources.declared(id):
+            _add_target(resources, api, properties)
         if api.endpoints:
             names = tuple(dict.fromkeys(filter(None, (id, properties.text("Name")))))
             cors = cors_of(resources, id, properties, document)
             has_own = has_endpoint(properties, document)
             yield sites.http_api(names, api.endpoints, api.stage.name, cors=cors, has_endpoint=has_own)
+
+
+def _add_target(resources: Resources, api: CollectedApi, properties: Properties) -> None:
+    """Add the route of an API that is created with its function, as its only route without others."""
+    function, access = resources.function(api.id, "Target"), Access(api.condition)
+    key = properties.text("RouteKey") or "$default"
+    for id, _ in resources.of_type("AWS::ApiGatewayV2::ApiGatewayManagedOverrides"):
+        if resources.target(id, "ApiId") == api.id:
+            access = access.both(Access("ApiGatewayManagedOverrides"))
+    if not function or properties.has_problem("RouteKey"):
+        access = access.both(_NO_FUNCTION)
+    if access.unsupported:
+        resources.warn_refused(api.id, access.unsupported, "Target")
+    endpoint = Endpoint(Route(key, function, api.stage), http_v2, http_v2.TIMEOUT, access)
+    api.add(key, endpoint, resources.place(api.id, "Target"))
 
 
 def _stage(resources: Resources, api: str) -> Stage:

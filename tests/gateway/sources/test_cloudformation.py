@@ -8,6 +8,7 @@ pytest.importorskip("yaml")
 
 from serverfull_wsgi import ConfigurationError, SamFetcher
 from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.formats import http_v2
 from serverfull_wsgi.gateway.gateway_responses import GatewayResponse
 from serverfull_wsgi.gateway.locations import Locations
 from serverfull_wsgi.gateway.sources.templates import TemplateSites
@@ -103,6 +104,33 @@ def test_a_deployment_may_have_the_stage_of_a_rest_api(sites_of):
     described = {"StageName": "live", "StageDescription": {"Variables": {"a": "b"}}}
     (site,) = sites_of(**rest_api(Stage=resource("ApiGateway::Deployment", RestApiId=ref("Rest"), **described))).sites
     assert (site.stage, dict(site.endpoints["GET /pets/{id}"].route.stage.variables)) == ("live", {"a": "b"})
+
+
+@pytest.mark.parametrize(("key", "route_key"), [(None, "$default"), ("GET /pets", "GET /pets")])
+def test_an_api_may_be_created_with_its_function(key, route_key, sites_of):
+    (site,) = sites_of(Api=resource("ApiGatewayV2::Api", ProtocolType="HTTP", Target=arn("Pets"), RouteKey=key)).sites
+    endpoint = site.endpoints[route_key]
+    assert (endpoint.route.function, endpoint.access, endpoint.format, endpoint.timeout) == (
+        "Pets",
+        Access(),
+        http_v2,
+        30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "resources"),
+    [
+        ({"Target": "https://a.example"}, {}),
+        ({"RouteKey": ref("Nothing")}, {}),
+        ({}, {"Changed": resource("ApiGatewayV2::ApiGatewayManagedOverrides", ApiId=ref("Api"), Route={})}),
+    ],
+)
+def test_the_route_of_such_an_api_refuses_if_it_is_not_certain(more, resources, sites_of):
+    api = resource("ApiGatewayV2::Api", **{"ProtocolType": "HTTP", "Target": arn("Pets"), **more})
+    found = sites_of(Api=api, **resources)
+    assert found.sites[0].endpoints["$default"].access.unsupported
+    assert "each request is refused" in "\n".join(found.warnings)
 
 
 def test_payload_and_timeout_are_those_of_the_integration(sites_of):
