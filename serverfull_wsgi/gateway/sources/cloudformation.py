@@ -110,6 +110,11 @@ def _condition_of_listeners(resources: Resources, group: str) -> str:
                 return f"MutualAuthentication of {id}"
     if acl := web_acl_of(resources, [id for id in balancers if id]):
         return f"the web ACL of {acl}"
+    for id, balancer in resources.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer"):
+        if id in balancers and (balancer.text("Scheme") == "internal" or balancer.has_problem("Scheme")):
+            return f"the internal Scheme of {id}"
+    if changed := next((id for id in rules if "Transforms" in resources.declared(id)), ""):
+        return f"Transforms of {changed}"
     found = ((id, _condition.search(text)) for id, text in rules.items())
     return next((f"{match[1]} of {id}" for id, match in found if match), "")
 

@@ -513,6 +513,10 @@ def listener(*first, group="Group", **more):
     return resource("ElasticLoadBalancingV2::Listener", DefaultActions=forward(*first, group=group), **more)
 
 
+def balancer(scheme):
+    return resource("ElasticLoadBalancingV2::LoadBalancer", Scheme=scheme)
+
+
 def rule(*fields, actions=None, **more):
     conditions = [{"Field": field} for field in fields]
     return resource("ElasticLoadBalancingV2::ListenerRule", Conditions=conditions, Actions=actions or forward(), **more)
@@ -527,6 +531,9 @@ def rule(*fields, actions=None, **more):
         {"Rule": rule("http-header")},
         {"Listener": listener(LoadBalancerArn=ref("Balancer")), "Acl": acl(ref("Balancer"))},
         {"Listener": listener(MutualAuthentication={"Mode": "verify"})},
+        {"Listener": listener(LoadBalancerArn=ref("Balancer")), "Balancer": balancer("internal")},
+        {"Listener": listener(LoadBalancerArn=ref("Balancer")), "Balancer": balancer(ref("Nothing"))},
+        {"Rule": rule("path-pattern", Transforms=[{"Type": "url-rewrite"}])},
         {"Listener": listener(group="Other", MutualAuthentication={}), "Rule": rule(ListenerArn=ref("Listener"))},
         {
             "Listener": resource(
@@ -545,6 +552,8 @@ def test_a_target_group_behind_a_condition_of_a_listener_refuses(resources, site
     "resources",
     [
         {"Listener": listener()},
+        {"Listener": listener(LoadBalancerArn=ref("Balancer")), "Balancer": balancer("internet-facing")},
+        {"Balancer": balancer("internal")},
         {"Rule": rule("path-pattern", "host-header")},
         {"Listener": listener("authenticate-oidc", group="Other"), "Rule": rule("path-pattern")},
     ],
