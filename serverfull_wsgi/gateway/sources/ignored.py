@@ -1,10 +1,11 @@
-"""Properties of APIs that have no effect here and restrict no caller: limits of a stage, logs, caches, traces."""
+"""Properties that have no effect here and restrict no caller: limits of a stage, logs, caches, traces, streams."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from serverfull_wsgi.fetchers.sam.properties import Properties
+from serverfull_wsgi.fetchers.sam.template import SERVERLESS_FUNCTION
 from serverfull_wsgi.gateway.sources.resources import Resources
 
 _REST = (
@@ -41,3 +42,21 @@ def warn_ignored(resources: Resources, serverless: Mapping[str, Properties]) -> 
             resources.warn(id, "requests of a usage plan are not counted or limited here", "Auth.UsagePlan")
     for id, _ in resources.of_type("AWS::ApiGateway::UsagePlan"):
         resources.warn(id, "requests of a usage plan are not counted or limited here")
+    for id, path in _streams(resources):
+        resources.warn(id, "answers are not streamed here, so clients receive the whole answer at its end", path)
+
+
+def _streams(resources: Resources) -> Iterator[tuple[str, str]]:
+    """Yield logical id and path of each property because of which AWS streams answers."""
+    for id, properties in resources.of_type(SERVERLESS_FUNCTION):
+        events = [f"Events.{name}.Properties.ResponseTransferMode" for name in properties.mapping("Events")]
+        yield from ((id, path) for path in ("FunctionUrlConfig.InvokeMode", *events) if _is_stream(properties, path))
+    for type, path in (
+        ("AWS::Lambda::Url", "InvokeMode"),
+        ("AWS::ApiGateway::Method", "Integration.ResponseTransferMode"),
+    ):
+        yield from ((id, path) for id, properties in resources.of_type(type) if _is_stream(properties, path))
+
+
+def _is_stream(properties: Properties, path: str) -> bool:
+    return properties.text(path) in ("STREAM", "RESPONSE_STREAM")

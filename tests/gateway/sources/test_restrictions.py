@@ -167,6 +167,10 @@ def test_a_validation_that_is_not_supported_or_not_known_refuses(model, found):
     assert site.endpoints["GET /a"].access.unsupported
 
 
+URL = """  Url:
+    Type: AWS::Lambda::Url
+    Properties: {{TargetFunctionArn: !GetAtt Pets.Arn, AuthType: NONE, InvokeMode: {0}}}
+"""
 IGNORED = [  # parts of the template, the warning
     ({"shop": "MethodSettings: [{Limit: 1}], TracingEnabled: true"}, "Shop: MethodSettings, TracingEnabled"),
     ({"shop": "CanarySetting: {PercentTraffic: 5}, FailOnWarnings: true"}, "Shop: CanarySetting: a stage limits"),
@@ -176,6 +180,10 @@ IGNORED = [  # parts of the template, the warning
     ({"globals": "Globals: {HttpApi: {AccessLogSettings: {Format: x}}}"}, "Web: AccessLogSettings"),
     ({"stage": "CacheClusterEnabled: true"}, "Stage: CacheClusterEnabled"),
     ({"resources": "  Plan: {Type: AWS::ApiGateway::UsagePlan}\n"}, "Plan: requests of a usage plan"),
+    ({"event": "ResponseTransferMode: RESPONSE_STREAM"}, "Properties.ResponseTransferMode: answers are not streamed"),
+    ({"event": "ResponseTransferMode: BUFFERED"}, None),
+    ({"resources": URL.format("BUFFERED")}, None),
+    ({"resources": URL.format("RESPONSE_STREAM")}, "Url.InvokeMode: answers are not streamed"),
     ({}, None),
 ]  # fmt: skip
 
