@@ -129,7 +129,7 @@ class Gateway:
             )
             return site.format.refuse(Refusal.NO_ROUTE, request, context)
         if endpoint.access.unsupported:
-            self._log(endpoint, context, f"this server does not support its {endpoint.access.unsupported}")
+            self._log(endpoint, context, f"this server does not support {endpoint.access.unsupported}")
             return endpoint.format.refuse(Refusal.NOT_RUN, request, context)
         if site.is_mixed and (stricter := stricter_route(site, endpoint, request.method, request.path)):
             self._log(

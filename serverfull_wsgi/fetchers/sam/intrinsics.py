@@ -125,6 +125,10 @@ class Resolver:
             return self.resolve(value), []
         return self._collect(lambda: self.resolve(value))
 
+    def resolve_reference(self, value: Any) -> Any:
+        """Return ``value`` with stand-ins, also if ``strict``: the name of a resource is enough for a reference."""
+        return self._collect(lambda: self.resolve(value))[0]
+
     def _collect(self, resolve: Callable[[], T], missing: list[ValueAtAws] | None = None) -> tuple[T, list[ValueAtAws]]:
         """Call ``resolve`` and return its result with the stand-ins that it used."""
         missing = [] if missing is None else missing

@@ -87,10 +87,9 @@ class Resources:
 
     def _text(self, value: Any) -> str:
         try:
-            text, _ = self.resolver.resolve_with_stand_ins(value)
+            return str(self.resolver.resolve_reference(value))
         except Unresolvable:
             return ""
-        return str(text)
 
     def mentions(self, id: str, *targets: str) -> bool:
         """Return whether the text of a resource's properties has a reference to one of the logical ids.

@@ -27,10 +27,10 @@ PETS = {
 
 @pytest.fixture
 def sites_of(tmp_path):
-    def read(**resources):
+    def read(strict=False, **resources):
         template = tmp_path / "template.json"
         template.write_text(json.dumps({"Resources": {"Pets": PETS, **resources}}))
-        return TemplateSites(SamFetcher(str(template)))
+        return TemplateSites(SamFetcher(str(template), strict=strict))
 
     return read
 
@@ -88,6 +88,16 @@ def test_a_stage_gives_its_name_and_variables(sites_of):
     stage = resource("ApiGatewayV2::Stage", ApiId=ref("Api"), StageName="dev", StageVariables={"a": "b"})
     (site,) = sites_of(**http_api(Stage=stage)).sites
     assert (site.stage, dict(site.endpoints["GET /pets"].route.stage.variables)) == ("dev", {"a": "b"})
+
+
+def test_a_reference_between_resources_needs_no_value_of_aws(sites_of):
+    resources = {**http_api(Auth=AUTHORIZER), **rest_api(), "Group": GROUP, "Url": url()}
+    resources["Route"] = route(AuthorizationType="CUSTOM", AuthorizerId=ref("Auth"))
+    found, strict = sites_of(**resources), sites_of(strict=True, **resources)
+    assert strict.warnings == found.warnings == []
+    assert [(site.names, site.endpoints) for site in strict.sites] == [
+        (site.names, site.endpoints) for site in found.sites
+    ]
 
 
 def test_the_first_stage_is_served_and_each_other_one_has_a_warning(sites_of):
