@@ -111,8 +111,8 @@ class Gateway:
             answer = self._answer(site, request, context, incoming)
             return _changed(answer, site, request, context) if site.responses and answer.refusal else answer
         if cors.is_preflight(request):
-            lines = cors.preflight_headers(site.cors, request)
-            return Answer(site.preflight_status, [*lines, *_length(site.preflight_status)], b"")
+            lines = [*cors.preflight_headers(site.cors, request), *_length(site.preflight_status)]
+            return Answer(site.preflight_status, [*lines, *site.format.own_headers(request, context)], b"")
         return cors.shared(self._answer(site, request, context, incoming), site.cors, request)
 
     def _answer(self, site: Site, request: HttpRequest, context: RequestContext, incoming: Incoming) -> Answer:
@@ -142,7 +142,8 @@ class Gateway:
                 return rest_v1.refuse_missing(missing, request, context)
             if endpoint.fixed is not None:
                 status, lines, body, content_type = endpoint.fixed
-                return answers.complete(request, status, list(lines), body, content_type)
+                own = endpoint.format.own_headers(request, context)
+                return answers.complete(request, status, list(lines), body, content_type, own)
             request = request._replace(body=incoming.read(endpoint.format.BODY_LIMIT))
         except Refused as refused:
             self._log(endpoint, context, refused.reason)

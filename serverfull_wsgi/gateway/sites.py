@@ -47,6 +47,8 @@ class Format(Protocol):
 
     def refuse(self, refusal: Refusal, request: HttpRequest, context: RequestContext, /) -> Answer: ...
 
+    def own_headers(self, request: HttpRequest, context: RequestContext, /) -> list[tuple[str, str]]: ...
+
 
 class FixedAnswer(NamedTuple):
     """The same answer to each request, without a function.

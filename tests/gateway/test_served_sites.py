@@ -152,6 +152,7 @@ def test_a_preflight_is_answered_without_a_function(client):
     assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (200, "https://a.example")
     refused = client.options("/_aws/lambda-url/Pets/", headers={**headers, "Origin": "https://b.example"})
     assert "Access-Control-Allow-Origin" not in refused.headers
+    assert len({answer.headers["x-amzn-RequestId"] for answer in (response, refused)}) == 2
 
 
 def test_no_site_is_served_without_the_setting(served):

@@ -112,7 +112,7 @@ def answer(
 
 
 def _answer(outcome: Outcome, request: HttpRequest, context: RequestContext) -> Answer:
-    own = _own_headers(request, context)
+    own = own_headers(request, context)
     try:
         value = answers.result_of(outcome)
     except BadResult:
@@ -140,10 +140,11 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     >>> refuse(Refusal.UNKNOWN_API).body
     b'{"Message":null}'
     """
-    return answers.refused(_PAGES, refusal, request, _own_headers(request, context))
+    return answers.refused(_PAGES, refusal, request, own_headers(request, context))
 
 
-def _own_headers(request: HttpRequest, context: RequestContext) -> answers.Lines:
+def own_headers(request: HttpRequest, context: RequestContext) -> answers.Lines:
+    """Return the headers that function URLs add to each answer."""
     return [
         ("x-amzn-RequestId", context.request_id),
         ("X-Amzn-Trace-Id", answers.trace_header(request, context)),

@@ -69,9 +69,9 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     >>> refuse(Refusal.NO_ROUTE).status
     404
     """
-    return answers.refused(_PAGES, refusal, request, api_headers(context))
+    return answers.refused(_PAGES, refusal, request, own_headers(request, context))
 
 
-def api_headers(context: RequestContext) -> answers.Lines:
+def own_headers(request: HttpRequest, context: RequestContext) -> answers.Lines:
     """Return the header that HTTP APIs add to each answer."""
     return [("Apigw-Requestid", context.extended_request_id)]

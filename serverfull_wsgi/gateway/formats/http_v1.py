@@ -11,14 +11,14 @@ from serverfull_wsgi.gateway.formats.http_api import (
     BODY_LIMIT,
     DEFAULT_STAGE,
     TIMEOUT,
-    api_headers,
     decoded_path,
     is_valid_path,
+    own_headers,
     refuse,
 )
 from serverfull_wsgi.gateway.formats.inputs import CONTEXT, REQUEST, ROUTE, HttpRequest, RequestContext, Route
 
-__all__ = ["BODY_LIMIT", "TIMEOUT", "answer", "event", "is_valid_path", "refuse"]
+__all__ = ["BODY_LIMIT", "TIMEOUT", "answer", "event", "is_valid_path", "own_headers", "refuse"]
 
 
 def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = CONTEXT) -> dict[str, Any]:
@@ -119,4 +119,4 @@ def _answer(outcome: Outcome, request: HttpRequest, context: RequestContext) -> 
     lines = answers.single_headers(value) + answers.multi_headers(value)  # in this order, as recorded
     lines = [(parts.title_case(name), text) for name, text in lines]
     body = answers.body_bytes(answers.body_string(value), answers.is_encoded(value, "isBase64Encoded"))
-    return answers.complete(request, status, lines, body, "text/plain; charset=utf-8", api_headers(context))
+    return answers.complete(request, status, lines, body, "text/plain; charset=utf-8", own_headers(request, context))

@@ -12,15 +12,15 @@ from serverfull_wsgi.gateway.formats.http_api import (
     BODY_LIMIT,
     DEFAULT_STAGE,
     TIMEOUT,
-    api_headers,
     decoded_path,
     is_valid_path,
+    own_headers,
     refuse,
 )
 from serverfull_wsgi.gateway.formats.inputs import CONTEXT, REQUEST, ROUTE, HttpRequest, RequestContext, Route
 from serverfull_wsgi.gateway.formats.payload_v2 import body_members, cookie_members, query_members
 
-__all__ = ["BODY_LIMIT", "TIMEOUT", "answer", "event", "is_valid_path", "refuse"]
+__all__ = ["BODY_LIMIT", "TIMEOUT", "answer", "event", "is_valid_path", "own_headers", "refuse"]
 
 
 def event(request: HttpRequest, route: Route = ROUTE, context: RequestContext = CONTEXT) -> dict[str, Any]:
@@ -123,8 +123,8 @@ def _answer(outcome: Outcome, request: HttpRequest, context: RequestContext) -> 
     value = answers.result_of(outcome)
     if not isinstance(value, dict) or "statusCode" not in value:
         body = value.encode("utf-8", "replace") if isinstance(value, str) else outcome.payload
-        return answers.complete(request, 200, [], body, "application/json", api_headers(context))
+        return answers.complete(request, 200, [], body, "application/json", own_headers(request, context))
     status = answers.status_code(value["statusCode"])
     lines = [(parts.title_case(name), text) for name, text in answers.single_headers(value)] + answers.cookies(value)
     body = answers.body_bytes(answers.body_json(value), answers.is_encoded(value, "isBase64Encoded"))
-    return answers.complete(request, status, lines, body, "text/plain; charset=utf-8", api_headers(context))
+    return answers.complete(request, status, lines, body, "text/plain; charset=utf-8", own_headers(request, context))

@@ -154,7 +154,7 @@ def _answer(outcome: Outcome, request: HttpRequest, route: Route, context: Reque
     is_encoded = answers.is_encoded(value, "isBase64Encoded", "base64Encoded")
     is_decoded = is_encoded and parts.matches(tuple(route.stage.binary_media_types), _accepted(request))
     body = answers.body_bytes(answers.body_string(value), is_decoded)
-    own = [*_ids(context), ("X-Amzn-Trace-Id", answers.trace_header(request, context))]
+    own = [*own_headers(request, context), ("X-Amzn-Trace-Id", answers.trace_header(request, context))]
     return answers.complete(request, status, lines, body, "application/json", own)
 
 
@@ -197,7 +197,7 @@ def refuse(refusal: Refusal, request: HttpRequest = REQUEST, context: RequestCon
     >>> refuse(Refusal.NO_ROUTE).body
     b'{"message":"Missing Authentication Token"}'
     """
-    return answers.refused(_PAGES, refusal, request, _ids(context))
+    return answers.refused(_PAGES, refusal, request, own_headers(request, context))
 
 
 def refuse_missing(names: Sequence[str], request: HttpRequest, context: RequestContext) -> Answer:
@@ -208,9 +208,10 @@ def refuse_missing(names: Sequence[str], request: HttpRequest, context: RequestC
     """
     body = json.dumps({"message": f"Missing required request parameters: [{', '.join(names)}]"}).encode()
     lines = [("Content-Type", "application/json"), ("x-amzn-ErrorType", "BadRequestException")]
-    answer = answers.complete(request, 400, lines, body, "", _ids(context))
+    answer = answers.complete(request, 400, lines, body, "", own_headers(request, context))
     return answer._replace(refusal=Refusal.BAD_REQUEST)
 
 
-def _ids(context: RequestContext) -> Lines:
+def own_headers(request: HttpRequest, context: RequestContext) -> Lines:
+    """Return the headers that REST APIs add to each answer. The answer of a function has its trace too."""
     return [("x-amzn-RequestId", context.request_id), ("x-amz-apigw-id", context.extended_request_id)]

@@ -113,6 +113,7 @@ def test_a_mock_is_for_callers_that_meet_the_conditions_of_its_route():
     response = client.get("/open")
     assert (response.status_code, response.text, response.headers["A"]) == (201, "made", "1")
     assert response.headers["Content-Type"] == "text/plain"
+    assert {"x-amzn-RequestId", "x-amz-apigw-id"} <= set(response.headers.keys())
     assert client.get("/keyed").status_code == 403
     assert client.get("/refused").status_code == 500
     application.close()
