@@ -20,7 +20,7 @@ from serverfull_wsgi.storage.sqlite_errors import is_busy
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 
-TIMEOUT = 0.7  # seconds a write waits for its turn; with `schema.BUSY_TIMEOUT` an accept returns within a second
+TIMEOUT = 0.7  # seconds a write waits for its turn; with `schema.BUSY_TIMEOUT` a transaction begins within a second
 TOO_SLOW = "another process holds the store, or the disk is too slow"
 
 
@@ -31,15 +31,14 @@ class StoreError(Exception):
 class Write:
     """One operation in a commit; ``error`` is None once the operation is on the disk.
 
-    A transaction that is too slow for its caller may succeed later. A write that is ``is_patient`` waits for the end of
-    the transaction that took it, so that its error means that the operation is not on the disk.
+    A write that a transaction took waits for the end of the transaction, however slow the disk is. So a write with an
+    error does not succeed later.
     """
 
     __slots__ = (
         "error",
         "is_confirmed",
         "is_leader",
-        "is_patient",
         "is_taken",
         "operation",
         "result",
@@ -52,12 +51,9 @@ class Write:
         operation: Operation[Any],
         is_confirmed: bool = False,
         settled: Callable[[Write], None] | None = None,
-        *,
-        is_patient: bool = False,
     ) -> None:
         self.operation = operation
         self.is_confirmed = is_confirmed
-        self.is_patient = is_patient
         self.settled = settled
         self.result: Any = None  # also set if the operation is on the disk and could not be confirmed
         self.error: Exception | None = StoreError(TOO_SLOW)
@@ -114,7 +110,7 @@ class GroupCommit:
         try:
             if not write.turn.acquire(timeout=TIMEOUT):
                 self._withdraw(write)
-                if write.is_patient and write.is_taken:
+                if write.is_taken:
                     write.turn.acquire()
         except BaseException:  # a server may end the request's thread with any exception
             self._withdraw(write)
@@ -163,7 +159,7 @@ class GroupCommit:
         """
         try:
             self._transaction(batch)
-        except (sqlite3.Error, OSError, ValueError, StoreError) as error:
+        except Exception as error:
             if len(batch) > 1 and not is_busy(error):
                 for write in batch:
                     self._commit([write])

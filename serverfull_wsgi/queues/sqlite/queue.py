@@ -113,7 +113,8 @@ class SqliteQueue:
     def put(self, invocation: Invocation, config: EventConfig, dedupe: str = "") -> str:
         """Write an event to the disk and return its request id; see `EventQueue.put`.
 
-        Raises `ServiceException` if the event cannot be written within a second, or if the queue is closed.
+        Raises `ServiceException` if the event is not on the disk, or if the queue is closed. A disk that is full or
+        held by another process takes at most a second; a slow disk takes as long as one commit.
         """
         session = self._session
         if session is None or session.is_closing:

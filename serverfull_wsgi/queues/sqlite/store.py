@@ -160,27 +160,27 @@ class Store:
         """Return the store time in seconds."""
         return self._anchor.now(self._ticks())
 
-    def write(self, operation: Operation[T], *, may_use_reserve: bool = False, is_patient: bool = False) -> T:
+    def write(self, operation: Operation[T], *, may_use_reserve: bool = False) -> T:
         """Run ``operation`` in a transaction, and return its result once the transaction is on the disk.
 
         Operations of several threads may share the transaction. An operation may be called more than once, each time in
         a new transaction. ``may_use_reserve`` is for results of events: if the disk is full, the reserve is released
-        and the operation runs again. ``is_patient`` is for claims and results, whose threads must know whether the
-        operation is on the disk.
+        and the operation runs again.
 
-        Raises `StoreError` within a second. A patient operation whose transaction has started waits for its end.
+        Raises `StoreError` if the operation is not on the disk. It does so within a second, unless a transaction with
+        the operation has begun and the disk is slow.
         """
         self._check_open()
-        write = Write(operation, is_patient=is_patient)
+        write = Write(operation)
         self._commits.commit(write)
         if may_use_reserve and write.error is not None and is_disk_full(write.error) and self.reserve.release():
-            return self.write(operation, is_patient=is_patient)
+            return self.write(operation)
         result: T = _result(write)
         return result
 
     def defer(self, operation: Operation[Any]) -> Write:
         """Run ``operation`` in the next transaction. Return its write at once, for `finish` soon after."""
-        write = Write(operation, is_patient=True)
+        write = Write(operation)
         self._commits.defer(write)
         return write
 

@@ -209,7 +209,7 @@ class EventWorkers(LeaseWorkers[Event]):
             return None
         self._may_be_due = False
         try:
-            event = self._store.write(self._claim_statement, may_use_reserve=True, is_patient=True)
+            event = self._store.write(self._claim_statement, may_use_reserve=True)
         except StoreError as error:
             self._logger.error("cannot claim an event, will retry in %g s: %s", RETRY, error)
             time.sleep(RETRY)
@@ -279,7 +279,7 @@ class EventWorkers(LeaseWorkers[Event]):
         """Write an event's result, however long the store refuses, and return whether its lease was still valid."""
         while not self._is_stopped:
             try:
-                return self._store.write(write_result, may_use_reserve=True, is_patient=True)
+                return self._store.write(write_result, may_use_reserve=True)
             except StoreError as error:
                 self._logger.error(
                     "cannot record the result of event %s, will retry in %g s: %s", event.request_id, RETRY, error
@@ -347,7 +347,7 @@ class DeliveryWorkers(LeaseWorkers[Record]):
         if not self._should_claim():
             return None
         self._may_be_due = False
-        record = self._store.write(self._claim_statement, may_use_reserve=True, is_patient=True)
+        record = self._store.write(self._claim_statement, may_use_reserve=True)
         self._may_be_due = self._may_be_due or record is not None
         return record
 
@@ -359,9 +359,7 @@ class DeliveryWorkers(LeaseWorkers[Record]):
     def _handle(self, record: Record) -> None:
         state, due, error = self._deliver(record)
         failpoint("sent")
-        self._store.write(
-            lambda db: statements.update_record(db, record, state, due, error), may_use_reserve=True, is_patient=True
-        )
+        self._store.write(lambda db: statements.update_record(db, record, state, due, error), may_use_reserve=True)
         failpoint("delivered")
 
     def _deliver(self, record: Record) -> tuple[str, float | None, str]:

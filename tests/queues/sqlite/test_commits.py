@@ -3,6 +3,7 @@
 import os
 import threading
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_threads_share_commits_and_each_gets_its_own_result(store):
     def one(number):
         def operation(db):
             if number % 5 == 0:
-                raise ValueError(f"{number}")
+                raise (ValueError if number % 10 else OverflowError)(f"{number}")
             return insert(db, str(number))
 
         try:
@@ -59,22 +60,31 @@ def test_a_deferred_write_is_written_by_its_own_thread_if_no_other_write_comes(s
     assert list(states(store)) == ["a"]
 
 
-def test_a_deferred_write_in_a_slow_transaction_waits_for_its_end(store, monkeypatch):
-    def insert_slowly(db):
-        has_begun.set()
-        may_end.wait()
-        return insert(db, "b")
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda store, operation: partial(store.finish, store.defer(operation)),
+        lambda store, operation: partial(store.accept, operation),
+    ],
+    ids=["deferred", "accept"],
+)
+def test_a_write_in_a_slow_transaction_waits_for_its_end(begin, store, monkeypatch):
+    """An accept that returned before was refused, and its event ran."""
 
-    monkeypatch.setattr(group_commit, "TIMEOUT", 0.02)
-    has_begun, may_end = threading.Event(), threading.Event()
-    deferred = store.defer(lambda db: insert(db, "a"))
-    slow = threading.Thread(target=store.write, args=[insert_slowly])
-    slow.start()
-    has_begun.wait()
-    threading.Timer(0.2, may_end.set).start()
-    assert store.finish(deferred) == "a"
-    slow.join()
-    assert list(states(store)) == ["b", "a"]
+    def insert_slowly(db):
+        threading.Timer(0.8, may_end.set).start()
+        may_end.wait()
+        return insert(db, "a")
+
+    monkeypatch.setattr(group_commit, "TIMEOUT", 0.6)
+    may_end, other = threading.Event(), FileLock(store.locks / "writing")
+    assert other.acquire()
+    leader = threading.Thread(target=put, args=[store, "b"])
+    leader.start()
+    threading.Timer(0.1, other.close).start()  # so that the write and the leader's share a transaction
+    assert begin(store, insert_slowly)() == "a"
+    leader.join()
+    assert set(states(store)) == {"a", "b"}
 
 
 def test_a_deferred_write_that_fails_does_not_fail_the_next_write(store):
