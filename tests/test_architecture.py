@@ -156,7 +156,7 @@ LATE = {
     "werkzeug": 25,  # routes of a user's own, and the console
     "serverfull_wsgi.api.model": 20,  # all operations but Invoke
     "serverfull_wsgi.executors.isolated.open_executor": 15,  # with the sandbox, the fork server and the pools
-    "environs": 37,  # settings that are given and are more than a text
+    "environs": 37,  # settings that are not valid, or spelled in another way than the documentation
     "serverfull_wsgi.gateway": 10,
     "serverfull_wsgi.registry": 7,
     "asyncio": 20,

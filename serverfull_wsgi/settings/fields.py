@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from serverfull_wsgi.settings.mapping_env import MappingEnv
+    from serverfull_wsgi.settings.plain_env import PlainEnv
+
+    Env = MappingEnv | PlainEnv
 
 PREFIX = "SERVERFULL_"
 T = TypeVar("T")
@@ -20,7 +23,7 @@ T = TypeVar("T")
 
 # Read the variable of this name (without prefix); return the default if it is not given. A bad value is noted in the
 # environment, which raises all of them together.
-Reader = Callable[["MappingEnv", str, Any], Any]
+Reader = Callable[["Env", str, Any], Any]
 
 
 class Setting(NamedTuple):
@@ -59,17 +62,17 @@ def setting(name: str, default: T, read: Reader, text: str, **more: Any) -> T:
     return field(default=default, metadata={"setting": Setting(default, read, text, name, **more)})
 
 
-def text(env: MappingEnv, name: str, default: Any) -> Any:
+def text(env: Env, name: str, default: Any) -> Any:
     """Read any text."""
     return env.str(name, default)
 
 
-def switch(env: MappingEnv, name: str, default: Any) -> Any:
+def switch(env: Env, name: str, default: Any) -> Any:
     """Read a boolean: true, yes, on, 1, or their opposites."""
     return _parsed(env, "bool", name, default, "Must be true, yes, on, 1, or false, no, off, 0.")
 
 
-def integer(env: MappingEnv, name: str, default: Any) -> Any:
+def integer(env: Env, name: str, default: Any) -> Any:
     """Read an integer."""
     return _parsed(env, "int", name, default, "Must be an integer.")
 
@@ -77,7 +80,7 @@ def integer(env: MappingEnv, name: str, default: Any) -> Any:
 def choice(*choices: str) -> Reader:
     """Make a reader of one of these words, in any case; it returns the word as it is written here."""
 
-    def read(env: MappingEnv, name: str, default: Any) -> Any:
+    def read(env: Env, name: str, default: Any) -> Any:
         key = PREFIX + name
         if key in env.given:
             given = env.given[key]
@@ -112,50 +115,50 @@ def at_least(least: float, kind: str = "int") -> Reader:
     return lambda env, name, default: _parsed(env, kind, name, default, rule, validate=check)
 
 
-def _parsed(env: MappingEnv, kind: str, name: str, default: Any, rule: str, **more: Any) -> Any:
+def _parsed(env: Env, kind: str, name: str, default: Any, rule: str, **more: Any) -> Any:
     """Read a value of a type of environs; ``rule`` is the error message for a text that is not of this type."""
     return getattr(env, kind)(name, default, error_messages={"invalid": rule}, **more)
 
 
-def level(env: MappingEnv, name: str, default: Any) -> Any:
+def level(env: Env, name: str, default: Any) -> Any:
     """Read a level of `logging`, by name or number."""
     given = env.str(name, "", validate=_check_level)
     return _level_number(given) if given else default
 
 
-def stats_output(env: MappingEnv, name: str, default: Any) -> Any:
+def stats_output(env: Env, name: str, default: Any) -> Any:
     """Read the protocol for metrics. NULLSTAT is the Go original's word for NULL."""
     output = choice("NULL", "NULLSTAT", "STATSD", "DATADOG")(env, name, default)
     return "NULL" if output == "NULLSTAT" else output
 
 
-def address(env: MappingEnv, name: str, default: Any) -> Any:
+def address(env: Env, name: str, default: Any) -> Any:
     """Read ``HOST:PORT`` as a pair of host and port."""
     given = env.str(name, "{}:{}".format(*default), validate=_address_check("localhost:8125"))
     return parse_address(given) if given else default
 
 
-def address_text(env: MappingEnv, name: str, default: Any) -> Any:
+def address_text(env: Env, name: str, default: Any) -> Any:
     """Read ``HOST:PORT`` and return the text."""
     return env.str(name, default, validate=_address_check("127.0.0.1:8080"))
 
 
-def tags(env: MappingEnv, name: str, default: Any) -> Any:
+def tags(env: Env, name: str, default: Any) -> Any:
     """Read tags that are separated by commas or spaces."""
     return _words(env.str(name, "", validate=_check_ascii))
 
 
-def modules(env: MappingEnv, name: str, default: Any) -> Any:
+def modules(env: Env, name: str, default: Any) -> Any:
     """Read module names that are separated by commas or spaces."""
     return _words(env.str(name, "", validate=_check_modules)) or default
 
 
-def origins(env: MappingEnv, name: str, default: Any) -> Any:
+def origins(env: Env, name: str, default: Any) -> Any:
     """Read origins of web pages that are separated by commas or spaces."""
     return _words(env.str(name, "", validate=_check_origins)) or default
 
 
-def hosts(env: MappingEnv, name: str, default: Any) -> Any:
+def hosts(env: Env, name: str, default: Any) -> Any:
     """Read names of hosts, without ports, that are separated by commas or spaces. Brackets of IPv6 are removed."""
     return tuple(host.strip("[]") for host in _words(env.str(name, "", validate=_check_hosts))) or default
 
@@ -170,22 +173,22 @@ def words(*choices: str) -> Reader:
     return lambda env, name, default: _words(env.str(name, "", validate=check)) or default
 
 
-def secret_words(env: MappingEnv, name: str, default: Any) -> Any:
+def secret_words(env: Env, name: str, default: Any) -> Any:
     """Read secrets that are separated by commas or spaces. No message has their text."""
     return _words(env.str(name, "")) or default
 
 
-def networks(env: MappingEnv, name: str, default: Any) -> Any:
+def networks(env: Env, name: str, default: Any) -> Any:
     """Read IP addresses and networks that are separated by commas or spaces."""
     return _words(env.str(name, "", validate=_check_networks)) or default
 
 
-def optional_seconds(env: MappingEnv, name: str, default: Any) -> Any:
+def optional_seconds(env: Env, name: str, default: Any) -> Any:
     """Read a number of seconds, 0 or more; None if it is not given."""
     return at_least(0, "float")(env, name, default) if PREFIX + name in env.given else default
 
 
-def signals(env: MappingEnv, name: str, default: Any) -> Any:
+def signals(env: Env, name: str, default: Any) -> Any:
     """Read signal numbers that are separated by spaces; return none of them if ``SIGNALS_INSTALLED`` is NONE."""
     if choice("OS", "NONE")(env, "RUNTIME_SIGNALS_INSTALLED", "OS") == "NONE":
         return ()
@@ -202,7 +205,7 @@ def delays(least: int) -> Reader:
             count = "one number" if least == 1 else f"{least} numbers"
             _refuse(f"Must be at least {count} of seconds, separated by spaces.")
 
-    def read(env: MappingEnv, name: str, default: Any) -> Any:
+    def read(env: Env, name: str, default: Any) -> Any:
         given = env.str(name, " ".join(map(str, default)), validate=check)
         return tuple(float(word) for word in (given or "").split()) if env.given.get(PREFIX + name) else default
 

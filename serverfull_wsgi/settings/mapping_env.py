@@ -1,7 +1,7 @@
 """environs over a mapping.
 
 The import of environs compiles patterns of marshmallow, the library under it. That takes as long as the import of
-gunicorn, so `Settings.from_mapping` imports this module only if a setting other than a plain text is given.
+gunicorn, so `Settings.from_mapping` imports this module only for values that `PlainEnv` does not read.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
 from serverfull_wsgi.settings import fields as read
 from serverfull_wsgi.settings.aliases import notices, other_names
 from serverfull_wsgi.settings.fields import PREFIX, Setting, setting
+from serverfull_wsgi.settings.plain_env import NotPlain, PlainEnv
 
 _BROKER = r"(amqp|redis)s?://"
 _ROOT = ("root",)  # the value of `Settings.front` that serves one API under every path
@@ -454,15 +455,16 @@ class Settings:
         """
         given = {name: str(value) for name, value in values.items() if str(value).strip()}
         settings: dict[str, Any] = {}
-        checked = {}  # by field, the variables that environs reads
+        unread = {}  # by field, the variables that environs reads
+        plain = PlainEnv(given)
         for field, it in SETTINGS.items():
-            variable = it.variable(given, *other_names(it.name))
-            if variable and it.read is read.text:
-                settings[field] = given[PREFIX + variable]
-            elif variable:
-                checked[field] = variable
-        if checked:
-            settings |= _read_by_environs(checked, given)
+            if variable := it.variable(given, *other_names(it.name)):
+                try:
+                    settings[field] = it.read(plain, variable, it.default)
+                except NotPlain:
+                    unread[field] = variable
+        if unread:
+            settings |= _read_by_environs(unread, given)
         if f"{PREFIX}REGION" not in given and (region := given.get("AWS_REGION")):
             settings["region"] = region
         return cls(**settings, notices=tuple(notices(given, NAMES)))

@@ -1,5 +1,6 @@
 """Settings: every name, every default, and the errors for bad values."""
 
+import contextlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from serverfull_wsgi import ConfigurationError, Settings, create_app
 from serverfull_wsgi.settings import reference
 from serverfull_wsgi.settings.aliases import RENAMED, SYNONYMS, UNSUPPORTED
 from serverfull_wsgi.settings.mapping_env import MappingEnv
+from serverfull_wsgi.settings.plain_env import NotPlain, PlainEnv
 from serverfull_wsgi.settings.settings import NAMES, SETTINGS
 from tests.support.hosts import post
 from tests.support.servers import ROOT
@@ -389,13 +391,53 @@ def test_a_reader_returns_the_default_if_nothing_is_given(field):
     assert setting.read(MappingEnv({}), setting.name, setting.default) == setting.default
 
 
-def test_environs_is_imported_only_to_read_a_value_other_than_a_text():
+SPELLINGS = [
+    *("true", "yes", "on", "ON", "false", "no", "off", "t", "None"),
+    *("0", "1", "007", "3.5", ".5", "5.", "-1", "1_0", " 2 ", "1e3", "nan", "٣", "9" * 20, "0x1F", "2\n"),
+    *(
+        "process",
+        "Process",
+        "auto",
+        "zero",
+        "STATSD",
+        "socket",
+        "INFO",
+        "JSON",
+        "NULL",
+        "memory",
+        "paths",
+        "/health",
+        "15 2",
+        "60 120",
+        "1 300",
+    ),
+    *("localhost:8125", ":80", "::1", "10.0.0.0/8", "a.b, c", "http://localhost:3000", "eu-west-1", "123456789012"),
+]
+
+
+@pytest.mark.parametrize("field", SETTINGS)
+def test_a_plain_value_is_read_as_environs_reads_it(field):
+    it, count = SETTINGS[field], 0
+    for text in SPELLINGS:
+        given = {f"SERVERFULL_{it.name}": text}
+        with contextlib.suppress(NotPlain):
+            value = it.read(PlainEnv(dict(given)), it.name, it.default)
+            env = MappingEnv(dict(given))
+            assert value == it.read(env, it.name, it.default)
+            assert env.problems() == {}
+            count += 1
+    assert count
+
+
+def test_environs_is_imported_only_for_values_that_are_not_spelled_plainly():
     code = """
 import sys
 from serverfull_wsgi import Settings
-Settings.from_mapping({"SERVERFULL_FUNCTIONS": "a=b.c", "SERVERFULL_REGION": " "})
+plain = {"FUNCTIONS": "a=b.c", "REGION": " ", "DRAIN": "3.5", "MAX_CONCURRENCY": "8", "MOCK": "on"}
+more = {"SANDBOX": "PROCESS", "RUNTIME_HTTPSERVER_ADDRESS": ":8080", "RUNTIME_LOGGER_LEVEL": "WARNING"}
+Settings.from_mapping({f"SERVERFULL_{name}": value for name, value in (plain | more).items()})
 assert "environs" not in sys.modules
-Settings.from_mapping({"SERVERFULL_DRAIN": "3"})
+Settings.from_mapping({"SERVERFULL_MOCK": "True"})
 assert "environs" in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
