@@ -126,6 +126,8 @@ def parse_key(key: str) -> tuple[str, str]:
         raise ConfigurationError(f"route {key!r} has no method; begin it with one of {', '.join(METHODS)} and a space")
     if not template.startswith("/"):
         raise ConfigurationError(f"the path of route {key!r} must begin with '/'")
+    if "?" in template or "#" in template:
+        raise ConfigurationError(f"route {key!r} must end with its path; remove '?' or '#' and the rest")
     segments = _segments(template, is_rest=False)
     names = []
     for index, segment in enumerate(segments):

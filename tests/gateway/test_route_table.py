@@ -78,6 +78,7 @@ BAD_KEYS = {
     "GET /{id": "must be a whole variable",
     "GET /{}": "must be a whole variable",
     "GET /{a}/{a}": "two variables of one name",
+    "GET /a?b=1": "must end with its path",
 }
 
 

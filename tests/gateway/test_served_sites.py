@@ -262,6 +262,7 @@ BAD = [
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "GET /r"}, "must be METHOD /path=function"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "GET /r=a b"}, "must be METHOD /path=function"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "GET /r=a, GET  /r=b"}, "two routes 'GET /r'"),
+    ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "get /r=a"}, "SERVERFULL_ROUTES: route 'get /r' has no method"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ALB": "web"}, "must be name=function"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ALB": "web=a, WEB=b"}, "two load balancers 'WEB'"),
     ({"SERVERFULL_TRUSTED_PROXIES": "ten"}, "addresses and networks"),

@@ -36,7 +36,10 @@ def parse_routes(text: str, account_id: str = DEFAULT_ACCOUNT_ID) -> Site:
         if key in endpoints:
             raise ConfigurationError(f"SERVERFULL_ROUTES: there are two routes {key!r}; remove one")
         endpoints[key] = Endpoint(Route(key, function, stage), http_v2, http_v2.TIMEOUT)
-    return sites.http_api((ROUTES,), endpoints)
+    try:
+        return sites.http_api((ROUTES,), endpoints)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"SERVERFULL_ROUTES: {error}") from None
 
 
 def parse_load_balancers(text: str, region: str = DEFAULT_REGION, account_id: str = DEFAULT_ACCOUNT_ID) -> list[Site]:
