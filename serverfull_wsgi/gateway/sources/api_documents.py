@@ -17,6 +17,7 @@ def add_document(resources: Resources, api: CollectedApi) -> None:
         access = Access(api.condition) if api.condition else found.access
         if access.unsupported:
             resources.warn_refused(api.id, access.unsupported, f"Body, {found.key}")
-        route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
+        function = api.function(found.function)
+        route = Route(found.key, function, api.stage, operation_name=found.operation_name)
         endpoint = Endpoint(route, format, found.timeout or format.TIMEOUT, access, found.fixed)
         api.add(found.key, endpoint, api.document.place)

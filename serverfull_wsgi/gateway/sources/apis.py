@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from serverfull_wsgi.gateway.sources.documents import Document
 from serverfull_wsgi.gateway.sources.resources import Resources
 from serverfull_wsgi.gateway.values import is_true, mapping
 
+_variable = re.compile(r"\$\{stageVariables\.(\w+)\}")
 _DISABLED = "DisableExecuteApiEndpoint"
 
 
@@ -59,6 +61,13 @@ class CollectedApi:
             )
         self._places[shape] = place
         self.endpoints[key] = endpoint
+
+    def function(self, name: str) -> str:
+        """Return a function's name with the values of the stage variables in it, ``pets:${stageVariables.alias}``.
+
+        A variable that the stage does not have stays in the name, which no function has.
+        """
+        return _variable.sub(lambda found: self.stage.variables.get(found[1], found[0]), name)
 
     def format(self, payload: str) -> Format:
         """Return the format of a route whose events have this payload version."""

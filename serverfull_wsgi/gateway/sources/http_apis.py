@@ -89,5 +89,5 @@ def _add_route(
     if access.unsupported:
         resources.warn_refused(id, access.unsupported)
     timeout = milliseconds / 1000 if milliseconds else format.TIMEOUT
-    endpoint = Endpoint(Route(key, function, api.stage), format, timeout, access)
+    endpoint = Endpoint(Route(key, api.function(function), api.stage), format, timeout, access)
     api.add(key, endpoint, resources.place(id))

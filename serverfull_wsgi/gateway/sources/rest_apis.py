@@ -77,7 +77,8 @@ def _endpoint(resources: Resources, api: CollectedApi, id: str, method: Properti
     milliseconds = whole_number(integration.get("TimeoutInMillis"))
     timeout = milliseconds / 1000 if milliseconds else rest_v1.TIMEOUT
     operation = method.text("OperationName") or None
-    return Endpoint(Route(key, function, api.stage, operation_name=operation), rest_v1, timeout, access)
+    route = Route(key, api.function(function), api.stage, operation_name=operation)
+    return Endpoint(route, rest_v1, timeout, access)
 
 
 def _access(resources: Resources, api: CollectedApi, id: str, method: Properties) -> Access:

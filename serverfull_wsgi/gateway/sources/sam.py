@@ -128,7 +128,8 @@ class SamSites:
         api.of_document = openapi.common_access(members, is_rest=is_rest).both(Access(api.document.problem))
         for found in openapi.routes(members, is_rest=is_rest):
             format = api.format(found.payload)
-            route = Route(found.key, found.function, api.stage, operation_name=found.operation_name)
+            function = api.function(found.function)
+            route = Route(found.key, function, api.stage, operation_name=found.operation_name)
             method, _, _ = found.key.partition(" ")
             access = found.access.both(access_of(api.properties, is_rest=is_rest, method=method))
             access = Access(api.condition).both(access_of_mock(access) if found.fixed else access)

@@ -110,6 +110,29 @@ def test_the_first_stage_is_served_and_each_other_one_has_a_warning(sites_of):
     assert [line.rpartition(": ")[2] for line in found.warnings] == ["only the stage 'dev' of Rest is served"]
 
 
+OF_STAGE = "arn:aws:lambda:us-east-1:123456789012:function:${stageVariables.name}:${stageVariables.none}"
+
+
+def test_a_stage_variable_may_be_a_part_of_a_functions_name(sites_of):
+    integration = {"Type": "AWS_PROXY", "Uri": f"arn:aws:apigateway:us-east-1:lambda:path/x/functions/{OF_STAGE}/y"}
+    operation = {"x-amazon-apigateway-integration": {"type": "aws_proxy", "uri": integration["Uri"]}}
+    document = {"paths": {"/d": {"get": operation}}}
+    variables = {"name": "Pets"}
+    sites = sites_of(
+        **http_api(
+            Integration={**INTEGRATION, "Properties": {**INTEGRATION["Properties"], "IntegrationUri": OF_STAGE}},
+            Live=resource("ApiGatewayV2::Stage", ApiId=ref("Api"), StageName="live", StageVariables=variables),
+        ),
+        **rest_api(
+            Rest=resource("ApiGateway::RestApi", Body=document),
+            Method=method(Integration=integration),
+            Stage=resource("ApiGateway::Stage", RestApiId=ref("Rest"), StageName="live", Variables=variables),
+        ),
+    ).sites
+    functions = {key: each.route.function for site in sites for key, each in site.endpoints.items()}
+    assert functions == dict.fromkeys(["GET /pets", "GET /pets/{id}", "GET /d"], "Pets:${stageVariables.none}")
+
+
 def test_a_deployment_may_have_the_stage_of_a_rest_api(sites_of):
     described = {"StageName": "live", "StageDescription": {"Variables": {"a": "b"}}}
     (site,) = sites_of(**rest_api(Stage=resource("ApiGateway::Deployment", RestApiId=ref("Rest"), **described))).sites
