@@ -8,6 +8,7 @@ import json
 import os.path
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NoReturn
 
 import yaml
@@ -22,6 +23,8 @@ except ImportError:
 SERVERLESS_FUNCTION, LAMBDA_FUNCTION = "AWS::Serverless::Function", "AWS::Lambda::Function"
 FUNCTION_TYPES = (SERVERLESS_FUNCTION, LAMBDA_FUNCTION)
 _json_token = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]])(\s*:)?', re.DOTALL)
+MAX_NODES = 500_000  # values of a template, of which AWS accepts 1 MB; aliases of YAML could stand for billions
+_alias = re.compile(r"[\s\[{,:]\*[^\s\[\]{},*'\"]")
 _CURE = "name a SAM or CloudFormation template, in YAML or JSON"
 _DOCUMENT_CURE = "name an OpenAPI document, in YAML or JSON; a relative path starts at the template's folder"
 
@@ -163,6 +166,8 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
         try:
             with _without_collections():
                 node = loader.get_single_node()
+                if node and _alias.search(text) and _size(node, {}) > MAX_NODES:
+                    raise ValueError(f"its aliases stand for more than {MAX_NODES:,} values")
                 document = loader.construct_document(node) if node else None
                 # Through JSON: keys become text, and an anchor that contains itself is an error
                 return json.loads(json.dumps(document)), _lines(node)
@@ -174,6 +179,21 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
     except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{path}:1: not valid YAML: {reason}; correct it") from None
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Return the number of values in a node, in which each alias counts as all that it stands for.
+
+    Args:
+        node: the node.
+        sizes: the sizes of nodes that are known, by their id.
+    """
+    if id(node) not in sizes:
+        sizes[id(node)] = 1  # also for an anchor that contains itself
+        parts = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        if not isinstance(node, yaml.ScalarNode):
+            sizes[id(node)] += sum(_size(part, sizes) for part in parts)
+    return sizes[id(node)]
 
 
 @contextlib.contextmanager

@@ -63,7 +63,10 @@ def routes(document: Mapping[str, Any], *, is_rest: bool) -> Iterator[OpenApiRou
     >>> [route.key for route in routes({"paths": {"/pets": {"get": operation}}}, is_rest=True)]
     ['GET /pets']
     """
-    for path, methods in mapping(document.get("paths")).items():
+    paths = mapping(document.get("paths"))
+    of_document = Access(unsupported_member(document, paths))
+    for path, methods in paths.items():
+        of_path = of_document.both(Access(unsupported_member(mapping(methods))))
         for method, operation in mapping(methods).items():
             name = "ANY" if method.lower() == ANY_METHOD else method.upper()
             if name not in METHODS:
@@ -73,9 +76,7 @@ def routes(document: Mapping[str, Any], *, is_rest: bool) -> Iterator[OpenApiRou
             if is_rest:
                 access = route.access.both(validators.of_operation(document, mapping(methods), mapping(operation)))
                 route = route._replace(access=access)
-            if unsupported := unsupported_member(document, mapping(document.get("paths")), methods):
-                route = route._replace(access=route.access.both(Access(unsupported)))
-            yield route
+            yield route._replace(access=route.access.both(of_path)) if of_path.unsupported else route
 
 
 def common_access(document: Mapping[str, Any], *, is_rest: bool) -> Access:

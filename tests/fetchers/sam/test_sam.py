@@ -383,6 +383,7 @@ def test_parameters_that_the_template_does_not_allow_are_refused(load, parameter
 
 CURE = "name a SAM or CloudFormation template, in YAML or JSON"
 NO_FUNCTION = f"there is no AWS::Serverless::Function and no AWS::Lambda::Function; {CURE}"
+ALIASES = "".join(f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\n" for number in range(1, 10))
 ONE = "{Type: AWS::Lambda::Function, Properties: {FunctionName: f, PackageType: Image}}"
 
 
@@ -395,6 +396,8 @@ ONE = "{Type: AWS::Lambda::Function, Properties: {FunctionName: f, PackageType: 
         ("t.yaml", "A: \0", "t.yaml:1: not valid YAML: "),
         ("t.yaml", "Resources: &a {A: *a}", "t.yaml:1: not valid YAML: "),
         ("t.yaml", "a: 1\n---\nb: 1\n", "t.yaml:2: not valid YAML: "),
+        ("t.yaml", f"a0: &a0 x\n{ALIASES}", "t.yaml:1: not valid YAML: its aliases stand for more than 500,000 values"),
+        ("t.yaml", f"a0: &a0 {{x: y}}\n{ALIASES}Resources: {{<<: *a9}}", "t.yaml:1: not valid YAML: its aliases"),
         ("t.json", '{"Resources":\n {,}}', "t.json:2: not valid JSON: "),
         ("t.yaml", "", f"t.yaml:1: a template must be a mapping with 'Resources'; {CURE}"),
         ("t.yaml", "just text", f"t.yaml:1: a template must be a mapping with 'Resources'; {CURE}"),
