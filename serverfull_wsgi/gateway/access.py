@@ -5,6 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+PLACES = ("header", "querystring", "stageVariables", "context")  # of identity sources
+FACTS = frozenset(  # names of the place ``context``
+    "accountId apiId http.method http.path http.sourceIp http.userAgent httpMethod identity.sourceIp "
+    "identity.userAgent path requestId resourcePath routeKey stage".split()
+)
+
+
+def is_known_source(place: str, name: str) -> bool:
+    """Return whether requests can have an identity source.
+
+    >>> is_known_source("header", "Authorization"), is_known_source("context", "identity.cognitoIdentityId")
+    (True, False)
+    """
+    return bool(name) and place in PLACES and (place != "context" or name in FACTS)
+
 
 @dataclass(frozen=True)
 class LambdaAuthorizer:

@@ -330,13 +330,17 @@ def _value(source: tuple[str, str], request: HttpRequest, route: Route, context:
         return _query_value(request, name)
     if place == "stageVariables":
         return route.stage.variables.get(name, "")
-    facts = {
+    facts = {  # `access.FACTS` has their names
+        "accountId": route.stage.account_id,
+        "apiId": route.stage.api_id,
         "httpMethod": request.method,
         "http.method": request.method,
         "path": request.path,
         "http.path": request.path,
         "identity.sourceIp": request.source_ip,
         "http.sourceIp": request.source_ip,
+        "identity.userAgent": request.header("user-agent") or "",
+        "http.userAgent": request.header("user-agent") or "",
         "resourcePath": route.template,
         "routeKey": route.key,
         "stage": route.stage.name,

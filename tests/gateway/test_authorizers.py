@@ -8,7 +8,7 @@ from werkzeug.test import Client, TestResponse, create_environ, run_wsgi_app
 
 from serverfull_wsgi import Application, Function, Outcome, StaticFetcher
 from serverfull_wsgi.front import Front
-from serverfull_wsgi.gateway.access import Access, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import FACTS, Access, LambdaAuthorizer
 from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.formats import HttpRequest, RequestContext, Route, Stage, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
@@ -214,6 +214,14 @@ def test_a_missing_identity_is_refused_without_the_authorizer(authorizer, header
     api = Api("REST", authorizer, policy())
     response = api.get(**headers)
     assert (response.status_code, response.json, api.events) == (401, {"message": "Unauthorized"}, [])
+
+
+@pytest.mark.parametrize("name", sorted(FACTS))
+def test_each_fact_of_a_request_may_be_its_identity(name):
+    authorizer = LambdaAuthorizer("auth", False, payload="2.0", sources=(("context", name),))
+    api = Api("H2", authorizer, policy())
+    assert api.get(User_Agent="agent").status_code == 200
+    assert len(api.events[0]["identitySource"][0]) > 0
 
 
 def test_an_authorizer_that_does_not_exist_lets_nobody_in():

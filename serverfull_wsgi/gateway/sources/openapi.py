@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from serverfull_wsgi.gateway.access import OPEN, Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import OPEN, Access, JwtAuthorizer, LambdaAuthorizer, is_known_source
 from serverfull_wsgi.gateway.route_table import METHODS
 from serverfull_wsgi.gateway.sites import FixedAnswer
 from serverfull_wsgi.gateway.sources import validators
@@ -213,7 +213,7 @@ def lambda_authorizer(
         sources = sources[:1] or (("header", header),)
     default_ttl = 300 if is_rest else 0
     ttl = whole_number(members.get("authorizerResultTtlInSeconds", default_ttl))
-    if payload not in ("1.0", "2.0") or ttl is None:
+    if payload not in ("1.0", "2.0") or ttl is None or not all(is_known_source(*each) for each in sources):
         return None
     is_simple = is_true(members.get("enableSimpleResponses")) and not is_rest
     return LambdaAuthorizer(function, is_rest, kind, payload, is_simple, sources, validation, ttl)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from serverfull_wsgi.fetchers.sam.properties import Properties
-from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer, is_known_source
 from serverfull_wsgi.gateway.sources.openapi import identity_source, jwt_authorizer
 from serverfull_wsgi.gateway.values import function_in, has_transform, is_pattern, is_true, texts
 
@@ -102,7 +102,7 @@ def _authorizer(api: Properties, name: str, is_rest: bool) -> LambdaAuthorizer |
     if type == "TOKEN":
         sources = (("header", api.text(f"{path}.Identity.Header") or "Authorization"),)
     is_known = type in ("TOKEN", "REQUEST") and payload in ("1.0", "2.0") and is_pattern(validation)
-    if not function or not is_known or api.has_problem(path):
+    if not function or not is_known or api.has_problem(path) or not all(is_known_source(*each) for each in sources):
         return None
     seconds = (300 if is_rest else 0) if ttl is None else ttl
     return LambdaAuthorizer(function, is_rest, type, payload, is_simple, sources, validation, seconds)

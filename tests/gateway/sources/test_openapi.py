@@ -153,6 +153,7 @@ REFUSED = [  # operation, document
     (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(type="jwt")}),
     (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(authorizerUri="x")}),
     (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(identityValidationExpression="(")}),
+    (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(identitySource="method.request.body.a")}),
     (proxy(security=[{"x": []}]), {"securityDefinitions": authorizer(authorizerResultTtlInSeconds="soon")}),
     (proxy(security=[{"x": []}, {"y": []}]), {"securityDefinitions": {**authorizer(), "y": {}}}),
     (proxy(), {"x-amazon-apigateway-policy": {}}),

@@ -271,6 +271,7 @@ BAD_AUTHORIZERS = [
     "{FunctionArn: !GetAtt Pets.Arn, Identity: {ValidationExpression: '('}}",
     "{FunctionArn: !GetAtt Pets.Arn, Identity: {ReauthorizeEvery: never}}",
     "{FunctionArn: !GetAtt Pets.Arn, Identity: !Ref Unknown}",
+    "{FunctionArn: !GetAtt Pets.Arn, FunctionPayloadType: REQUEST, Identity: {Context: [identity.cognitoIdentityId]}}",
 ]
 
 
