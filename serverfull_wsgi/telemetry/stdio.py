@@ -41,7 +41,7 @@ from serverfull_wsgi.telemetry.scope import InvocationScope, current_scope
 _routed: dict[str, RoutedStream | None] = {"stdout": None, "stderr": None}
 _running: set[InvocationScope] = set()
 # CPython's print() holds no reference to sys.stdout while it writes, and crashes if another thread frees the stream. So
-# redirections are reused and never freed, and the last 16 streams of handlers are kept: they are 8 replacements.
+# redirections are never freed. One that no variable has any more is used again. The last 16 other streams are kept.
 _redirections: list[Redirection] = []
 _replaced: deque[Any] = deque(maxlen=16)
 _is_bounded = False
@@ -170,7 +170,7 @@ def _route(running: set[InvocationScope], *, starting: bool) -> None:
             new = _route_all(name, stream)
         else:
             new = _route_some(stream, routed, running)
-        _replaced.extend((stream, new))
+        _replaced.extend(it for it in (stream, new) if type(it) is not Redirection)
         setattr(sys, name, new)
 
 
@@ -204,10 +204,17 @@ def _route_some(stream: Any, routed: RoutedStream, running: set[InvocationScope]
         return routed if stream.is_over(running) else stream
     if not running:
         return routed
-    redirection = next((one for one in _redirections if one.is_over(_running)), None)
-    if redirection is None:
-        _redirections.append(redirection := Redirection())
+    redirection = _unused_redirection()
     redirection.begin(_null_stream if stream is None else stream, routed, running)
+    return redirection
+
+
+def _unused_redirection() -> Redirection:
+    """Return a redirection that no variable has, such as a log handler's stream or the target of an open `with`."""
+    for index in range(len(_redirections)):
+        if sys.getrefcount(_redirections[index]) == 2:  # the list's reference and the argument's
+            return _redirections[index]
+    _redirections.append(redirection := Redirection())
     return redirection
 
 

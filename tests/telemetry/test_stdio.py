@@ -248,6 +248,24 @@ def test_a_kept_redirection_prints_to_the_real_stream_once_it_is_over(call, caps
     assert "printed later\n" in capsys.readouterr().out
 
 
+def test_a_kept_redirection_prints_to_the_real_stream_during_a_later_redirection(call, capsys):
+    """For example the stream of a log handler, which a module made while another handler redirected its output."""
+    kept = []
+
+    def prints_to_kept(wait):
+        with contextlib.redirect_stdout(io.StringIO()) as caught:
+            wait()
+            print("printed later", file=kept[0])
+        return caught.getvalue()
+
+    with beside(call, redirects):
+        call(lambda event, context: kept.append(sys.stdout))
+    with beside(call, prints_to_kept) as answer:
+        call(prints)
+    assert answer.result() == ""
+    assert "printed later\n" in capsys.readouterr().out
+
+
 FORKS = """
 import contextlib, io, os, sys, threading
 from serverfull_wsgi.telemetry.stdio import RunningScope
