@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,6 +18,7 @@ from serverfull_wsgi import (
 from serverfull_wsgi.telemetry.metrics import UdpStats
 from tests.support.gauge import Gauge
 from tests.support.hosts import InProcess
+from tests.support.processes import open_files
 from tests.support.waiting import wait_until
 from tests.telemetry.test_metrics import Collector
 
@@ -173,10 +173,10 @@ def test_a_data_directory_that_cannot_be_used_later_is_a_500(tmp_path, caplog):
 
 
 def test_a_closed_application_leaves_no_file_open(tmp_path):
-    before = os.listdir("/proc/self/fd")
     with closing({"f": Function(print, reserved=1)}, data_dir=tmp_path / "data") as application:
         assert post(application, "f").status == 200
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+        assert open_files(tmp_path)
+    assert open_files(tmp_path) == []
 
 
 @pytest.mark.parametrize("reserved", [-1, 1.0, True, "1", 1_000_001])

@@ -19,6 +19,7 @@ import pytest
 from serverfull_wsgi import Settings, StaticFetcher, create_app
 from tests.support import handlers
 from tests.support.battery import share
+from tests.support.processes import children
 from tests.support.servers import ROOT, clean_environ
 
 SLOPE = 25  # bytes per invocation: one leaked object per invocation is at least about this (a float has 24)
@@ -166,16 +167,10 @@ class Resources:
     def __init__(self):
         self.fds = len(os.listdir("/proc/self/fd"))
         self.threads = len(os.listdir("/proc/self/task"))
-        self.children = children()
+        self.children = len(children(os.getpid()))
 
     def __sub__(self, other):
         return {name: number - getattr(other, name) for name, number in vars(self).items()}
-
-
-def children():
-    """Return the number of this process's children, zombies included."""
-    stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat"))
-    return sum(int(stat.rpartition(")")[2].split()[1]) == os.getpid() for stat in stats)
 
 
 def resident():

@@ -19,6 +19,7 @@ import pytest
 from serverfull_wsgi import EventConfig, Invocation, MemoryQueue, Outcome
 from tests.support.battery import WHOLE, share
 from tests.support.names import function_name
+from tests.support.processes import children
 from tests.support.servers import Server, free_port, running
 from tests.support.waiting import wait_until
 
@@ -390,10 +391,8 @@ def call(port, id):
 
 def signal_to(server, number):
     """Send a signal to the server. As Ctrl-C does, send SIGINT to its workers too."""
-    stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists())
-    parents = {int(stat.split()[0]): int(stat.rpartition(")")[2].split()[1]) for stat in stats}
-    workers = [pid for pid, parent in parents.items() if parent == server.process.pid]
-    for pid in [server.process.pid, *(workers if number == signal.SIGINT else [])]:
+    workers = children(server.process.pid) if number == signal.SIGINT else []
+    for pid in [server.process.pid, *workers]:
         os.kill(pid, number)
 
 

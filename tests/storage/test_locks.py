@@ -1,13 +1,14 @@
 """Gates between processes, and the liveness of processes."""
 
-import os
 import subprocess
 import sys
 import threading
 
 from serverfull_wsgi.storage.liveness import LivenessLocks
 from serverfull_wsgi.storage.locks import FileLock, Gate
+from tests.support.processes import open_files
 from tests.support.servers import ROOT
+from tests.support.waiting import wait_until
 
 
 def test_a_process_is_dead_if_it_ended_without_close(tmp_path):
@@ -27,23 +28,20 @@ def test_a_gate_that_is_closed_while_a_thread_waits_at_it_leaves_no_file_open(tm
     """Another process holds the file lock, so the waiting thread holds the threads' lock only."""
     gate, other = Gate(tmp_path / "gate"), FileLock(tmp_path / "gate")
     assert other.acquire()
-    before = os.listdir("/proc/self/fd")
     waiter = threading.Thread(target=gate.enter, args=[0.5])
     waiter.start()
-    while len(os.listdir("/proc/self/fd")) == len(before):
-        pass
+    wait_until(lambda: len(open_files(tmp_path)) == 2)
     gate.close()
     waiter.join()
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(open_files(tmp_path)) == 1
     assert not gate.enter(0)
     other.close()
 
 
 def test_a_gate_that_is_closed_from_inside_cannot_be_entered_again(tmp_path):
     gate = Gate(tmp_path / "gate")
-    before = os.listdir("/proc/self/fd")
     assert gate.enter(1)
     gate.close()
     gate.leave()
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert open_files(tmp_path) == []
     assert not gate.enter(0)

@@ -12,6 +12,7 @@ import pytest
 from serverfull_wsgi.storage.place_locks import PlaceLocks
 from serverfull_wsgi.telemetry.scope import LOGGER
 from tests.support.battery import SEED
+from tests.support.processes import open_files
 from tests.support.servers import ROOT
 from tests.support.waiting import wait_until
 
@@ -159,10 +160,10 @@ def test_without_a_file_each_process_counts_its_own_places(opened):
     assert [len(taken(opened(None), 2)), len(taken(opened(None), 2))] == [2, 2]
 
 
-def test_the_file_is_closed_with_the_last_place(opened):
-    locks, before = opened(), len(os.listdir("/proc/self/fd"))
+def test_the_file_is_closed_with_the_last_place(opened, tmp_path):
+    locks = opened()
     place = locks.acquire("f", 1)
     locks.close()
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(open_files(tmp_path)) == 1
     locks.release(place)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []

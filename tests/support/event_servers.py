@@ -332,13 +332,3 @@ class Webhook:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
-
-
-def children(parent):
-    """Return the ids of a process's children."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
-                pids.append(int(path.parent.name))
-    return pids

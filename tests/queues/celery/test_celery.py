@@ -21,7 +21,8 @@ from serverfull_wsgi.celery import worker
 from serverfull_wsgi.executors.isolated.sandbox.linux import descendants
 from tests.support.battery import SEED, WHOLE, share
 from tests.support.brokers import RabbitMQ, Redis, broker
-from tests.support.event_servers import GTHREAD, BrokerServers, CeleryWorker, EventServers, Webhook, children
+from tests.support.event_servers import GTHREAD, BrokerServers, CeleryWorker, EventServers, Webhook
+from tests.support.processes import children
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
@@ -123,13 +124,13 @@ def test_a_delayed_retry_survives_a_kill_of_its_worker(rabbitmq_servers):
 
 def test_redis_keeps_a_retry_that_is_delayed_for_longer_than_a_lease(redis_servers, battery):
     servers = redis_servers
-    servers.settings |= {"SERVERFULL_EVENTS_LEASE": "2", "SERVERFULL_EVENTS_RETRY_DELAYS": "5"}
+    servers.settings |= {"SERVERFULL_EVENTS_LEASE": "4", "SERVERFULL_EVENTS_RETRY_DELAYS": "9"}
     with servers.gunicorn():
         worker = servers.start_worker()
         id = servers.accept("flaky")
         wait_until(lambda: servers.noted("ran"))
         started = time.monotonic()
-        time.sleep(2.5)
+        time.sleep(4.5)
         worker.kill()
         (servers.folder / "healed").touch()
         with servers.worker():
@@ -138,7 +139,7 @@ def test_redis_keeps_a_retry_that_is_delayed_for_longer_than_a_lease(redis_serve
             time.sleep(QUIET)
     runs = len(servers.noted("ran"))
     battery.record(
-        "Redis, an event due after 5 s with a lease of 2 s, worker killed", runs=runs, rested=round(delay, 1)
+        "Redis, an event due after 9 s with a lease of 4 s, worker killed", runs=runs, rested=round(delay, 1)
     )
     assert servers.noted("ran") == [id, id]
 

@@ -1,6 +1,5 @@
 """Threads that write to one store at the same time."""
 
-import os
 import threading
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from serverfull_wsgi.storage.group_commit import StoreError
 from serverfull_wsgi.storage.locks import FileLock
 from tests.support.battery import share
 from tests.support.event_store import NAME, put, states
+from tests.support.processes import open_files
 
 
 def insert(db, id):
@@ -161,7 +161,6 @@ def test_writes_during_close_are_refused_and_leave_no_file_open(tmp_path):
         except Exception as error:
             others.append(error)
 
-    before = len(os.listdir("/proc/self/fd"))
     for _ in range(share(1000, 100)):
         store = Store(tmp_path / "events.sqlite3", "tests")
         writers = [threading.Thread(target=write_until_refused, args=(store,)) for _ in range(3)]
@@ -174,4 +173,4 @@ def test_writes_during_close_are_refused_and_leave_no_file_open(tmp_path):
     assert len(refused) == share(1000, 100) * 3
     with pytest.raises(StoreError):
         store.write(lambda db: None)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []

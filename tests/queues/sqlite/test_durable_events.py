@@ -21,8 +21,9 @@ import pytest
 from serverfull_wsgi import Application, SqliteQueue, StaticFetcher
 from tests.conftest import noted_by_boto3
 from tests.support.battery import SEED, WHOLE, share
-from tests.support.event_servers import GTHREAD, EventServers, children
+from tests.support.event_servers import GTHREAD, EventServers
 from tests.support.hosts import InProcess
+from tests.support.processes import children
 from tests.support.servers import ROOT, Server, clean_environ, free_port, running
 from tests.support.small_disk import PRIVATE, can_mount
 from tests.support.tracing import needs_strace

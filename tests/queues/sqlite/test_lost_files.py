@@ -14,9 +14,10 @@ import pytest
 from serverfull_wsgi import Application, ServiceException, SqliteQueue, StaticFetcher
 from serverfull_wsgi.queues.sqlite import schema
 from tests.support.battery import SEED, share
-from tests.support.event_servers import GTHREAD, EventServers, children
+from tests.support.event_servers import GTHREAD, EventServers
 from tests.support.event_store import NAME, Invocation, fill
 from tests.support.handlers import hello
+from tests.support.processes import children
 from tests.support.waiting import wait_until
 
 

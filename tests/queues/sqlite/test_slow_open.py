@@ -17,8 +17,9 @@ from serverfull_wsgi.queues.sqlite import store as store_module
 from serverfull_wsgi.queues.sqlite.store import Store
 from tests.support import servers as support
 from tests.support.battery import share
-from tests.support.event_servers import GTHREAD, EventServers, children
+from tests.support.event_servers import GTHREAD, EventServers
 from tests.support.event_store import fill, fill_quickly, put
+from tests.support.processes import children
 from tests.support.servers import ROOT, clean_environ
 from tests.support.waiting import wait_until
 

@@ -12,7 +12,8 @@ from statistics import median
 import pytest
 
 from tests.support.battery import share
-from tests.support.event_servers import GTHREAD, EventServers, children
+from tests.support.event_servers import GTHREAD, EventServers
+from tests.support.processes import children
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
