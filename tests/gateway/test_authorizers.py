@@ -401,6 +401,30 @@ def test_calls_with_a_limit_of_time_use_one_thread_after_the_other():
     application.close()
 
 
+class Recording:
+    """An executor of functions in processes of their own. It notes the threads that run them."""
+
+    def __init__(self):
+        self.threads = []
+
+    def is_isolated(self, function):
+        return True
+
+    def execute(self, function, invocation):
+        self.threads.append(threading.current_thread())
+        return Outcome(b"{}")
+
+
+@pytest.mark.parametrize(("timeout", "is_limited"), [(None, True), (20, True), (0, False)])
+def test_an_api_waits_in_the_thread_of_the_request_if_the_timeout_is_switched_off(timeout, is_limited):
+    executor = Recording()
+    application = Application(StaticFetcher({"echo": Function("app.handler", timeout=60)}), executor=executor)
+    client = Client(Front(application, [Route("GET /pets", "echo")], timeout=timeout))
+    assert client.get("/pets").status_code == 200
+    assert (executor.threads != [threading.current_thread()]) is is_limited
+    application.close()
+
+
 @pytest.mark.parametrize(("is_rest", "message"), [(True, None), (False, "Internal Server Error")])
 def test_an_authorizer_that_takes_too_long_is_a_failed_one(is_rest, message, caplog):
     executor = Hanging()
