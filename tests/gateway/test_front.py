@@ -9,6 +9,11 @@ from werkzeug.test import Client
 
 from serverfull_wsgi import Application, ConfigurationError, Function, StaticFetcher
 from serverfull_wsgi.front import Front, Route
+from serverfull_wsgi.gateway import sites
+from serverfull_wsgi.gateway.formats import function_url
+from serverfull_wsgi.gateway.front import SiteServer
+from serverfull_wsgi.gateway.gateway import Gateway
+from serverfull_wsgi.gateway.sites import Endpoint
 from tests.support.gateway_site import FRONT, FUNCTIONS, ROUTES
 
 
@@ -35,6 +40,17 @@ def test_the_invocation_has_an_id_of_its_own(client):
     response = client.get("/pets/7")
     assert response.headers["Apigw-Requestid"] == response.json["event"]["requestContext"]["requestId"]
     assert len(response.json["id"]) == 36
+
+
+def test_the_request_of_a_function_url_has_the_id_of_its_invocation():
+    def ids(event, context):
+        return [event["requestContext"]["requestId"], context.aws_request_id]
+
+    application = Application(StaticFetcher({"ids": ids}))
+    url = sites.function_url(("ids",), Endpoint(Route(function="ids"), function_url))
+    response = Client(SiteServer(Gateway(application.dispatcher), application.start, root=url)).get("/")
+    assert response.json == [response.headers["x-amzn-RequestId"]] * 2
+    application.close()
 
 
 def test_a_body_reaches_the_function(client):
