@@ -17,6 +17,7 @@ _REST = (
     "TracingEnabled",
 )
 _HTTP = ("AccessLogSettings", "DefaultRouteSettings", "RouteSettings")
+_STAGE = "a stage limits, caches, logs and traces no requests here"
 _TYPES = {
     "AWS::Serverless::Api": _REST,
     "AWS::Serverless::HttpApi": _HTTP,
@@ -37,13 +38,19 @@ def warn_ignored(resources: Resources, serverless: Mapping[str, Properties]) -> 
     for id, properties in {**found, **serverless}.items():
         named = [name for name in _TYPES.get(resources.type(id), _REST + _HTTP) if properties.declared(name)]
         if named:
-            resources.warn(id, f"{', '.join(named)}: a stage limits, caches, logs and traces no requests here")
+            resources.warn(id, f"{', '.join(named)}: {_STAGE}")
         if "UsagePlan" in properties.mapping("Auth"):
             resources.warn(id, "requests of a usage plan are not counted or limited here", "Auth.UsagePlan")
     for id, _ in resources.of_type("AWS::ApiGateway::UsagePlan"):
         resources.warn(id, "requests of a usage plan are not counted or limited here")
     for id, path in _streams(resources):
         resources.warn(id, "answers are not streamed here, so clients receive the whole answer at its end", path)
+    for id, properties in resources.of_type(SERVERLESS_FUNCTION):
+        for name in properties.mapping("Events"):
+            if properties.mapping(f"Events.{name}.Properties").get("RouteSettings"):
+                resources.warn(id, f"RouteSettings: {_STAGE}", f"Events.{name}")
+    for id, _ in resources.of_type("AWS::Serverless::WebSocketApi"):
+        resources.warn(id, "WebSocket APIs are not served")
 
 
 def _streams(resources: Resources) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ Resources:
       InlineCode: "def handler(event, context): return event"
       Events:
         Rest: {{Type: Api, Properties: {{Path: /a, Method: GET, RestApiId: !Ref Shop{event}}}}}
-        Http: {{Type: HttpApi, Properties: {{Path: /b, Method: GET, ApiId: !Ref Web}}}}
+        Http: {{Type: HttpApi, Properties: {{Path: /b, Method: GET, ApiId: !Ref Web{http_event}}}}}
   Shop: {{Type: AWS::Serverless::Api, Properties: {{StageName: dev, Cors: "'*'"{shop}}}}}
   Web: {{Type: AWS::Serverless::HttpApi, Properties: {{{web}}}}}
   Rest:
@@ -47,9 +47,9 @@ Resources:
 @pytest.fixture
 def found(tmp_path):
     def read(resources="", globals="", **parts):
-        names = ("event", "shop", "web", "rest", "stage")
+        names = ("event", "http_event", "shop", "web", "rest", "stage")
         values = {name: parts.get(name, "") for name in names}
-        for name in ("event", "shop", "stage"):
+        for name in ("event", "http_event", "shop", "stage"):
             values[name] = f", {values[name]}" if values[name] else ""
         path = tmp_path / "template.yaml"
         path.write_text(TEMPLATE.format(resources=resources, globals=globals, **values))
@@ -182,6 +182,8 @@ IGNORED = [  # parts of the template, the warning
     ({"resources": "  Plan: {Type: AWS::ApiGateway::UsagePlan}\n"}, "Plan: requests of a usage plan"),
     ({"event": "ResponseTransferMode: RESPONSE_STREAM"}, "Properties.ResponseTransferMode: answers are not streamed"),
     ({"event": "ResponseTransferMode: BUFFERED"}, None),
+    ({"http_event": "RouteSettings: {ThrottlingBurstLimit: 1}"}, "Pets.Events.Http: RouteSettings: a stage limits"),
+    ({"resources": "  Chat: {Type: AWS::Serverless::WebSocketApi}\n"}, "Chat: WebSocket APIs are not served"),
     ({"resources": URL.format("BUFFERED")}, None),
     ({"resources": URL.format("RESPONSE_STREAM")}, "Url.InvokeMode: answers are not streamed"),
     ({}, None),
