@@ -10,7 +10,7 @@ from werkzeug.test import Client
 from serverfull_wsgi import Application, ConfigurationError, Function, StaticFetcher
 from serverfull_wsgi.front import Front, Route
 from serverfull_wsgi.gateway import sites
-from serverfull_wsgi.gateway.formats import function_url
+from serverfull_wsgi.gateway.formats import TargetGroup, function_url, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.sites import Endpoint
@@ -50,6 +50,22 @@ def test_the_request_of_a_function_url_has_the_id_of_its_invocation():
     url = sites.function_url(("ids",), Endpoint(Route(function="ids"), function_url))
     response = Client(SiteServer(Gateway(application.dispatcher), application.start, root=url)).get("/")
     assert response.json == [response.headers["x-amzn-RequestId"]] * 2
+    application.close()
+
+
+THROTTLED = [
+    (sites.http_api(("a",), {"$default": Endpoint(Route(function="busy"), http_v2)}), 503),
+    (sites.rest_api(("a",), {"GET /": Endpoint(Route("GET /", "busy"), rest_v1)}), 500),
+    (sites.function_url(("a",), Endpoint(Route(function="busy"), function_url)), 429),
+    (sites.load_balancer("a", TargetGroup(function="busy")), 502),
+]
+
+
+@pytest.mark.parametrize(("site", "status"), THROTTLED, ids=lambda value: getattr(value, "kind", value))
+def test_a_function_that_may_not_run_now_has_the_answer_of_its_kind(site, status):
+    application = Application(StaticFetcher({"busy": Function(lambda event, context: 1, reserved=0)}))
+    client = Client(SiteServer(Gateway(application.dispatcher), application.start, root=site))
+    assert client.get("/").status_code == status
     application.close()
 
 
