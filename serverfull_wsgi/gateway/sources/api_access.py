@@ -15,7 +15,9 @@ from serverfull_wsgi.gateway.values import has_transform, texts
 def condition_of_api(resources: Resources, id: str, properties: Properties, stage: str, document: Document) -> str:
     """Return a condition for all routes of an API that is not supported; an empty text without one."""
     declared = resources.declared(id)
-    if "Policy" in declared:
+    if properties.value("Policy") not in (None, "") or properties.has_problem(
+        "Policy"
+    ):  # some tools write an empty one
         return "the Policy of the API"
     if has_transform(declared):
         return "a macro that may add conditions"

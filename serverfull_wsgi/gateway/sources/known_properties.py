@@ -66,9 +66,9 @@ _KNOWN: Mapping[str, Mapping[str, frozenset[str]]] = {  # by type, and by path: 
         "": _names(
             "ApiKeySourceType BinaryMediaTypes Body BodyS3Location Description DisableExecuteApiEndpoint",
             "EndpointAccessMode EndpointConfiguration FailOnWarnings MinimumCompressionSize Mode Name Parameters",
-            "SecurityPolicy Tags",
+            "Policy SecurityPolicy Tags",
         ),
-        "Parameters": _names("endpointConfigurationTypes"),
+        "Parameters": _names("endpointConfigurationTypes ignore"),
     },
     "AWS::ApiGateway::Method": {
         "": _names(
@@ -128,10 +128,16 @@ def unknown_property(type: str, properties: Properties, prefix: str = "") -> str
         prefix: the path of the event's properties in ``properties``.
     """
     for path, names in _KNOWN[type].items():
-        for name in properties.names(".".join(filter(None, (prefix, path)))):
-            if name not in names and not name.startswith("Fn::"):
+        parent = ".".join(filter(None, (prefix, path)))
+        for name in properties.names(parent):
+            place = f"{parent}.{name}" if parent else name
+            if name not in names and not name.startswith("Fn::") and _has_value(properties, place):
                 return f"{path}.{name}" if path else name
     return ""
+
+
+def _has_value(properties: Properties, path: str) -> bool:
+    return properties.value(path) is not None or properties.has_problem(path)
 
 
 def unsupported_extension(members: Mapping[str, Any]) -> str:
