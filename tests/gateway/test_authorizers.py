@@ -224,6 +224,21 @@ def test_each_fact_of_a_request_may_be_its_identity(name):
     assert len(api.events[0]["identitySource"][0]) > 0
 
 
+def test_a_stage_variable_may_be_an_identity():
+    events = []
+
+    def run(event, context):
+        events.append(event)
+        return policy()
+
+    application = Application(StaticFetcher({"auth": run}))
+    authorizer = LambdaAuthorizer("auth", False, payload="2.0", sources=(("stageVariables", "v"),))
+    route = Route("GET /", "echo", Stage("$default", "shop", variables={"v": "1"}))
+    Authorizers(application.dispatcher).authorize(authorizer, HttpRequest(), route, RequestContext())
+    assert [event["identitySource"] for event in events] == [["1"]]
+    application.close()
+
+
 def test_an_authorizer_that_does_not_exist_lets_nobody_in():
     authorizer = LambdaAuthorizer("nobody", True, sources=HEADER)
     assert Api("REST", authorizer, policy()).get(Authorization="x").status_code == 500

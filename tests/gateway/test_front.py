@@ -7,7 +7,7 @@ import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from serverfull_wsgi import Application, ConfigurationError, Function, StaticFetcher
+from serverfull_wsgi import Application, ConfigurationError, Function, Outcome, StaticFetcher
 from serverfull_wsgi.front import Front, Route
 from serverfull_wsgi.gateway import sites
 from serverfull_wsgi.gateway.formats import TargetGroup, function_url, http_v2, rest_v1
@@ -50,6 +50,27 @@ def test_the_request_of_a_function_url_has_the_id_of_its_invocation():
     url = sites.function_url(("ids",), Endpoint(Route(function="ids"), function_url))
     response = Client(SiteServer(Gateway(application.dispatcher), application.start, root=url)).get("/")
     assert response.json == [response.headers["x-amzn-RequestId"]] * 2
+    application.close()
+
+
+class Traces:
+    """An executor that keeps the trace of each invocation."""
+
+    def __init__(self):
+        self.found = []
+
+    def execute(self, function, invocation):
+        self.found.append((invocation.trace_id, invocation.event["headers"]["x-amzn-trace-id"]))
+        return Outcome(b"{}")
+
+
+@pytest.mark.parametrize("sent", [{}, {"X-Amzn-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"}])
+def test_the_invocation_has_the_trace_of_the_request(sent):
+    executor = Traces()
+    application = Application(StaticFetcher({"echo": lambda event, context: 1}), executor=executor)
+    Client(Front(application, [Route("GET /", "echo")])).get("/", headers=sent)
+    ((of_call, of_event),) = executor.found
+    assert of_call.startswith(sent.get("X-Amzn-Trace-Id", of_event))
     application.close()
 
 
