@@ -28,6 +28,8 @@ from serverfull_wsgi.server_exits import raised_by_server
 if TYPE_CHECKING:
     from serverfull_wsgi.telemetry.metrics import Metrics
 
+CANNOT_RUN = "event %s could not run and will be retried: %s"
+
 
 class AcceptedEvent(Protocol):
     """An event as a queue keeps it: the fields that a run needs."""
@@ -85,8 +87,18 @@ class EventRunner:
         """Run ``event`` once, unless it is too old or has failed too often, and return the decision.
 
         ``age()`` returns the seconds since the event was accepted. Errors of the function and of its fetcher become
-        part of the decision. An exit that the server raised, such as its shutdown, is raised again.
+        part of the decision. An exit that the server raised, such as its shutdown, is raised again. An event that
+        cannot be read, since a later version wrote it, is retried like a throttled one.
         """
+        try:
+            return self._decide(event, age, principal)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
+            self._logger.error(CANNOT_RUN, event.request_id, text, extra={"request_id": event.request_id})
+            counts = _Result(Failure.THROTTLE, None).counts_after(event.counts)
+            return Retry(counts, retry_policy.throttle_delay(counts.throttles, self._delays), text)
+
+    def _decide(self, event: AcceptedEvent, age: Callable[[], float], principal: str | None) -> Retry | Final:
         name, limits = function_name(event.function), Limits.of(event.config)
         earlier_calls = hops(event.trace_id, name.lineage)
         if condition := retry_policy.terminal_condition(event.counts, age(), earlier_calls, limits):
@@ -112,9 +124,7 @@ class EventRunner:
             if raised_by_server(error):
                 raise
             fields = _log_fields(invocation.request_id, invocation.function_name)
-            self._logger.error(
-                "event %s could not run and will be retried: %s", invocation.request_id, error, extra=fields
-            )
+            self._logger.error(CANNOT_RUN, invocation.request_id, error, extra=fields)
             return _Result(Failure.THROTTLE, None, f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
         if outcome.function_error is None:
             return _Result(None, outcome)

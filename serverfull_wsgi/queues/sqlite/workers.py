@@ -58,6 +58,7 @@ class LeaseWorkers(Generic[Row]):
     """
 
     table = ""
+    task = ""
     thread_name = ""
 
     def __init__(self, store: Store, holder: str, options: Options) -> None:
@@ -112,6 +113,19 @@ class LeaseWorkers(Generic[Row]):
             thread.give(None)
 
     def _work(self) -> None:
+        """Work on rows until this process stops. No error ends the thread, since no other thread would replace it."""
+        row = None
+        while not self._is_stopped:
+            try:
+                row = self._step(row)
+            except Exception as error:
+                is_bug = not isinstance(error, StoreError)
+                self._logger.error("cannot %s, will retry in %g s: %s", self.task, RETRY, error, exc_info=is_bug)
+                time.sleep(RETRY)
+                row, self._may_be_due = None, True
+
+    def _step(self, row: Row | None) -> Row | None:
+        """Work on ``row``, or wait for a row. Return the next row if this thread has one already."""
         raise NotImplementedError
 
     def _wait(self, seconds: float) -> Row | None:
@@ -150,6 +164,7 @@ class EventWorkers(LeaseWorkers[Event]):
     """Threads that run events; ``run`` runs one invocation, as `Dispatcher.invoke` does."""
 
     table = "event"
+    task = "run events"
     thread_name = "serverfull-events"
 
     def __init__(self, store: Store, holder: str, options: Options, run: Run) -> None:
@@ -197,12 +212,9 @@ class EventWorkers(LeaseWorkers[Event]):
             self._is_done.notify_all()
         thread.give(event)
 
-    def _work(self) -> None:
-        event = None
-        while not self._is_stopped:
-            event = event or self._claim() or self._wait_idle()
-            if event:
-                event = self._handle(event)
+    def _step(self, row: Event | None) -> Event | None:
+        event = row or self._claim() or self._wait_idle()
+        return self._handle(event) if event else None
 
     def _claim(self) -> Event | None:
         if not self._should_claim():
@@ -320,28 +332,22 @@ class DeliveryWorkers(LeaseWorkers[Record]):
     """Threads that deliver records through ``client``."""
 
     table = "record"
+    task = "deliver records"
     thread_name = "serverfull-deliveries"
 
     def __init__(self, store: Store, holder: str, options: Options, client: DestinationClient) -> None:
         super().__init__(store, holder, options)
         self._client = client
 
-    def _work(self) -> None:
-        while not self._is_stopped:
+    def _step(self, row: Record | None) -> Record | None:
+        record = row or self._claim() or self._wait_idle()
+        if record:
+            self._add(record.id)
             try:
-                record = self._claim()
-                if record is None:
-                    self._wait_idle()
-                    continue
-                self._add(record.id)
-                try:
-                    self._handle(record)
-                finally:
-                    self._remove(record.id)
-            except StoreError as error:
-                self._logger.error("cannot deliver records, will retry in %g s: %s", RETRY, error)
-                time.sleep(RETRY)
-                self._may_be_due = True
+                self._handle(record)
+            finally:
+                self._remove(record.id)
+        return None
 
     def _claim(self) -> Record | None:
         if not self._should_claim():

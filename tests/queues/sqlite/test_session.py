@@ -1,6 +1,8 @@
 """The life of a `SqliteQueue` in one process: not started, started, closed."""
 
+import json
 import os
+import sqlite3
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -8,6 +10,10 @@ from contextlib import closing
 import pytest
 
 from serverfull_wsgi import EventConfig, Invocation, Outcome, ServiceException, SqliteQueue
+from serverfull_wsgi.events.retry_policy import Delays
+from serverfull_wsgi.queues.sqlite import statements
+from serverfull_wsgi.queues.sqlite.session import DELIVERY_THREADS
+from serverfull_wsgi.queues.sqlite.workers import DAMAGED
 from tests.support.names import function_name
 from tests.support.waiting import wait_until
 
@@ -131,6 +137,68 @@ def test_an_event_of_an_idle_queue_takes_two_commits(queue, tmp_path):
         put(queue, str(number))
         wait_until(lambda number=number: queue.event(str(number))["state"] == "succeeded")
     assert 20 < commits(queue.path) - before < 50  # a few are the housekeeper's
+
+
+FUTURE = '{"of_a_later_version": 1}'  # the configuration of an event
+
+
+def rewrite(store, change):
+    """Queue the only event of a store again after ``change``, so that the event is the first one to run."""
+    with closing(sqlite3.connect(store)) as db:
+        db.execute(f"UPDATE event SET state = 'queued', due = 0, ended = NULL, {change}")
+        row = db.execute("SELECT request_id, function, trace_id, config, payload FROM event").fetchone()
+        if isinstance(row[1], str):
+            db.execute("UPDATE event SET checksum = ?", [statements.checksum(*row[:4], payload=row[4])])
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "error"),
+    [
+        (f"config = '{FUTURE}'", "queued", "TypeError: EventConfig.__init__() got an unexpected keyword argument"),
+        ("function = CAST(function AS BLOB)", "failed", DAMAGED),
+    ],
+    ids=["written by a later version", "a text that became a blob"],
+)
+def test_an_event_that_cannot_be_read_does_not_stop_the_others(change, state, error, tmp_path):
+    """The exception ended a thread that runs events, and then each other one when the lease had run out."""
+    path = tmp_path / "events.sqlite3"
+    with closing(SqliteQueue(path)) as queue:
+        queue.start(run, send)
+        put(queue, "odd")
+        wait_until(lambda: queue.event("odd")["state"] == "succeeded")
+    rewrite(path, change)
+    with closing(SqliteQueue(path, workers=1, delays=Delays(throttle=60.0))) as queue:
+        queue.start(run, send)
+        wait_until(lambda: queue.event("odd")["lastError"])
+        put(queue, "next")
+        wait_until(lambda: queue.event("next")["state"] == "succeeded")
+        assert queue.event("odd")["state"] == state
+        assert queue.event("odd")["lastError"].startswith(error)
+
+
+def test_a_record_that_cannot_be_read_does_not_stop_the_others(tmp_path):
+    def receive(function, payload, trace_id, dedupe):
+        received.append(json.loads(payload)["requestContext"]["requestId"])
+
+    def end(id):
+        queue.put(Invocation(NAME, b"{}", id), EventConfig(on_success="receiver"))
+        wait_until(lambda: queue.event(id)["records"])
+
+    received, path = [], tmp_path / "events.sqlite3"
+    with closing(SqliteQueue(path)) as queue:
+        queue.start(run, receive)
+        for number in range(DELIVERY_THREADS):
+            end(f"odd {number}")
+        wait_until(lambda: len(received) == DELIVERY_THREADS)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE record SET state = 'waiting', due = 0, attributes = '{'")
+        db.commit()
+    with closing(SqliteQueue(path)) as queue:
+        queue.start(run, receive)
+        wait_until(lambda: {record["tries"] for record in queue.event("odd 1")["records"]} == {2})
+        end("next")
+        wait_until(lambda: received[DELIVERY_THREADS:] == ["next"])
 
 
 def commits(store):
