@@ -2,7 +2,10 @@
 
 import json
 import os
+import sqlite3
 import sys
+import threading
+from functools import cache
 from math import ceil
 from pathlib import Path
 from random import getrandbits
@@ -65,6 +68,36 @@ def minimal_invoke(environ, start_response):
 
 
 HAS_REPORT = os.environ.get("SERVERFULL_RUNTIME_LOGGER_LEVEL", "INFO") == "INFO"
+
+
+def minimal_accept(environ, start_response):
+    """Serve the bare application, and before the answer insert the event into SQLite, which syncs it, in this thread.
+
+    A durable accept cannot do less. This has no routes, no ids and no error handling, and it runs no event.
+    """
+    payload = _payload(environ, json.dumps)
+    with _accepting:
+        _events().execute("INSERT INTO event (body) VALUES (?)", (payload,))
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(payload)))])
+    return [payload]
+
+
+_accepting = threading.Lock()
+
+
+@cache
+def _events():
+    """Return the connection of this process to a new file beside the directory ``SERVERFULL_DATA_DIR``."""
+    return synced_table(f"{os.environ['SERVERFULL_DATA_DIR']}.least.sqlite3")
+
+
+def synced_table(path):
+    """Return a connection to a new SQLite file with a table of events. Each commit is synced."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, body BLOB)")
+    return db
 
 
 def framework():

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import load
+from bench.apps import synced_table
 from bench.events import SMALL
 from bench.servers import ROOT, serving
 
@@ -60,10 +61,7 @@ def _lower_bounds(folder):
             os.fdatasync(file.fileno())
             times.append(time.perf_counter() - started)
     print(f"  fdatasync of 4 KiB                   {median(times) * 1e6:8.0f} us")
-    with contextlib.closing(sqlite3.connect(folder / "bare.sqlite3", isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, body BLOB)")
+    with contextlib.closing(synced_table(folder / "bare.sqlite3")) as db:
         started = time.perf_counter()
         for _ in range(2000):
             db.execute("INSERT INTO event (body) VALUES (?)", (SMALL,))
@@ -91,45 +89,61 @@ def _worker(environ):
 
 def _accepts(folder, clients, options):
     environ = _environ(folder)
-    with serving_both(environ) as (bare, ours):
-        rates_by_runner = {}
+    with serving_all(environ) as servers:
         with _worker(environ):
-            rates_by_runner["another process runs them"] = rates_of(bare, ours, clients, options)
-        rates_by_runner["the server runs them too"] = rates_of(bare, ours, clients, options)
-    for runner, rates in rates_by_runner.items():
-        base, accepted = (median(rate) for rate in zip(*rates, strict=True))
-        ratio = median(ours / bare for bare, ours in rates)
-        print(f"  accepts, {clients:2} clients, {runner:33}{accepted:8.0f} /s; bare {base:6.0f} /s; ratio {ratio:.2f}")
+            _show(clients, "another process runs them", rates_of(servers, clients, options))
+        _show(clients, "the server runs them too", rates_of(servers, clients, options))
+
+
+def _show(clients, runner, rates):
+    base, least, accepted = (median(rates[name]) for name in ("bare", "least", "ours"))
+    print(
+        f"  accepts, {clients:2} clients, {runner:26}{accepted:8.0f} /s; bare {base:6.0f} /s, ratio "
+        f"{_ratio(rates, 'ours', 'bare'):.2f}; the least {least:6.0f} /s, ratio {_ratio(rates, 'ours', 'least'):.2f}; "
+        f"the least over bare {_ratio(rates, 'least', 'bare'):.2f}"
+    )
+
+
+def _ratio(rates, one, other):
+    return median(_ratios(rates, one, other))
+
+
+def _ratios(rates, one, other):
+    return [one / other for one, other in zip(rates[one], rates[other], strict=True)]
 
 
 def accepts_over_bare(folder, clients, options):
-    """Return the accepts per second over the bare application's requests, one for each round.
+    """Return the accepts per second over the bare application's requests, of ours and of the least, for each round.
 
     The process that accepts the events runs them too.
     """
-    with serving_both(_environ(folder)) as (bare, ours):
-        return [accepted / base for base, accepted in rates_of(bare, ours, clients, options)]
+    with serving_all(_environ(folder)) as servers:
+        rates = rates_of(servers, clients, options)
+    return _ratios(rates, "ours", "bare"), _ratios(rates, "least", "bare")
 
 
 @contextlib.contextmanager
-def serving_both(environ):
-    """Run the bare application and ours until the block ends."""
+def serving_all(environ):
+    """Run the bare application, the least of a durable accept, and ours until the block ends. Yield them by name."""
     with (
         serving("bench.apps:bare", GTHREAD, {}) as bare,
+        serving("bench.apps:minimal_accept", GTHREAD, environ) as least,
         serving("serverfull_wsgi:app", GTHREAD + GUNICORN_CONFIG, environ) as ours,
     ):
-        for server in (bare, ours):
+        servers = {"bare": bare, "least": least, "ours": ours}
+        for server in servers.values():
             server.wait(SMALL)
-        yield bare, ours
+            load.warm_up(server, SMALL, 1)
+        yield servers
 
 
-def rates_of(bare, ours, clients, options):
-    """Return the requests of the bare application and our accepts per second, for each round."""
-    pairs = []
+def rates_of(servers, clients, options):
+    """Return the requests per second of each server, by its name, one for each round."""
+    rates = {name: [] for name in servers}
     for _ in range(options.rounds):
-        base = load.run(bare, SMALL, clients, options.seconds).per_second
-        pairs.append((base, load.run(ours, SMALL, clients, options.seconds, EVENT).per_second))
-    return pairs
+        for name, server in servers.items():
+            rates[name].append(load.run(server, SMALL, clients, options.seconds, EVENT).per_second)
+    return rates
 
 
 def _end_to_end(folder, options):
@@ -184,14 +198,13 @@ def _broker(folder, options):
     folder.mkdir()
     with broker(RabbitMQ, folder) as running:
         environ = _environ(folder, SERVERFULL_EVENTS=running.url)
-        with serving_both(environ) as (bare, ours):
+        with serving_all(environ) as servers:
             for clients in (1, 16):
-                base, accepted = (median(rate) for rate in zip(*rates_of(bare, ours, clients, options), strict=True))
-                print(f"  accepts, {clients:2} clients, RabbitMQ{accepted:36.0f} /s; bare {base:6.0f} /s")
+                _show(clients, "RabbitMQ", rates_of(servers, clients, options))
             _queue_length(running.url, purge=True)
             with _celery_worker(folder, environ):
                 started = time.perf_counter()
-                count = load.run(ours, SMALL, 16, options.seconds, EVENT).per_second * options.seconds
+                count = load.run(servers["ours"], SMALL, 16, options.seconds, EVENT).per_second * options.seconds
                 while _queue_length(running.url):
                     time.sleep(0.05)
                 seconds = time.perf_counter() - started
