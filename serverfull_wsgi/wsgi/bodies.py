@@ -112,6 +112,7 @@ def _open_undeclared(environ: WSGIEnvironment, limit: int) -> Body:
         return io.BytesIO(b"")
     require_whole_chunks(environ)
     start = read_up_to(environ, PAYLOAD_LIMIT + 1)
+    require_whole_chunks(environ, start)
     if len(start) <= PAYLOAD_LIMIT:
         return io.BytesIO(start)
     file = _to_file(environ, start, limit + 1)

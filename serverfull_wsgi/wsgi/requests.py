@@ -132,23 +132,29 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
         return b""  # only a server that ends the input itself (chunked, HTTP/2) can be read without a length
     require_whole_chunks(environ)
     body = read_up_to(environ, limit + 1)
+    require_whole_chunks(environ, body)
     if len(body) > limit:
         discard_body(environ)
         raise TooLarge(len(body))
     return body
 
 
-def require_whole_chunks(environ: WSGIEnvironment) -> None:
-    """Raise `InvalidRequestContentException` for a body in chunks whose end the server does not report.
+def require_whole_chunks(environ: WSGIEnvironment, body: bytes = b"") -> None:
+    """Raise `InvalidRequestContentException` for a body without a length whose end the server does not report.
 
     granian passes on a body that broke off as if it were whole. A function would run with a part of its event. The body
     is read and dropped.
+
+    Args:
+        environ: the request.
+        body: the bytes that are read already. In HTTP/2 nothing else shows that there is a body.
     """
-    if "HTTP_TRANSFER_ENCODING" in environ and is_granian(environ):
+    is_streamed = bool(body) and str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/2")
+    if ("HTTP_TRANSFER_ENCODING" in environ or is_streamed) and is_granian(environ):
         discard_body(environ)
         raise InvalidRequestContentException(
-            "A body in chunks cannot be accepted here, since granian does not report if it breaks off. Send a "
-            "Content-Length, or serve with gunicorn's own workers."
+            "A body without Content-Length cannot be accepted here, since granian does not report if it breaks off. "
+            "Send a Content-Length, or serve with gunicorn's own workers."
         )
 
 

@@ -23,6 +23,11 @@ COMMANDS = {
 }
 
 
+def curl_features():
+    """Return the description of curl's features; an empty text without curl."""
+    return subprocess.run(["curl", "--version"], capture_output=True, text=True).stdout if shutil.which("curl") else ""
+
+
 def call(port, method, path, body=None, headers=None):
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request(method, path, body, headers or {})
@@ -247,6 +252,16 @@ def test_curl_uploads_a_file_follows_a_redirect_and_keeps_cookies(kind, server, 
     assert curl("--head", f"{url}/image").startswith("HTTP/1.1 200 OK")
     old = curl("--output", "/dev/null", "--write-out", "%{http_code} %{redirect_url}", f"{url}/old")
     assert old == f"302 http://127.0.0.1:{server.port}/pets/1"
+
+
+@pytest.mark.once
+@pytest.mark.skipif("HTTP2" not in curl_features(), reason="no curl with HTTP/2 is installed")
+@pytest.mark.parametrize(("upload", "expected"), [(("--data", "whole"), "200"), (("--upload-file", "-"), "400")])
+def test_a_body_in_http_2_needs_a_length_since_it_may_be_a_part(upload, expected, sites_in):
+    url = f"http://127.0.0.1:{sites_in('granian').port}{FRONT}/echo/x"
+    options = ("--http2-prior-knowledge", "--request", "POST", "--output", "/dev/null", "--write-out", "%{http_code}")
+    sent = subprocess.run(["curl", "--silent", *options, *upload, url], input="whole", capture_output=True, text=True)
+    assert sent.stdout == expected
 
 
 @pytest.mark.parametrize("kind", ["REST", "H2", "URL", "ALB+"])
