@@ -36,6 +36,7 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker
 
+from serverfull_wsgi.servers.gunicorn.spare_threads import SpareThreads
 from serverfull_wsgi.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class _Start:
 def _caller(wsgi: WSGIApplication, environ: dict[str, Any]) -> Callable[[Any, dict[str, Any]], int]:
     """Return the function that granian calls for each request, with the response's transport and the request."""
 
+    threads = SpareThreads()
+
     def call(transport: Any, request: dict[str, Any]) -> int:
         start = _Start()
         body: Iterable[bytes] = wsgi({**request, **environ}, start)  # type: ignore[arg-type]  # (start returns no write)
@@ -204,6 +207,7 @@ def _caller(wsgi: WSGIApplication, environ: dict[str, Any]) -> Callable[[Any, di
         else:
             pieces = _Pieces(body)
             transport.response_iter(start.status, start.headers, pieces)
+        threads.end_call()
         return start.status
 
     return call
