@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 LOOK_INTERVAL = 1.0  # seconds between two signs of life
+# Seconds in which granian's threads end after the last response. If the interpreter ends before a thread that waits for
+# its lock, the worker aborts with a panic of Rust.
+THREADS_END = 0.1
 IDLE_THREAD = 30  # seconds after which an idle thread ends: granian's own default
 # gunicorn's options that act between the socket and the application, where granian is. Each would have no effect.
 UNSUPPORTED = (
@@ -93,6 +96,7 @@ class GranianWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         for server in servers:
             while time.monotonic() < deadline and not server.ended.wait(LOOK_INTERVAL):
                 self.notify()
+        time.sleep(THREADS_END)
 
     def _wait_for_signal(self) -> None:
         """Return at the next signal, or when the next sign of life is due."""
