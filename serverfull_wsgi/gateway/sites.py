@@ -210,24 +210,24 @@ def url_names(functions: Collection[str], alias: str, id: str) -> tuple[str, ...
 
 
 def with_own_names(sites: Collection[Site]) -> list[Site]:
-    """Return the sites with the names that only one function URL has.
+    """Return the sites with the names that only one of them has.
 
     A function and each of its aliases may have a URL. The name of the function alone then belongs to the URL without
-    an alias.
+    an alias. Several APIs may have one name, as on AWS. Then each of them has its logical id only.
     """
-    urls = Counter(name for site in sites if site.kind == FUNCTION_URL for name in site.names)
+    counts = Counter((site.is_api, name) for site in sites for name in site.names)
     return [
-        replace(site, names=tuple(name for name in site.names if urls[name] < 2 or not _is_of_alias(site, name)))
+        replace(site, names=tuple(name for name in site.names if counts[site.is_api, name] < 2 or _owns(site, name)))
         for site in sites
     ]
 
 
-def _is_of_alias(site: Site, name: str) -> bool:
-    """Return whether a name is that of a function, and the site is the URL of an alias."""
+def _owns(site: Site, name: str) -> bool:
+    """Return whether a name stays with a site if several sites have the name."""
     if site.kind != FUNCTION_URL:
-        return False
+        return name == site.names[0]
     (endpoint,) = site.endpoints.values()
-    return ":" in endpoint.route.function and ":" not in name
+    return ":" in name or ":" not in endpoint.route.function
 
 
 def load_balancer(name: str, group: TargetGroup, access: Access = OPEN) -> Site:

