@@ -155,8 +155,13 @@ class Environment:
         return not self._api.is_waiting and monotonic() - self.used > self.function.timeout
 
     def wait_until_waiting(self, deadline: float) -> bool:
-        """Return whether the runtime requests its next event before ``deadline`` and before its process ends."""
+        """Return whether the runtime requests its next event before ``deadline`` and before its process ends.
+
+        A call waits for the request. With a reduced weight, a healthy runtime on a busy CPU came later than the
+        deadline, and another environment was started.
+        """
         if not self._api.is_waiting:
+            self._weight.restore()
             with contextlib.suppress(TimedOut):
                 self.wait_until_ready(deadline)
         return self._api.is_waiting and not self.ended

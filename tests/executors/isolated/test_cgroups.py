@@ -230,6 +230,21 @@ def test_an_environment_has_its_weight_and_a_lower_one_while_it_is_busy():
         wait_until(lambda: cpu_weight_of(folders) == 16)  # processes that it left behind have no full weight
 
 
+@needs_client
+def test_an_environment_has_its_full_weight_while_a_call_waits_for_its_request_for_an_event(monkeypatch):
+    client = "__import__('awslambdaric.lambda_runtime_client').lambda_runtime_client.runtime_client"
+    with executing(sandbox="process") as executor:
+        evaluate = function("evaluate", memory_size=256)
+        late = result(executor, evaluate, f"[os.getpid(), setattr({client}, 'next', lambda: time.sleep(60))][0]")
+        folders = folders_of(executor, late)
+        if cpu_weight_of(folders) is None:
+            pytest.skip("no control group with a weight can be made here")
+        wait_until(lambda: cpu_weight_of(folders) == 16)
+        monkeypatch.setattr(cpu_weight, "FULL_SECONDS", 60)
+        assert result(executor, evaluate, "os.getpid()") != late
+        assert cpu_weight_of(folders) == 256
+
+
 def folders_of(executor, pid):
     """Return the directories of a process's control groups: one in each hierarchy that the executor uses."""
     name = os.path.basename(executor.statistics().directory)
