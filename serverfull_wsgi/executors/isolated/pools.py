@@ -30,7 +30,8 @@ FIRST_BACK_OFF = 0.25  # seconds until the next start after that; doubled with e
 LONGEST_BACK_OFF = 10.0  # seconds: a function that works again is started after this time at the latest
 CLOSE_PATIENCE = 3.0  # seconds that `close` waits until running invocations have returned
 # Seconds after an answer for which a call waits for the runtime's next request, which usually takes 0.0002 s: the first
-# while other environments are idle, the second before another one starts.
+# while other environments are idle, the second before another one starts. At the limit, waiting keeps a healthy
+# environment on a slow machine, which would have to end for the other one.
 SHORT_PATIENCE, LONG_PATIENCE = 0.02, 0.5
 SHORTEST_ROUND, LONGEST_ROUND = 0.02, 0.25  # seconds between two rounds of housekeeping
 
@@ -170,7 +171,7 @@ class PoolManager:
 
         A runtime that has answered, but not requested the next event yet, may still work for the last invocation, or
         end through its doing. The call waits for the request a moment, then prefers other idle environments, and then
-        a new one.
+        a new one. If there is no place for a new one, the call waits until the runtime is overdue.
 
         Raises `TooManyRequestsException` if the limit is reached and no environment is idle, and `ServiceException` if
         the server is stopping.
@@ -181,7 +182,7 @@ class PoolManager:
                 if environment.is_alive() and environment.wait_until_waiting(environment.used + SHORT_PATIENCE):
                     return environment
                 late.append(environment)
-            if late and late[0].wait_until_waiting(late[0].used + LONG_PATIENCE):
+            if late and self._wait_for(late[0]):
                 return late.pop(0)
         finally:
             for environment in late:
@@ -190,6 +191,15 @@ class PoolManager:
                 else:
                     self._retire(environment, pool)
         return self.reserve(pool)
+
+    def _wait_for(self, environment: Environment) -> bool:
+        """Return whether the runtime requests its next event before the time for another environment."""
+        deadline = environment.used + LONG_PATIENCE
+        while not environment.wait_until_waiting(deadline):
+            if environment.ended or environment.is_overdue() or self._has_place():
+                return False
+            deadline = monotonic() + LONG_PATIENCE
+        return True
 
     def _pop_idle(self, pool: Pool) -> Environment | None:
         with self._lock:
@@ -211,10 +221,7 @@ class PoolManager:
         """Remove and return the environment or snapshot that has been unused longest, if a new one needs its place."""
         if self._count - ending < self._limit:
             return []
-        candidates: list[tuple[Environment | Snapshot, Pool | None]] = [
-            *((one, pool) for pool in self._pools.values() for one in pool.idle if not one.is_provisioned),
-            *((snapshot, None) for snapshot in self._snapshots if not snapshot.environments),
-        ]
+        candidates = self._evictable()
         if not candidates:
             raise TooManyRequestsException
         oldest, pool = min(candidates, key=lambda pair: pair[0].used)
@@ -223,6 +230,18 @@ class PoolManager:
         assert pool is not None  # noqa: S101
         pool.idle.remove(oldest)
         return [oldest]
+
+    def _evictable(self) -> list[tuple[Environment | Snapshot, Pool | None]]:
+        """Return the environments and snapshots without work, with the pools of the environments."""
+        return [
+            *((one, pool) for pool in self._pools.values() for one in pool.idle if not one.is_provisioned),
+            *((snapshot, None) for snapshot in self._snapshots if not snapshot.environments),
+        ]
+
+    def _has_place(self) -> bool:
+        """Return whether `reserve` would succeed now."""
+        with self._lock:
+            return self._count - len(self._outdated) < self._limit or bool(self._evictable())
 
     def give_up(self, reservation: Reservation) -> None:
         """Free the reserved place."""

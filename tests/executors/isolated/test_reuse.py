@@ -89,6 +89,17 @@ def test_a_runtime_that_works_after_its_answer_is_used_again_when_it_requests_an
     assert len({result(executor, custom, "time.sleep(0.1)") for _ in range(3)}) == 1
 
 
+def test_a_runtime_that_works_long_after_its_answer_is_not_ended_for_another_call_at_the_limit(custom):
+    with executing(sandbox="process", max_concurrency=1) as executor:
+        assert len({result(executor, custom, "time.sleep(1)") for _ in range(3)}) == 1
+
+
+def test_at_the_limit_a_call_ends_a_runtime_that_is_overdue(custom):
+    with executing(sandbox="process", max_concurrency=1) as executor:
+        hanging = replace(custom, timeout=1)
+        assert len({result(executor, hanging, "time.sleep(60)") for _ in range(2)}) == 2
+
+
 def test_a_runtime_that_requests_no_event_within_its_timeout_is_ended(executor, custom):
     hanging = replace(custom, timeout=0.5)
     result(executor, hanging, "time.sleep(60)")
