@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from serverfull_wsgi.domain import Function, FunctionLike
@@ -10,6 +11,10 @@ from serverfull_wsgi.fetchers.static import StaticFetcher
 from serverfull_wsgi.handlers import load_handler
 
 SETTING = "SERVERFULL_FUNCTIONS"
+ALIASES = "SERVERFULL_ALIASES"
+FORMS = {SETTING: "name=package.module.handler", ALIASES: "name:alias=version"}
+
+_part = re.compile(r"[^\s;=.:/]+")  # of an import string; a list with another separator than commas has none
 
 
 class ImportFetcher(StaticFetcher):
@@ -46,7 +51,7 @@ class ImportFetcher(StaticFetcher):
     @classmethod
     def parse(cls, functions: str, aliases: str = "") -> ImportFetcher:
         """Return a fetcher for the texts of the settings SERVERFULL_FUNCTIONS and SERVERFULL_ALIASES."""
-        return cls(parse_entries(functions, SETTING), parse_entries(aliases, "SERVERFULL_ALIASES"))
+        return cls(parse_entries(functions, SETTING), parse_entries(aliases, ALIASES))
 
 
 def parse_entries(text: str, setting: str) -> dict[str, str]:
@@ -58,7 +63,8 @@ def parse_entries(text: str, setting: str) -> dict[str, str]:
     for entry in filter(None, (part.strip() for part in text.replace("\n", ",").split(","))):
         name, equals, value = (part.strip() for part in entry.partition("="))
         if not (name and equals and value):
-            raise ConfigurationError(f"{setting}: entry {entry!r} must have the form 'name=value'")
+            form = FORMS.get(setting, "name=value")
+            raise ConfigurationError(f"{setting}: entry {entry!r} must have the form {form!r}")
         if name in entries:
             raise ConfigurationError(f"{setting}: {name!r} is given twice; remove one of the entries")
         entries[name] = value
@@ -68,9 +74,11 @@ def parse_entries(text: str, setting: str) -> dict[str, str]:
 def _load(name: str, target: str, setting: str) -> FunctionLike:
     entry = f"{setting}: entry '{name}={target}'"
     handler_string = target.replace(":", ".")
-    parts = handler_string.replace("/", ".").split(".")
-    if len(parts) < 2 or not all(parts):
-        raise ConfigurationError(f"{entry}: {target!r} does not name a module and a function; write module.function")
+    if "." not in handler_string or not all(map(_part.fullmatch, handler_string.replace("/", ".").split("."))):
+        raise ConfigurationError(
+            f"{entry}: {target!r} does not name a module and a function; write module.function, and a comma between "
+            "entries"
+        )
     try:
         handler = load_handler(handler_string)
     except RuntimeFault as fault:
@@ -81,4 +89,4 @@ def _load(name: str, target: str, setting: str) -> FunctionLike:
         return handler
     if callable(handler):
         return Function(handler, handler_string=handler_string)
-    raise ConfigurationError(f"{entry}: a {type(handler).__name__} cannot be called; name a function")
+    raise ConfigurationError(f"{entry}: a value of type {type(handler).__name__} cannot be called; name a function")

@@ -94,6 +94,6 @@ def _split(key: str) -> tuple[str, str]:
         return name, LATEST
     if not _VERSION.fullmatch(version):
         raise ConfigurationError(
-            f"function {key!r}: a version must be a number, as in '{name}:1'; list aliases separately"
+            f"function {key!r}: a version must be a number, as in '{name}:1'; an alias belongs to SERVERFULL_ALIASES"
         )
     return name, version

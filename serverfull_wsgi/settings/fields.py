@@ -227,7 +227,9 @@ def parse_address(text: str) -> tuple[str, int]:
 
     Raises ValueError.
     """
-    host, _, port = text.rpartition(":")
+    host, colon, port = text.rpartition(":")
+    if not colon:  # a number alone would be a port of all addresses of the machine
+        raise ValueError(f"{text!r} has no colon")
     if not 0 <= int(port) <= 65535:
         raise ValueError(f"port {port} is not in 0..65535")
     return host.strip("[]"), int(port)

@@ -56,8 +56,9 @@ def read_sam_variables(path: str, origin: str) -> dict[str, dict[str, str]]:
     Raises:
         ConfigurationError: if the file has another form, and for a name that Lambda keeps for itself.
     """
+    text = _text(path, origin)
     try:
-        sections = json.loads(_text(path, origin))
+        sections = json.loads(text)
     except ValueError as error:
         line = getattr(error, "lineno", 1)
         raise ConfigurationError(f"{origin}: line {line}: the file is not valid JSON; correct it") from None

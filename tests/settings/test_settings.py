@@ -136,7 +136,7 @@ BAD = {
     "MAX_CONCURRENCY": "0",
     "ENVIRONMENT_IDLE": "-1",
     "ZYGOTE_PRELOAD": "os; import sys",
-    "RUNTIME_HTTPSERVER_ADDRESS": "8080x",
+    "RUNTIME_HTTPSERVER_ADDRESS": "8080",  # without a colon
     "RUNTIME_LOGGER_OUTPUT": "PRINTER",
     "RUNTIME_LOGGER_LEVEL": "LOUD",
     "RUNTIME_LOGGER_FORMAT": "XML",
@@ -159,7 +159,7 @@ def test_one_error_lists_every_bad_value_with_its_name():
         "SERVERFULL_MOCK_SEED='x': Must be an integer.",
         "SERVERFULL_DRAIN='long': Must be a number, 0 or more.",
         "SERVERFULL_RUNTIME_LOGGER_LEVEL='LOUD': Must be DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number.",
-        "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS='8080x': Must be HOST:PORT, such as 127.0.0.1:8080.",
+        "SERVERFULL_RUNTIME_HTTPSERVER_ADDRESS='8080': Must be HOST:PORT, such as 127.0.0.1:8080.",
         "SERVERFULL_RUNTIME_STATS_ADDRESS='collector:99999': Must be HOST:PORT, such as localhost:8125.",
     ):
         assert line in lines
@@ -343,18 +343,25 @@ def test_one_error_lists_every_bad_function():
 @pytest.mark.parametrize(
     ("functions", "aliases", "message"),
     [
-        ("hello", "", "SERVERFULL_FUNCTIONS: entry 'hello' must have the form 'name=value'"),
+        ("hello", "", "SERVERFULL_FUNCTIONS: entry 'hello' must have the form 'name=package.module.handler'"),
         ("a=json.dumps, a=json.loads", "", "SERVERFULL_FUNCTIONS: 'a' is given twice; remove one of the entries"),
         ("he llo=json.dumps", "", "function 'he llo': a name must be 1 to 64 letters, digits, '-', '_' and '.'"),
-        ("a:b=json.dumps", "", "function 'a:b': a version must be a number, as in 'a:1'; list aliases separately"),
+        ("a:b=json.dumps", "", "a version must be a number, as in 'a:1'; an alias belongs to SERVERFULL_ALIASES"),
         ("a:1=json.dumps", "", "function 'a:1': a version needs its function; add 'a'"),
+        ("a=json.dumps", "a:p", "SERVERFULL_ALIASES: entry 'a:p' must have the form 'name:alias=version'"),
         ("a=json.dumps", "a:1=1", "alias 'a:1' must be 'function:alias'"),
         ("a=json.dumps", "a:p=9", "alias 'a:p' points to version '9' of 'a', which does not exist"),
         ("a=json.dumps", "b:p=1", "alias 'b:p' points to version '1' of 'b', which does not exist"),
-        ("a=json.__doc__", "", "SERVERFULL_FUNCTIONS: entry 'a=json.__doc__': a str cannot be called; name a function"),
+        (
+            "a=json.__doc__",
+            "",
+            "'a=json.__doc__': a value of type str cannot be called; name a function",
+        ),
         ("a=handler", "", "'a=handler': 'handler' does not name a module and a function; write module.function"),
         ("a=app.", "", "'a=app.': 'app.' does not name a module and a function; write module.function"),
         ("a=:app", "", "'a=:app': ':app' does not name a module and a function; write module.function"),
+        ("a=app/handler", "", "'app/handler' does not name a module and a function; write module.function"),
+        ("a=json.dumps;b=json.loads", "", "write module.function, and a comma between entries"),
         ("a=/app.handler", "", "'/app.handler' does not name a module and a function; write module.function"),
         ("a=tests.support.broken_import.x", "", "the import raised RuntimeError: no database"),
     ],

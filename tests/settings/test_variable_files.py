@@ -70,9 +70,10 @@ def test_a_line_that_is_not_valid_is_refused_with_its_number_and_without_its_val
     assert HIDDEN not in str(refusal.value)
 
 
-def test_a_file_that_does_not_exist_is_refused(tmp_path):
+@pytest.mark.parametrize("read", [read_dotenv, read_sam_variables])
+def test_a_file_that_does_not_exist_is_refused(read, tmp_path):
     with pytest.raises(ConfigurationError, match="FILE: the file cannot be read: No such file or directory"):
-        read_dotenv(str(tmp_path / "none"), "FILE")
+        read(str(tmp_path / "none"), "FILE")
 
 
 def test_values_of_a_sam_file_become_text_as_with_sam(file):

@@ -175,7 +175,9 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}:{line}: not valid YAML: {error.problem}; correct it") from None
+        has_tab = re.match(r"\s*\t", "".join(text.splitlines()[line - 1 : line]))
+        cure = "YAML allows no tabs before a key; write spaces" if has_tab else "correct it"
+        raise ConfigurationError(f"{path}:{line}: not valid YAML: {error.problem}; {cure}") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{path}:1: not valid YAML: {reason}; correct it") from None

@@ -393,6 +393,11 @@ ONE = "{Type: AWS::Lambda::Function, Properties: {FunctionName: f, PackageType: 
         ("t.yaml", "Resources:\n  A: [\n", "t.yaml:3: not valid YAML: "),
         ("t.yaml", "Resources:\n  A: 1\n A: 2\n", "t.yaml:3: not valid YAML: "),
         ("t.yaml", "Resources:\n  A: !!python/object:os.system x\n", "t.yaml:2: not valid YAML: "),
+        (
+            "t.yaml",
+            "Resources:\n\tA: 1\n",
+            "t.yaml:2: not valid YAML: found character that cannot start any token; YAML allows no tabs before a key",
+        ),
         ("t.yaml", "A: \0", "t.yaml:1: not valid YAML: "),
         ("t.yaml", "Resources: &a {A: *a}", "t.yaml:1: not valid YAML: "),
         ("t.yaml", "a: 1\n---\nb: 1\n", "t.yaml:2: not valid YAML: "),
