@@ -49,7 +49,9 @@ def create_sites(settings: Settings, fetcher: Fetcher) -> Callable[[Dispatcher],
     proxies, keys = parse_proxies(settings.trusted_proxies), _api_keys(settings)
     conditions = [endpoint.access for site in sites for endpoint in site.endpoints.values()]
     if not keys and any(access.needs_api_key for access in conditions):
-        LOGGER.warning("routes that need an API key refuse each request: set SERVERFULL_API_KEYS or _API_KEYS_FILE")
+        LOGGER.warning(
+            "routes that need an API key refuse each request: set SERVERFULL_API_KEYS or SERVERFULL_API_KEYS_FILE"
+        )
     if not settings.credentials_file and any(access.needs_signature for access in conditions):
         LOGGER.warning("routes that need an IAM signature refuse each request: set SERVERFULL_CREDENTIALS_FILE")
     tokens: TokenVerifier | None = None

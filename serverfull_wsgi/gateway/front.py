@@ -24,6 +24,8 @@ from serverfull_wsgi.wsgi.responses import NO_BODY
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+NOWHERE = Location(None, "/", http_v2, fault="no API, function URL or load balancer has the host and the path")
+
 
 class SiteServer:
     """Serves sites in a WSGI application.
@@ -61,7 +63,7 @@ class SiteServer:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request to the site at the root, or to a location."""
         location = self.locate(environ)
-        return self.respond(location or Location(None, "/", http_v2), environ, start_response)
+        return self.respond(location or NOWHERE, environ, start_response)
 
     def locate(self, environ: WSGIEnvironment) -> Location | None:
         """Return the location that a request addresses, or None for a request to another part of the server."""
@@ -93,10 +95,7 @@ class SiteServer:
 
     def _answer(self, location: Location, request: HttpRequest, context: RequestContext, incoming: _Incoming) -> Answer:
         if location.site is None:
-            self._logger.info(
-                "HTTP request refused: no API, function URL or load balancer has the addressed name and stage",
-                extra={"request_id": context.request_id},
-            )
+            self._logger.info("HTTP request refused: %s", location.fault, extra={"request_id": context.request_id})
             return location.format.refuse(Refusal.UNKNOWN_API, request, context)
         try:
             self._start()

@@ -24,7 +24,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from serverfull_wsgi.errors import ConfigurationError
-from serverfull_wsgi.gateway.domains import Domains
+from serverfull_wsgi.evidence import clipped
+from serverfull_wsgi.gateway.domains import Domains, host_name
 from serverfull_wsgi.gateway.formats import alb, function_url, http_v2, rest_v1
 from serverfull_wsgi.gateway.sites import Endpoint, Format, Site
 
@@ -34,6 +35,7 @@ _host = re.compile(r"([^.:]+)\.(execute-api|lambda-url)\.", re.IGNORECASE)
 _address = re.compile(r"\A(\[[^]]*\]|[\d.]+)(?=:|\Z)")
 _path = re.compile(r"/_aws/(execute-api|lambda-url|elb)/([^/]+)(/[^/]*)?")
 _SERVICES = {"REST API": "execute-api", "HTTP API": "execute-api", "function URL": "lambda-url", "load balancer": "elb"}
+_WORDS = {"execute-api": "API", "lambda-url": "function URL", "elb": "load balancer"}
 _FORMATS: dict[str, Format] = {"execute-api": http_v2, "lambda-url": function_url, "elb": alb}
 
 
@@ -45,12 +47,14 @@ class Location(NamedTuple):
         path: the path for the site, percent-encoded.
         format: the format in which a request without a site is refused.
         is_root: True for a site under every path, beside which the health check is served.
+        fault: without a site, the reason, with the names that the request addresses.
     """
 
     site: Site | None
     path: str
     format: Format
     is_root: bool = False
+    fault: str = ""
 
 
 class Locations:
@@ -91,7 +95,10 @@ class Locations:
         if "hosts" in self._forms:
             if (found := self._domains.find(host, path)) is not None:
                 site, path = found
-                return Location(site, path, rest_v1 if site is None else site.format)  # inferred: 403 without a mapping
+                if site is None:  # inferred: 403 without a mapping
+                    fault = f"no API of the domain {clipped(host_name(host))!r} has the base path of the request"
+                    return Location(None, path, rest_v1, fault=fault)
+                return Location(site, path, site.format)
             if match := _host.match(host):
                 name, service = match.groups()
                 return self._located(service.lower(), name, path, is_host=True)
@@ -126,10 +133,12 @@ class Locations:
 
     def _located(self, service: str, name: str, path: str, is_host: bool) -> Location:
         site = self._sites.get((service, name.lower()))
-        format = _FORMATS[service] if site is None else site.format
-        if site is None or not site.has_endpoint:  # AWS's answers to an endpoint that is disabled are the same
-            return Location(None, path, format)
-        stage = site.stage
+        if site is None:
+            return Location(None, path, _FORMATS[service], fault=f"there is no {_WORDS[service]} {clipped(name)!r}")
+        format, stage = site.format, site.stage
+        if not site.has_endpoint:  # AWS's answers to an endpoint that is disabled are the same
+            fault = f"{site.kind} {site.names[0]!r} is served under its custom domains only"
+            return Location(None, path, format, fault=fault)
         if not stage and service == "execute-api" and not is_host:
             stage = "$default"
         if not stage:
@@ -137,7 +146,8 @@ class Locations:
         path = "/" + path.lstrip("/") if site.kind == "REST API" else path  # as recorded: //stage is /stage
         first, slash, rest = path[1:].partition("/")
         if unquote(first) != stage:
-            return Location(None, path, format)
+            fault = f"a path of {site.kind} {site.names[0]!r} must begin with its stage, /{stage}"
+            return Location(None, path, format, fault=fault)
         return Location(site, slash + rest or "/", format)
 
 

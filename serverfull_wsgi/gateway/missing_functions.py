@@ -22,13 +22,13 @@ def missing_functions(sites: Iterable[Site], fetcher: Fetcher) -> Iterator[str]:
     for function, those in routes.items():
         if not _exists(fetcher, function):
             yield (
-                f"there is no function {function!r}: requests to {', '.join(those)} are answered as if it had failed; "
+                f"there is no function {function!r}, so requests to {', '.join(those)} are answered with an error; "
                 "correct the route, or add the function"
             )
 
 
 def _shown(site: Site, key: str) -> str:
-    return f"{key} of {site.names[0]}" if site.is_api else f"{site.kind} {site.names[0]}"
+    return f"{key} of {site.kind} {site.names[0]!r}" if site.is_api else f"{site.kind} {site.names[0]!r}"
 
 
 def _exists(fetcher: Fetcher, function: str) -> bool:

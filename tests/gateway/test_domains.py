@@ -152,18 +152,22 @@ def test_paths_of_payload_2_have_the_stage_and_no_base_path(client):
 
 
 @pytest.mark.parametrize("path", ["/", "/other/x", "/2015-03-31/functions/echo/invocations", "/healthcheck"])
-def test_a_path_that_no_api_of_the_domain_has_is_forbidden(client, path):
+def test_a_path_that_no_api_of_the_domain_has_is_forbidden(client, path, caplog):
+    caplog.set_level("INFO", "serverfull_wsgi")
     response = client.post(path, headers={"Host": "rest.example"})
     assert (response.status_code, response.json) == (403, {"message": "Forbidden"})
+    assert "refused: no API of the domain 'rest.example' has the base path" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("host", "path"),
     [("hidden.execute-api.localhost", "/dev/pets"), ("localhost", "/_aws/execute-api/hidden/dev/pets")],
 )
-def test_a_disabled_endpoint_is_forbidden(client, host, path):
+def test_a_disabled_endpoint_is_forbidden(client, host, path, caplog):
+    caplog.set_level("INFO", "serverfull_wsgi")
     response = client.get(path, headers={"Host": host})
     assert (response.status_code, response.json) == (403, {"message": "Forbidden"})
+    assert "refused: REST API 'hidden' is served under its custom domains only" in caplog.text
 
 
 def test_the_urls_of_hosts_paths_and_domains_are_listed(client):

@@ -192,8 +192,17 @@ def test_each_route_has_a_line_with_its_url(served):
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("/_aws/lambda-url/nobody/", "no API, function URL or load balancer has the addressed name and stage"),
-        ("/_aws/execute-api/ServerlessRestApi/Other/pets", "no API, function URL or load balancer has the addressed"),
+        ("/_aws/lambda-url/nobody/", "there is no function URL 'nobody'"),
+        ("/_aws/elb/none/", "there is no load balancer 'none'"),
+        ("/_aws/execute-api/none/Prod/pets", "there is no API 'none'"),
+        (
+            "/_aws/execute-api/ServerlessRestApi/Other/pets",
+            "a path of REST API 'ServerlessRestApi' must begin with its stage, /Prod",
+        ),
+        (
+            "/_aws/execute-api/ServerlessHttpApi/pets/7",
+            "a path of HTTP API 'ServerlessHttpApi' must begin with its stage, /$default",
+        ),
         ("/_aws/execute-api/ServerlessRestApi/Prod/cats", "no route of REST API 'ServerlessRestApi' has its path and"),
     ],
 )
@@ -229,9 +238,9 @@ def test_a_route_of_the_settings_to_a_function_that_does_not_exist_is_warned_abo
     served(SERVERFULL_FRONT="paths", SERVERFULL_ROUTES=routes, SERVERFULL_ALB="web=gone, ok=echo:multi")
     lines = [line.partition("] ")[2] for line in capsys.readouterr().out.splitlines() if "there is no function" in line]
     assert [line.partition(" are answered")[0] for line in lines] == [
-        "there is no function 'lost': requests to GET /a of routes, GET /b of routes",
-        "there is no function 'echo:prod': requests to ANY /{proxy+} of routes",
-        "there is no function 'gone': requests to load balancer web",
+        "there is no function 'lost', so requests to GET /a of HTTP API 'routes', GET /b of HTTP API 'routes'",
+        "there is no function 'echo:prod', so requests to ANY /{proxy+} of HTTP API 'routes'",
+        "there is no function 'gone', so requests to load balancer 'web'",
     ]
 
 
@@ -261,6 +270,7 @@ BAD = [
     ({"SERVERFULL_FRONT": "host"}, "not 'host'"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "GET /r"}, "must be METHOD /path=function"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "GET /r=a b"}, "must be METHOD /path=function"),
+    ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "/r=echo"}, "SERVERFULL_ROUTES: route '/r' has no method"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "GET /r=a, GET  /r=b"}, "two routes 'GET /r'"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ROUTES": "get /r=a"}, "SERVERFULL_ROUTES: route 'get /r' has no method"),
     ({"SERVERFULL_FRONT": "paths", "SERVERFULL_ALB": "web"}, "must be name=function"),
