@@ -115,7 +115,9 @@ def import_wsgi(target: str, origin: str) -> WSGIApplication:
     try:
         wsgi: WSGIApplication = getattr(importlib.import_module(module), attribute or "app")
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"{origin}: {error}") from error
+        raise ConfigurationError(
+            f"{origin}: {error}; use MODULE:APPLICATION, with a module of the working directory or of PYTHONPATH"
+        ) from error
     if not callable(wsgi):
         raise ConfigurationError(
             f"{origin}: this is a {type(wsgi).__name__}; name a serverfull_wsgi.Application, or a callable around one"

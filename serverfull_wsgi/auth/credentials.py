@@ -146,7 +146,7 @@ class CredentialsFile:
                 self._check_mode(status.st_mode)
                 result = self._parse(file.read())
         except OSError as error:
-            result = error.strerror or "it cannot be read"
+            result = f"{error.strerror or 'it cannot be read'}; name a file of keys that this process may read"
         except ConfigurationError as error:
             result = str(error)
         return stamp, f"{SETTING} {self}: {result}" if isinstance(result, str) else result

@@ -83,13 +83,14 @@ def redrive(request_id: str | None, failed: bool) -> None:
 
 @events.command()
 @click.option("--state", type=click.Choice(EVENT_STATES[2:]), default=None, help="Only events in this state.")
-@click.confirmation_option(prompt="Remove ended events and their history?")
-def purge(state: str | None) -> None:
+@click.option("--yes", is_flag=True, help="Confirm the action without prompting.")
+def purge(state: str | None, yes: bool) -> None:
     """Remove ended events.
 
     An event with a record that is still to be delivered stays.
     """
     with closing(_store()) as store:
+        yes or click.confirm("Remove ended events and their history?", abort=True)
         upto = store.read(admin.latest_number)
         count = 0
         for ended in [state] if state else EVENT_STATES[2:]:

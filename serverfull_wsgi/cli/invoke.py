@@ -9,7 +9,8 @@ import click
 
 from serverfull_wsgi.cli.application import APP, ENV_VARS, application_of
 from serverfull_wsgi.domain import Invocation
-from serverfull_wsgi.errors import ConfigurationError
+from serverfull_wsgi.errors import ConfigurationError, ResourceNotFoundException
+from serverfull_wsgi.fetchers.abilities import find_function
 from serverfull_wsgi.wsgi.ids import new_request_id, trace_id
 
 
@@ -27,9 +28,15 @@ def invoke(target: str | None, name: str, payload: str, env_vars: str) -> None:
     function fails.
     """
     dispatcher = application_of(target, quiet=True, env_vars=env_vars).dispatcher
-    invocation = Invocation(dispatcher.name(name), _payload(payload), new_request_id(), trace_id=trace_id(None))
-    with contextlib.redirect_stdout(sys.stderr):
-        outcome = dispatcher.invoke(invocation)
+    addressed = dispatcher.name(name)
+    invocation = Invocation(addressed, _payload(payload), new_request_id(), trace_id=trace_id(None))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            outcome = dispatcher.invoke(invocation)
+    except ResourceNotFoundException:
+        target = f"{addressed.name}:{addressed.qualifier}" if addressed.qualifier else addressed.name
+        find_function(dispatcher.fetcher, target)  # raises an error with the names of all functions
+        raise
     click.echo(outcome.payload)
     if outcome.function_error:
         sys.exit(1)

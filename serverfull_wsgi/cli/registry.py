@@ -55,15 +55,17 @@ def registry() -> None:
 
 
 @registry.command()
-@click.confirmation_option(prompt="Remove the packages that no version and no revision needs?")
-def prune() -> None:
+@click.option("--yes", is_flag=True, help="Confirm the action without prompting.")
+def prune(yes: bool) -> None:
     """Remove unused packages, and unpacked copies in the data directory.
 
     Packages that a version or one of the last 20 revisions of a function needs stay, and so do packages that were
     written in the last hour. An unpacked copy is removed by the first prune a day after the prune that found it unused.
     A server may run meanwhile.
     """
-    pruned = _open().prune()
+    opened = _open()
+    yes or click.confirm("Remove the packages that no version and no revision needs?", abort=True)
+    pruned = opened.prune()
     sizes = pruned.packages.values()
     click.echo(f"{len(sizes)} removed, {sum(sizes):,} bytes; {pruned.unpacked} unpacked copies removed")
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_invoke_exits_with_1_on_a_function_error():
     [
         (
             ["invoke", "absent"],
-            "Error: Function not found: arn:aws:lambda:us-east-1:123456789012:function:absent:$LATEST",
+            "Error: there is no function 'absent'; there are: hello, broken, echo, noisy",
         ),
         (["invoke", "hello", "{"], "Error: Could not parse request body into json: "),
         (["invoke", "he!lo"], "Error: 1 validation error detected: "),
@@ -496,7 +497,7 @@ def test_serve_lists_the_routes_of_a_front_and_those_without_a_function(tmp_path
     with running(Server(argv, tmp_path / "log", port=port, cwd=tmp_path, env=environ, ready="/pets/7")) as server:
         lines = [f"    GET {server.url}/pets/{{id}}", f"    ANY {server.url}/{{proxy+}}"]
         assert "\n".join(["serving these routes, to every caller if no condition is given:", *lines]) in server.output()
-        assert "there is no function 'pte': requests to $default of routes" in server.output()
+        assert "there is no function 'pte', so requests to $default of HTTP API 'routes'" in server.output()
 
 
 def test_commands_use_the_application_inside_of_a_callable():
@@ -581,6 +582,30 @@ def test_serve_refuses_an_argument_with_the_options_that_may_be_meant(argument):
         f"Error: serverfull serve does not take the argument {argument!r}; --app MODULE:APPLICATION names an "
         "application, and SERVERFULL_TEMPLATE=FILE names a template"
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "cure"),
+    [("--treads", "did you mean --threads?"), ("--aap", "did you mean --app?"), ("--zzz", "'serverfull serve --help'")],
+)
+def test_serve_refuses_an_unknown_option_with_a_similar_one(option, cure):
+    result = serverfull("serve", option, "2")
+    assert result.returncode == 2
+    assert f"error: there is no option {option}; {cure}" in result.stderr
+
+
+def test_serve_names_the_cure_for_an_address_in_use(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        result = serverfull("serve", "--bind", f"127.0.0.1:{port}")
+    assert result.returncode == 1
+    assert "name another address with --bind HOST:PORT, or stop the program that listens there" in result.stderr
+
+
+def test_serve_refuses_a_certificate_that_does_not_exist_in_one_line():
+    result = serverfull("serve", "--bind", "127.0.0.1:0", "--certfile", "none.pem")
+    assert result.returncode == 1
+    assert result.stderr.strip().endswith('Error: certfile "none.pem" does not exist; correct --certfile and --keyfile')
 
 
 def test_serve_prints_gunicorns_configuration():

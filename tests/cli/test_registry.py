@@ -76,7 +76,7 @@ def test_prune_reports_what_it_removed(registry, serverfull, tmp_path):
     assert not package.exists()
 
 
-@pytest.mark.parametrize("command", [("rollback", "hello"), ("registry", "prune", "--yes")])
+@pytest.mark.parametrize("command", [("rollback", "hello"), ("registry", "prune")])
 def test_a_registry_that_does_not_exist_is_not_created(serverfull, tmp_path, command):
     assert "SERVERFULL_REGISTRY is not set" in serverfull(*command, registry="").stderr
     result = serverfull(*command)

@@ -285,7 +285,10 @@ def open_failure(path: Path, error: sqlite3.DatabaseError) -> ConfigurationError
     """Return the error for a store that SQLite cannot open."""
     if is_damage(error):
         return damage(path, str(error))
-    return ConfigurationError(f"the event store {path} cannot be opened: {error}")
+    free_space = "free space on its disk, or " if "full" in str(error) else ""
+    return ConfigurationError(
+        f"the event store {path} cannot be opened: {error}; {free_space}set SERVERFULL_DATA_DIR to another directory"
+    )
 
 
 def damage(path: Path, description: str) -> ConfigurationError:

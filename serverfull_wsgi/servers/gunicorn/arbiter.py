@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ THREADS = 64
 # In bytes. API Gateway accepts 10,240 for the request line and all headers together; 8,190 is gunicorn's largest line.
 HEAD_LIMITS = {"limit_request_line": 8190, "limit_request_field_size": 10_240}
 
+OWN_OPTIONS = ("--app", "--env-vars", "--api", "--server")
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -67,7 +70,9 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
 
     def load_config(self) -> None:
         parser = self.cfg.parser()
-        arguments = parser.parse_args(self._options)
+        arguments, unknown = parser.parse_known_args(self._options)
+        if unknown:
+            parser.error(self._unknown_option(unknown[0].partition("=")[0]))
         from_environ = parser.parse_args(self.cfg.get_cmd_args_from_env())
         for name, value in self._defaults().items():
             self.cfg.set(name, value)
@@ -95,6 +100,12 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
         self._check_worker_class()
         self._add_hooks()
         self.chdir()
+
+    def _unknown_option(self, option: str) -> str:
+        names = [name for setting in self.cfg.settings.values() for name in setting.cli or ()]
+        similar = difflib.get_close_matches(option, [*names, *OWN_OPTIONS], n=1)
+        hint = f"did you mean {similar[0]}?" if similar else "'serverfull serve --help' lists the most used options"
+        return f"there is no option {option}; {hint}"
 
     def _check_address(self) -> None:
         """Raise `ConfigurationError` if an address has no valid port. gunicorn would print a stack trace."""
@@ -220,6 +231,15 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
         for number in {signal.SIGTERM, signal.SIGINT} | self._draining:
             name = self.SIG_NAMES[number]
             setattr(self, f"handle_{name}", self._drain if number in self._draining else self.handle_quit)
+
+    def start(self) -> None:
+        try:
+            super().start()
+        except SystemExit:  # gunicorn has logged that it cannot listen
+            self.log.error("name another address with --bind HOST:PORT, or stop the program that listens there")
+            raise
+        except ValueError as error:  # a file for TLS
+            raise ConfigurationError(f"{error}; correct --certfile and --keyfile") from None
 
     def init_signals(self) -> None:
         super().init_signals()

@@ -61,8 +61,8 @@ def test_a_function_runs_under_the_interpreter_of_its_runtime(other, monkeypatch
         (None, "no python3.99 is on"),
         (
             "echo pyenv: python3.99: command not found >&2; exit 127",
-            "{} does not run (pyenv: python3.99: command not found); put the folder of one that runs first on the "
-            "server's PATH",
+            "{} does not run (pyenv: python3.99: command not found); begin the server's PATH with the "
+            "folder of an interpreter that runs",
         ),
     ],
     ids=["not there", "pyenv's shim of a version that is not active"],

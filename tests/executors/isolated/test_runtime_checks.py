@@ -82,7 +82,7 @@ def test_an_interpreter_that_does_not_run_is_a_warning_without_its_own_output(
     monkeypatch.setenv("PYENV_VERSION", "3.1")
     (line,) = warnings(runtime="python3.1")
     assert line.endswith(f"{tmp_path}/bin/python3.1 does not run ({error}); "
-                         "put the folder of one that runs first on the server's PATH")  # fmt: skip
+                         "begin the server's PATH with the folder of an interpreter that runs")  # fmt: skip
     assert capfd.readouterr() == ("", "")
 
 

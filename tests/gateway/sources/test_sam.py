@@ -507,6 +507,6 @@ def test_functions_of_routes_and_authorizers_that_do_not_exist_are_warned_about(
     fetcher = SamFetcher(str(tmp_path / "template.yaml"))
     lines = [line.partition(" are answered")[0] for line in missing_functions(TemplateSites(fetcher).sites, fetcher)]
     assert lines == [
-        "there is no function 'lost': requests to GET /b of Shop",
-        "there is no function 'gone': requests to GET /a of ServerlessHttpApi",
+        "there is no function 'lost', so requests to GET /b of REST API 'Shop'",
+        "there is no function 'gone', so requests to GET /a of HTTP API 'ServerlessHttpApi'",
     ]

@@ -127,7 +127,10 @@ def interpreter_faults(python: str, search_path: Sequence[str] = ()) -> tuple[st
     except subprocess.TimeoutExpired:
         ended, error = None, f"no answer in {CLIENT_TIMEOUT:g} s"
     if ended is None or ended.returncode:  # as pyenv's shim of a version that is not active
-        return f"{python} does not run ({error}); put the folder of one that runs first on the server's PATH", ""
+        return (
+            f"{python} does not run ({error}); begin the server's PATH with the folder of an interpreter that runs",
+            "",
+        )
     return "", ended.stdout.strip()
 
 
