@@ -12,7 +12,9 @@ import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from serverfull_wsgi import Application, StaticFetcher
-from serverfull_wsgi.gateway.access import Access
+from serverfull_wsgi.auth.sigv4.verifier import Verifier
+from serverfull_wsgi.gateway.access import Access, JwtAuthorizer, LambdaAuthorizer
+from serverfull_wsgi.gateway.authorizers import Authorizers
 from serverfull_wsgi.gateway.domains import ApiMapping, Domains
 from serverfull_wsgi.gateway.formats import Route, Stage, TargetGroup, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
@@ -24,7 +26,7 @@ from serverfull_wsgi.gateway.sites import function_url as url_site
 from tests.support import gateway_hosts, gateway_site
 from tests.support.battery import SEED, share
 
-DOCUMENTED = {200, 201, 302, 400, 403, 404, 413, 500, 502, 503, 504}
+DOCUMENTED = {200, 201, 302, 400, 401, 403, 404, 413, 500, 502, 503, 504}
 PATHS = (
     "/_aws/execute-api/rest/Prod/pets/7",
     "/_aws/execute-api/http/$default/pets/7",
@@ -32,16 +34,21 @@ PATHS = (
     "/_aws/lambda-url/web/pets/7",
     "/_aws/elb/web/pets/7",
     "/_aws/elb/multi/pets/7",
+    "/_aws/lambda-url/signed/pets/7",
     "/_aws/execute-api/closed/Prod/pets/7",
+    "/_aws/execute-api/guarded/$default/pets/7",
+    "/_aws/execute-api/guarded/$default/token",
     "/shop/v1/pets/7",
 )
 HOSTS = ("localhost", "api.example", "other.example", "closed.execute-api.localhost")
 NAMES = (
     "CONTENT_TYPE",
     "HTTP_ACCEPT",
+    "HTTP_AUTHORIZATION",
     "HTTP_COOKIE",
     "HTTP_HOST",
     "HTTP_X_AMZN_TRACE_ID",
+    "HTTP_X_API_KEY",
     "HTTP_X_FORWARDED_FOR",
 )
 RESULTS = [
@@ -60,36 +67,62 @@ RESULTS = [
     {"statusCode": 99, "body": {}},
     {"statusCode": 200, "headers": {"Content-Length": "5", "Transfer-Encoding": "chunked"}},
 ]
+DENIED = {"isAuthorized": False}
 
 
-def served():
+def served(closed_calls):
+    """Return an application and its sites. Calls of the function ``closed`` are added to ``closed_calls``."""
     results = random.Random(7)
 
     def handler(event, context):
         json.dumps(event)
         return results.choice(RESULTS)
 
-    application = Application(StaticFetcher({"web": handler}))
+    def closed_handler(event, context):
+        closed_calls.append(event)
+
+    functions = {"web": handler, "web:1": handler, "closed": closed_handler, "deny": lambda event, context: DENIED}
+    application = Application(StaticFetcher(functions, {"web:live": "1"}))
     stage = Stage("$default", "shop", binary_media_types=["image/*"])
     keys = ("ANY /", "ANY /{proxy+}", "GET /pets/{id}")
     responses = {"DEFAULT_4XX": GatewayResponse(request_headers=(("X", "Accept"),), template="$context.error.message")}
     conditions = Access(needs_api_key=True, required=(("querystring", "a"),))
+    prod = Stage("Prod", "closed")
     closed = {
-        "GET /pets/{id}": Endpoint(Route("GET /pets/{id}", "web", Stage("Prod", "closed")), rest_v1, access=conditions),
-        "ANY /{proxy+}": Endpoint(Route("ANY /{proxy+}", "web", Stage("Prod", "closed")), rest_v1),
+        "ANY /pets/{id}": Endpoint(Route("ANY /pets/{id}", "closed", prod), rest_v1, access=conditions),
+        "ANY /{proxy+}": Endpoint(Route("ANY /{proxy+}", "web:live", prod), rest_v1),
     }
+    simple = LambdaAuthorizer(
+        "deny", False, payload="2.0", is_simple=True, sources=(("header", "Authorization"),), ttl=9
+    )
+    guards = {"ANY /token": Access(token=JwtAuthorizer("http://nobody.example", ())), "$default": Access("", simple)}
+    guarded = {key: Endpoint(Route(key, "closed", stage), http_v2, access=guards[key]) for key in guards}
+    signed = Endpoint(Route("$default", "closed", stage), function_url, access=Access(needs_signature=True))
     sites = [
         rest_api(("closed",), closed, "Prod", responses=responses),
         rest_api(("rest",), {key: Endpoint(Route(key, "web", Stage("Prod", "rest")), rest_v1) for key in keys}, "Prod"),
         http_api(("http",), {"$default": Endpoint(Route("$default", "web", stage), http_v2)}),
         http_api(("old",), {"$default": Endpoint(Route("$default", "web", stage), http_v1)}),
-        url_site(("web",), Endpoint(Route("$default", "web", stage), function_url)),
+        http_api(("guarded",), guarded),
+        url_site(("signed",), signed),
+        url_site(("web",), Endpoint(Route("$default", "web:live", stage), function_url)),
         load_balancer("web", TargetGroup(function="web")),
         load_balancer("multi", TargetGroup(has_multi_value_headers=True, function="web")),
     ]
     domains = Domains([ApiMapping("api.example", "shop/v1", sites[0]), ApiMapping("*.example", "", sites[2])])
     locations = Locations(sites, domains=domains)
-    return application, SiteServer(Gateway(application.dispatcher), application.start, locations=locations)
+    authorizers = Authorizers(application.dispatcher, ["key"], tokens=tokens())
+    verifiers = {service: Verifier({"AKIA": "secret"}, "us-east-1", service) for service in ("lambda", "execute-api")}
+    gateway = Gateway(application.dispatcher, authorizers)
+    return application, SiteServer(gateway, application.start, locations=locations, verifiers=verifiers)
+
+
+def tokens():
+    try:
+        from serverfull_wsgi.gateway.json_web_tokens import Tokens
+    except ImportError:  # without the extra, each token is refused
+        return None
+    return Tokens()
 
 
 def mutated(chance):
@@ -108,6 +141,11 @@ def mutated(chance):
     environ["HTTP_HOST"] = chance.choice(HOSTS)
     environ["RAW_URI"] = chance.choice([path, noise(chance), ""])
     environ.pop("REQUEST_URI", None)
+    if chance.random() < 0.2:
+        environ["SCRIPT_NAME"], environ["RAW_URI"] = "/m n", "/m%20n" + environ["RAW_URI"]
+    elif chance.random() < 0.2:
+        environ["SERVER_SOFTWARE"] = "granian"
+        del environ["RAW_URI"]
     body = noise(chance).encode("utf-8", "surrogatepass") * chance.choice([0, 1, 100])
     environ["wsgi.input"] = io.BytesIO(body)
     environ["CONTENT_LENGTH"] = chance.choice([str(len(body)), str(len(body) + 3), "-1", "x", "", "9" * 20])
@@ -124,7 +162,8 @@ def noise(chance):
 
 @pytest.mark.battery
 def test_mutated_requests_have_documented_answers(caplog, battery):
-    application, server = served()
+    closed_calls = []
+    application, server = served(closed_calls)
     located = 0
     for seed in range(SEED, SEED + share(50_000, 2_000)):
         environ = mutated(random.Random(seed))
@@ -141,6 +180,7 @@ def test_mutated_requests_have_documented_answers(caplog, battery):
         length = headers.get("Content-Length")
         assert environ["REQUEST_METHOD"] == "HEAD" or length in (None, str(len(body))), seed
     assert located > 500
+    assert closed_calls == []
     battery.record("HTTP routes, mutated requests", sent=located)
     assert not [record for record in caplog.records if record.exc_info]
     application.close()
