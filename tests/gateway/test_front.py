@@ -180,18 +180,28 @@ def test_a_handler_in_the_servers_process_is_waited_for_beyond_the_gateways_time
     application.close()
 
 
-def test_a_trusted_proxy_gives_the_clients_address():
+SENT = "192.0.2.1, 192.0.2.7, 10.0.0.2"
+CLIENTS = [  # peer, X-Forwarded-For, address of the client, X-Forwarded-For of the event
+    ("10.0.0.1", SENT, "192.0.2.7", "192.0.2.1, 192.0.2.7"),
+    ("::ffff:10.0.0.1", SENT, "192.0.2.7", "192.0.2.1, 192.0.2.7"),
+    ("198.51.100.1", SENT, "198.51.100.1", f"{SENT}, 198.51.100.1"),
+    ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3", "10.0.0.3"),
+    ("10.0.0.1", "2001:db8::1", "2001:db8::1", "2001:db8::1"),
+    ("10.0.0.1", "192.0.2.1, unknown", "10.0.0.1", "192.0.2.1, unknown, 10.0.0.1"),
+    ("10.0.0.1", "", "10.0.0.1", "10.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("peer", "sent", "address", "forwarded"), CLIENTS)
+def test_the_last_address_that_is_no_trusted_proxy_is_the_client(peer, sent, address, forwarded):
     application = Application(StaticFetcher({"echo": lambda event, context: event}))
     front = Client(Front(application, [Route("$default", "echo")], trusted_proxies=["10.0.0.0/8"]))
-    headers = {"X-Forwarded-For": "192.0.2.1, 192.0.2.7, 10.0.0.2", "X-Forwarded-Proto": "https"}
-    for peer, source, sent in (
-        ("10.0.0.1", "192.0.2.7", "192.0.2.1, 192.0.2.7"),
-        ("198.51.100.1", "198.51.100.1", "192.0.2.1, 192.0.2.7, 10.0.0.2, 198.51.100.1"),
-    ):
-        event = front.get("/", headers=headers, environ_base={"REMOTE_ADDR": peer}).json
-        assert event["requestContext"]["http"]["sourceIp"] == source
-        assert event["headers"]["x-forwarded-for"] == sent
-        assert event["headers"]["x-forwarded-proto"] == ("https" if peer == "10.0.0.1" else "http")
+    headers = {"X-Forwarded-For": sent, "X-Forwarded-Proto": "https"}
+    event = front.get("/", headers=headers, environ_base={"REMOTE_ADDR": peer}).json
+    assert (event["requestContext"]["http"]["sourceIp"], event["headers"]["x-forwarded-for"]) == (address, forwarded)
+    is_trusted = peer != "198.51.100.1"
+    assert event["headers"]["x-forwarded-proto"] == ("https" if is_trusted else "http")
+    assert event["headers"]["x-forwarded-port"] == ("443" if is_trusted else "80")
     application.close()
 
 

@@ -228,6 +228,11 @@ def test_the_cookies(kind):
     assert found == ({name: "session=abc123; theme=dark"} if name else {})
 
 
+@pytest.mark.parametrize("kind", ["H2", "URL"])
+def test_two_headers_with_cookies_are_one(kind):
+    assert event(kind, request(headers=[("Cookie", "a=1"), ("cookie", "b=2")]))["cookies"] == ["a=1", "b=2"]
+
+
 LENGTHS = [  # kind, without a body, with one of 4 bytes
     ("REST", None, None),
     ("H1", "0", "4"),
