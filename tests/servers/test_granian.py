@@ -120,6 +120,7 @@ def test_a_worker_leaves_nothing_open_that_the_end_of_the_interpreter_would_repo
             "granian does not support these options of gunicorn: --access-logfile; remove them",
         ),
         (["--max-requests", "9", "--keep-alive", "9"], "--max-requests, --keep-alive; remove them"),
+        (["--threads", "0"], "granian needs --threads of 1 or more"),
         (["--certfile", "site_.py", "--keyfile", "site_.py"], "not a certificate and its key: "),
     ],
 )

@@ -77,6 +77,9 @@ class GranianWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def load_wsgi(self) -> None:
         if names := unsupported_options(self.cfg):
             raise AppImportError(f"granian does not support these options of gunicorn: {', '.join(names)}; remove them")
+        for name in ("threads", "worker_connections"):  # with 0 of them, granian answers no request
+            if getattr(self.cfg, name) < 1:
+                raise AppImportError(f"granian needs {self.cfg.settings[name].cli[0]} of 1 or more")
         if self.cfg.is_ssl:
             _check_certificate(self.cfg)
         super().load_wsgi()
