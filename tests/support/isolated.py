@@ -162,6 +162,11 @@ def waiting(executor):
     return [pid for pid in _forked(executor) if _name(pid) == SPARE_NAME]
 
 
+def mount_servers(executor):
+    """Return the processes from which environments get their root directories."""
+    return [pid for pid in _forked(executor) if _name(pid) == MOUNT_SERVER_NAME]
+
+
 def _forked(executor):
     return [pid for zygote in executor.statistics().fork_servers for pid in descendants(zygote)]
 

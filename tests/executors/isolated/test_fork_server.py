@@ -16,7 +16,9 @@ from tests.support.isolated import (
     SANDBOXES,
     executing,
     function,
+    mount_servers,
     needs_client,
+    needs_root,
     needs_sandbox,
     population,
     result,
@@ -58,6 +60,17 @@ def test_a_killed_zygote_is_replaced(executor):
     for zygote in executor.statistics().fork_servers:
         kill(zygote)
     assert result(executor, function(name="after-the-zygote"))["calls"] == 1
+
+
+def test_a_killed_mount_server_is_replaced_with_its_zygote_and_environments_go_on():
+    needs_root()
+    with executing(sandbox="root") as executor:
+        assert result(executor, function(name="before"))["calls"] == 1
+        (zygote,), (mount_server,) = executor.statistics().fork_servers, mount_servers(executor)
+        os.kill(mount_server, signal.SIGKILL)
+        wait_until(lambda: os.waitid(os.P_PID, zygote, os.WEXITED | os.WNOWAIT | os.WNOHANG))
+        assert result(executor, function(name="after"))["calls"] == 1
+        assert result(executor, function(name="before"))["calls"] == 2
 
 
 def test_a_zygote_killed_with_a_start_request_unread_is_a_failure_of_the_server():

@@ -62,7 +62,7 @@ Ends:
 - A snapshot is killed. Its supervisor sends Ended. Environments that have started from the snapshot go on until the
   server ends the supervisor.
 - The zygote is killed. Its spare and its mount server end, with the files in /tmp; running environments go on. The
-  server starts another zygote for the next environment.
+  server starts another zygote for the next environment. If the mount server is killed, its zygote ends in this way.
 - The server closes the control socket, or dies. The zygote waits for all supervisors, kills those that take too long,
   and removes the temporary directories and control groups of the server.
 

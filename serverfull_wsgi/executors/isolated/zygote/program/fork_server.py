@@ -91,6 +91,8 @@ class ForkServer:
             if self._wakeup_reader in ready:
                 os.read(self._wakeup_reader, 4096)
                 self._reap()
+                if self._mounts.is_lost:
+                    os._exit(1)  # as if it had been killed: environments go on, and the server starts another zygote
             if self._control.fileno() in ready:
                 message, fds, _, _ = socket.recv_fds(self._control, MESSAGE_LIMIT, MAX_DESCRIPTORS)
                 if not message:
@@ -234,6 +236,7 @@ class ForkServer:
                 if self._spare and pid == self._spare.supervisor:
                     self._close_spare()
                 self._supervisors.discard(pid)
+                self._mounts.pids.discard(pid)
         for pid in {*linux.children()} - self._supervisors - self._mounts.pids:  # orphans of a supervisor that died
             linux.kill(pid)
 

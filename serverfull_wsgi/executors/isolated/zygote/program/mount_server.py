@@ -73,7 +73,7 @@ class MountServer:
         pid: the process.
 
     Attributes:
-        pids: the process, or nothing.
+        pids: the process, or nothing; the owner removes one that has ended.
         target: the directory that roots are mounted on.
         kept: directories below /tmp and /opt that the roots show.
         reason: why there can be no roots; empty if there can.
@@ -87,6 +87,11 @@ class MountServer:
             message = connection.recv(MESSAGE_LIMIT)
             answer = decode(message) if message else MountAnswer("the mount server ended while it started")
             self.reason, self.target, self.kept = answer
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the process has ended that roots come from."""
+        return bool(self._connection) and not self.reason and not self.pids
 
     def template(self) -> int:
         """Return a descriptor of a clone of the template. Raise OSError if that fails."""
