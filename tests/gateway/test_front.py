@@ -10,7 +10,7 @@ from werkzeug.test import Client
 from serverfull_wsgi import Application, ConfigurationError, Function, Outcome, StaticFetcher
 from serverfull_wsgi.front import Front, Route
 from serverfull_wsgi.gateway import sites
-from serverfull_wsgi.gateway.formats import TargetGroup, function_url, http_v2, rest_v1
+from serverfull_wsgi.gateway.formats import Stage, TargetGroup, function_url, http_v1, http_v2, rest_v1
 from serverfull_wsgi.gateway.front import SiteServer
 from serverfull_wsgi.gateway.gateway import Gateway
 from serverfull_wsgi.gateway.sites import Endpoint
@@ -71,6 +71,23 @@ def test_the_invocation_has_the_trace_of_the_request(sent):
     Client(Front(application, [Route("GET /", "echo")])).get("/", headers=sent)
     ((of_call, of_event),) = executor.found
     assert of_call.startswith(sent.get("X-Amzn-Trace-Id", of_event))
+    application.close()
+
+
+AT_ROOT = [(sites.rest_api, rest_v1), (sites.http_api, http_v1), (sites.http_api, http_v2)]
+
+
+@pytest.mark.parametrize(("make", "format"), AT_ROOT, ids=["REST", "H1", "H2"])
+def test_the_paths_of_an_api_at_the_root_have_no_stage(make, format):
+    def show(event, context):
+        facts = event["requestContext"]
+        paths = [event.get("path", event.get("rawPath")), facts.get("http", facts)["path"], facts["stage"]]
+        return {"statusCode": 200, "body": json.dumps(paths)}
+
+    application = Application(StaticFetcher({"show": show}))
+    site = make(("a",), {"GET /x": Endpoint(Route("GET /x", "show", Stage("dev", "a")), format)}, "dev")
+    client = Client(SiteServer(Gateway(application.dispatcher), application.start, root=site))
+    assert json.loads(client.get("/x").data) == ["/x", "/x", "dev"]
     application.close()
 
 
