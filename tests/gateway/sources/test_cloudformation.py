@@ -263,6 +263,15 @@ def test_a_rest_api_has_the_methods_of_its_resources(sites_of):
     assert found.warnings == []
 
 
+@pytest.mark.parametrize(
+    ("more", "timeout"), [({}, 29), ({"TimeoutInMillis": 5000}, 5), ({"TimeoutInMillis": "500"}, 0.5)]
+)
+def test_the_timeout_is_that_of_the_integration_of_a_method(more, timeout, sites_of):
+    integration = {"Type": "AWS_PROXY", "Uri": uri("Pets"), **more}
+    (site,) = sites_of(**rest_api(Method=method(Integration=integration))).sites
+    assert site.endpoints["GET /pets/{id}"].timeout == timeout
+
+
 def test_binary_media_types_are_those_of_the_api_and_of_its_document_too(sites_of):
     body = {"x-amazon-apigateway-binary-media-types": ["a/b"]}
     rest = resource("ApiGateway::RestApi", BinaryMediaTypes=["image~1*"], Body=body)
