@@ -59,9 +59,14 @@ def raw_path(environ: WSGIEnvironment) -> str:
     """Return the path below the application, percent-encoded.
 
     This is the end of `sent_path`. If that is not known, PATH_INFO is encoded again: an encoded slash is lost then.
+
+    A path that is not empty begins with a slash. gunicorn takes SCRIPT_NAME from a header of its trusted peers, and
+    PATH_INFO may then have none. A route would match such a path otherwise than its function reads it.
     """
     path_info: str = environ.get("PATH_INFO", "")
     path, mount = sent_path(environ) or "", environ.get("SCRIPT_NAME", "")
+    if path_info and not path_info.startswith("/"):
+        return "/" + quote(path_info, safe="/:$", encoding="latin-1")
     if mount:
         segments = path.split("/")
         depth = mount.count("/") + 1

@@ -116,3 +116,17 @@ def test_a_route_with_the_same_condition_and_more_is_not_looser():
     client = Client(SiteServer(gateway, application.start, root=rest_api(("shop",), endpoints, "dev")))
     assert get(client, "/admin%2F7", headers={"X-Api-Key": "key"}, query_string="q=1").text == "reached"
     application.close()
+
+
+@pytest.mark.parametrize(("mount", "path"), [("/", "admin/7"), ("/x", "admin/7"), ("/x", "admin"), ("//", "admin")])
+@pytest.mark.parametrize("format", [http_v1, http_v2])
+def test_a_path_without_a_slash_at_its_start_gets_around_no_condition(format, mount, path):
+    """A trusted peer of gunicorn can cause such a path, by the header ``SCRIPT_NAME``."""
+    application = Application(StaticFetcher({"web": lambda event, context: {"statusCode": 200, "body": "reached"}}))
+    access = {"ANY /admin": KEYED, "GET /admin/{id}": KEYED, "$default": Access()}
+    site = http_api(("shop",), {key: Endpoint(Route(key, "web"), format, access=access[key]) for key in access})
+    environ = create_environ("/") | {"SCRIPT_NAME": mount, "PATH_INFO": path, "RAW_URI": mount + path}
+    server = SiteServer(Gateway(application.dispatcher), application.start, root=site)
+    response = TestResponse(*run_wsgi_app(server, environ), request=None)
+    assert response.status_code == 403, response.text
+    application.close()
