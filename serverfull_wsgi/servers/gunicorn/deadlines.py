@@ -85,16 +85,18 @@ class DeadlineSocket(socket.socket):
         self._sending = self._sending or Deadline(self._seconds)
         self._sending.restart()
         view = memoryview(data)
-        while view:
-            if self._is_late or not self._is_ready(select.POLLOUT, self._sending):
-                reset_at_close(self)
-                raise BrokenPipeError(errno.EPIPE, "the client does not read its answer")
+        while view and not self._is_late:
             try:
                 sent = self.send(view, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                continue
+                if self._is_ready(select.POLLOUT, self._sending):
+                    continue
+                break
             self._sending.advance(sent)
             view = view[sent:]
+        if view:
+            reset_at_close(self)
+            raise BrokenPipeError(errno.EPIPE, "the client does not read its answer")
 
     def _is_ready(self, event: int, deadline: Deadline) -> bool:
         poll = select.poll()
