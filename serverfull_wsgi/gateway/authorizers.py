@@ -49,7 +49,7 @@ from serverfull_wsgi.gateway.formats.http_api import decoded_path
 from serverfull_wsgi.gateway.formats.parts import query_values
 from serverfull_wsgi.gateway.policies import Decision, evaluate
 from serverfull_wsgi.gateway.refused import Refused
-from serverfull_wsgi.gateway.spellings import is_unusual, spellings
+from serverfull_wsgi.gateway.spellings import has_dots, is_unusual, spellings
 from serverfull_wsgi.names import partition_of
 from serverfull_wsgi.payloads import parse_payload, render_payload
 from serverfull_wsgi.wsgi.ids import new_request_id
@@ -310,15 +310,13 @@ def _decision(policy: Mapping[str, Any], api: str, path: str) -> Decision:
     """
     decision = evaluate(policy, api + path)
     if decision is Decision.ALLOW and is_unusual(f"/{path}"):
-        others = {evaluate(policy, api + spelling[1:]) for spelling in spellings(f"/{path}")}
+        others = [evaluate(policy, api + spelling[1:]) for spelling in spellings(f"/{path}")]
         if Decision.EXPLICIT_DENY in others:
             return Decision.EXPLICIT_DENY
-        if _dots.search(f"/{path}") and Decision.ALLOW not in others:
+        forms = zip(others[::2], others[1::2], strict=True)  # each without a slash at its end, and with one
+        if has_dots(f"/{path}") and not all(Decision.ALLOW in form for form in forms):
             return Decision.DENY
     return decision
-
-
-_dots = re.compile(r"/\.\.?(?:/|\Z)")
 
 
 def _value(source: tuple[str, str], request: HttpRequest, route: Route, context: RequestContext) -> str:

@@ -1,7 +1,8 @@
 """Spellings of a path: requests that match an open route, and that a function may take for requests to a closed one.
 
 A route matches a path as the client sent it, segment by segment, as on AWS. A web framework behind the route decodes
-the path, and may merge slashes, resolve dots, or ignore a slash at the end::
+the path, and may merge slashes, resolve dots, or ignore a slash at the end. In JavaScript, ``new URL(path, …)`` also
+takes a backslash for a slash, drops tabs and line breaks, and ends the path at ``?`` and ``#``::
 
     GET /admin/{id}      needs an authorizer
     ANY /{proxy+}        open
@@ -23,7 +24,9 @@ from urllib.parse import unquote
 from serverfull_wsgi.gateway.formats.http_api import decoded_path
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 
-_unusual = re.compile(r"%|//|/\.|(?<=.)/\Z")  # a path without these has one spelling
+_unusual = re.compile(r"[%\\#?\x00-\x20]|//|/\.|(?<=.)/\Z")  # a path without these has one spelling
+_end = re.compile(r"[?#\x00]|[\x00-\x20]+\Z")  # of the path in a URL
+_dots = re.compile(r"/\.\.?(?:/|\Z)")
 
 
 def stricter_route(site: Site, endpoint: Endpoint, method: str, path: str) -> str:
@@ -53,6 +56,15 @@ def is_unusual(path: str) -> bool:
     return _unusual.search(path) is not None
 
 
+def has_dots(path: str) -> bool:
+    """Return whether a decoded path has segments that a function may resolve.
+
+    >>> has_dots("/a/../b"), has_dots("/a\\\\.."), has_dots("/a..b/.c")
+    (True, True, False)
+    """
+    return _dots.search(_in_url(path)) is not None
+
+
 def spellings(path: str) -> Iterator[str]:
     """Yield the paths that a function may see in the place of a path.
 
@@ -60,6 +72,14 @@ def spellings(path: str) -> Iterator[str]:
     ['/a/b/c', '/a/b/c/']
     """
     for decoded in (unquote(path), decoded_path(path)):
-        normal = posixpath.normpath("/" + decoded.lstrip("/"))
-        yield normal
-        yield normal.rstrip("/") + "/"
+        for form in dict.fromkeys((decoded, _in_url(decoded))):
+            normal = posixpath.normpath("/" + form.lstrip("/"))
+            yield normal
+            yield normal.rstrip("/") + "/"
+
+
+def _in_url(path: str) -> str:
+    """Return the path of a URL that has a decoded path as its text, by WHATWG's URL standard."""
+    text = path.replace("\t", "").replace("\n", "").replace("\r", "").replace("\\", "/")
+    end = _end.search(text)
+    return text[: end.start()] if end else text

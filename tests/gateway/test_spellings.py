@@ -67,6 +67,16 @@ CLOSED = [
     "//admin",
     "/closed",
     "/closed%2F",
+    "/admin%23",
+    "/admin%3Fx",
+    "/admin%20",
+    "/ad%09min",
+    "/ad%0Amin%0D",
+    "/admin%00",
+    "/admin\\7",
+    "/admin%5C7",
+    "/x\\..\\admin\\7",
+    "/x/.%09./admin/7%23/y",
 ]
 
 
@@ -88,6 +98,9 @@ OPEN = [
     "/%2e%2e/cats",
     "/Admin/7",
     "/admins",
+    "/cats%23",
+    "/cats%5C7",
+    "/a%09dmins",
 ]
 
 
