@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 
 from serverfull_wsgi.errors import ConfigurationError
@@ -66,7 +67,7 @@ def node_modules_path(settings: Settings) -> str:
     if not settings.node_modules:
         return ""
     path = Path(settings.node_modules, "node_modules").absolute()
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike `Path.is_dir`, false for a path that cannot be followed
         raise ConfigurationError(
             f"SERVERFULL_NODE_MODULES={settings.node_modules}: there is no folder {path}; "
             f"make it with 'npm install --prefix {settings.node_modules} PACKAGE'"
@@ -79,7 +80,7 @@ def python_modules_path(settings: Settings) -> str:
     if not settings.python_modules:
         return ""
     path = Path(settings.python_modules).absolute()
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike `Path.is_dir`, false for a path that cannot be followed
         raise ConfigurationError(
             f"SERVERFULL_PYTHON_MODULES={settings.python_modules}: there is no folder {path}; "
             f"make it with 'pip install --target {settings.python_modules} PACKAGE'"

@@ -37,6 +37,8 @@ def create_registry(settings: Settings, configured: Fetcher) -> Registry:
         store.check()
     except ConfigurationError as error:
         raise ConfigurationError(f"{origin}: {error}") from None
+    except OSError as error:  # of a path that cannot be followed
+        raise ConfigurationError(f"{origin}: {error.strerror}; name a directory of the server's user") from None
     source = S3Source(settings.region, settings.s3_endpoint) if importlib.util.find_spec("boto3") else None
     return Registry(
         store,

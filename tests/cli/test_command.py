@@ -402,6 +402,16 @@ def test_check_reports_a_data_directory_that_cannot_be_created(directory):
     _check_and_serve_refuse("cannot be opened: ", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=directory)
 
 
+@pytest.mark.parametrize("setting", ["REGISTRY", "NODE_MODULES", "PYTHON_MODULES", "TEMPLATE", "CREDENTIALS_FILE"])
+@pytest.mark.parametrize("end", ["file/x", "loop/x", "x" * 300], ids=["below a file", "a loop of links", "too long"])
+def test_a_path_that_cannot_be_followed_is_one_message(setting, end, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    result = serverfull("check", **{f"SERVERFULL_{setting}": str(tmp_path / end)})
+    assert (result.returncode, result.stderr.count("Traceback")) == (1, 0)
+    assert str(tmp_path / end) in result.stderr
+
+
 def test_check_creates_no_files(tmp_path):
     result = serverfull("check", SERVERFULL_EVENTS="", SERVERFULL_DATA_DIR=str(tmp_path / "new/data"))
     assert result.stdout == "ok: 4 functions\n"
@@ -599,7 +609,10 @@ def test_serve_names_the_cure_for_an_address_in_use(tmp_path):
         port = listener.getsockname()[1]
         result = serverfull("serve", "--bind", f"127.0.0.1:{port}")
     assert result.returncode == 1
-    assert "name another address with --bind HOST:PORT, or stop the program that listens there" in result.stderr
+    assert (
+        "name an address of this machine with --bind HOST:PORT, and a port above 1023 that is not in use"
+        in result.stderr
+    )
 
 
 def test_serve_refuses_a_certificate_that_does_not_exist_in_one_line():

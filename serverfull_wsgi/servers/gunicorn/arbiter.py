@@ -236,7 +236,9 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
         try:
             super().start()
         except SystemExit:  # gunicorn has logged that it cannot listen
-            self.log.error("name another address with --bind HOST:PORT, or stop the program that listens there")
+            self.log.error(
+                "name an address of this machine with --bind HOST:PORT, and a port above 1023 that is not in use"
+            )
             raise
         except ValueError as error:  # a file for TLS
             raise ConfigurationError(f"{error}; correct --certfile and --keyfile") from None
