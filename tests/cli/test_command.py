@@ -599,9 +599,9 @@ def test_serve_refuses_an_argument_with_the_options_that_may_be_meant(argument):
     [("--treads", "did you mean --threads?"), ("--aap", "did you mean --app?"), ("--zzz", "'serverfull serve --help'")],
 )
 def test_serve_refuses_an_unknown_option_with_a_similar_one(option, cure):
-    result = serverfull("serve", option, "2")
-    assert result.returncode == 2
-    assert f"error: there is no option {option}; {cure}" in result.stderr
+    for result in (serverfull("serve", option, "2"), serverfull("serve", GUNICORN_CMD_ARGS=f"{option}=2")):
+        assert result.returncode == 2
+        assert f"error: there is no option {option}; {cure}" in result.stderr
 
 
 def test_serve_names_the_cure_for_an_address_in_use(tmp_path):

@@ -71,9 +71,9 @@ class Server(GunicornApplication, _Draining):  # type: ignore[misc]
     def load_config(self) -> None:
         parser = self.cfg.parser()
         arguments, unknown = parser.parse_known_args(self._options)
-        if unknown:
-            parser.error(self._unknown_option(unknown[0].partition("=")[0]))
-        from_environ = parser.parse_args(self.cfg.get_cmd_args_from_env())
+        from_environ, unknown_of_environ = parser.parse_known_args(self.cfg.get_cmd_args_from_env())
+        for option in (*unknown, *unknown_of_environ):
+            parser.error(self._unknown_option(option.partition("=")[0]))
         for name, value in self._defaults().items():
             self.cfg.set(name, value)
         if arguments.args:
