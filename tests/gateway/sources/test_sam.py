@@ -321,7 +321,8 @@ def test_sam_adds_preflights_to_the_paths_of_a_rest_api(sites_of):
         "Events:\n"
         "  A: {Type: Api, Properties: {Path: /a, Method: GET}}\n"
         "  B: {Type: Api, Properties: {Path: /a, Method: POST}}\n"
-        "  C: {Type: Api, Properties: {Path: /b, Method: OPTIONS}}\n",
+        "  C: {Type: Api, Properties: {Path: /b, Method: OPTIONS}}\n"
+        "  D: {Type: Api, Properties: {Path: /c, Method: any}}\n",
         globals="Globals: {Api: {Cors: {AllowOrigin: \"'https://a.example'\", AllowHeaders: \"'X-A'\", "
         "MaxAge: \"'600'\"}}}",
     )
@@ -335,6 +336,8 @@ def test_sam_adds_preflights_to_the_paths_of_a_rest_api(sites_of):
         "Access-Control-Max-Age": "600",
     }
     assert site.endpoints["OPTIONS /b"].route.function == "Pets"
+    of_any = dict(site.endpoints["OPTIONS /c"].fixed.headers)
+    assert of_any["Access-Control-Allow-Methods"] == "DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT"
 
 
 NOT_SERVED = [
