@@ -221,6 +221,7 @@ REFUSED = [
     {"Api": resource("ApiGatewayV2::Api", ProtocolType="HTTP", BodyS3Location={"Bucket": "b", "Key": "k"})},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="HTTP_PROXY")},
     {"Integration": resource("ApiGatewayV2::Integration", ApiId=ref("Api"), IntegrationType="AWS_PROXY")},
+    {"Integration": {**INTEGRATION, "Properties": {**INTEGRATION["Properties"], "IntegrationType": "HTTP_PROXY"}}},
 ]
 
 
@@ -229,6 +230,12 @@ def test_a_route_of_an_http_api_that_is_not_supported_refuses(resources, sites_o
     found = sites_of(**http_api(**resources))
     assert found.sites[0].endpoints["GET /pets"].access.unsupported
     assert "each request is refused" in "\n".join(found.warnings)
+
+
+def test_a_websocket_api_is_not_served(sites_of):
+    found = sites_of(**http_api(Api=resource("ApiGatewayV2::Api", ProtocolType="WEBSOCKET")))
+    assert found.sites == []
+    assert [line.rpartition(": ")[2] for line in found.warnings] == ["WebSocket APIs are not served"]
 
 
 # REST APIs
