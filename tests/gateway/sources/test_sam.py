@@ -225,6 +225,14 @@ AUTHORIZERS = [  # type of the API, its Auth, the authorizer
         "Identity: {Headers: [Authorization], ReauthorizeEvery: 30}}",
         LambdaAuthorizer("Pets", False, "REQUEST", "2.0", True, (("header", "Authorization"),), ttl=30),
     ),
+    (
+        "HttpApi",
+        "{FunctionArn: !GetAtt Pets.Arn, AuthorizerPayloadFormatVersion: 2.0, "
+        "Identity: {StageVariables: [v], Context: [routeKey]}}",
+        LambdaAuthorizer(
+            "Pets", False, payload="2.0", sources=(("stageVariables", "v"), ("context", "routeKey")), ttl=0
+        ),
+    ),
 ]
 
 
