@@ -200,13 +200,13 @@ def url_names(functions: Collection[str], alias: str, id: str) -> tuple[str, ...
     Args:
         functions: the names of the function.
         alias: the alias that the URL is for; empty for none.
-        id: the logical id of the URL.
+        id: the logical id of the URL; empty for none.
 
     >>> url_names(["pets", "Pets"], "live", "PetsUrl")
     ('pets', 'Pets', 'pets:live', 'Pets:live', 'PetsUrl')
     """
     of_alias = [f"{name}:{alias}" for name in functions] if alias else []
-    return tuple(dict.fromkeys((*functions, *of_alias, id)))
+    return tuple(dict.fromkeys(filter(None, (*functions, *of_alias, id))))
 
 
 def with_own_names(sites: Collection[Site]) -> list[Site]:

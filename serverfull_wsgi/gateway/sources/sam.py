@@ -212,7 +212,9 @@ class SamSites:
             Route(function=function, stage=stage), function_url, access=access._replace(needs_signature=auth == IAM)
         )
         cors = parse_cors(properties.value("FunctionUrlConfig.Cors"))
-        names = sites.url_names((name, id), function.partition(":")[2], f"{id}Url")  # SAM's name of the resource
+        alias = function.partition(":")[2]
+        # the URL of an alias needs a name that a host can have: SAM's logical id of the resource
+        names = sites.url_names((name, id), alias, f"{id}Url" if alias else "")
         return sites.function_url(names, endpoint, cors=cors)
 
     def _site(self, api: _Api) -> Site:
