@@ -105,7 +105,7 @@ def test_a_function_url_has_the_names_of_its_function(sites_of):
     (site,) = found.sites
     assert (site.kind, site.names, routes(site)) == (
         "function URL",
-        ("pets-fn", "Pets", "PetsUrl"),
+        ("pets-fn", "Pets"),
         {"$default": "pets-fn"},
     )
     assert (site.cors.origins, site.cors.methods, site.cors.max_age, site.cors.is_credentialed) == (
