@@ -310,11 +310,13 @@ def _decision(policy: Mapping[str, Any], api: str, path: str) -> Decision:
     """
     decision = evaluate(policy, api + path)
     if decision is Decision.ALLOW and is_unusual(f"/{path}"):
-        others = [evaluate(policy, api + spelling[1:]) for spelling in spellings(f"/{path}")]
-        if Decision.EXPLICIT_DENY in others:
+        others = list(spellings(f"/{path}"))
+        decisions = {other: evaluate(policy, api + other[1:]) for other in dict.fromkeys(others)}
+        if Decision.EXPLICIT_DENY in decisions.values():
             return Decision.EXPLICIT_DENY
-        forms = zip(others[::2], others[1::2], strict=True)  # each without a slash at its end, and with one
-        if has_dots(f"/{path}") and not all(Decision.ALLOW in form for form in forms):
+        is_allowed = [decisions[other] is Decision.ALLOW for other in others]
+        pairs = zip(is_allowed[::2], is_allowed[1::2], strict=True)  # without a slash at the end, and with one
+        if has_dots(f"/{path}") and not all(map(any, pairs)):
             return Decision.DENY
     return decision
 

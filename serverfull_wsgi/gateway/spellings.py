@@ -25,7 +25,7 @@ from serverfull_wsgi.gateway.formats.http_api import decoded_path
 from serverfull_wsgi.gateway.sites import Endpoint, Site
 
 _unusual = re.compile(r"[%\\#?\x00-\x20]|//|/\.|(?<=.)/\Z")  # a path without these has one spelling
-_end = re.compile(r"[?#\x00]|[\x00-\x20]+\Z")  # of the path in a URL
+_end = re.compile(r"[?#]|[\x00-\x20]+\Z")  # of the path in a URL
 _dots = re.compile(r"/\.\.?(?:/|\Z)")
 
 
@@ -40,7 +40,7 @@ def stricter_route(site: Site, endpoint: Endpoint, method: str, path: str) -> st
     """
     if not (site.has_slash_at_end or is_unusual(path)):
         return ""
-    for spelling in spellings(path):
+    for spelling in dict.fromkeys(spellings(path)):
         other = site.find(method, spelling)
         if other is not None and not endpoint.access.includes(other.access):
             return str(other.route.key)
@@ -68,14 +68,32 @@ def has_dots(path: str) -> bool:
 def spellings(path: str) -> Iterator[str]:
     """Yield the paths that a function may see in the place of a path.
 
-    >>> list(dict.fromkeys(spellings("/a%2Fb//./c/")))
-    ['/a/b/c', '/a/b/c/']
+    Each path comes without a slash at its end, and then with one. Paths may come more than once.
+
+    >>> list(dict.fromkeys(spellings("/a//./b/")))
+    ['/a/b', '/a/b/']
     """
-    for decoded in (unquote(path), decoded_path(path)):
-        for form in dict.fromkeys((decoded, _in_url(decoded))):
-            normal = posixpath.normpath("/" + form.lstrip("/"))
-            yield normal
-            yield normal.rstrip("/") + "/"
+    for text in (unquote(path), decoded_path(path), path):
+        for form in (text, _in_url(text)):
+            for resolved in dict.fromkeys((form, _without_dots(form))):
+                normal = posixpath.normpath("/" + resolved.lstrip("/"))
+                yield normal
+                yield normal.rstrip("/") + "/"
+
+
+def _without_dots(path: str) -> str:
+    """Return a path with its dots resolved and empty segments kept, by RFC 3986, 5.2.4.
+
+    >>> _without_dots("/a/b//../c/./d")
+    '/a/b/c/d'
+    """
+    segments: list[str] = []
+    for segment in path.split("/")[1:]:
+        if segment == "..":
+            del segments[-1:]
+        elif segment != ".":
+            segments.append(segment)
+    return "/" + "/".join(segments)
 
 
 def _in_url(path: str) -> str:

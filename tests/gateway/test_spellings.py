@@ -77,6 +77,9 @@ CLOSED = [
     "/admin%5C7",
     "/x\\..\\admin\\7",
     "/x/.%09./admin/7%23/y",
+    "/admin//..",
+    "/admin/7//x/../..",
+    "/x\\..\\admin\\%3F",
 ]
 
 
