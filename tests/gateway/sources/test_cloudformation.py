@@ -417,6 +417,21 @@ def test_a_method_that_is_not_supported_refuses(resources, sites_of):
     assert "each request is refused" in "\n".join(found.warnings)
 
 
+@pytest.mark.parametrize("is_disabled", [True, False])
+def test_a_document_may_disable_the_endpoint_of_its_api(is_disabled, sites_of):
+    body = {"x-amazon-apigateway-endpoint-configuration": {"disableExecuteApiEndpoint": is_disabled}}
+    (site,) = sites_of(**rest_api(Rest=resource("ApiGateway::RestApi", Body=body))).sites
+    assert site.has_endpoint is not is_disabled
+
+
+@pytest.mark.parametrize(("more", "base_path"), [({"BasePath": "(none)"}, ""), ({}, ""), ({"BasePath": "v1"}, "v1")])
+def test_the_base_path_of_a_mapping(more, base_path, sites_of):
+    domain = resource("ApiGateway::DomainName", DomainName="api.example")
+    base = resource("ApiGateway::BasePathMapping", DomainName=ref("Domain"), RestApiId=ref("Rest"), Stage="dev", **more)
+    (mapping,) = sites_of(**rest_api(Domain=domain, Base=base)).domains.mappings
+    assert (mapping.domain, mapping.base_path) == ("api.example", base_path)
+
+
 @pytest.mark.parametrize("parent", ["Child", "Nothing", "Pets"])
 def test_a_resource_without_a_way_to_the_root_is_not_served(parent, sites_of):
     found = sites_of(

@@ -53,6 +53,11 @@ def test_an_integration_names_its_function(end):
     assert (route.function, route.timeout) == ("pets:live" if end.startswith(":live") else "pets", 5.0)
 
 
+@pytest.mark.parametrize(("more", "payload"), [({}, "1.0"), ({"payloadFormatVersion": "2.0"}, "2.0")])
+def test_an_integration_of_an_http_api_has_the_payload_1_0_by_default(more, payload):
+    assert read({"x-amazon-apigateway-integration": {**PROXY, **more}}, is_rest=False).payload == payload
+
+
 def test_a_mock_is_a_fixed_answer_with_the_conditions_of_its_operation():
     mock = {"type": "mock", "responses": {"default": {"statusCode": "204"}}}
     route = read({"x-amazon-apigateway-integration": mock}, method="options")
