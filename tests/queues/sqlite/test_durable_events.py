@@ -559,7 +559,8 @@ def test_the_store_is_synced_between_a_request_and_its_202(servers, tmp_path, ba
             calls = "trace=recvfrom,sendto,fdatasync,fsync"
             strace = subprocess.Popen(["strace", "-f", "-qq", "-s", "64", "-o", trace, "-e", calls, "-p", str(pid)])
             try:
-                wait_until(lambda: "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text())
+                threads = Path(f"/proc/{pid}/task")  # strace attaches to one after another
+                wait_until(lambda: all("TracerPid:\t0\n" not in it.read_text() for it in threads.glob("*/status")))
                 for _ in range(count):
                     servers.accept("note")
             finally:
