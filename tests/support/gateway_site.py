@@ -231,5 +231,4 @@ impatient = Front(Application(StaticFetcher({"pause": pause})), [Route("GET /pau
 everything = DispatcherMiddleware(application, {FRONT: Front(application, ROUTES), IMPATIENT: impatient})
 
 prefixed = mounts.below("/a shop/here", everything)
-in_flask = mounts.in_flask("/lambda", everything)
-in_django = mounts.in_django("/lambda", everything)
+__getattr__ = mounts.made_on_first_use(globals(), "/lambda", everything)  # in_flask and in_django

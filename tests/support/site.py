@@ -52,5 +52,4 @@ signed = SigV4Middleware(application, {"key": "secret"}, "us-east-1")  # the key
 PREFIX = "/a lambda/here"
 
 prefixed = mounts.below(PREFIX, application)
-in_flask = mounts.in_flask("/lambda", application)
-in_django = mounts.in_django("/lambda", application)
+__getattr__ = mounts.made_on_first_use(globals(), "/lambda", application)  # in_flask and in_django
