@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from tests.support.servers import ROOT, clean_environ, free_port
+from tests.support.servers import ROOT, STOP, clean_environ, free_port
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes and terminals have Linux's sizes here")
@@ -86,7 +86,7 @@ class Unread:
         self.read()
         self.process.terminate()
         try:
-            assert self.process.wait(20) == 0
+            assert self.process.wait(STOP) == 0
         finally:
             self.process.kill()
             self.process.wait()

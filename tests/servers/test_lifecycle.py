@@ -20,7 +20,7 @@ from serverfull_wsgi import EventConfig, Invocation, MemoryQueue, Outcome
 from tests.support.battery import WHOLE, share
 from tests.support.names import function_name
 from tests.support.processes import children
-from tests.support.servers import Server, free_port, running
+from tests.support.servers import STOP, Server, free_port, running
 from tests.support.waiting import wait_until
 
 # A user's folder: functions that write notes, gunicorn's configuration, and, for comparison, a WSGI application that
@@ -244,7 +244,7 @@ class Load:
 
 
 class Reloads(threading.Thread):
-    """A thread that sends SIGHUP every half second until `stop`."""
+    """A thread that sends SIGHUP every half second until `stop`, once the worker of the last one has started."""
 
     def __init__(self, server):
         super().__init__()
@@ -252,8 +252,13 @@ class Reloads(threading.Thread):
 
     def run(self):
         while not self._stopped.wait(0.5):
+            booted = self._booted()
             self._server.process.send_signal(signal.SIGHUP)
             self.count += 1
+            wait_until(lambda booted=booted: self._booted() > booted or self._stopped.is_set())
+
+    def _booted(self):
+        return self._server.output().count("Booting worker")
 
     def stop(self):
         self._stopped.set()
@@ -344,7 +349,7 @@ def test_a_stop_lets_accepted_calls_and_events_finish(start, worker, number, pro
         (project.folder / "go-call").touch()
         responses = [response.result() for response in responses]
         (project.folder / "go-event").touch()  # from here on only the drain keeps the workers alive
-        status = server.process.wait(40)
+        status = server.process.wait(STOP)
     ended = project.noted("ended")
     battery.record(
         f"B2 {start}, {worker}, {number.name}",

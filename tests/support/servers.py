@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 START = 120.0  # seconds a server may take to answer on a busy machine
+STOP = 120.0  # seconds a server may take to end: gunicorn's graceful timeout is 30, and a busy machine adds to it
 
 
 class Server:
@@ -55,7 +56,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(40)
+            return self.process.wait(STOP)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.hosts import OverSocket
 from tests.support.isolated import FUNCTIONS, marked, needs_client
-from tests.support.servers import gunicorn
+from tests.support.servers import STOP, gunicorn
 from tests.support.waiting import wait_until
 
 pytestmark = needs_client
@@ -88,7 +88,7 @@ def test_a_stop_answers_a_long_invocation_with_a_complete_500(server):
     assert answer.headers["x-amzn-ErrorType"] == "ServiceException"
     assert answer.headers["x-amzn-RequestId"]
     assert "stopping" in answer.json["Message"]
-    assert server.process.wait(40) == 0
+    assert server.process.wait(STOP) == 0
     wait_until(lambda: not marked(mark))
 
 
