@@ -25,7 +25,7 @@ FOLDERS = ("bench", "deploy", "docs", "examples", "tests", "tools", PACKAGE)  # 
 FILES = ("LICENSE", "pyproject.toml", "setup.py", "tox.ini", *(file.name for file in ROOT.glob("*.md")))
 SDIST_TESTS = ["tests/settings", "tests/packaging", "tests/test_architecture.py"]  # quick, and they read other files
 # They need no more than this. The whole extra `test` takes a minute; tox installs the wheel with it on each Python.
-TEST_EXTRAS, TEST_PACKAGES = "celery,granian,jwt,mock,sam", ["boto3", "Django", "Flask", "pytest"]
+TEST_EXTRAS, TEST_PACKAGES = "celery,granian,jwt,mock,sam", ["boto3", "pytest"]
 
 
 def main():
