@@ -113,7 +113,10 @@ def running(command, **options):
 
 
 def _cpu(pid):
-    utime, stime = _stat(pid)[11:13]
+    try:
+        utime, stime = _stat(pid)[11:13]
+    except (FileNotFoundError, ProcessLookupError):  # the process has ended
+        return 0.0
     return (int(utime) + int(stime)) * TICK
 
 
