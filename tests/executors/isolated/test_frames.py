@@ -13,6 +13,7 @@ import pytest
 from serverfull_wsgi.executors.function_errors import RESPONSE_LIMIT
 from serverfull_wsgi.executors.isolated.runtime_api.frames import HEAD_LIMIT, LARGE_RECEIVE_SIZE, PREFIX, encode
 from serverfull_wsgi.executors.isolated.runtime_api.server import BUFFER_LIMIT, RuntimeApi
+from tests.support.waiting import wait_until
 
 ID = "8f507cfc-2a0a-4f19-9a8f-1d0f0c5a9e3b"
 NEXT = encode(b"N")
@@ -153,15 +154,14 @@ def test_a_large_response_has_precedence_over_what_other_clients_hold_in_memory(
     runtime.start_invocation()
     with socket.create_connection(("127.0.0.1", runtime.api.listener.port)) as other:
         head = f"POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nContent-Length: {RESPONSE_LIMIT}\r\n\r\n"
-        senders = [
-            threading.Thread(target=send_all, args=[other, head.encode() + b"x" * (RESPONSE_LIMIT - 1)]),
-            threading.Thread(target=send_all, args=[runtime.client, encode(b"R", ID, b"y" * RESPONSE_LIMIT)]),
-        ]
-        for sender in senders:
-            sender.start()
+        flood = threading.Thread(target=send_all, args=[other, head.encode() + b"x" * (RESPONSE_LIMIT - 1)])
+        flood.start()
+        wait_until(lambda: runtime.poll_once() or runtime.api.buffered_bytes >= RESPONSE_LIMIT - 1)
+        sender = threading.Thread(target=send_all, args=[runtime.client, encode(b"R", ID, b"y" * RESPONSE_LIMIT)])
+        sender.start()
         assert runtime.poll_until_answered() <= BUFFER_LIMIT
-        for sender in senders:
-            sender.join()
+        flood.join()
+        sender.join()
     assert runtime.api.answer.payload == b"y" * RESPONSE_LIMIT
     assert runtime.api.connection_count == 0
 
