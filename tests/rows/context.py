@@ -71,7 +71,7 @@ ROWS = [
         test="executors/test_aws_runtime_client.py::test_the_context_is_as_on_aws",
     ),
     replace(
-        answered("the remaining time is never below zero", Request("quick", b"0.02"), b"0"),
+        answered("the remaining time is never below zero", Request("quick", b"0.1"), b"0"),
         where={"isolated": TIMED_OUT},
     ),
     client_context(
