@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serverfull_wsgi.servers.gunicorn.spare_threads import CALLS, INTERVAL, PAUSE, SpareThreads
+from serverfull_wsgi.servers.gunicorn.spare_threads import CALLS, SHORTEST_PAUSE, SpareThreads
 
 
 class Clock:
@@ -51,9 +51,10 @@ def end_calls(threads, clock):
 
 def test_a_thread_waits_while_another_one_ends_short_calls(threads, clock, end_calls):
     end_calls()
-    clock.meanwhile = [end_calls, end_calls]
+    clock.meanwhile = [end_calls] * 5
     threads.end_call()
-    assert clock.sleeps == 3  # in the last interval no calls ended
+    assert clock.sleeps > 5
+    assert not clock.meanwhile  # in the last intervals no calls ended
 
 
 def test_no_thread_waits_beside_calls_that_take_a_millisecond(threads, clock, end_calls):
@@ -70,14 +71,33 @@ def test_one_thread_is_not_enough_if_its_calls_get_longer(threads, clock, end_ca
     assert clock.sleeps == 0
 
 
-def test_after_an_attempt_no_thread_waits_for_a_pause(threads, clock, end_calls):
-    def attempt():
-        end_calls()
-        threads.end_call()
-        return clock.sleeps
+def test_the_pause_after_failed_attempts_gets_longer(threads, clock, end_calls):
+    def seconds_to_the_next_attempt():
+        began, sleeps = clock.now, clock.sleeps
+        while clock.sleeps == sleeps:
+            assert clock.now < began + 60
+            clock.now += SHORTEST_PAUSE / 10
+            end_calls()  # a batch that takes as long as the step before it
+            end_calls()
+            threads.end_call()
+        return clock.now - began
 
-    assert attempt() == 1
-    assert attempt() == 1
-    clock.now += PAUSE + INTERVAL
-    end_calls()  # since the pause
-    assert attempt() == 2
+    pauses = [seconds_to_the_next_attempt() for _ in range(4)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 3 * pauses[1]
+
+
+def test_the_pause_after_an_attempt_that_lasted_is_short(threads, clock, end_calls):
+    def is_waiting_beside(batches):
+        end_calls()
+        clock.meanwhile = [end_calls]
+        for _ in range(batches):
+            end_calls()
+        before = clock.sleeps
+        threads.end_call()
+        return clock.sleeps > before
+
+    for _ in range(3):
+        assert is_waiting_beside(batches=20)
+        clock.now += SHORTEST_PAUSE
+        end_calls()  # this batch began before the pause

@@ -8,11 +8,12 @@ thread is enough::
              50 calls end within 10 ms
     ALL ───────────────────────────────────> ONE takes requests; the others wait, each after its response
      ^                                        │
-     │ after PAUSE, this may begin again      │  50 calls take more than 6 ms, or none end within 10 ms:
+     │ after a pause, this may begin again    │  50 calls take more than 6 ms, or do not end within 30 ms:
      └────────────────────────────────────────┘  calls wait or compute, or requests are few
 
-Each change to ONE is an attempt. All threads together end at most about 8,000 short calls a second; one thread has to
-end as many. If its calls wait for something, other requests wait for at most 20 ms, once in each pause.
+All threads together end about 8,000 short calls a second, and one thread has to end as many. Each change to ONE is an
+attempt: if its calls wait for something, other requests wait for at most 40 ms. After each failed attempt the pause is
+twice as long. After one that lasted for some batches it is short, since another program may have delayed the thread.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from collections.abc import Callable
 from threading import get_ident
 
 CALLS = 50  # of a batch
-INTERVAL = 0.01  # seconds
-ENOUGH = 0.006  # seconds for a batch of one thread
-PAUSE = 1.0  # seconds
-BATCHES = 8  # about the number of batches in an average: another program may delay one
+SHORT = 0.01  # seconds for a batch of all threads
+ENOUGH = 0.006  # seconds for a batch of one thread, on average
+BATCHES = 8  # about the number of batches in the average, and the least of an attempt that succeeded
+INTERVAL = 0.01  # seconds between two looks at the one thread
+STALLED = 0.03  # seconds
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds
 
 
 class SpareThreads:
@@ -44,7 +47,9 @@ class SpareThreads:
         self._calls = 0  # that ended in the present batch
         self._began = clock()  # the present batch
         self._one: int | None = None  # the thread that takes requests; None for all
-        self._average = 0.0  # seconds for a batch of one thread
+        self._batches = 0  # of the one thread
+        self._average = 0.0  # seconds for one of them
+        self._pause = SHORTEST_PAUSE
         self._paused_until = 0.0
         self._watching = threading.Lock()  # held by one waiting thread; the others wait for this lock
 
@@ -60,18 +65,20 @@ class SpareThreads:
         now = self._clock()
         took, self._began, self._calls = now - self._began, now, 0
         if self._one is not None:
+            self._batches += 1
             self._average += (took - self._average) / BATCHES
             if self._average > ENOUGH:
                 self._release()
-        elif took < INTERVAL and now >= self._paused_until:
-            self._one, self._average = get_ident(), 0.0
+        elif took < SHORT and now >= self._paused_until:
+            self._one, self._batches, self._average = get_ident(), 0, 0.0
 
     def _wait(self) -> None:
         with self._watching:
             while self._one is not None:
                 self._sleep(INTERVAL)
-                if self._clock() - self._began >= INTERVAL:
+                if self._clock() - self._began >= STALLED:
                     self._release()
 
     def _release(self) -> None:
-        self._one, self._paused_until = None, self._clock() + PAUSE
+        self._pause = SHORTEST_PAUSE if self._batches >= BATCHES else min(2 * self._pause, LONGEST_PAUSE)
+        self._one, self._paused_until = None, self._clock() + self._pause
