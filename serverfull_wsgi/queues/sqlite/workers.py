@@ -74,13 +74,11 @@ class LeaseWorkers(Generic[Row]):
         self._is_done = threading.Condition()
 
     def start(self, count: int) -> None:
-        """Start ``count`` threads, unless the threads run already."""
-        if self._threads:
-            return
-        for number in range(count):
+        """Start ``count`` threads, unless the threads run already. A further call starts those that failed to start."""
+        for number in range(len(self._threads), count):
             thread = threading.Thread(target=self._work, name=f"{self.thread_name}-{number}", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def wake(self) -> None:
         """Wake a thread to claim a row, if this process may claim rows and a thread is idle."""

@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import struct
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -199,6 +200,25 @@ def test_a_record_that_cannot_be_read_does_not_stop_the_others(tmp_path):
         wait_until(lambda: {record["tries"] for record in queue.event("odd 1")["records"]} == {2})
         end("next")
         wait_until(lambda: received[DELIVERY_THREADS:] == ["next"])
+
+
+def test_threads_that_cannot_start_are_started_later(tmp_path, monkeypatch):
+    """A machine without room for more threads left the process leading, and no event ran."""
+
+    def start(thread):
+        if thread.name.startswith("serverfull-events-") and refusals and refusals.pop():
+            raise RuntimeError("can't start new thread")
+        start_thread(thread)
+
+    start_thread, refusals = threading.Thread.start, [True, False]  # the last one is for the housekeeper
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with closing(SqliteQueue(tmp_path / "events.sqlite3", workers=2)) as queue:
+        queue.start(run, send)
+        wait_until(lambda: not refusals)
+        put(queue, "a")
+        wait_until(lambda: queue.event("a")["state"] == "succeeded")
+        names = {thread.name for thread in threading.enumerate()}
+        assert {"serverfull-events-0", "serverfull-events-1"} <= names
 
 
 def commits(store):
