@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 SIZE = 8 * 1024 * 1024  # bytes: the results of several hundred events, at about five pages of 4 KiB each
+LEAST_FREE = 1024 * 1024  # bytes: SQLite's index of the log takes 32 KiB, and a few pages change
 
 
 class DiskReserve:
@@ -33,6 +35,11 @@ class DiskReserve:
             raise
         finally:
             os.close(fd)
+
+    def release_if_full(self) -> None:
+        """Give the space up if the disk has less than `LEAST_FREE` left."""
+        if shutil.disk_usage(self._path.parent).free < LEAST_FREE:
+            self.release()
 
     def release(self) -> bool:
         """Give the space up; return False if it was not reserved."""

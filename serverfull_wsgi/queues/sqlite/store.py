@@ -61,6 +61,8 @@ class Store:
             self._users, self._gate = FileLock(self.locks / USERS), Gate(self.locks / WRITING)
             self._older_leader = FileLock(self.locks / "dispatching")
             self._progress = Progress(self.locks / OPENING)
+            self.reserve = DiskReserve(path.with_name(f"{path.name}.reserve"))
+            self.reserve.release_if_full()  # SQLite needs a little space to open a file
             try:
                 self._db = self._open(owner)
             except BaseException:
@@ -68,7 +70,6 @@ class Store:
                 raise
             self._commits = GroupCommit(self._db, self._gate, self._place.check)
             self._readers = Readers(path, self._place)
-            self.reserve = DiskReserve(path.with_name(f"{path.name}.reserve"))
             with contextlib.suppress(OSError):  # the disk is full: no event is accepted until it has space
                 self.reserve.acquire()
         except ConfigurationError:
@@ -96,12 +97,12 @@ class Store:
             db = schema.connect(self.path)
             try:
                 db.execute("BEGIN IMMEDIATE")
-                if is_first:  # no process leads: the last leader was killed, or the file is a copy
-                    db.execute("DELETE FROM leader WHERE one = 1")  # without a condition it writes if there is none too
                 if owner is not None:
                     _set_owner(db, owner, is_first, self.path)
                 self._anchor, self._ticks = _saved_anchor(db), boot_clock()[1]
                 db.execute("COMMIT")
+                if is_first:
+                    _end_last_term(db)
                 self._place.note_opened()
             except BaseException:
                 db.close()
@@ -351,6 +352,15 @@ class Readers:
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+
+def _end_last_term(db: sqlite3.Connection) -> None:
+    """Let this process lead at once: the last leader was killed, or the file is a copy. On a full disk, do nothing."""
+    try:
+        db.execute("DELETE FROM leader WHERE one = 1")  # without a condition it writes if there is none too
+    except sqlite3.Error as error:
+        if not is_disk_full(error):
+            raise
 
 
 def _saved_anchor(db: sqlite3.Connection) -> Anchor:

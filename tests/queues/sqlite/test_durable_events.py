@@ -632,6 +632,62 @@ def test_on_a_full_disk_events_are_refused_and_running_ones_reach_their_end(tmp_
     battery.record("A5 a disk that is full, then freed", accepted=accepted, refused=refused, false_202=0, lost=0)
 
 
+START_ON_FULL_DISK = """
+import os, sys
+from contextlib import suppress
+from pathlib import Path
+from serverfull_wsgi import EventConfig, Invocation, Outcome, ServiceException, SqliteQueue
+from tests.support.names import function_name
+from tests.support.small_disk import fill
+from tests.support.waiting import wait_until
+
+folder, has_reserve = Path(sys.argv[1]), sys.argv[2] == "reserve"
+
+def put(id, size=1):
+    queue.put(Invocation(function_name("hello"), b'"%s"' % (b"x" * size), id), EventConfig())
+
+def start():
+    queue = SqliteQueue(folder / "events.sqlite3")
+    queue.start(lambda invocation, age: Outcome(b"1"), None)
+    return queue
+
+if os.fork() == 0:
+    queue = start()
+    for number in range(20):
+        put(str(number), 1000)
+    wait_until(lambda: len(queue.events("succeeded")) == 20)  # their results would use the reserve
+    fill(folder / "filler")
+    with suppress(ServiceException):
+        put("large", 200_000)
+    os._exit(9)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 9
+if not has_reserve:
+    (folder / "events.sqlite3.reserve").unlink(missing_ok=True)
+    fill(folder / "more")
+queue = start()
+for filler in ("filler", "more"):
+    (folder / filler).unlink(missing_ok=True)
+
+def is_accepted():
+    with suppress(ServiceException):
+        put("after")
+        return True
+
+wait_until(is_accepted)
+wait_until(lambda: queue.event("after")["state"] == "succeeded")
+queue.close()
+"""
+
+
+@pytest.mark.parametrize("reserve", ["reserve", "no reserve"])
+def test_a_process_that_died_on_a_full_disk_has_a_successor(reserve, tmp_path):
+    """Its successor could not open the store: that takes a little space."""
+    if not can_mount(tmp_path):
+        pytest.skip("needs permission to mount a tmpfs")
+    result = child(START_ON_FULL_DISK, str(tmp_path), reserve, before=[*PRIVATE, str(tmp_path)])
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_wall_clock_that_jumps_does_not_affect_events(tmp_path, monkeypatch, battery):
     """A9."""
     rng, wall, queue = random.Random(SEED), time.time, SqliteQueue(tmp_path / "events.sqlite3")
