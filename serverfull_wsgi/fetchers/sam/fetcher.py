@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
+from serverfull_wsgi.fetchers.sam.aliases import read_versions
 from serverfull_wsgi.fetchers.sam.code import CodeLocator
 from serverfull_wsgi.fetchers.sam.functions import DeclaredFunction, EventResources, read_function
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
@@ -24,7 +25,8 @@ class SamFetcher(StaticFetcher):
     """Serve the functions of a SAM or CloudFormation template (YAML or JSON; the extra ``sam``).
 
     A function has its FunctionName, or its logical id if it has none. AutoPublishAlias adds version ``1`` and the
-    alias. Layers, Globals, parameters, conditions and the usual intrinsic functions are supported.
+    alias, as AWS::Lambda::Version and AWS::Lambda::Alias do. Layers, Globals, parameters, conditions and the usual
+    intrinsic functions are supported.
 
     A function that cannot run, for example because its runtime is not supported, does not affect the others. `fetch`
     then raises `ResourceConflictException` (409) with the reasons, and `problems` lists them.
@@ -117,6 +119,11 @@ class SamFetcher(StaticFetcher):
                 self._add(declared, functions, aliases)
             else:
                 self._refused[declared.declared_name] = [*declared.problems] or [*declared.unknown_name]
+        for function, alias, version in read_versions(self.template, self.resolver, self._notes):
+            if function in functions:
+                functions.setdefault(f"{function}:1", functions[function])
+                if alias:
+                    aliases[f"{function}:{alias}"] = version
         return functions, aliases
 
     def _add(self, declared: DeclaredFunction, functions: dict[str, Function], aliases: dict[str, str]) -> None:

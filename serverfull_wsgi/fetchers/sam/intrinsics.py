@@ -18,10 +18,13 @@ from serverfull_wsgi.names import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, partition_
 
 NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE"})()  # AWS::NoValue: removes the property
 
+VERSION_TYPE, ALIAS_TYPE = "AWS::Lambda::Version", "AWS::Lambda::Alias"
+
 _TERMS = range(2, 11)  # the numbers of conditions that CloudFormation allows in Fn::And and Fn::Or
 _STACK = "local"  # the default of AWS::StackName, as of `sam local`
 T = TypeVar("T")
 _ROLE = RESOURCE_TYPES["AWS::IAM::Role"].arn
+_FUNCTION = RESOURCE_TYPES["AWS::Lambda::Function"].arn
 _variable = re.compile(r"\$\{(!?)([^{}]*)\}")
 
 
@@ -226,6 +229,8 @@ class Resolver:
             return self._of_generated(generated, "", f"Ref {name}")
         if type := self._type_of(name, f"Ref {name}"):
             return self._filled(type.reference, name)
+        if (known := self._values_of_version(name)) is not None:
+            return known[""]
         return self._stand_in(self._at_aws(name, f"Ref {name}"))
 
     def _parameter(self, name: str) -> Any:
@@ -253,6 +258,8 @@ class Resolver:
             return self.arn_of(id)
         if type and attribute in type.attributes:
             return self._filled(type.attributes[attribute], id)
+        if attribute and attribute in (known := self._values_of_version(id) or {}):
+            return known[attribute]
         missing = self._at_aws(reference, reference)
         if may_name_secret(attribute.rpartition(".")[2]):
             raise Unresolvable(str(missing))
@@ -279,11 +286,19 @@ class Resolver:
             return {}
         arn = self.arn_of(generated.owner)
         if generated.kind is Kind.ALIAS:
-            arn += f":{as_text(self.resolve(generated.value))}"
-            return {"": arn, "AliasArn": arn}
-        if generated.kind is Kind.VERSION:
-            return {"": f"{arn}:1", "FunctionArn": f"{arn}:1", "Version": "1"}
-        return {"": arn, "FunctionArn": arn}
+            return _alias(arn, as_text(self.resolve(generated.value)))
+        return _version(arn) if generated.kind is Kind.VERSION else {"": arn, "FunctionArn": arn}
+
+    def _values_of_version(self, id: str) -> dict[str, Any] | None:
+        """Return the Ref (with an empty name) and the attributes of a version or an alias, None for another type."""
+        type, properties = self._resources[id].get("Type"), self._resources[id].get("Properties")
+        if type not in (VERSION_TYPE, ALIAS_TYPE):
+            return None
+        values = properties if isinstance(properties, dict) else {}
+        function = as_text(self._within(id, lambda: self.resolve(values.get("FunctionName"))))
+        is_arn = function.startswith("arn:")
+        arn = function if is_arn else f"arn:{self._pseudo['AWS::Partition']}:{self._filled(_FUNCTION, '', function)}"
+        return _version(arn) if type == VERSION_TYPE else _alias(arn, as_text(self.resolve(values.get("Name"))))
 
     def _given(self, name: str) -> str | None:
         """Return the value that the setting gives a name, or None."""
@@ -392,6 +407,16 @@ class Resolver:
             return resolve()
         finally:
             self._resolving.pop()
+
+
+def _version(function: str) -> dict[str, Any]:
+    """Return the Ref (with an empty name) and the attributes of the version of a function's ARN."""
+    return {"": f"{function}:1", "FunctionArn": f"{function}:1", "Version": "1"}
+
+
+def _alias(function: str, name: str) -> dict[str, Any]:
+    """Return the Ref (with an empty name) and the attributes of an alias of a function's ARN."""
+    return {"": f"{function}:{name}", "AliasArn": f"{function}:{name}"}
 
 
 def _checked(text: str, shown: str = "") -> str:

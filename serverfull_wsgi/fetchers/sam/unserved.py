@@ -82,10 +82,8 @@ _FEATURES["TracingConfig"] = _FEATURES["Tracing"]
 # By type of a resource that is about functions. AWS::Lambda::Permission is a separate case.
 _RESOURCES = {
     "AWS::CloudFormation::Stack": "the functions of nested applications are not served",
-    "AWS::Lambda::Alias": "only AutoPublishAlias makes an alias; call the function without this alias",
     "AWS::Lambda::EventSourceMapping": f"event source mappings are not served; {_INSTEAD}",
     "AWS::Lambda::Url": f"function URLs {_WITH_FRONT}",
-    "AWS::Lambda::Version": "only AutoPublishAlias makes a version; call the function without this version",
     "AWS::Lambda::WebFunction": "this type of function is not served; declare an AWS::Lambda::Function",
     "AWS::Serverless::Application": "the functions of nested applications are not served",
     "AWS::Serverless::StateMachine": f"state machines are not run; {_INSTEAD}",

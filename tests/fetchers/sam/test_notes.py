@@ -118,7 +118,6 @@ def test_another_value_of_snap_start_is_refused(load):
             "function URLs are served by 'serverfull serve --api', or with SERVERFULL_FRONT; without them, invoke the "
             "function",
         ),
-        ("AWS::Lambda::Alias", "only AutoPublishAlias makes an alias; call the function without this alias"),
         ("AWS::Serverless::StateMachine", "state machines are not run; invoke the function instead"),
         ("AWS::Serverless::WebFunction", "this type of function is not served; declare an AWS::Serverless::Function"),
     ],
