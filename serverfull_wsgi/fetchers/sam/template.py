@@ -156,7 +156,7 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
     """Return the document, and the line of each section and resource."""
     if text.lstrip().startswith("{"):
         try:
-            return json.loads(text), _json_lines(text)
+            return json.loads(text, object_pairs_hook=_with_single_keys), _json_lines(text)
         except ValueError as error:
             if path.endswith(".json"):
                 line = getattr(error, "lineno", 1)
@@ -166,6 +166,8 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
         try:
             with _without_collections():
                 node = loader.get_single_node()
+                if isinstance(node, yaml.CollectionNode):
+                    _check_keys(node)
                 if node and _alias.search(text) and _size(node, {}) > MAX_NODES:
                     raise ValueError(f"its aliases stand for more than {MAX_NODES:,} values")
                 document = loader.construct_document(node) if node else None
@@ -181,6 +183,34 @@ def _parse(path: str, text: str) -> tuple[Any, dict[str, int]]:
     except (yaml.YAMLError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{path}:1: not valid YAML: {reason}; correct it") from None
+
+
+def _check_keys(root: yaml.Node) -> None:
+    """Raise `MarkedYAMLError` for a key that a mapping has twice: its last value would silently win."""
+    nodes, seen = [root], {id(root)}
+    for node in nodes:
+        parts = node.value
+        if isinstance(node, yaml.MappingNode):
+            keys = set()
+            for key, _ in node.value:
+                name = key.value if isinstance(key, yaml.ScalarNode) and key.value != "<<" else id(key)
+                if name in keys:
+                    raise yaml.MarkedYAMLError(None, None, f"the key {name!r} is there twice", key.start_mark)
+                keys.add(name)
+            parts = chain.from_iterable(node.value)
+        for part in parts:
+            if not isinstance(part, yaml.ScalarNode) and id(part) not in seen:
+                seen.add(id(part))
+                nodes.append(part)
+
+
+def _with_single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raises ValueError for a key that is there twice."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return members
 
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -399,6 +399,13 @@ ONE = "{Type: AWS::Lambda::Function, Properties: {FunctionName: f, PackageType: 
             "t.yaml:2: not valid YAML: found character that cannot start any token; YAML allows no tabs before a key",
         ),
         ("t.yaml", "A: \0", "t.yaml:1: not valid YAML: "),
+        ("t.yaml", "Resources:\n  A: 1\n  A: 2\n", "t.yaml:3: not valid YAML: the key 'A' is there twice; correct it"),
+        ("t.yaml", "Resources:\n  A: {B: [{C: 1,\n C: 2}]}\n", "t.yaml:3: not valid YAML: the key 'C' is there twice"),
+        (
+            "t.json",
+            '{"Resources": {"A": 1, "A": 2}}',
+            "t.json:1: not valid JSON: the key 'A' is there twice; correct it",
+        ),
         ("t.yaml", "Resources: &a {A: *a}", "t.yaml:1: not valid YAML: "),
         ("t.yaml", "a: 1\n---\nb: 1\n", "t.yaml:2: not valid YAML: "),
         ("t.yaml", f"a0: &a0 x\n{ALIASES}", "t.yaml:1: not valid YAML: its aliases stand for more than 500,000 values"),

@@ -40,7 +40,9 @@ def load(tmp_path, monkeypatch):
     def load(strict=False, values=None, **functions):
         text = TEMPLATE
         for name, properties in functions.items():
-            own = f"Handler: app.handler, Runtime: python3.11, CodeUri: ., {properties}"
+            common = ("Handler: app.handler", "Runtime: python3.11", "CodeUri: .")
+            name_of_own = properties.partition(" ")[0]
+            own = ", ".join([each for each in common if not each.startswith(name_of_own or "-")] + [properties])
             text += f"  {name}: {{Type: AWS::Serverless::Function, Properties: {{{own}}}}}\n"
         (tmp_path / "t.yaml").write_text(text)
         return SamFetcher("t.yaml", values, strict=strict)
