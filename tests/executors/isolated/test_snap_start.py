@@ -249,7 +249,9 @@ REFUSED = {
     "import socket\ns = socket.socketpair()": "socket of AF_UNIX",
     "import os\npipe = os.pipe()": "pipe",
     "import subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\ntime.sleep(0.1)": "process sleep",
-    "import os\nos.system('(sleep 60 > /dev/null 2>&1 &)')": "process sleep",
+    "import os\nos.system('sleep 60 > /dev/null 2>&1 & while [ $(cat /proc/$!/comm) != sleep ]; do :; done')": (
+        "process sleep"  # an orphan
+    ),
     "import mmap\nm = mmap.mmap(-1, 4096)\nm[0] = 1": "shared memory",
     "import tempfile\nt = tempfile.TemporaryFile()": "deleted file",
     "import select\ne = select.epoll()": "eventpoll",
