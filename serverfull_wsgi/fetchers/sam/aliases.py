@@ -16,7 +16,6 @@ from serverfull_wsgi.fetchers.static import ALIAS
 from serverfull_wsgi.names import LATEST
 
 VERSION = "1"  # the number of each version
-_ABSENT = "the function cannot be called with this alias"
 _WITHOUT_EFFECT = {
     "RoutingConfig": "a template has one state of the code, so all calls go to FunctionVersion",
     "ProvisionedConcurrencyConfig": "only AWS::Serverless::Function provisions concurrency; the alias starts on demand",
@@ -46,7 +45,8 @@ def read_versions(template: Template, resolver: Resolver, notes: Notes) -> Itera
             else:
                 yield _alias(name, values, resolver)
         except Unresolvable as reason:
-            notes.add(id, "", f"{reason}; {_ABSENT}")
+            kind = "version" if resource["Type"] == VERSION_TYPE else "alias"
+            notes.add(id, "", f"{reason}; the function cannot be called with this {kind}")
             continue
         for property, text in _WITHOUT_EFFECT.items():
             if property in values:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from serverfull_wsgi.domain import Function
 from serverfull_wsgi.errors import ConfigurationError, NotFoundError, ResourceConflictException
-from serverfull_wsgi.fetchers.sam.aliases import read_versions
+from serverfull_wsgi.fetchers.sam.aliases import VERSION, read_versions
 from serverfull_wsgi.fetchers.sam.code import CodeLocator
 from serverfull_wsgi.fetchers.sam.functions import DeclaredFunction, EventResources, read_function
 from serverfull_wsgi.fetchers.sam.intrinsics import Resolver
@@ -121,7 +121,7 @@ class SamFetcher(StaticFetcher):
                 self._refused[declared.declared_name] = [*declared.problems] or [*declared.unknown_name]
         for function, alias, version in read_versions(self.template, self.resolver, self._notes):
             if function in functions:
-                functions.setdefault(f"{function}:1", functions[function])
+                functions.setdefault(f"{function}:{VERSION}", functions[function])
                 if alias:
                     aliases[f"{function}:{alias}"] = version
         return functions, aliases

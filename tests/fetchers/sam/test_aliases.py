@@ -54,7 +54,7 @@ def test_an_alias_may_be_of_the_latest_state(load):
 
 
 def test_a_version_without_an_alias_is_served(load):
-    assert load(more="").fetch("Hello", "1").snap_start
+    assert load("{}").fetch("Hello", "1").snap_start
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,10 @@ def test_weights_and_provisioned_concurrency_of_an_alias_are_warnings(load):
 
 def test_an_alias_of_a_function_elsewhere_adds_nothing(load):
     assert load("{FunctionName: Elsewhere, FunctionVersion: $LATEST, Name: live}").aliases() == {}
+
+
+def test_a_version_that_cannot_be_served_is_a_warning(load):
+    more = "  Other: {Type: AWS::Lambda::Version, Properties: {FunctionName: !Ref Gone}}\n"
+    (note,) = load(more=more).notes()
+    assert note.startswith("t.yaml:12: Other: FunctionName: there is no parameter or resource 'Gone'")
+    assert note.endswith("the function cannot be called with this version")
